@@ -1,0 +1,96 @@
+//! The kinds of check: the trait they share and the one list of them.
+//!
+//! A kind is one file: its stanza of the configuration, its I/O, and the pure function that makes an observation of an
+//! answer. To add one, write the file and add its line to [`kinds!`] below.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tokio::time::Instant;
+
+use crate::clients::Clients;
+use crate::domain::contract::Feeds;
+use crate::domain::observation::{Observation, ReadingKind, Reason};
+use crate::engine::clock::Clock;
+
+pub mod http;
+pub mod nats_mirror;
+
+/// Something that is measured, repeatedly.
+///
+/// Runs of one check never overlap, so what a check remembers between runs may sit behind a plain mutex.
+#[async_trait]
+pub trait Check: Send + Sync + 'static {
+    /// Measures once. Ends by `run.deadline`; the scheduler ends a run that does not.
+    async fn run(&self, run: Run) -> Observation;
+}
+
+/// What one run is given.
+#[derive(Debug, Clone, Copy)]
+pub struct Run {
+    /// The timeline that every instant of the observation must lie on.
+    pub clock: Clock,
+    /// When the run must have ended.
+    pub deadline: Instant,
+}
+
+/// What is fixed about a kind of check.
+#[derive(Debug)]
+pub struct KindInfo {
+    /// The key of its stanza, and the value of the `kind` label.
+    pub name: &'static str,
+    /// The objectives it can say something about.
+    pub can_feed: Feeds,
+    /// The closed list of its reasons.
+    pub reasons: &'static [&'static Reason],
+    /// The gauges it adds to `/metrics`.
+    pub readings: &'static [&'static ReadingKind],
+}
+
+/// The stanza of one kind.
+pub trait Kind {
+    /// What is fixed about the kind.
+    const INFO: KindInfo;
+
+    /// Makes the check. Never fails and does no I/O: what is wrong with a file or a server is an observation.
+    fn build(&self, clients: &Clients) -> Arc<dyn Check>;
+}
+
+/// The one list of kinds: for each, its key and the type of its stanza.
+macro_rules! kinds {
+    ($($(#[doc = $doc:literal])* $name:ident: $config:ty => $variant:ident,)+) => {
+        /// The stanza of a check, whichever kind it is of.
+        #[derive(Debug, Clone)]
+        pub enum KindConfig {
+            $($(#[doc = $doc])* $variant($config),)+
+        }
+
+        impl KindConfig {
+            /// All kinds, in the order of the list.
+            pub const ALL: &'static [&'static KindInfo] = &[$(&<$config as Kind>::INFO,)+];
+
+            /// What is fixed about this kind.
+            #[must_use]
+            pub const fn info(&self) -> &'static KindInfo {
+                match self {
+                    $(Self::$variant(_) => &<$config as Kind>::INFO,)+
+                }
+            }
+
+            /// Makes the check.
+            #[must_use]
+            pub fn build(&self, clients: &Clients) -> Arc<dyn Check> {
+                match self {
+                    $(Self::$variant(config) => config.build(clients),)+
+                }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// An HTTP endpoint that is the component.
+    http: http::HttpConfig => Http,
+    /// A JetStream stream and its mirror in the DR region.
+    nats_mirror: nats_mirror::NatsMirrorConfig => NatsMirror,
+}

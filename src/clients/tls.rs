@@ -1,0 +1,1 @@
+//! The one TLS stack: rustls with ring, trusting the system's roots or a given CA file.

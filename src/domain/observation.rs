@@ -1,0 +1,190 @@
+//! What one run of one check has to say.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::time::Duration;
+
+use super::time::Timestamp;
+
+/// Why a check did not find what it looked for: one of a closed list, so that it can be a metric label.
+///
+/// Each kind of check declares its own as constants and lists them in its `REASONS`.
+#[derive(Debug)]
+pub struct Reason {
+    /// The value of the `reason` label.
+    pub label: &'static str,
+    /// What the person on call should do about it.
+    pub advice: &'static str,
+}
+
+impl Reason {
+    /// A reason of the closed list.
+    #[must_use]
+    pub const fn new(label: &'static str, advice: &'static str) -> Self {
+        Self { label, advice }
+    }
+}
+
+impl PartialEq for Reason {
+    fn eq(&self, other: &Self) -> bool {
+        self.label == other.label
+    }
+}
+
+impl Eq for Reason {}
+
+/// A reason together with the full story: what happened and where. The story goes to logs and pages, never to a label.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// Which of the closed list.
+    pub reason: &'static Reason,
+    /// What happened, and where.
+    pub detail: String,
+}
+
+impl Finding {
+    /// A finding for `reason` that tells `detail`.
+    pub fn new(reason: &'static Reason, detail: impl Into<String>) -> Self {
+        Self { reason, detail: detail.into() }
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.reason.label, self.detail)
+    }
+}
+
+/// How the component is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Health {
+    /// The component works.
+    Healthy,
+    /// The component fails.
+    Unhealthy(Finding),
+    /// We failed to measure; nothing is known about the component.
+    NoAnswer(Finding),
+}
+
+/// What a run learned about the DR copy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CopyState {
+    /// The copy is proven to hold everything up to this instant.
+    Complete {
+        /// The proven instant.
+        up_to: Timestamp,
+    },
+    /// The copy is proven to hold everything before `since` and proven not to hold what was written at `since`.
+    Behind {
+        /// The instant of the oldest item that the copy lacks.
+        since: Timestamp,
+        /// How far `since` can lie from the truth, because it was carried over from another machine's clock.
+        precision: Duration,
+    },
+    /// The copy does not exist, or is another one than the primary's.
+    Lost(Finding),
+    /// Nothing was learned.
+    Unknown(Finding),
+}
+
+/// The result of one run of a check.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Observation {
+    /// How the component is; feeds the recovery clock.
+    pub health: Health,
+    /// What was learned about the DR copy; `None` for kinds that know of no copy. Feeds the recovery point.
+    pub copy: Option<CopyState>,
+    /// Further figures for metrics and pages. They never decide a status.
+    pub readings: Vec<Reading>,
+}
+
+impl Observation {
+    /// An observation of a kind that knows of no copy.
+    #[must_use]
+    pub fn of_health(health: Health) -> Self {
+        Self { health, copy: None, readings: Vec::new() }
+    }
+
+    /// The one word for the whole run: a failure of component or copy outweighs a failure to measure, which outweighs
+    /// good news. A run of which half was not measured is not a good run.
+    #[must_use]
+    pub fn outcome(&self) -> Outcome {
+        match (&self.health, &self.copy) {
+            (Health::Unhealthy(_), _) | (_, Some(CopyState::Lost(_))) => Outcome::Unhealthy,
+            (Health::NoAnswer(_), _) | (_, Some(CopyState::Unknown(_))) => Outcome::NoAnswer,
+            (Health::Healthy, _) => Outcome::Healthy,
+        }
+    }
+
+    /// Everything that was wrong with this run.
+    pub fn findings(&self) -> impl Iterator<Item = &Finding> {
+        let of_health = match &self.health {
+            Health::Healthy => None,
+            Health::Unhealthy(finding) | Health::NoAnswer(finding) => Some(finding),
+        };
+        let of_copy = match &self.copy {
+            Some(CopyState::Lost(finding) | CopyState::Unknown(finding)) => Some(finding),
+            _ => None,
+        };
+        // One cause often spoils both halves; it is one failure.
+        let of_copy = of_copy.filter(|copy| of_health.is_none_or(|health| health.reason != copy.reason));
+        of_health.into_iter().chain(of_copy)
+    }
+}
+
+/// The one word for a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Outcome {
+    /// All that was to be measured was measured, and is good.
+    Healthy,
+    /// The component fails, or its copy is lost.
+    Unhealthy,
+    /// Something could not be measured.
+    NoAnswer,
+}
+
+impl Outcome {
+    /// All of them, in the order of the metric.
+    pub const ALL: [Self; 3] = [Self::Healthy, Self::Unhealthy, Self::NoAnswer];
+
+    /// The value of the `outcome` label.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Healthy => "healthy",
+            Self::Unhealthy => "unhealthy",
+            Self::NoAnswer => "no_answer",
+        }
+    }
+}
+
+/// A gauge that a kind of check exports beside health and copy, declared once as a constant.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ReadingKind {
+    /// The metric's name, unit included.
+    pub metric: &'static str,
+    /// The metric's help text.
+    pub help: &'static str,
+    /// The label that tells several samples of one reading apart, if there are several.
+    pub label: Option<&'static str>,
+}
+
+/// One sample of a [`ReadingKind`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reading {
+    /// Which gauge.
+    pub kind: &'static ReadingKind,
+    /// The value of the kind's own label, where it has one.
+    pub label: Option<Cow<'static, str>>,
+    /// The value.
+    pub value: ReadingValue,
+}
+
+/// The value of a [`Reading`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum ReadingValue {
+    /// A number that holds as it was read.
+    Number(f64),
+    /// The seconds that have passed since this instant: computed when it is read, so that it grows though nobody polls.
+    AgeOf(Timestamp),
+}

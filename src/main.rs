@@ -1,0 +1,3 @@
+//! The `dr-exporter` program.
+
+fn main() {}

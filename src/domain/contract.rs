@@ -33,6 +33,19 @@ pub enum Priority {
     P3,
 }
 
+impl Priority {
+    /// The value of the `priority` label.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::P0 => "P0",
+            Self::P1 => "P1",
+            Self::P2 => "P2",
+            Self::P3 => "P3",
+        }
+    }
+}
+
 /// A component's promise.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ContractSpec {
@@ -309,6 +322,16 @@ impl Contract {
         let spec = self.spec.checks.get(check)?;
         let fresh = status::is_fresh(self.clock.evidence(check), spec.freshness(), now);
         self.clock.is_healthy(check).filter(|_| fresh)
+    }
+
+    /// When the check with this index last learned something of all that it feeds; none if it has yet to.
+    #[must_use]
+    pub fn evidence(&self, check: usize) -> Option<Timestamp> {
+        let feeds = self.spec.checks.get(check)?.feeds;
+        let health = feeds.rto.then(|| self.clock.evidence(check));
+        let copy = feeds.rpo.then(|| self.points.get(check).and_then(RecoveryPoint::evidence));
+        // None sorts first: evidence that is missing is the oldest.
+        health.into_iter().chain(copy).min().flatten()
     }
 
     /// How long the check with this index waits from run to run now.

@@ -96,6 +96,27 @@ impl Watch {
         }
     }
 
+    /// Fails when a look since `since` is green, `met` or `at_risk`, while the truth is a breach.
+    #[track_caller]
+    pub fn no_false_green(
+        &self,
+        since: SystemTime,
+        contract: &str,
+        publisher: &Publisher,
+        rpo: Duration,
+        mirrored: impl Fn(&str) -> bool,
+    ) {
+        for look in self.since(since) {
+            let (Some(before), Some(after)) = look.copied else { continue };
+            // The scrape was rendered some milliseconds before it was received.
+            let at = look.at - Duration::from_millis(250);
+            let truth = publisher.at_risk(at, before.max(after), &mirrored);
+            let status = look.scrape.status(contract, "rpo");
+            let green = status == "met" || status == "at_risk";
+            assert!(!green || truth < rpo, "{contract}/rpo is {status}, the truth is {truth:?}:\n{}", look.scrape);
+        }
+    }
+
     /// Holds every look since `since` against the publisher's log.
     ///
     /// The exposure is never smaller than the truth, and never larger than the largest truth of the last

@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 use crate::clients::Clients;
-use crate::config::model::Config;
+use crate::config::Config;
 use crate::engine::clock::Clock;
 use crate::engine::snapshot::Snapshot;
 use crate::engine::{self, FirstRun, Plan};
@@ -49,8 +49,8 @@ impl Engine {
         let clock = Clock::start();
         let clients = Clients::new(config.nats.clone());
         let plans = config.contracts.iter().map(|contract| Plan {
-            spec: Arc::new(contract.spec(&config.defaults)),
-            checks: contract.checks.iter().map(|check| check.kind.build(&clients)).collect(),
+            spec: Arc::new(contract.spec.clone()),
+            checks: contract.kinds.iter().map(|kind| kind.build(&clients)).collect(),
         });
         let (snapshots, tasks) = engine::start(plans.collect(), clock, first);
         Self { snapshots, clock, tasks, _clients: clients }

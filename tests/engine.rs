@@ -98,8 +98,7 @@ fn runs(snapshot: &Snapshot, contract: usize, outcome: Outcome) -> u64 {
 #[tokio::test(start_paused = true)]
 async fn a_panicking_check_harms_only_itself_and_is_counted() {
     let broken = Scripted::new(|| async { panic!("a bug with a name") });
-    let plans =
-        vec![plan("broken", vec![check("a")], vec![broken]), plan("fine", vec![check("b")], vec![healthy()])];
+    let plans = vec![plan("broken", vec![check("a")], vec![broken]), plan("fine", vec![check("b")], vec![healthy()])];
     let (mut snapshots, mut tasks) = engine::start(plans, Clock::start(), FirstRun::Immediate);
     until(&mut snapshots, "five runs of each", |snapshot| {
         runs(snapshot, 0, Outcome::NoAnswer) >= 5 && runs(snapshot, 1, Outcome::Healthy) >= 5
@@ -117,10 +116,8 @@ async fn a_panicking_check_harms_only_itself_and_is_counted() {
 #[tokio::test(start_paused = true)]
 async fn a_hanging_check_is_ended_counted_and_run_again() {
     let hanging = Scripted::new(|| std::future::pending());
-    let plans = vec![
-        plan("hanging", vec![check("a")], vec![hanging.clone()]),
-        plan("fine", vec![check("b")], vec![healthy()]),
-    ];
+    let plans =
+        vec![plan("hanging", vec![check("a")], vec![hanging.clone()]), plan("fine", vec![check("b")], vec![healthy()])];
     let (mut snapshots, _tasks) = engine::start(plans, Clock::start(), FirstRun::Immediate);
     until(&mut snapshots, "three hung runs", |snapshot| record(snapshot, 0, 0).failures["hung"] >= 3).await;
     let snapshot = snapshots.borrow().clone();
@@ -144,8 +141,7 @@ async fn a_run_that_cannot_be_ended_is_never_overlapped() {
         Health::Healthy
     });
     let quick = || CheckSpec { interval: Duration::from_millis(40), timeout: Duration::from_millis(20), ..check("c") };
-    let plans =
-        vec![plan("blocking", vec![quick()], vec![blocking]), plan("fine", vec![quick()], vec![healthy()])];
+    let plans = vec![plan("blocking", vec![quick()], vec![blocking]), plan("fine", vec![quick()], vec![healthy()])];
     let (mut snapshots, _tasks) = engine::start(plans, Clock::start(), FirstRun::Immediate);
     until(&mut snapshots, "still running, twice", |snapshot| {
         record(snapshot, 0, 0).failures["still_running"] >= 2 && runs(snapshot, 1, Outcome::Healthy) >= 2
@@ -183,12 +179,12 @@ async fn a_run_longer_than_the_interval_delays_the_next_and_is_not_made_up_for()
 #[tokio::test(start_paused = true)]
 async fn a_clock_is_measured_finely_from_trigger_to_health() {
     static UP: AtomicBool = AtomicBool::new(false);
-    let failing =
-        Scripted::new(|| async { if UP.load(Ordering::SeqCst) { Health::Healthy } else { unhealthy() } });
+    let failing = Scripted::new(|| async { if UP.load(Ordering::SeqCst) { Health::Healthy } else { unhealthy() } });
     let clock = Clock::start();
     let (mut snapshots, _tasks) =
         engine::start(vec![plan("c", vec![check("a")], vec![failing.clone()])], clock, FirstRun::Immediate);
-    until(&mut snapshots, "the clock runs", |snapshot| snapshot.contracts[0].contract.clock().running().is_some()).await;
+    until(&mut snapshots, "the clock runs", |snapshot| snapshot.contracts[0].contract.clock().running().is_some())
+        .await;
     let gaps = failing.gaps();
     assert_eq!(gaps.len(), 2, "triggered by the third failure");
     assert!(gaps.iter().all(|gap| *gap >= Duration::from_secs(9)), "before, at the normal interval: {gaps:?}");
@@ -197,7 +193,8 @@ async fn a_clock_is_measured_finely_from_trigger_to_health() {
     assert!(finely.len() >= 9 && finely.iter().all(|gap| *gap <= Duration::from_secs(3)), "{finely:?}");
     let back = clock.now();
     UP.store(true, Ordering::SeqCst);
-    until(&mut snapshots, "recovered", |snapshot| snapshot.contracts[0].contract.clock().last_recovery().is_some()).await;
+    until(&mut snapshots, "recovered", |snapshot| snapshot.contracts[0].contract.clock().last_recovery().is_some())
+        .await;
     let snapshot = snapshots.borrow().clone();
     let recovery = *snapshot.contracts[0].contract.clock().last_recovery().expect("a recovery");
     let late = recovery.healthy.since(back);
@@ -216,9 +213,8 @@ async fn nothing_is_ready_or_met_before_it_is_measured() {
     let clock = Clock::start();
     let (mut snapshots, _tasks) =
         engine::start(vec![plan("c", vec![check("a")], vec![slow])], clock, FirstRun::Immediate);
-    let judge = |snapshot: &Snapshot| {
-        snapshot.contracts[0].contract.judge(Objective::Rto, clock.now()).expect("an RTO")
-    };
+    let judge =
+        |snapshot: &Snapshot| snapshot.contracts[0].contract.judge(Objective::Rto, clock.now()).expect("an RTO");
     {
         let snapshot = snapshots.borrow().clone();
         assert!(!snapshot.is_ready());

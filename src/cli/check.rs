@@ -11,8 +11,7 @@ use clap::{Args, ValueEnum};
 use super::{LogOptions, exit, runtime};
 use crate::app::Engine;
 use crate::clients::tls::{self, TlsFiles};
-use crate::config;
-use crate::config::model::Config;
+use crate::config::{self, Config};
 use crate::domain::status::Status;
 use crate::engine::FirstRun;
 use crate::export::View;
@@ -101,7 +100,7 @@ impl Check {
     /// Measures only what is asked for.
     async fn measure(&self, mut config: Config) -> Result<StatusReport, Failure> {
         if !self.contracts.is_empty() {
-            config.contracts.retain(|contract| self.contracts.iter().any(|name| name == contract.name.as_str()));
+            config.contracts.retain(|contract| self.contracts.iter().any(|name| *name == contract.spec.name));
         }
         let engine = Engine::start(&config, FirstRun::Immediate);
         let mut snapshots = engine.snapshots.clone();

@@ -9,6 +9,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 mod check;
+mod config;
 mod serve;
 
 /// The exit codes, the same for every output. 0 to 3 are those of monitoring plug-ins.
@@ -37,6 +38,9 @@ enum Command {
     ///
     /// Exit codes: 0 all met, 1 some at risk, 2 some breached, 3 some unproven, 64 usage, 78 configuration.
     Check(check::Check),
+    /// Check configuration files, or print their schema.
+    #[command(subcommand)]
+    Config(config::Config),
 }
 
 /// Runs the program with its command line.
@@ -53,6 +57,7 @@ pub fn run() -> ExitCode {
     match cli.command {
         Command::Serve(serve) => serve.run(),
         Command::Check(check) => check.run(),
+        Command::Config(config) => config.run(),
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::client::RequestErrorKind;
-use async_nats::{ConnectErrorKind, ConnectOptions, Event, ServerError};
+use async_nats::{ConnectError, ConnectErrorKind, ConnectOptions, Event, ServerError};
 use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
@@ -13,6 +13,7 @@ use tracing::{info, warn};
 
 use super::tls::{self, TlsFiles};
 use crate::config::config;
+use crate::config::decode::{Decoder, Fields, both_or_none};
 use crate::config::values::{DomainName, FilePath, NatsServer, Secret, SecretFile, Subject};
 use crate::domain::observation::{Finding, Reason};
 
@@ -42,9 +43,25 @@ config! {
         /// The prefix of the inboxes that answers come to, for accounts that may not subscribe to `_INBOX.>`.
         pub inbox_prefix: Subject = Subject::inbox(),
     }
+    validate = NatsConnection::validate;
 }
 
 impl NatsConnection {
+    fn validate(&self, fields: &Fields<'_>, cx: &mut Decoder<'_>) {
+        let ways = [
+            ("credentials_file", self.credentials_file.is_some()),
+            ("user", self.user.is_some()),
+            ("token_file", self.token_file.is_some()),
+            ("nkey_file", self.nkey_file.is_some()),
+        ];
+        let mut given = ways.into_iter().filter_map(|(key, given)| given.then_some(key));
+        if let (Some(first), Some(second)) = (given.next(), given.next()) {
+            cx.error(fields.position(second), format!("`{first}` authenticates already; remove one of the two"));
+        }
+        both_or_none(("user", self.user.is_some()), ("password_file", self.password_file.is_some()), fields, cx);
+        both_or_none(("cert_file", self.cert_file.is_some()), ("key_file", self.key_file.is_some()), fields, cx);
+    }
+
     /// A connection that leads nowhere.
     #[must_use]
     pub(super) fn without_servers() -> Self {
@@ -321,7 +338,7 @@ impl Keeper {
         // The client's own time-out does not cover name resolution.
         match timeout_at(Instant::now() + CONNECT_TIMEOUT, options.connect(where_to)).await {
             Ok(Ok(client)) => Ok(client),
-            Ok(Err(error)) => Err(Finding::new(connect_reason(&error.kind()), format!("{where_to}: {error}"))),
+            Ok(Err(error)) => Err(Finding::new(connect_reason(&error), format!("{where_to}: {error}"))),
             Err(_) => {
                 Err(Finding::new(&CONNECT_FAILED, format!("{where_to}: no connection within {CONNECT_TIMEOUT:?}")))
             }
@@ -357,7 +374,8 @@ impl Keeper {
         if let Some(file) = &config.credentials_file {
             let credentials = read(file).await?;
             return options
-                .credentials(credentials.expose())
+                // The client's reader wants the line break that was taken off.
+                .credentials(&format!("{}\n", credentials.expose()))
                 .map_err(|_| unreadable(&format!("{file} holds no JWT with its seed")));
         }
         if let Some(file) = &config.token_file {
@@ -384,14 +402,12 @@ fn unreadable(error: &impl std::fmt::Display) -> Finding {
     Finding::new(&CREDENTIALS_UNREADABLE, error.to_string())
 }
 
-fn connect_reason(kind: &ConnectErrorKind) -> &'static Reason {
-    match kind {
+fn connect_reason(error: &ConnectError) -> &'static Reason {
+    match error.kind() {
         ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => &AUTH_FAILED,
         ConnectErrorKind::Tls => &TLS_FAILED,
-        ConnectErrorKind::ServerParse
-        | ConnectErrorKind::Dns
-        | ConnectErrorKind::TimedOut
-        | ConnectErrorKind::Io
-        | ConnectErrorKind::MaxReconnects => &CONNECT_FAILED,
+        // A handshake that fails comes as an I/O error with the TLS error inside.
+        _ if tls::is_cause_of(error) => &TLS_FAILED,
+        _ => &CONNECT_FAILED,
     }
 }

@@ -102,6 +102,11 @@ impl<'a> Decoder<'a> {
         self.step(step, decode)
     }
 
+    /// Decodes what lies under a key that is not known beforehand. One that does not look like a key is not repeated.
+    fn under_entry<T>(&mut self, index: usize, entry: &Entry, decode: impl FnOnce(&mut Self) -> T) -> T {
+        if Name::parse_key(&entry.key).is_ok() { self.under(&entry.key, decode) } else { self.at(index, decode) }
+    }
+
     /// Decodes what lies at a place of a list.
     pub fn at<T>(&mut self, index: usize, decode: impl FnOnce(&mut Self) -> T) -> T {
         self.step(format!("[{index}]"), decode)
@@ -285,15 +290,15 @@ impl<K: Key, T: Decode> Decode for BTreeMap<K, T> {
         };
         let mut decoded = Self::new();
         let mut whole = true;
-        for entry in entries {
+        for (index, entry) in entries.iter().enumerate() {
             match K::parse_key(&entry.key) {
                 Err(expected) => {
                     cx.error(entry.at, format!("this key will not do; expected {expected}"));
                     whole = false;
                 }
-                Ok(key) => match cx.under(&entry.key, |cx| T::decode(&entry.node, cx)) {
+                Ok(key) => match cx.under_entry(index, entry, |cx| T::decode(&entry.node, cx)) {
                     Some(_) if decoded.contains_key(&key) => {
-                        cx.error(entry.at, format!("`{}` stands here twice; remove one", entry.key));
+                        cx.under_entry(index, entry, |cx| cx.error(entry.at, "this stands here twice; remove one"));
                         whole = false;
                     }
                     Some(value) => drop(decoded.insert(key, value)),

@@ -21,7 +21,7 @@ lint: ## check formatting, clippy and rustdoc; no warning passes
 	@scripts/tools cc >/dev/null
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
-	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
 
 build: ## build the release binary, target/release/dr-exporter
 	@scripts/tools cc >/dev/null

@@ -58,7 +58,7 @@ async fn origin_deleted_and_recreated() {
     pair.mirror.reaches(MIRROR, publisher.last(), AGAIN).await;
     let equal = pair.origin.last_seq(ORIGIN).await == pair.mirror.last_seq(MIRROR).await;
     assert!(equal, "now the last sequences are equal again, and the first 150 messages are other ones");
-    let_pass(Duration::from_secs(2)).await;
+    let_pass(SEEN + Duration::from_secs(1)).await;
     no_new_proof(&watch, since);
     watch.always(since + SEEN, CONTRACT, "rpo", "breached");
 }
@@ -83,7 +83,7 @@ async fn origin_recreated_and_mirror_emptied() {
     pair.mirror.reaches(MIRROR, publisher.last(), AGAIN).await;
     let first = pair.mirror.info(MIRROR).await.expect("DR answers")["state"]["first_seq"].as_u64();
     assert_eq!(first, Some(101), "the new origin's first hundred are not on the mirror");
-    let_pass(Duration::from_secs(2)).await;
+    let_pass(SEEN + Duration::from_secs(1)).await;
     no_new_proof(&watch, since);
 }
 
@@ -102,7 +102,7 @@ async fn an_exporter_that_starts_after_the_origin_was_recreated_is_not_fooled() 
     pair.mirror.reaches(MIRROR, 61, AGAIN).await;
     publisher.stop().await;
     pair.mirror.reaches(MIRROR, publisher.last(), AGAIN).await;
-    let_pass(Duration::from_secs(2)).await;
+    let_pass(SEEN + Duration::from_secs(1)).await;
     no_new_proof(&watch, since);
     lost(&exporter, &["not_same_stream", "origin_recreated"]).await;
 }
@@ -117,7 +117,7 @@ async fn mirror_deleted() {
     pair.mirror.delete(MIRROR).await;
     let since = SystemTime::now();
     lost(&exporter, &["mirror_stream_missing"]).await;
-    let_pass(Duration::from_secs(3)).await;
+    let_pass(SEEN + Duration::from_secs(1)).await;
     no_new_proof(&watch, since);
     watch.always(since + SEEN, CONTRACT, "rpo", "breached");
     // The origin takes writes: the component itself is not down.
@@ -134,8 +134,8 @@ async fn a_recreated_mirror_that_is_catching_up_tells_the_truth() {
     publisher.goes_on(250).await;
     pair.mirror.delete(MIRROR).await;
     lost(&exporter, &["mirror_stream_missing"]).await;
-    // Half a megabyte and more has to pass at four times the speed of the publisher.
-    pair.link.set(Mode::Throttle(200_000)).await;
+    // A quarter of a megabyte and more has to pass at not quite twice the speed of the publisher.
+    pair.link.set(Mode::Throttle(100_000)).await;
     let watch = Watch::with_copy(&exporter, &pair.mirror, MIRROR);
     let since = SystemTime::now();
     pair.create_mirror(ORIGIN, MIRROR, json!({})).await;
@@ -145,7 +145,10 @@ async fn a_recreated_mirror_that_is_catching_up_tells_the_truth() {
     .await;
     let scrape = exporter.becomes(CONTRACT, "rpo", "met", SOON).await;
     assert_eq!(scrape.get("dr_copy_lost", &CHECK), Some(0.0), "{scrape}");
-    let_pass(Duration::from_secs(2)).await;
+    let_pass(SEEN).await;
+    let behind = watch.since(since).into_iter().filter_map(|look| look.scrape.observed(CONTRACT, "rpo"));
+    let most = behind.fold(0.0, f64::max);
+    assert!(most > 2.5, "it took a while to catch up, and the page never said more than {most} s");
     watch.follows_truth(since + SEEN, CONTRACT, &publisher, INTERVAL, |_| true);
     watch.no_false_green(since, CONTRACT, &publisher, RPO, |_| true);
 }
@@ -164,7 +167,7 @@ async fn mirror_of_another_stream() {
     let watch = Watch::start(&exporter);
     exporter.becomes(CONTRACT, "rpo", "breached", SOON).await;
     lost(&exporter, &["mirror_of_other_stream"]).await;
-    let_pass(Duration::from_secs(2)).await;
+    let_pass(SEEN + Duration::from_secs(1)).await;
     watch.never(since, CONTRACT, "rpo", "met");
     no_new_proof(&watch, since);
 }
@@ -184,7 +187,7 @@ async fn mirror_of_a_namesake() {
     let watch = Watch::start(&exporter);
     exporter.becomes(CONTRACT, "rpo", "breached", SOON).await;
     lost(&exporter, &["not_same_stream", "mirror_of_other_stream"]).await;
-    let_pass(Duration::from_secs(2)).await;
+    let_pass(SEEN + Duration::from_secs(1)).await;
     watch.never(since, CONTRACT, "rpo", "met");
     no_new_proof(&watch, since);
 }

@@ -7,7 +7,7 @@ use super::support::publisher::Publisher;
 use super::support::scrape::Scrape;
 use super::support::watch::Watch;
 use super::support::{let_pass, wait_until};
-use super::{CHECK, CONTRACT, DOWN_INTERVAL, INTERVAL, SOON, TIMEOUT, watch_pair};
+use super::{CHECK, CONTRACT, DOWN_INTERVAL, INTERVAL, SEEN, SOON, TIMEOUT, watch_pair};
 
 /// Which side takes writes, as the page says.
 fn writer(scrape: &Scrape) -> Option<String> {
@@ -78,8 +78,8 @@ async fn promote_the_mirror_and_the_origin_returns() {
     exporter.until("they have diverged", SOON, |scrape| scrape.get("dr_nats_diverged", &CHECK) == Some(1.0)).await;
     exporter.until("its reason", SOON, |scrape| scrape.reasons(CONTRACT).contains_key("diverged")).await;
     exporter.logs(&["diverged"], SOON).await;
-    let_pass(Duration::from_secs(2)).await;
-    watch.never(forked + super::SEEN, CONTRACT, "rpo", "met");
+    let_pass(SEEN + Duration::from_secs(1)).await;
+    watch.never(forked + SEEN, CONTRACT, "rpo", "met");
     watch.never(since, CONTRACT, "rto", "breached");
 }
 

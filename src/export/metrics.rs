@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
-use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
+use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
@@ -119,6 +119,28 @@ enum Sample {
     Histogram(Labels, Histogram),
 }
 
+impl Sample {
+    /// Writes the sample; one without labels has no empty braces.
+    fn encode(&self, metric: &mut MetricEncoder<'_>) -> Result<(), fmt::Error> {
+        let (Self::Gauge(labels, _) | Self::Counter(labels, _) | Self::Histogram(labels, _)) = self;
+        let mut labelled;
+        let metric = if labels.is_empty() {
+            metric
+        } else {
+            labelled = metric.encode_family(labels)?;
+            &mut labelled
+        };
+        match self {
+            Self::Gauge(_, value) => metric.encode_gauge(value),
+            Self::Counter(_, value) => metric.encode_counter::<NoLabelSet, _, f64>(value, None),
+            Self::Histogram(_, histogram) => {
+                let buckets = histogram.buckets();
+                metric.encode_histogram::<NoLabelSet>(histogram.sum(), histogram.count(), &buckets, None)
+            }
+        }
+    }
+}
+
 /// The scrape in OpenMetrics text.
 ///
 /// # Errors
@@ -172,17 +194,7 @@ impl Collector for Families {
             };
             let mut metric = encoder.encode_descriptor(description.name, description.help, None, kind)?;
             for sample in samples {
-                match sample {
-                    Sample::Gauge(labels, value) => metric.encode_family(labels)?.encode_gauge(value)?,
-                    Sample::Counter(labels, value) => {
-                        metric.encode_family(labels)?.encode_counter::<NoLabelSet, _, f64>(value, None)?;
-                    }
-                    Sample::Histogram(labels, histogram) => {
-                        let mut metric = metric.encode_family(labels)?;
-                        let buckets = histogram.buckets();
-                        metric.encode_histogram::<NoLabelSet>(histogram.sum(), histogram.count(), &buckets, None)?;
-                    }
-                }
+                sample.encode(&mut metric)?;
             }
         }
         Ok(())

@@ -123,13 +123,10 @@ impl Sample {
     /// Writes the sample; one without labels has no empty braces.
     fn encode(&self, metric: &mut MetricEncoder<'_>) -> Result<(), fmt::Error> {
         let (Self::Gauge(labels, _) | Self::Counter(labels, _) | Self::Histogram(labels, _)) = self;
-        let mut labelled;
-        let metric = if labels.is_empty() {
-            metric
-        } else {
-            labelled = metric.encode_family(labels)?;
-            &mut labelled
-        };
+        if labels.is_empty() { self.encode_value(metric) } else { self.encode_value(&mut metric.encode_family(labels)?) }
+    }
+
+    fn encode_value(&self, metric: &mut MetricEncoder<'_>) -> Result<(), fmt::Error> {
         match self {
             Self::Gauge(_, value) => metric.encode_gauge(value),
             Self::Counter(_, value) => metric.encode_counter::<NoLabelSet, _, f64>(value, None),

@@ -1,6 +1,7 @@
 //! Shared connections: lazy, made in the background, retried for ever.
 
-use std::panic;
+use std::error::Error;
+use std::{io, iter, panic};
 
 pub mod nats;
 pub mod tls;
@@ -19,4 +20,15 @@ pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send 
             Err(_) => std::future::pending().await,
         },
     }
+}
+
+/// An error and its causes, the outermost first, those inside an I/O error included: `source` skips over them.
+pub(crate) fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    iter::successors(Some(error), |error| {
+        let error: &'a (dyn Error + 'static) = *error;
+        match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+            Some(inner) => Some(inner),
+            None => error.source(),
+        }
+    })
 }

@@ -3,6 +3,7 @@
 //! Sessions are never resumed: a resumed session skips the verification of the server's certificate, so that an expired
 //! one would go unnoticed.
 
+use std::error::Error;
 use std::fmt;
 use std::fs;
 use std::io;
@@ -17,41 +18,23 @@ use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
-use crate::clients::blocking;
+use crate::clients::{blocking, causes};
+use crate::config::values::{FilePath, SecretFile};
 
 /// How long the system's roots are used before they are read again.
 const SYSTEM_ROOTS_AGE: Duration = Duration::from_secs(60 * 60);
 
 /// The PEM files, and the one switch, that make up a TLS client.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct TlsFiles {
+#[derive(Debug, Clone, Copy, Default)]
+pub struct TlsFiles<'a> {
     /// The certificates that are trusted; without it, those that the system trusts.
-    pub ca_file: Option<PathBuf>,
+    pub ca_file: Option<&'a FilePath>,
     /// The client's certificate chain, its own certificate first. Goes with `key_file`.
-    pub cert_file: Option<PathBuf>,
+    pub cert_file: Option<&'a FilePath>,
     /// The client's private key, not encrypted. Goes with `cert_file`.
-    pub key_file: Option<PathBuf>,
+    pub key_file: Option<&'a SecretFile>,
     /// Whether any certificate is taken for the server's, which makes the connection open to whoever sits in between.
     pub insecure_skip_verify: bool,
-}
-
-impl TlsFiles {
-    /// The files that are read, with what each is for.
-    fn used(&self) -> impl Iterator<Item = (PemFile, &Path)> {
-        let ca_file = self.ca_file.as_ref().filter(|_| !self.insecure_skip_verify);
-        let files = [
-            (PemFile::Ca, ca_file),
-            (PemFile::Certificate, self.cert_file.as_ref()),
-            (PemFile::Key, self.key_file.as_ref()),
-        ];
-        files.into_iter().filter_map(|(role, path)| Some((role, path?.as_path())))
-    }
-
-    /// The system's roots, where they are what is trusted.
-    fn system_roots(&self) -> Result<Option<Arc<RootCertStore>>, TlsError> {
-        let wanted = self.ca_file.is_none() && !self.insecure_skip_verify;
-        wanted.then(system_roots).transpose()
-    }
 }
 
 /// What a PEM file is for.
@@ -122,12 +105,14 @@ pub enum TlsError {
     Setup(#[source] rustls::Error),
 }
 
-/// Makes a TLS client of the files as they are now. Blocks while it reads them.
+/// Makes a TLS client of the files as they are now. They are read off the async workers; whoever cannot wait for a slow
+/// disk puts a time-out around this.
 ///
 /// # Errors
 /// When a file cannot be read or used, or when the system trusts nobody and no CA file is given.
-pub fn client_config(files: &TlsFiles) -> Result<ClientConfig, TlsError> {
-    build(files, files.system_roots()?)
+pub async fn client_config(files: &TlsFiles<'_>) -> Result<ClientConfig, TlsError> {
+    let files = Files::from(files);
+    blocking(move || build(&files, files.system_roots()?)).await
 }
 
 /// A TLS client that trusts nobody, for connections that use no TLS through an interface that asks for one. Reads
@@ -136,7 +121,13 @@ pub fn client_config(files: &TlsFiles) -> Result<ClientConfig, TlsError> {
 /// # Errors
 /// Never in practice: only when the TLS library refuses its own defaults.
 pub fn trusting_nobody() -> Result<ClientConfig, TlsError> {
-    build(&TlsFiles::default(), Some(Arc::new(RootCertStore::empty())))
+    build(&Files::default(), Some(Arc::new(RootCertStore::empty())))
+}
+
+/// Whether a fault of TLS is among the causes of `error`.
+#[must_use]
+pub fn is_cause_of(error: &(dyn Error + 'static)) -> bool {
+    causes(error).any(|cause| cause.is::<rustls::Error>())
 }
 
 /// A TLS client that follows its files: made anew when one of them has changed, else the same as before.
@@ -145,7 +136,7 @@ pub struct ReloadingTls(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    files: TlsFiles,
+    files: Files,
     alpn: Vec<Vec<u8>>,
     last: Mutex<Option<Loaded>>,
 }
@@ -163,9 +154,9 @@ type Stamp = (SystemTime, u64);
 impl ReloadingTls {
     /// A client of `files` that offers the protocols `alpn`, the preferred one first. Reads nothing yet.
     #[must_use]
-    pub fn new(files: TlsFiles, alpn: &[&[u8]]) -> Self {
+    pub fn new(files: &TlsFiles<'_>, alpn: &[&[u8]]) -> Self {
         let alpn = alpn.iter().map(|protocol| protocol.to_vec()).collect();
-        Self(Arc::new(Inner { files, alpn, last: Mutex::new(None) }))
+        Self(Arc::new(Inner { files: files.into(), alpn, last: Mutex::new(None) }))
     }
 
     /// The client as the files are now; the same `Arc` for as long as they have not changed. The files are looked at off
@@ -201,13 +192,48 @@ impl Inner {
     }
 }
 
+/// [`TlsFiles`] that can be carried to another thread.
+#[derive(Debug, Default)]
+struct Files {
+    ca: Option<PathBuf>,
+    cert: Option<PathBuf>,
+    key: Option<PathBuf>,
+    insecure_skip_verify: bool,
+}
+
+impl From<&TlsFiles<'_>> for Files {
+    fn from(files: &TlsFiles<'_>) -> Self {
+        Self {
+            ca: files.ca_file.map(|file| file.path().to_owned()),
+            cert: files.cert_file.map(|file| file.path().to_owned()),
+            key: files.key_file.map(|file| file.path().to_owned()),
+            insecure_skip_verify: files.insecure_skip_verify,
+        }
+    }
+}
+
+impl Files {
+    /// The files that are read, with what each is for.
+    fn used(&self) -> impl Iterator<Item = (PemFile, &Path)> {
+        let ca = self.ca.as_ref().filter(|_| !self.insecure_skip_verify);
+        let files = [(PemFile::Ca, ca), (PemFile::Certificate, self.cert.as_ref()), (PemFile::Key, self.key.as_ref())];
+        files.into_iter().filter_map(|(role, path)| Some((role, path?.as_path())))
+    }
+
+    /// The system's roots, where they are what is trusted.
+    fn system_roots(&self) -> Result<Option<Arc<RootCertStore>>, TlsError> {
+        let wanted = self.ca.is_none() && !self.insecure_skip_verify;
+        wanted.then(system_roots).transpose()
+    }
+}
+
 fn stamp(role: PemFile, path: &Path) -> Result<Stamp, TlsError> {
     let unreadable = |source| TlsError::Unreadable { role, path: path.to_owned(), source };
     let metadata = fs::metadata(path).map_err(unreadable)?;
     Ok((metadata.modified().map_err(unreadable)?, metadata.len()))
 }
 
-fn build(files: &TlsFiles, system_roots: Option<Arc<RootCertStore>>) -> Result<ClientConfig, TlsError> {
+fn build(files: &Files, system_roots: Option<Arc<RootCertStore>>) -> Result<ClientConfig, TlsError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
@@ -215,14 +241,14 @@ fn build(files: &TlsFiles, system_roots: Option<Arc<RootCertStore>>) -> Result<C
     let builder = if files.insecure_skip_verify {
         builder.dangerous().with_custom_certificate_verifier(Arc::new(Unverified(provider)))
     } else {
-        let roots = match (&files.ca_file, system_roots) {
+        let roots = match (&files.ca, system_roots) {
             (Some(path), _) => Arc::new(read_roots(path)?),
             (None, Some(roots)) => roots,
             (None, None) => return Err(TlsError::NoSystemRoots),
         };
         builder.with_root_certificates(roots)
     };
-    let mut config = match (&files.cert_file, &files.key_file) {
+    let mut config = match (&files.cert, &files.key) {
         (None, None) => builder.with_no_client_auth(),
         (Some(cert), Some(key)) => builder
             .with_client_auth_cert(read_certificates(PemFile::Certificate, cert)?, read_key(key)?)

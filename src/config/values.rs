@@ -1,7 +1,7 @@
 //! The words a configuration is made of: each parses itself, or says what would be right.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// A name: `[a-z0-9][a-z0-9_-]{0,62}`.
@@ -16,17 +16,55 @@ pub struct PromDuration(pub(crate) Duration);
 #[derive(Debug, Clone)]
 pub struct HttpUrl(pub(crate) url::Url);
 
+impl HttpUrl {
+    /// The URL.
+    #[must_use]
+    pub fn get(&self) -> &url::Url {
+        &self.0
+    }
+}
+
 /// An HTTP request method.
 #[derive(Debug, Clone, Default)]
 pub struct HttpMethod(pub(crate) http::Method);
+
+impl HttpMethod {
+    /// The method.
+    #[must_use]
+    pub fn get(&self) -> &http::Method {
+        &self.0
+    }
+}
 
 /// The name of an HTTP header.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct HeaderName(pub(crate) String);
 
+impl HeaderName {
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 /// A regular expression.
 #[derive(Debug, Clone)]
-pub struct Pattern(pub(crate) regex::Regex);
+pub struct Pattern(pub(crate) regex::bytes::Regex);
+
+impl Pattern {
+    /// Whether it matches somewhere.
+    #[must_use]
+    pub fn matches(&self, text: &[u8]) -> bool {
+        self.0.is_match(text)
+    }
+
+    /// The expression as it was written.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+}
 
 /// A set of HTTP statuses.
 #[derive(Debug, Clone)]
@@ -46,21 +84,43 @@ impl StatusSet {
     }
 }
 
+impl std::fmt::Display for StatusSet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:?}", self.0)
+    }
+}
+
 /// A file, named relative to the directory of the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FilePath(pub(crate) PathBuf);
+
+impl FilePath {
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
 
 /// A file that holds a secret. It is read when the secret is needed, so that a rotated secret is taken up.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SecretFile(pub(crate) FilePath);
 
 impl SecretFile {
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+
     /// Reads the secret, without the line break that editors leave at its end.
     ///
     /// # Errors
     /// Whatever reading the file gives; the message names the file and never its content.
     pub async fn read(&self) -> io::Result<Secret> {
-        unimplemented!()
+        let path = self.path().to_owned();
+        let text = crate::clients::blocking(move || std::fs::read_to_string(path)).await?;
+        Ok(Secret(text.trim_end_matches(['\r', '\n']).to_owned()))
     }
 }
 

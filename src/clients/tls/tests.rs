@@ -8,13 +8,13 @@ use tempfile::TempDir;
 use super::*;
 
 /// A directory with a certificate and its key.
-struct Files {
+struct Directory {
     dir: TempDir,
     cert: PathBuf,
     key: PathBuf,
 }
 
-impl Files {
+impl Directory {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let (cert, key) = (dir.path().join("cert.pem"), dir.path().join("key.pem"));
@@ -35,19 +35,28 @@ fn identity() -> CertifiedKey<rcgen::KeyPair> {
     generate_simple_self_signed(["localhost".to_owned()]).unwrap()
 }
 
-fn ca(path: PathBuf) -> TlsFiles {
-    TlsFiles { ca_file: Some(path), ..TlsFiles::default() }
+fn ca(path: PathBuf) -> Files {
+    Files { ca: Some(path), ..Files::default() }
+}
+
+fn client_config(files: &Files) -> Result<ClientConfig, TlsError> {
+    build(files, files.system_roots()?)
+}
+
+fn reloading(files: Files, alpn: &[&[u8]]) -> ReloadingTls {
+    let alpn = alpn.iter().map(|protocol| protocol.to_vec()).collect();
+    ReloadingTls(Arc::new(Inner { files, alpn, last: Mutex::default() }))
 }
 
 #[test]
 fn files_that_cannot_be_used_are_named_with_what_would_be_right_and_never_quoted() {
-    let files = Files::new();
+    let files = Directory::new();
     let other = identity();
-    let identity = |cert: PathBuf, key: PathBuf| TlsFiles {
-        ca_file: Some(files.cert.clone()),
-        cert_file: Some(cert),
-        key_file: Some(key),
-        ..TlsFiles::default()
+    let identity = |cert: PathBuf, key: PathBuf| Files {
+        ca: Some(files.cert.clone()),
+        cert: Some(cert),
+        key: Some(key),
+        ..Files::default()
     };
     let secret_in = |before: &str, after: &str| format!("{before}\nhunter2hunter2!\n{after}\n");
     let begin = |what: &str| format!("-----BEGIN {what}-----");
@@ -74,7 +83,7 @@ fn files_that_cannot_be_used_are_named_with_what_would_be_right_and_never_quoted
             "cannot be used together",
         ),
         (
-            TlsFiles { cert_file: Some(files.cert.clone()), ..ca(files.cert.clone()) },
+            Files { cert: Some(files.cert.clone()), ..ca(files.cert.clone()) },
             "needs both its certificate file and its key file",
         ),
     ];
@@ -87,7 +96,7 @@ fn files_that_cannot_be_used_are_named_with_what_would_be_right_and_never_quoted
 
 #[test]
 fn a_bundle_with_one_bad_certificate_is_used() {
-    let files = Files::new();
+    let files = Directory::new();
     let good = fs::read_to_string(&files.cert).unwrap();
     let bundle = format!("-----BEGIN CERTIFICATE-----\naGk=\n-----END CERTIFICATE-----\n{good}");
     assert_eq!(read_roots(&files.write("bundle.pem", &bundle)).unwrap().len(), 1);
@@ -95,19 +104,19 @@ fn a_bundle_with_one_bad_certificate_is_used() {
 
 #[test]
 fn nothing_is_read_that_is_not_used() {
-    let files = TlsFiles { insecure_skip_verify: true, ..ca(PathBuf::from("/absent/ca.pem")) };
+    let files = Files { insecure_skip_verify: true, ..ca(PathBuf::from("/absent/ca.pem")) };
     assert!(client_config(&files).is_ok());
-    assert!(ReloadingTls::new(files, &[]).0.load().is_ok());
+    assert!(reloading(files, &[]).0.load().is_ok());
     assert!(trusting_nobody().is_ok());
 }
 
 #[tokio::test]
 async fn an_unchanged_file_is_not_parsed_again_and_a_changed_one_is() {
-    let files = Files::new();
-    let tls = ReloadingTls::new(
-        TlsFiles {
-            cert_file: Some(files.cert.clone()),
-            key_file: Some(files.key.clone()),
+    let files = Directory::new();
+    let tls = reloading(
+        Files {
+            cert: Some(files.cert.clone()),
+            key: Some(files.key.clone()),
             ..ca(files.write("ca.pem", &identity().cert.pem()))
         },
         &[b"h2", b"http/1.1"],

@@ -4,14 +4,22 @@
 //!
 //! `config → scheduler → check → observation → ledger → snapshot → metrics, page, JSON, text`
 //!
+//! - [`cli`]: one file per subcommand.
+//! - [`app`]: wires the house together, watches over it, shuts it down.
 //! - [`config`]: YAML becomes types, or all its errors at once.
-//! - [`clients`]: connections that checks share.
-//! - [`checks`]: one file per kind of check: its stanza, its I/O, its answer made an observation.
 //! - [`domain`]: the rules; pure.
+//! - [`checks`]: one file per kind of check: its stanza, its I/O, its answer made an observation.
+//! - [`clients`]: connections that checks share.
 //! - [`engine`]: runs checks on time, keeps the ledger, publishes snapshots.
+//! - [`export`]: pure views of a snapshot: metrics, JSON, text, Markdown.
+//! - [`web`]: routes and the status page.
 
+pub mod app;
 pub mod checks;
+pub mod cli;
 pub mod clients;
 pub mod config;
 pub mod domain;
 pub mod engine;
+pub mod export;
+pub mod web;

@@ -1,3 +1,7 @@
-//! The `dr-exporter` program.
+//! The `dr-exporter` program: parse, run, exit code.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    dr_exporter::cli::run()
+}

@@ -10,6 +10,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::checks::{Check, Kind, KindInfo, Run};
 use crate::clients::{Clients, blocking};
 use crate::config::config;
+use crate::config::decode::{Decoder, Fields, both_or_none};
 use crate::config::values::{FilePath, HeaderName, HttpMethod, HttpUrl, Pattern, SecretFile, StatusSet};
 use crate::domain::contract::Feeds;
 use crate::domain::observation::{Finding, Health, Observation, Reason};
@@ -55,6 +56,7 @@ config! {
         /// Whether the server's certificate goes unverified.
         pub insecure_skip_verify: bool = false,
     }
+    validate = HttpConfig::validate;
 }
 
 config! {
@@ -65,6 +67,7 @@ config! {
         /// A file that holds the value.
         pub value_file: Option<SecretFile> = None,
     }
+    validate = HeaderConfig::validate;
 }
 
 config! {
@@ -74,6 +77,29 @@ config! {
         pub username: String,
         /// A file that holds the password.
         pub password_file: SecretFile,
+    }
+}
+
+impl HttpConfig {
+    fn validate(&self, fields: &Fields<'_>, cx: &mut Decoder<'_>) {
+        both_or_none(("cert_file", self.cert_file.is_some()), ("key_file", self.key_file.is_some()), fields, cx);
+        if self.bearer_token_file.is_some() && self.basic_auth.is_some() {
+            cx.error(fields.position("basic_auth"), "`bearer_token_file` authenticates already; remove one of the two");
+        }
+        let secret = self.headers.iter().filter(|(name, header)| name.is_secret() && header.value.is_some());
+        for (name, _) in secret {
+            let message =
+                format!("`{}` carries a credential; put it in a file and name that in value_file", name.as_str());
+            cx.error(fields.position("headers"), message);
+        }
+    }
+}
+
+impl HeaderConfig {
+    fn validate(&self, fields: &Fields<'_>, cx: &mut Decoder<'_>) {
+        if self.value.is_some() == self.value_file.is_some() {
+            cx.error(fields.position("value_file"), "exactly one of `value` and `value_file` is needed");
+        }
     }
 }
 

@@ -9,6 +9,8 @@ use async_trait::async_trait;
 use tokio::time::Instant;
 
 use crate::clients::Clients;
+use crate::config::decode::{Decode, Decoder};
+use crate::config::yaml::Node;
 use crate::domain::contract::Feeds;
 use crate::domain::observation::{Observation, ReadingKind, Reason};
 use crate::engine::clock::Clock;
@@ -68,6 +70,22 @@ macro_rules! kinds {
         impl KindConfig {
             /// All kinds, in the order of the list.
             pub const ALL: &'static [&'static KindInfo] = &[$(&<$config as Kind>::INFO,)+];
+
+            /// The keys of the stanzas, in the order of the list.
+            pub(crate) const NAMES: &'static [&'static str] = &[$(stringify!($name),)+];
+
+            /// Takes the stanza that stands under this key; none if errors were recorded.
+            pub(crate) fn decode(name: &str, node: &Node, cx: &mut Decoder<'_>) -> Option<Self> {
+                match name {
+                    $(stringify!($name) => <$config>::decode(node, cx).map(Self::$variant),)+
+                    _ => None,
+                }
+            }
+
+            /// The JSON Schemas of the stanzas, by key.
+            pub(crate) fn schemas() -> serde_json::Map<String, serde_json::Value> {
+                [$((stringify!($name).to_owned(), <$config>::schema()),)+].into_iter().collect()
+            }
 
             /// What is fixed about this kind.
             #[must_use]

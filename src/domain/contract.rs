@@ -1,6 +1,15 @@
 //! A contract, its checks, and what is known of them.
 
+use std::sync::Arc;
 use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::observation::Observation;
+use super::recovery_clock::{ClockEvent, Mode, Recovery, RecoveryClock, Thresholds};
+use super::recovery_point::RecoveryPoint;
+use super::status::{self, Basis, Status, Target};
+use super::time::Timestamp;
 
 /// The objectives that a check can feed, or does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +31,19 @@ pub enum Priority {
     P2,
     /// Nobody is woken.
     P3,
+}
+
+impl Priority {
+    /// The value of the `priority` label.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::P0 => "P0",
+            Self::P1 => "P1",
+            Self::P2 => "P2",
+            Self::P3 => "P3",
+        }
+    }
 }
 
 /// A component's promise.
@@ -68,4 +90,255 @@ pub struct CheckSpec {
     pub warn_after: Option<Duration>,
     /// The objectives that it feeds.
     pub feeds: Feeds,
+}
+
+impl CheckSpec {
+    /// How long something that was learned counts as fresh: one run may be late, the next may fail, and that is no
+    /// reason to distrust the last.
+    #[must_use]
+    pub fn freshness(&self) -> Duration {
+        self.interval.saturating_mul(3).saturating_add(self.timeout)
+    }
+
+    fn thresholds(&self) -> Option<Thresholds> {
+        self.feeds.rto.then_some(Thresholds {
+            failures_to_trigger: self.failures_to_trigger,
+            successes_to_recover: self.successes_to_recover,
+        })
+    }
+}
+
+/// One of the two numbers of a contract.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Objective {
+    /// Recovery time.
+    Rto,
+    /// Recovery point.
+    Rpo,
+}
+
+impl Objective {
+    /// Both, in the order in which people read them.
+    pub const ALL: [Self; 2] = [Self::Rto, Self::Rpo];
+
+    /// The value of the `objective` label.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Rto => "rto",
+            Self::Rpo => "rpo",
+        }
+    }
+}
+
+impl ContractSpec {
+    /// The target of an objective, if the contract has it.
+    #[must_use]
+    pub fn target(&self, objective: Objective) -> Option<Target> {
+        let limit = match objective {
+            Objective::Rto => self.rto,
+            Objective::Rpo => self.rpo,
+        };
+        limit.map(|limit| Target { limit, at_risk_ratio: self.at_risk_ratio })
+    }
+}
+
+/// What is known of an objective at one instant.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Judgement {
+    /// Which objective.
+    pub objective: Objective,
+    /// The row of the table that decided, and so the status.
+    pub basis: Basis,
+    /// What it must stay under.
+    pub target: Duration,
+    /// RPO: the exposure. RTO: the running clock, else the last recovery time. None while nothing is known.
+    pub observed: Option<Duration>,
+    /// When the oldest of the evidence was found that this rests on.
+    pub evidence: Option<Timestamp>,
+}
+
+impl Judgement {
+    /// The status.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.basis.status()
+    }
+
+    /// The share of the target that is used.
+    #[must_use]
+    pub fn used_ratio(&self) -> Option<f64> {
+        self.observed.map(|observed| observed.as_secs_f64() / self.target.as_secs_f64())
+    }
+}
+
+/// Everything that is remembered of one contract, with the rules that move it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Contract {
+    spec: Arc<ContractSpec>,
+    thresholds: Vec<Option<Thresholds>>,
+    points: Vec<RecoveryPoint>,
+    clock: RecoveryClock,
+    recoveries: Vec<RecoveryCount>,
+}
+
+/// How many recoveries there were of one sort.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RecoveryCount {
+    /// Whether they met the target that held when they ended.
+    pub met: bool,
+    /// Real or drill.
+    pub mode: Mode,
+    /// How many.
+    pub count: u64,
+}
+
+impl Contract {
+    /// A contract of which nothing is known yet.
+    #[must_use]
+    pub fn new(spec: Arc<ContractSpec>) -> Self {
+        let sorts = [Mode::Real, Mode::Drill].into_iter().flat_map(|mode| [(true, mode), (false, mode)]);
+        Self {
+            thresholds: spec.checks.iter().map(CheckSpec::thresholds).collect(),
+            points: vec![RecoveryPoint::default(); spec.checks.len()],
+            clock: RecoveryClock::new(spec.checks.len()),
+            recoveries: sorts.map(|(met, mode)| RecoveryCount { met, mode, count: 0 }).collect(),
+            spec,
+        }
+    }
+
+    /// The promise.
+    #[must_use]
+    pub fn spec(&self) -> &ContractSpec {
+        &self.spec
+    }
+
+    /// The recovery clock.
+    #[must_use]
+    pub fn clock(&self) -> &RecoveryClock {
+        &self.clock
+    }
+
+    /// The recovery point of the check with this index.
+    #[must_use]
+    pub fn point(&self, check: usize) -> Option<&RecoveryPoint> {
+        self.points.get(check)
+    }
+
+    /// How many recoveries there were, by result and mode.
+    #[must_use]
+    pub fn recoveries(&self) -> &[RecoveryCount] {
+        &self.recoveries
+    }
+
+    /// Takes in what the check with this index found in a run that ended `at`.
+    pub fn observe(&mut self, check: usize, at: Timestamp, observation: &Observation) -> Option<ClockEvent> {
+        if let (Some(point), Some(copy)) = (self.points.get_mut(check), &observation.copy) {
+            point.observe(at, copy);
+        }
+        let event = self.clock.observe(check, at, &observation.health, &self.thresholds);
+        if let Some(ClockEvent::Stopped(recovery)) = event {
+            let met = self.spec.rto.is_some_and(|rto| recovery.recovery_time() < rto);
+            let mode = recovery.outage.mode;
+            for sort in self.recoveries.iter_mut().filter(|sort| sort.met == met && sort.mode == mode) {
+                sort.count = sort.count.saturating_add(1);
+            }
+        }
+        event
+    }
+
+    /// Judges an objective at `now`; none if the contract does not have it.
+    #[must_use]
+    pub fn judge(&self, objective: Objective, now: Timestamp) -> Option<Judgement> {
+        let target = self.spec.target(objective)?;
+        match objective {
+            Objective::Rto => Some(self.judge_rto(target, now)),
+            Objective::Rpo => self.judge_rpo(target, now),
+        }
+    }
+
+    fn judge_rto(&self, target: Target, now: Timestamp) -> Judgement {
+        let feeding = || self.spec.checks.iter().enumerate().filter(|(_, check)| check.feeds.rto);
+        let known =
+            feeding().all(|(index, check)| status::is_fresh(self.clock.evidence(index), check.freshness(), now));
+        let observed = match (self.clock.running(), self.clock.last_recovery()) {
+            (Some(outage), _) => Some(now.since(outage.trigger)),
+            (None, last) => last.map(Recovery::recovery_time),
+        };
+        Judgement {
+            objective: Objective::Rto,
+            basis: status::rto(&self.clock, target, self.spec.drill_every, known, now),
+            target: target.limit,
+            observed,
+            // None sorts first: evidence that is missing is the oldest.
+            evidence: feeding().map(|(index, _)| self.clock.evidence(index)).min().flatten(),
+        }
+    }
+
+    /// Each check is judged by itself; the contract has the worst status and the oldest recovery point.
+    fn judge_rpo(&self, target: Target, now: Timestamp) -> Option<Judgement> {
+        let judged = self.feeding_points().map(|(check, point)| {
+            let basis = status::rpo(point, target, check.freshness(), now);
+            Judgement {
+                objective: Objective::Rpo,
+                basis,
+                target: target.limit,
+                observed: point.exposure(now),
+                evidence: point.evidence(),
+            }
+        });
+        judged.reduce(|a, b| {
+            let observed = a.observed.zip(b.observed).map(|(a, b)| a.max(b));
+            let evidence = a.evidence.min(b.evidence);
+            let worst = if b.status() > a.status() { b } else { a };
+            Judgement { observed, evidence, ..worst }
+        })
+    }
+
+    fn feeding_points(&self) -> impl Iterator<Item = (&CheckSpec, &RecoveryPoint)> {
+        self.spec.checks.iter().zip(&self.points).filter(|(check, _)| check.feeds.rpo)
+    }
+
+    /// Whether the sync lag of the check with this index is above its `warn_after`; none where it has none, or where
+    /// nothing is known.
+    #[must_use]
+    pub fn warns(&self, check: usize, now: Timestamp) -> Option<bool> {
+        let limit = self.spec.checks.get(check)?.warn_after?;
+        let exposure = self.points.get(check)?.exposure(now)?;
+        Some(exposure > limit)
+    }
+
+    /// Whether the copy that the check with this index watches is proven lost; none where nothing fresh is known.
+    #[must_use]
+    pub fn copy_lost(&self, check: usize, now: Timestamp) -> Option<bool> {
+        let (spec, point) = (self.spec.checks.get(check)?, self.points.get(check)?);
+        status::is_fresh(point.evidence(), spec.freshness(), now).then_some(point.is_lost())
+    }
+
+    /// How the component is, as the check with this index saw it; none where nothing fresh is known.
+    #[must_use]
+    pub fn healthy(&self, check: usize, now: Timestamp) -> Option<bool> {
+        let spec = self.spec.checks.get(check)?;
+        let fresh = status::is_fresh(self.clock.evidence(check), spec.freshness(), now);
+        self.clock.is_healthy(check).filter(|_| fresh)
+    }
+
+    /// When the check with this index last learned something of all that it feeds; none if it has yet to.
+    #[must_use]
+    pub fn evidence(&self, check: usize) -> Option<Timestamp> {
+        let feeds = self.spec.checks.get(check)?.feeds;
+        let health = feeds.rto.then(|| self.clock.evidence(check));
+        let copy = feeds.rpo.then(|| self.points.get(check).and_then(RecoveryPoint::evidence));
+        // None sorts first: evidence that is missing is the oldest.
+        health.into_iter().chain(copy).min().flatten()
+    }
+
+    /// How long the check with this index waits from run to run now.
+    #[must_use]
+    pub fn interval(&self, check: usize) -> Option<Duration> {
+        let spec = self.spec.checks.get(check)?;
+        let down = self.clock.running().is_some();
+        Some(if down { spec.interval_when_down.min(spec.interval) } else { spec.interval })
+    }
 }

@@ -1,1 +1,212 @@
-//!
+//! Recovery clocks: from the trigger of an outage to the moment the component is healthy again.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::observation::Health;
+use super::time::Timestamp;
+
+/// When a check starts the clock, and when it counts as recovered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Thresholds {
+    /// How many failures in a row start the clock.
+    pub failures_to_trigger: u32,
+    /// How many healthy observations in a row count as recovered.
+    pub successes_to_recover: u32,
+}
+
+/// Whether an outage was real or planned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// Nobody planned it.
+    Real,
+    /// A drill.
+    Drill,
+}
+
+impl Mode {
+    /// The value of the `mode` label.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Real => "real",
+            Self::Drill => "drill",
+        }
+    }
+}
+
+/// An outage whose clock runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outage {
+    /// The first failed observation.
+    pub first_failure: Timestamp,
+    /// The observation that completed the streak, or the declaration of an incident: the clock's start.
+    pub trigger: Timestamp,
+    /// Real or drill.
+    pub mode: Mode,
+}
+
+/// An outage that is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recovery {
+    /// What is over.
+    pub outage: Outage,
+    /// The first of the healthy observations that ended it.
+    pub healthy: Timestamp,
+}
+
+impl Recovery {
+    /// From the trigger to health: what an RTO promises.
+    #[must_use]
+    pub fn recovery_time(&self) -> Duration {
+        self.healthy.since(self.outage.trigger)
+    }
+
+    /// From the first failure to health: what users felt.
+    #[must_use]
+    pub fn downtime(&self) -> Duration {
+        self.healthy.since(self.outage.first_failure)
+    }
+}
+
+/// What an observation did to the clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClockEvent {
+    /// It started.
+    Started(Outage),
+    /// It stopped.
+    Stopped(Recovery),
+}
+
+/// The unbroken runs of equal observations of one check. *No answer* is not an observation: it breaks no run.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Runs {
+    failures: u32,
+    first_failure: Option<Timestamp>,
+    successes: u32,
+    first_success: Option<Timestamp>,
+    evidence: Option<Timestamp>,
+}
+
+/// The clock of one contract.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecoveryClock {
+    checks: Vec<Runs>,
+    running: Option<Outage>,
+    last: Option<Recovery>,
+}
+
+impl RecoveryClock {
+    /// A clock for a contract with this many checks.
+    #[must_use]
+    pub fn new(checks: usize) -> Self {
+        Self { checks: vec![Runs::default(); checks], running: None, last: None }
+    }
+
+    /// Takes in how the component was `at` an instant, as the check with this index saw it.
+    ///
+    /// The clock starts when a check has failed often enough in a row. It stops when every check has, since the trigger,
+    /// been healthy often enough in a row; the recovery is dated at the first of these observations. `thresholds` has an
+    /// entry for every check; a check that does not feed the RTO has none there, and moves nothing.
+    pub fn observe(
+        &mut self,
+        check: usize,
+        at: Timestamp,
+        health: &Health,
+        thresholds: &[Option<Thresholds>],
+    ) -> Option<ClockEvent> {
+        let runs = self.checks.get_mut(check)?;
+        match health {
+            Health::NoAnswer(_) => return None,
+            Health::Healthy => {
+                runs.successes = runs.successes.saturating_add(1);
+                runs.first_success.get_or_insert(at);
+                (runs.failures, runs.first_failure) = (0, None);
+            }
+            Health::Unhealthy(_) => {
+                runs.failures = runs.failures.saturating_add(1);
+                runs.first_failure.get_or_insert(at);
+                (runs.successes, runs.first_success) = (0, None);
+            }
+        }
+        runs.evidence = runs.evidence.max(Some(at));
+        let failures = runs.failures;
+        let own = thresholds.get(check)?.as_ref()?;
+        match self.running {
+            None if failures >= own.failures_to_trigger => {
+                let first_failure = self.earliest_failure(thresholds).unwrap_or(at);
+                Some(ClockEvent::Started(self.start(first_failure, at, Mode::Real)))
+            }
+            None => None,
+            Some(outage) => self.stop(outage, thresholds).map(ClockEvent::Stopped),
+        }
+    }
+
+    /// Starts the clock because a person says so. A clock that runs already keeps its first trigger.
+    pub fn declare(&mut self, at: Timestamp, mode: Mode) -> Option<ClockEvent> {
+        if self.running.is_some() {
+            return None;
+        }
+        Some(ClockEvent::Started(self.start(at, at, mode)))
+    }
+
+    fn earliest_failure(&self, thresholds: &[Option<Thresholds>]) -> Option<Timestamp> {
+        let feeding = self.checks.iter().zip(thresholds).filter(|(_, thresholds)| thresholds.is_some());
+        feeding.filter_map(|(runs, _)| runs.first_failure).min()
+    }
+
+    fn start(&mut self, first_failure: Timestamp, trigger: Timestamp, mode: Mode) -> Outage {
+        // What was healthy before the trigger says nothing about after it: health must be seen anew.
+        for runs in &mut self.checks {
+            (runs.successes, runs.first_success) = (0, None);
+        }
+        *self.running.insert(Outage { first_failure, trigger, mode })
+    }
+
+    fn stop(&mut self, outage: Outage, thresholds: &[Option<Thresholds>]) -> Option<Recovery> {
+        let mut healthy = outage.trigger;
+        for (runs, thresholds) in self.checks.iter().zip(thresholds) {
+            let Some(thresholds) = thresholds else { continue };
+            if runs.successes < thresholds.successes_to_recover {
+                return None;
+            }
+            healthy = healthy.max(runs.first_success?);
+        }
+        self.running = None;
+        self.last = Some(Recovery { outage, healthy });
+        self.last
+    }
+
+    /// The outage whose clock runs.
+    #[must_use]
+    pub fn running(&self) -> Option<&Outage> {
+        self.running.as_ref()
+    }
+
+    /// The last outage that is over.
+    #[must_use]
+    pub fn last_recovery(&self) -> Option<&Recovery> {
+        self.last.as_ref()
+    }
+
+    /// When the check with this index last told how the component is.
+    #[must_use]
+    pub fn evidence(&self, check: usize) -> Option<Timestamp> {
+        self.checks.get(check)?.evidence
+    }
+
+    /// How often in a row the check with this index has failed.
+    #[must_use]
+    pub fn consecutive_failures(&self, check: usize) -> u32 {
+        self.checks.get(check).map_or(0, |runs| runs.failures)
+    }
+
+    /// How the component was when the check with this index last told.
+    #[must_use]
+    pub fn is_healthy(&self, check: usize) -> Option<bool> {
+        let runs = self.checks.get(check)?;
+        runs.evidence.map(|_| runs.failures == 0)
+    }
+}

@@ -1,1 +1,71 @@
-//!
+//! Recovery points: up to which instant the DR copy is proven.
+
+use std::time::Duration;
+
+use super::observation::CopyState;
+use super::time::Timestamp;
+
+/// What is known about one copy.
+///
+/// A proof stays true, so the recovery point is latched: it moves forward only. Two things withdraw it: the copy is
+/// proven lost, or is proven to lack something from before the recovery point (it was made anew, or went back), for then
+/// the earlier proof spoke of another copy.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RecoveryPoint {
+    latched: Option<Timestamp>,
+    evidence: Option<Timestamp>,
+    lost: bool,
+}
+
+impl RecoveryPoint {
+    /// Takes in what a run that ended `at` learned about the copy.
+    ///
+    /// Nothing can be proven of the future: a proof that claims to is one for `at`.
+    pub fn observe(&mut self, at: Timestamp, copy: &CopyState) {
+        match *copy {
+            CopyState::Unknown(_) => return,
+            CopyState::Complete { up_to } => self.latch(up_to.min(at)),
+            CopyState::Behind { since, precision } => {
+                let since = since.min(at);
+                if self.latched.is_some_and(|latched| latched > since.plus(precision)) {
+                    self.latched = None;
+                }
+                self.latch(since);
+            }
+            CopyState::Lost(_) => {
+                self.latched = None;
+                self.lost = true;
+            }
+        }
+        self.evidence = self.evidence.max(Some(at));
+    }
+
+    fn latch(&mut self, point: Timestamp) {
+        self.latched = self.latched.max(Some(point));
+        self.lost = false;
+    }
+
+    /// The newest instant up to which the copy is proven; none if nothing ever was, or if it was withdrawn.
+    #[must_use]
+    pub fn instant(&self) -> Option<Timestamp> {
+        self.latched
+    }
+
+    /// The age of the recovery point: the data, in time, that a disaster now could cost.
+    #[must_use]
+    pub fn exposure(&self, now: Timestamp) -> Option<Duration> {
+        self.latched.map(|point| now.since(point))
+    }
+
+    /// Whether the last thing learned is that the copy is lost.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        self.lost
+    }
+
+    /// When something was last learned about the copy.
+    #[must_use]
+    pub fn evidence(&self) -> Option<Timestamp> {
+        self.evidence
+    }
+}

@@ -9,7 +9,7 @@ use crate::domain::time::Timestamp;
 /// A steady timeline: the wall clock's reading at start, advanced by the monotonic clock.
 ///
 /// Durations on it are right whatever is done to the wall clock. What is exported is carried over to the wall clock as
-/// it stands then, with [`Clock::wall_offset_nanos`].
+/// it stands then, with [`Moment::wall`].
 #[derive(Debug, Clone, Copy)]
 pub struct Clock {
     anchor: Instant,
@@ -38,10 +38,43 @@ impl Clock {
         }
     }
 
-    /// How many nanoseconds the wall clock is ahead of this timeline: what it was set by since the start.
+    /// The instant on this timeline that the wall clock, as it stands now, calls `wall`.
     #[must_use]
-    pub fn wall_offset_nanos(&self) -> i64 {
+    pub fn from_wall(&self, wall: Timestamp) -> Timestamp {
+        Timestamp::from_unix_nanos(wall.as_unix_nanos().saturating_sub(self.wall_offset_nanos()))
+    }
+
+    /// Now, on both timelines.
+    #[must_use]
+    pub fn moment(&self) -> Moment {
+        Moment { now: self.now(), wall_offset: self.wall_offset_nanos() }
+    }
+
+    fn wall_offset_nanos(&self) -> i64 {
         wall_now().as_unix_nanos().saturating_sub(self.now().as_unix_nanos())
+    }
+}
+
+/// One reading of the clock. A whole scrape or page is computed for one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment {
+    /// Now, on the steady timeline.
+    pub now: Timestamp,
+    /// Nanoseconds that the wall clock is ahead of the steady timeline: what it was set by since the start.
+    wall_offset: i64,
+}
+
+impl Moment {
+    /// A moment at which the wall clock agrees with the steady timeline.
+    #[must_use]
+    pub const fn at(now: Timestamp) -> Self {
+        Self { now, wall_offset: 0 }
+    }
+
+    /// What the wall clock, as it stands now, calls an instant of the steady timeline: what is exported.
+    #[must_use]
+    pub const fn wall(&self, instant: Timestamp) -> Timestamp {
+        Timestamp::from_unix_nanos(instant.as_unix_nanos().saturating_add(self.wall_offset))
     }
 }
 

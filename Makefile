@@ -1,0 +1,45 @@
+# Everything a developer runs. `make help` lists it.
+
+SHELL := /bin/bash
+BIN := $(CURDIR)/.tools/bin
+
+.PHONY: help test lint build tools demo demo-cut demo-heal demo-kill-api demo-revive-api
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
+
+tools: ## bring what tests and the demo need into .tools/
+	@scripts/tools cc nats nats-old prometheus
+
+# The tests mostly wait for servers, so more of them than cores may run at once.
+test: ## bring what the tests need and run them all
+	@scripts/tools cc nats nats-old prometheus >/dev/null
+	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-8} NATS_SERVER=$(BIN)/nats-server NATS_SERVER_OLD=$(BIN)/nats-server-old \
+	PROMETHEUS=$(BIN)/prometheus PROMTOOL=$(BIN)/promtool cargo test --locked
+
+lint: ## check formatting, clippy and rustdoc; no warning passes
+	@scripts/tools cc >/dev/null
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps
+
+build: ## build the release binary, target/release/dr-exporter
+	@scripts/tools cc >/dev/null
+	cargo build --release --locked
+
+demo: build ## two regions on this machine, watched; Ctrl-C ends everything
+	@scripts/tools nats >/dev/null
+	@scripts/tools prometheus >/dev/null || echo "demo: without Prometheus, then"
+	@scripts/demo run
+
+demo-cut: ## cut the link between the demo's regions
+	@scripts/demo cut
+
+demo-heal: ## mend it
+	@scripts/demo heal
+
+demo-kill-api: ## stop the demo's API
+	@scripts/demo kill-api
+
+demo-revive-api: ## start it again
+	@scripts/demo revive-api

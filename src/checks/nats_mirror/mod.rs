@@ -1,0 +1,410 @@
+//! `nats_mirror`: a JetStream stream and its mirror in the DR region.
+//!
+//! The mirror is read first, then the origin, then the origin is asked for the first message that the mirror should have
+//! and has not. None: all that existed when the origin was asked is on the mirror. One: everything before it is. Before
+//! either counts, the two must be the same stream ([`identity`]). What the mirror says of itself (`lag`, `active`) is
+//! shown and never believed. Health is whether clients can write somewhere, and not to two places at once ([`verdict`]).
+
+mod identity;
+mod verdict;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use tokio::time::Instant;
+use tracing::warn;
+
+use crate::checks::{Check, Kind, KindInfo, Run};
+use crate::clients::jetstream::{Answered, Stream, StreamError, StreamInfo};
+use crate::clients::{Clients, nats};
+use crate::config::config;
+use crate::config::values::{DomainName, NatsRef, StreamName};
+use crate::domain::contract::Feeds;
+use crate::domain::observation::{CopyState, Finding, Observation, Reading, ReadingKind, ReadingValue, Reason};
+use crate::domain::time::Timestamp;
+use identity::Identity;
+
+config! {
+    /// A JetStream stream and its mirror in the DR region. Feeds `rto` and `rpo`.
+    pub struct NatsMirrorConfig {
+        /// The stream that clients write to in the primary region.
+        pub origin: StreamSide,
+        /// The stream that mirrors it in the DR region.
+        pub mirror: StreamSide,
+    }
+}
+
+config! {
+    /// A stream and the connection it is asked over.
+    pub struct StreamSide {
+        /// The name of a connection of the `nats` section.
+        pub nats: NatsRef,
+        /// The stream's name.
+        pub stream: StreamName,
+        /// The JetStream domain of this side, if it is another than the connection's.
+        pub domain: Option<DomainName> = None,
+    }
+}
+
+/// Clients can write to neither stream.
+pub static NO_WRITER: Reason = Reason::new(
+    "no_writer",
+    "Clients cannot write in either region: bring the origin back, or promote the mirror (docs/nats.md).",
+);
+/// Clients can write to both streams.
+pub static BOTH_WRITABLE: Reason = Reason::new(
+    "both_writable",
+    "Fence one side now, before clients write to both: remove its subjects or seal the stream.",
+);
+/// The two streams hold different messages under the same sequence.
+pub static DIVERGED: Reason = Reason::new(
+    "diverged",
+    "Both sides took messages that the other lacks: stop writers on one side, keep both streams, reconcile by hand.",
+);
+/// The origin does not exist.
+pub static ORIGIN_STREAM_MISSING: Reason =
+    Reason::new("origin_stream_missing", "Was the stream deleted or renamed? Check the stream's name and the domain.");
+/// The mirror does not exist.
+pub static MIRROR_STREAM_MISSING: Reason =
+    Reason::new("mirror_stream_missing", "There is no DR copy. Create the mirror; it copies from the beginning.");
+/// The mirror mirrors something else.
+pub static MIRROR_OF_OTHER_STREAM: Reason =
+    Reason::new("mirror_of_other_stream", "Correct the mirror's origin, or the stream that this check names.");
+/// The origin was deleted and created again.
+pub static ORIGIN_RECREATED: Reason = Reason::new(
+    "origin_recreated",
+    "The mirror holds the old origin's messages and will miss the new one's: delete the mirror and create it again.",
+);
+/// The mirror's messages are not the origin's.
+pub static NOT_SAME_STREAM: Reason = Reason::new(
+    "not_same_stream",
+    "The mirror is not a copy of this origin: delete the mirror and create it again, after saving what only it holds.",
+);
+/// Nothing shows whether the mirror is a copy of this origin or of one before it.
+pub static IDENTITY_UNPROVEN: Reason = Reason::new(
+    "identity_unproven",
+    "The mirror is older than the origin and lacks its beginning: delete the mirror and create it again.",
+);
+
+static ORIGIN_LAST_SEQUENCE: ReadingKind = ReadingKind {
+    metric: "dr_nats_origin_last_sequence",
+    help: "Highest sequence that the origin stream has taken",
+    label: None,
+};
+static MIRROR_LAST_SEQUENCE: ReadingKind = ReadingKind {
+    metric: "dr_nats_mirror_last_sequence",
+    help: "Highest sequence that the mirror stream has taken",
+    label: None,
+};
+static LAG_MESSAGES: ReadingKind = ReadingKind {
+    metric: "dr_nats_mirror_lag_messages",
+    help: "Messages on the origin that the mirror lacks, by sequence; absent for a filtered mirror that is behind",
+    label: None,
+};
+static LAG_SECONDS: ReadingKind = ReadingKind {
+    metric: "dr_nats_mirror_lag_seconds",
+    help: "Age of the oldest message on the origin that the mirror lacks; 0 when it lacks none",
+    label: None,
+};
+static MESSAGE_RATE: ReadingKind = ReadingKind {
+    metric: "dr_nats_message_rate",
+    help: "Messages per second that the origin took between the last two polls",
+    label: None,
+};
+static LAST_SEEN: ReadingKind = ReadingKind {
+    metric: "dr_nats_mirror_last_seen_seconds",
+    help: "Seconds since the mirror says it heard from its origin; absent if never. Proves nothing",
+    label: None,
+};
+static REPORTED_LAG: ReadingKind = ReadingKind {
+    metric: "dr_nats_mirror_reported_lag_messages",
+    help: "Messages that the mirror says it lacks. Proves nothing",
+    label: None,
+};
+static WRITER: ReadingKind = ReadingKind {
+    metric: "dr_nats_writer",
+    help: "Which stream clients can write to: 1 for the one that holds",
+    label: Some("writer"),
+};
+static IS_DIVERGED: ReadingKind = ReadingKind {
+    metric: "dr_nats_diverged",
+    help: "Whether the two streams hold different messages under the same sequence",
+    label: None,
+};
+
+impl Kind for NatsMirrorConfig {
+    const INFO: KindInfo = KindInfo {
+        name: "nats_mirror",
+        can_feed: Feeds { rto: true, rpo: true },
+        reasons: &[
+            &nats::CONNECT_FAILED,
+            &nats::TIMEOUT,
+            &nats::AUTH_FAILED,
+            &nats::TLS_FAILED,
+            &nats::CREDENTIALS_UNREADABLE,
+            &nats::PERMISSION_DENIED,
+            &nats::JETSTREAM_UNAVAILABLE,
+            &NO_WRITER,
+            &BOTH_WRITABLE,
+            &DIVERGED,
+            &ORIGIN_STREAM_MISSING,
+            &MIRROR_STREAM_MISSING,
+            &MIRROR_OF_OTHER_STREAM,
+            &ORIGIN_RECREATED,
+            &NOT_SAME_STREAM,
+            &IDENTITY_UNPROVEN,
+        ],
+        readings: &[
+            &ORIGIN_LAST_SEQUENCE,
+            &MIRROR_LAST_SEQUENCE,
+            &LAG_MESSAGES,
+            &LAG_SECONDS,
+            &MESSAGE_RATE,
+            &LAST_SEEN,
+            &REPORTED_LAG,
+            &WRITER,
+            &IS_DIVERGED,
+        ],
+    };
+
+    fn build(&self, clients: &Clients) -> Arc<dyn Check> {
+        let stream =
+            |side: &StreamSide| Stream::new(clients.nats(&side.nats), side.stream.clone(), side.domain.as_ref());
+        Arc::new(MirrorCheck {
+            origin: stream(&self.origin),
+            mirror: stream(&self.mirror),
+            memory: Mutex::new(Memory::default()),
+        })
+    }
+}
+
+/// The mirror gets this share of a run's time, so that the origin is asked although the mirror hangs.
+const MIRROR_SHARE: f64 = 0.4;
+
+struct MirrorCheck {
+    origin: Stream,
+    mirror: Stream,
+    memory: Mutex<Memory>,
+}
+
+/// What is remembered from run to run.
+#[derive(Debug, Clone, Default)]
+struct Memory {
+    /// When the origin of the last answer was created: another one is another stream.
+    origin_created: Option<Timestamp>,
+    /// What the mirror filtered while it still was a mirror: a promoted one no longer tells.
+    filters: Option<Vec<String>>,
+    /// The origin's last sequence, and when it was read.
+    counted: Option<(u64, Instant)>,
+    /// Whether a person was told that the origin is a work queue.
+    warned_of_work_queue: bool,
+}
+
+/// How a stream stood, or why that is not known.
+type Side = Result<Answered<StreamInfo>, StreamError>;
+
+#[async_trait]
+impl Check for MirrorCheck {
+    async fn run(&self, run: Run) -> Observation {
+        let now = Instant::now();
+        let left = run.deadline.saturating_duration_since(now);
+        let mirror = self.mirror.info(now + left.mul_f64(MIRROR_SHARE)).await;
+        let origin = self.origin.info(run.deadline).await;
+        let memory = self.remember(&mirror, &origin);
+        let (copy, identity) = self.copy(&mirror, &origin, &memory, run).await;
+        let writer = verdict::writer(&origin, &mirror);
+        Observation {
+            health: verdict::health(&origin, &mirror, writer, identity.as_ref()),
+            readings: readings(&origin, &mirror, &memory, writer, identity.as_ref(), &copy, run),
+            copy: Some(copy),
+        }
+    }
+}
+
+impl MirrorCheck {
+    /// Takes in what was read, and gives what was remembered before.
+    fn remember(&self, mirror: &Side, origin: &Side) -> Memory {
+        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = memory.clone();
+        if let Ok(origin) = origin {
+            memory.origin_created = Some(origin.answer.created());
+            memory.counted = Some((origin.answer.state.last_seq, origin.received));
+            if origin.answer.config.retention == "workqueue" && !memory.warned_of_work_queue {
+                memory.warned_of_work_queue = true;
+                warn!(stream = self.origin.name(), "the origin is a work queue: mirroring it takes its messages away");
+            }
+        }
+        if let Ok(mirror) = mirror
+            && mirror.answer.config.mirror.is_some()
+        {
+            memory.filters = Some(mirror.answer.filters());
+        }
+        before
+    }
+
+    /// What is proven of the copy; and whether the two are the same stream, where that could be asked.
+    async fn copy(&self, mirror: &Side, origin: &Side, memory: &Memory, run: Run) -> (CopyState, Option<Identity>) {
+        let mirror = match mirror {
+            Ok(mirror) => mirror,
+            Err(StreamError::NotFound) => {
+                let detail = format!("there is no stream {}", self.mirror.name());
+                return (CopyState::Lost(Finding::new(&MIRROR_STREAM_MISSING, detail)), None);
+            }
+            Err(StreamError::Unanswered(finding)) => return (CopyState::Unknown(of_side("mirror", finding)), None),
+        };
+        let origin = match origin {
+            Ok(origin) => origin,
+            Err(error) => return (CopyState::Unknown(self.no_origin(error)), None),
+        };
+        if memory.origin_created.is_some_and(|created| created != origin.answer.created()) {
+            let detail = format!("stream {} was created anew at {}", self.origin.name(), origin.answer.created());
+            return (CopyState::Lost(Finding::new(&ORIGIN_RECREATED, detail)), None);
+        }
+        let filters = match &memory.filters {
+            Some(filters) if mirror.answer.config.mirror.is_none() => filters.clone(),
+            _ => mirror.answer.filters(),
+        };
+        let pair = identity::Pair {
+            origin: &self.origin,
+            mirror: &self.mirror,
+            origin_info: &origin.answer,
+            mirror_info: &mirror.answer,
+            filters: &filters,
+            deadline: run.deadline,
+        };
+        match pair.identity().await {
+            Ok(Identity::Same) => (self.proof(origin, mirror, &filters, run).await, Some(Identity::Same)),
+            Ok(Identity::Other(finding)) => (CopyState::Lost(finding.clone()), Some(Identity::Other(finding))),
+            Ok(Identity::Unproven(finding)) => (CopyState::Unknown(finding.clone()), Some(Identity::Unproven(finding))),
+            Err(finding) => (CopyState::Unknown(finding), None),
+        }
+    }
+
+    fn no_origin(&self, error: &StreamError) -> Finding {
+        match error {
+            StreamError::NotFound => {
+                Finding::new(&ORIGIN_STREAM_MISSING, format!("there is no stream {}", self.origin.name()))
+            }
+            StreamError::Unanswered(finding) => of_side("origin", finding),
+        }
+    }
+
+    /// The proof itself, for two that are the same stream.
+    async fn proof(
+        &self,
+        origin: &Answered<StreamInfo>,
+        mirror: &Answered<StreamInfo>,
+        filters: &[String],
+        run: Run,
+    ) -> CopyState {
+        let last = mirror.answer.state.last_seq;
+        if last >= origin.answer.state.last_seq {
+            return CopyState::Complete { up_to: run.clock.at(origin.sent) };
+        }
+        let mut asked = None::<Instant>;
+        let mut missing = None::<jiff::Timestamp>;
+        for filter in filters {
+            let direct = origin.answer.config.allow_direct;
+            match self.origin.first_message(last + 1, filter, direct, run.deadline).await {
+                Ok(Answered { answer, sent, .. }) => {
+                    asked = Some(asked.map_or(sent, |asked| asked.min(sent)));
+                    let time = answer.map(|message| message.time);
+                    missing = missing.into_iter().chain(time).min();
+                }
+                Err(error) => return CopyState::Unknown(self.no_origin(&error)),
+            }
+        }
+        match missing {
+            None => CopyState::Complete { up_to: run.clock.at(asked.unwrap_or(origin.sent)) },
+            Some(time) => {
+                CopyState::Behind { since: to_own_clock(time, origin, run), precision: origin.received - origin.sent }
+            }
+        }
+    }
+}
+
+/// The instant of this process at which the origin's clock showed `time`.
+///
+/// The origin's clock is read off the answer that carries it, taken as given when the question was sent: the earliest it
+/// can have been, so that what is made of it is never too young. Before NATS 2.10 answers carry no clock, and the two
+/// machines' wall clocks are taken to agree.
+fn to_own_clock(time: jiff::Timestamp, origin: &Answered<StreamInfo>, run: Run) -> Timestamp {
+    match origin.answer.ts {
+        Some(ts) => run.clock.at(origin.sent).minus(Timestamp::from(ts).since(time.into())),
+        None => run.clock.from_wall(time.into()),
+    }
+}
+
+fn of_side(side: &str, finding: &Finding) -> Finding {
+    Finding::new(finding.reason, format!("{side}: {}", finding.detail))
+}
+
+fn readings(
+    origin: &Side,
+    mirror: &Side,
+    before: &Memory,
+    writer: Option<verdict::Writer>,
+    identity: Option<&Identity>,
+    copy: &CopyState,
+    run: Run,
+) -> Vec<Reading> {
+    let mut readings = Vec::new();
+    let mut read = |kind, value| readings.push(Reading { kind, label: None, value });
+    if let Ok(origin) = origin {
+        read(&ORIGIN_LAST_SEQUENCE, number(origin.answer.state.last_seq));
+        if let Some(rate) = rate(origin, before) {
+            read(&MESSAGE_RATE, ReadingValue::Number(rate));
+        }
+    }
+    if let Ok(mirror) = mirror {
+        read(&MIRROR_LAST_SEQUENCE, number(mirror.answer.state.last_seq));
+        if let Some(report) = &mirror.answer.mirror {
+            read(&REPORTED_LAG, number(report.lag));
+            if let Ok(silence) = u64::try_from(report.active) {
+                let heard = run.clock.at(mirror.received).minus(std::time::Duration::from_nanos(silence));
+                read(&LAST_SEEN, ReadingValue::AgeOf(heard));
+            }
+        }
+    }
+    match copy {
+        CopyState::Complete { .. } => {
+            read(&LAG_MESSAGES, number(0));
+            read(&LAG_SECONDS, number(0));
+        }
+        CopyState::Behind { since, .. } => {
+            if let (Ok(origin), Ok(mirror)) = (origin, mirror)
+                && mirror.answer.filters() == [">"]
+            {
+                let lag = origin.answer.state.last_seq.saturating_sub(mirror.answer.state.last_seq);
+                read(&LAG_MESSAGES, number(lag));
+            }
+            read(&LAG_SECONDS, ReadingValue::AgeOf(*since));
+        }
+        CopyState::Lost(_) | CopyState::Unknown(_) => {}
+    }
+    match identity {
+        Some(Identity::Same) => read(&IS_DIVERGED, number(0)),
+        Some(Identity::Other(finding)) if finding.reason == &DIVERGED => read(&IS_DIVERGED, number(1)),
+        _ => {}
+    }
+    readings.extend(writer.into_iter().flat_map(verdict::Writer::readings));
+    readings
+}
+
+fn rate(origin: &Answered<StreamInfo>, before: &Memory) -> Option<f64> {
+    let (sequence, at) = before.counted?;
+    let seconds = origin.received.duration_since(at).as_secs_f64();
+    let messages = origin.answer.state.last_seq.checked_sub(sequence)?;
+    // A stream that was created anew starts to count anew: its rate is not known yet.
+    let same = before.origin_created == Some(origin.answer.created());
+    (same && seconds > 0.0).then(|| as_f64(messages) / seconds)
+}
+
+fn number(value: u64) -> ReadingValue {
+    ReadingValue::Number(as_f64(value))
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a float is what Prometheus stores; exact below 2^53")]
+fn as_f64(value: u64) -> f64 {
+    value as f64
+}

@@ -1,0 +1,150 @@
+//! Whether clients can write, and where.
+
+use std::borrow::Cow;
+
+use super::{BOTH_WRITABLE, DIVERGED, Identity, NO_WRITER, Side, WRITER, of_side};
+use crate::clients::jetstream::{StreamError, StreamInfo};
+use crate::clients::nats::{CONNECT_FAILED, JETSTREAM_UNAVAILABLE, TIMEOUT};
+use crate::domain::observation::{Finding, Health, Reading, ReadingValue};
+
+/// Which stream takes messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Writer {
+    Origin,
+    Mirror,
+    Both,
+    None,
+}
+
+impl Writer {
+    const ALL: [Self; 4] = [Self::Origin, Self::Mirror, Self::Both, Self::None];
+
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Origin => "origin",
+            Self::Mirror => "mirror",
+            Self::Both => "both",
+            Self::None => "none",
+        }
+    }
+
+    /// All four, one of them 1.
+    pub(super) fn readings(self) -> impl Iterator<Item = Reading> {
+        Self::ALL.into_iter().map(move |writer| Reading {
+            kind: &WRITER,
+            label: Some(Cow::Borrowed(writer.label())),
+            value: ReadingValue::Number(if writer == self { 1.0 } else { 0.0 }),
+        })
+    }
+}
+
+/// Who can be written to; nothing where the answer hangs on a side that we failed to ask.
+///
+/// Seen from here, a stream that cannot be reached cannot be written to: the server is the component itself.
+pub(super) fn writer(origin: &Side, mirror: &Side) -> Option<Writer> {
+    match (takes_messages(origin), takes_messages(mirror)) {
+        (Some(true), Some(true)) if shares_subjects(origin, mirror) => Some(Writer::Both),
+        (Some(true), _) => Some(Writer::Origin),
+        (Some(false), Some(true)) => Some(Writer::Mirror),
+        (Some(false), Some(false)) => Some(Writer::None),
+        (None, _) | (Some(false), None) => None,
+    }
+}
+
+/// Health: somebody can be written to, and not two at once.
+pub(super) fn health(origin: &Side, mirror: &Side, writer: Option<Writer>, identity: Option<&Identity>) -> Health {
+    match writer {
+        Some(Writer::Origin | Writer::Mirror) => Health::Healthy,
+        Some(Writer::Both) => Health::Unhealthy(match identity {
+            Some(Identity::Other(finding)) if finding.reason == &DIVERGED => finding.clone(),
+            _ => Finding::new(&BOTH_WRITABLE, "origin and mirror both take messages for the same subjects"),
+        }),
+        Some(Writer::None) => {
+            let detail = format!("origin: {}; mirror: {}", why_not(origin), why_not(mirror));
+            Health::Unhealthy(Finding::new(&NO_WRITER, detail))
+        }
+        None => Health::NoAnswer(unmeasured(origin, mirror)),
+    }
+}
+
+/// Whether a side takes messages; nothing where it is our own failure that we do not know.
+fn takes_messages(side: &Side) -> Option<bool> {
+    match side {
+        Ok(info) => Some(info.answer.is_writable()),
+        Err(StreamError::NotFound) => Some(false),
+        Err(StreamError::Unanswered(finding)) => is_the_component_s(finding).then_some(false),
+    }
+}
+
+/// A server that is down, hangs or has no JetStream is down for clients too. That it refuses our credentials, or that
+/// our files are no use, says nothing about it.
+fn is_the_component_s(finding: &Finding) -> bool {
+    [&CONNECT_FAILED, &TIMEOUT, &JETSTREAM_UNAVAILABLE].contains(&finding.reason)
+}
+
+/// Two streams in one JetStream system can never share subjects; there, a promotion means that the origin's were changed,
+/// and both being writable is the same danger.
+fn shares_subjects(origin: &Side, mirror: &Side) -> bool {
+    let (Ok(origin), Ok(mirror)) = (origin, mirror) else { return false };
+    let (origin, mirror) = (&origin.answer, &mirror.answer);
+    origin.domain == mirror.domain || overlap(origin, mirror)
+}
+
+fn overlap(a: &StreamInfo, b: &StreamInfo) -> bool {
+    a.config.subjects.iter().any(|a| b.config.subjects.iter().any(|b| subjects_overlap(a, b)))
+}
+
+/// Whether a subject exists that both patterns match.
+fn subjects_overlap(a: &str, b: &str) -> bool {
+    let (mut a, mut b) = (a.split('.'), b.split('.'));
+    loop {
+        match (a.next(), b.next()) {
+            (None, None) => return true,
+            (Some(">"), Some(_)) | (Some(_), Some(">")) => return true,
+            (Some(x), Some(y)) if x == y || x == "*" || y == "*" => {}
+            _ => return false,
+        }
+    }
+}
+
+fn why_not(side: &Side) -> String {
+    match side {
+        Ok(info) if info.answer.config.mirror.is_some() => "is a mirror, not promoted".to_owned(),
+        Ok(_) => "is sealed".to_owned(),
+        Err(StreamError::NotFound) => "the stream does not exist".to_owned(),
+        Err(StreamError::Unanswered(finding)) => finding.to_string(),
+    }
+}
+
+fn unmeasured(origin: &Side, mirror: &Side) -> Finding {
+    let ours = |name, side: &Side| match side {
+        Err(StreamError::Unanswered(finding)) if !is_the_component_s(finding) => Some(of_side(name, finding)),
+        _ => None,
+    };
+    ours("origin", origin)
+        .or_else(|| ours("mirror", mirror))
+        .unwrap_or_else(|| Finding::new(&TIMEOUT, "neither side could be asked"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn overlap_of_subjects() {
+        for (a, b, expected) in [
+            ("a.b", "a.b", true),
+            ("a.*", "a.b", true),
+            ("*.b", "a.*", true),
+            ("a.>", "a.b.c", true),
+            (">", "a", true),
+            ("a.>", "a", false),
+            ("a.b", "a.c", false),
+            ("a.b", "a.b.c", false),
+            ("a.*", "a.b.c", false),
+        ] {
+            assert_eq!(subjects_overlap(a, b), expected, "{a} and {b}");
+            assert_eq!(subjects_overlap(b, a), expected, "{b} and {a}");
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! `serve`: the daemon.
+
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::{error, info};
+
+use super::{LogOptions, exit, runtime};
+use crate::{app, config};
+
+/// The options of `serve`.
+#[derive(Debug, Args)]
+pub struct Serve {
+    /// The configuration.
+    #[arg(long = "config.file", value_name = "FILE")]
+    config_file: PathBuf,
+    /// Where to listen; `:PORT` is every address of this machine.
+    #[arg(long = "web.listen-address", value_name = "ADDRESS", default_value = ":9877")]
+    listen_address: String,
+    #[command(flatten)]
+    log: LogOptions,
+}
+
+impl Serve {
+    /// Serves until SIGTERM or SIGINT.
+    #[must_use]
+    pub fn run(self) -> ExitCode {
+        let config = match config::load(&self.config_file) {
+            Ok(config) => config,
+            Err(errors) => {
+                eprintln!("{errors}");
+                return exit::CONFIG.into();
+            }
+        };
+        self.log.install();
+        let serve = async {
+            let listener = listen(&self.listen_address).await.map_err(|e| format!("{}: {e}", self.listen_address))?;
+            let address = listener.local_addr().map_err(|error| error.to_string())?;
+            let version = env!("CARGO_PKG_VERSION");
+            info!(%address, version, config = %self.config_file.display(), "listening");
+            let terminated = terminated().map_err(|error| format!("signals cannot be caught: {error}"))?;
+            app::serve(&config, listener, terminated).await.map_err(|fatal| fatal.to_string())
+        };
+        match runtime().and_then(|runtime| runtime.block_on(serve)) {
+            Ok(()) => {
+                info!("stopped");
+                ExitCode::SUCCESS
+            }
+            Err(message) => {
+                error!(message);
+                ExitCode::FAILURE
+            }
+        }
+    }
+}
+
+/// Completes at the first SIGTERM or SIGINT.
+fn terminated() -> io::Result<impl Future<Output = ()>> {
+    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    Ok(async move {
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = int.recv() => {}
+        }
+    })
+}
+
+async fn listen(address: &str) -> io::Result<TcpListener> {
+    let Some(port) = address.strip_prefix(':') else { return TcpListener::bind(address).await };
+    let port = port.parse().map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "the port is not a number"))?;
+    match TcpListener::bind(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))).await {
+        // A machine without IPv6 has no such address.
+        Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
+            TcpListener::bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))).await
+        }
+        bound => bound,
+    }
+}

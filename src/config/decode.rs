@@ -1,0 +1,315 @@
+//! From a tree to types: every type decodes itself, and what is wrong is collected, not returned at the first.
+//!
+//! A message tells what would be right and never repeats a value: whoever mistypes a key may have put a secret behind it.
+//! Keys are repeated where they look like keys.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+
+use super::model::Defaults;
+use super::values::Name;
+use super::yaml::{Entry, Node, Position, Value};
+
+/// Something that a configuration is made of.
+pub trait Decode: Sized {
+    /// Takes the value of a node; none if errors were recorded.
+    fn decode(node: &Node, cx: &mut Decoder<'_>) -> Option<Self>;
+
+    /// The JSON Schema of what is accepted.
+    fn schema() -> serde_json::Value;
+}
+
+/// One thing that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ConfigError {
+    /// Where it stands.
+    pub at: Position,
+    /// The way to it, e.g. `contracts[1].checks[0].interval`; empty at the top.
+    pub path: String,
+    /// What is wrong, and what would be right.
+    pub message: String,
+}
+
+/// Everything that is wrong with a file, in the order of the file. Never empty.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigErrors {
+    /// The file.
+    pub file: PathBuf,
+    /// What is wrong with it.
+    pub errors: Vec<ConfigError>,
+}
+
+impl fmt::Display for ConfigErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, ConfigError { at, path, message }) in self.errors.iter().enumerate() {
+            if index > 0 {
+                writeln!(f)?;
+            }
+            write!(f, "{}:{}:{}: ", self.file.display(), at.line, at.column)?;
+            if !path.is_empty() {
+                write!(f, "{path}: ")?;
+            }
+            write!(f, "{message}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for ConfigErrors {}
+
+/// A name that must be one of another section's keys.
+struct Reference {
+    section: &'static str,
+    name: Name,
+    at: Position,
+    path: String,
+}
+
+/// What is collected while a tree is decoded.
+pub struct Decoder<'a> {
+    /// The directory that relative file names start from.
+    pub base: &'a Path,
+    /// What holds where a contract or check does not say otherwise; the first section that is decoded.
+    pub defaults: Defaults,
+    path: Vec<String>,
+    errors: Vec<ConfigError>,
+    references: Vec<Reference>,
+}
+
+impl<'a> Decoder<'a> {
+    /// A decoder for a configuration in this directory.
+    #[must_use]
+    pub fn new(base: &'a Path) -> Self {
+        Self { base, defaults: Defaults::STANDARD, path: Vec::new(), errors: Vec::new(), references: Vec::new() }
+    }
+
+    /// Records something that is wrong here.
+    pub fn error(&mut self, at: Position, message: impl Into<String>) {
+        self.errors.push(ConfigError { at, path: self.path.concat(), message: message.into() });
+    }
+
+    /// Records that a value has the wrong type.
+    pub fn wrong_type(&mut self, node: &Node, expected: &str) {
+        self.error(node.at, format!("this is {}; expected {expected}", node.value.kind()));
+    }
+
+    /// Decodes what lies under a key.
+    pub fn under<T>(&mut self, key: &str, decode: impl FnOnce(&mut Self) -> T) -> T {
+        let step = if self.path.is_empty() { key.to_owned() } else { format!(".{key}") };
+        self.step(step, decode)
+    }
+
+    /// Decodes what lies under a key that is not known beforehand. One that does not look like a key is not repeated.
+    fn under_entry<T>(&mut self, index: usize, entry: &Entry, decode: impl FnOnce(&mut Self) -> T) -> T {
+        if Name::parse_key(&entry.key).is_ok() { self.under(&entry.key, decode) } else { self.at(index, decode) }
+    }
+
+    /// Decodes what lies at a place of a list.
+    pub fn at<T>(&mut self, index: usize, decode: impl FnOnce(&mut Self) -> T) -> T {
+        self.step(format!("[{index}]"), decode)
+    }
+
+    fn step<T>(&mut self, step: String, decode: impl FnOnce(&mut Self) -> T) -> T {
+        self.path.push(step);
+        let decoded = decode(self);
+        self.path.pop();
+        decoded
+    }
+
+    /// Notes that a name must be a key of a section; looked up once everything is decoded.
+    pub fn refer(&mut self, section: &'static str, name: Name, at: Position) {
+        let path = self.path.concat();
+        self.references.push(Reference { section, name, at, path });
+    }
+
+    /// Looks up the references to a section.
+    pub fn resolve(&mut self, section: &'static str, names: &[&str]) {
+        for reference in self.references.extract_if(.., |reference| reference.section == section) {
+            if names.contains(&reference.name.as_str()) {
+                continue;
+            }
+            let hint = match nearest(reference.name.as_str(), names) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None if names.is_empty() => format!("the section `{section}` is missing or empty"),
+                None => format!("there are: {}", names.join(", ")),
+            };
+            let message = format!("there is no such connection in `{section}`; {hint}");
+            self.errors.push(ConfigError { at: reference.at, path: reference.path, message });
+        }
+    }
+
+    /// All that was wrong, in the order of the file.
+    #[must_use]
+    pub fn into_errors(mut self) -> Vec<ConfigError> {
+        self.errors.sort();
+        self.errors
+    }
+}
+
+/// A mapping whose keys are known beforehand.
+pub struct Fields<'n>(&'n Node);
+
+impl<'n> Fields<'n> {
+    /// Opens a mapping; unknown and doubled keys are recorded.
+    pub fn open(node: &'n Node, known: &[&str], cx: &mut Decoder<'_>) -> Option<Self> {
+        let Value::Map(entries) = &node.value else {
+            cx.wrong_type(node, &format!("a mapping with the keys {}", known.join(", ")));
+            return None;
+        };
+        for (index, entry) in entries.iter().enumerate() {
+            if !known.contains(&entry.key.as_str()) {
+                cx.error(entry.at, unknown_key(&entry.key, known));
+            } else if entries.iter().take(index).any(|earlier| earlier.key == entry.key) {
+                cx.error(entry.at, format!("`{}` stands here twice; remove one", entry.key));
+            }
+        }
+        Some(Self(node))
+    }
+
+    /// The entry of a key.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<&'n Entry> {
+        self.0.get(key)
+    }
+
+    /// Where a key stands; where the mapping begins if it is not there.
+    #[must_use]
+    pub fn position(&self, key: &str) -> Position {
+        self.get(key).map_or(self.0.at, |entry| entry.at)
+    }
+
+    /// A value that must be there.
+    pub fn required<T: Decode>(&self, key: &str, cx: &mut Decoder<'_>) -> Option<T> {
+        match self.get(key) {
+            Some(entry) => cx.under(key, |cx| T::decode(&entry.node, cx)),
+            None => {
+                cx.error(self.0.at, format!("`{key}` is missing"));
+                None
+            }
+        }
+    }
+
+    /// A value that may be left out.
+    pub fn optional<T: Decode>(&self, key: &str, default: impl FnOnce() -> T, cx: &mut Decoder<'_>) -> Option<T> {
+        match self.get(key) {
+            Some(entry) => cx.under(key, |cx| T::decode(&entry.node, cx)),
+            None => Some(default()),
+        }
+    }
+}
+
+/// Records a key that stands there without the one it needs beside it.
+pub fn both_or_none(a: (&str, bool), b: (&str, bool), fields: &Fields<'_>, cx: &mut Decoder<'_>) {
+    let (alone, missing) = match (a, b) {
+        ((a, true), (b, false)) => (a, b),
+        ((a, false), (b, true)) => (b, a),
+        _ => return,
+    };
+    cx.error(fields.position(alone), format!("`{alone}` needs `{missing}` beside it; add it"));
+}
+
+fn unknown_key(key: &str, known: &[&str]) -> String {
+    // A key of another shape may be a value that lost its key.
+    let looks_like_a_key = key.len() <= 40 && key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+    let named = if looks_like_a_key { format!("unknown key `{key}`") } else { "unknown key".to_owned() };
+    match nearest(key, known) {
+        Some(near) => format!("{named}; did you mean `{near}`?"),
+        None => format!("{named}; expected one of {}", known.join(", ")),
+    }
+}
+
+/// The known word that was probably meant.
+#[must_use]
+pub fn nearest<'k>(word: &str, known: &[&'k str]) -> Option<&'k str> {
+    let scored = known.iter().map(|known| (strsim::damerau_levenshtein(word, known), *known));
+    let (distance, near) = scored.min()?;
+    (distance <= (near.chars().count() / 3).max(1)).then_some(near)
+}
+
+impl<T: Decode> Decode for Option<T> {
+    fn decode(node: &Node, cx: &mut Decoder<'_>) -> Option<Self> {
+        T::decode(node, cx).map(Some)
+    }
+
+    fn schema() -> serde_json::Value {
+        T::schema()
+    }
+}
+
+impl Decode for bool {
+    fn decode(node: &Node, cx: &mut Decoder<'_>) -> Option<Self> {
+        if let Value::Bool(value) = node.value {
+            return Some(value);
+        }
+        cx.wrong_type(node, "true or false");
+        None
+    }
+
+    fn schema() -> serde_json::Value {
+        json!({"type": "boolean"})
+    }
+}
+
+impl<T: Decode> Decode for Vec<T> {
+    fn decode(node: &Node, cx: &mut Decoder<'_>) -> Option<Self> {
+        let Value::List(items) = &node.value else {
+            cx.wrong_type(node, "a list");
+            return None;
+        };
+        if items.is_empty() {
+            cx.error(node.at, "this list is empty; it needs at least one item");
+            return None;
+        }
+        let decoded: Vec<Option<T>> =
+            items.iter().enumerate().map(|(index, item)| cx.at(index, |cx| T::decode(item, cx))).collect();
+        decoded.into_iter().collect()
+    }
+
+    fn schema() -> serde_json::Value {
+        json!({"type": "array", "minItems": 1, "items": T::schema()})
+    }
+}
+
+/// A key that parses itself.
+pub trait Key: Ord + Sized {
+    /// The key that a text stands for, or what would be right.
+    ///
+    /// # Errors
+    /// What would be right.
+    fn parse_key(text: &str) -> Result<Self, String>;
+}
+
+impl<K: Key, T: Decode> Decode for BTreeMap<K, T> {
+    fn decode(node: &Node, cx: &mut Decoder<'_>) -> Option<Self> {
+        let Value::Map(entries) = &node.value else {
+            cx.wrong_type(node, "a mapping");
+            return None;
+        };
+        let mut decoded = Self::new();
+        let mut whole = true;
+        for (index, entry) in entries.iter().enumerate() {
+            match K::parse_key(&entry.key) {
+                Err(expected) => {
+                    cx.error(entry.at, format!("this key will not do; expected {expected}"));
+                    whole = false;
+                }
+                Ok(key) => match cx.under_entry(index, entry, |cx| T::decode(&entry.node, cx)) {
+                    Some(_) if decoded.contains_key(&key) => {
+                        cx.under_entry(index, entry, |cx| cx.error(entry.at, "this stands here twice; remove one"));
+                        whole = false;
+                    }
+                    Some(value) => drop(decoded.insert(key, value)),
+                    None => whole = false,
+                },
+            }
+        }
+        whole.then_some(decoded)
+    }
+
+    fn schema() -> serde_json::Value {
+        json!({"type": "object", "additionalProperties": T::schema()})
+    }
+}

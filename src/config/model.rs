@@ -1,0 +1,172 @@
+//! The configuration as a whole.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
+use super::decode::{Decode, Decoder, Fields};
+use super::values::{Name, PromDuration, Ratio, Times};
+use super::yaml::Node;
+use super::{config, rules};
+use crate::checks::KindConfig;
+use crate::clients::nats::NatsConnection;
+use crate::domain::contract::{ContractSpec, Objective, Priority};
+
+/// A contract, and the stanzas of its checks in the order of its specification.
+#[derive(Debug, Clone)]
+pub struct Contract {
+    /// The promise, defaults filled in.
+    pub spec: ContractSpec,
+    /// What measures it.
+    pub kinds: Vec<KindConfig>,
+}
+
+config! {
+    /// What holds where a contract or check does not say otherwise.
+    pub struct Defaults {
+        /// From the start of one run of a check to the start of the next.
+        pub interval: PromDuration = Defaults::STANDARD.interval,
+        /// The same while the contract's recovery clock runs, if that is shorter.
+        pub interval_when_down: PromDuration = Defaults::STANDARD.interval_when_down,
+        /// How long one run may take, everything included.
+        pub timeout: PromDuration = Defaults::STANDARD.timeout,
+        /// The share of a target above which it is at risk.
+        pub at_risk_ratio: Ratio = Defaults::STANDARD.at_risk_ratio,
+        /// How many failures in a row start the recovery clock.
+        pub failures_to_trigger: Times = Defaults::STANDARD.failures_to_trigger,
+        /// How many healthy observations in a row count as recovered.
+        pub successes_to_recover: Times = Defaults::STANDARD.successes_to_recover,
+    }
+    validate = rules::take_defaults;
+}
+
+impl Defaults {
+    /// What holds where the file does not say otherwise.
+    pub const STANDARD: Self = Self {
+        interval: PromDuration::from_secs(30),
+        interval_when_down: PromDuration::from_secs(5),
+        timeout: PromDuration::from_secs(5),
+        at_risk_ratio: Ratio::FOUR_FIFTHS,
+        failures_to_trigger: Times::new(3),
+        successes_to_recover: Times::new(1),
+    };
+}
+
+config! {
+    /// Everything that is configured.
+    pub struct Config {
+        /// What holds where a contract or check does not say otherwise.
+        pub defaults: Defaults = Defaults::STANDARD,
+        /// Connections to NATS, by name.
+        pub nats: BTreeMap<Name, NatsConnection> = BTreeMap::new(),
+        /// The promises, and how they are measured.
+        pub contracts: Vec<Contract>,
+    }
+}
+
+config! {
+    /// A component's promise.
+    pub struct ContractOptions {
+        /// Unique among contracts.
+        pub name: Name,
+        /// What people call the component.
+        pub component: String,
+        /// Who has to keep the promise.
+        pub owner: String,
+        /// How urgent it is, from `P0`, the most, to `P3`.
+        pub priority: Priority,
+        /// Recovery time objective: a recovery must take less. At least one of `rto` and `rpo` is needed.
+        pub rto: Option<PromDuration> = None,
+        /// Recovery point objective: the data at risk must be less.
+        pub rpo: Option<PromDuration> = None,
+        /// The share of a target above which it is at risk; the default's if left out.
+        pub at_risk_ratio: Option<Ratio> = None,
+        /// How old the last measured recovery may grow before it no longer proves the RTO. Never, if left out.
+        pub drill_every: Option<PromDuration> = None,
+        /// What is measured.
+        pub checks: Vec<CheckOptions>,
+    }
+}
+
+config! {
+    /// How a check is run and judged. What is left out is as in `defaults`.
+    pub struct CheckSchedule {
+        /// Unique among the contract's checks.
+        pub name: Name,
+        /// From the start of one run to the start of the next.
+        pub interval: Option<PromDuration> = None,
+        /// The same while the contract's recovery clock runs, if that is shorter.
+        pub interval_when_down: Option<PromDuration> = None,
+        /// How long one run may take, everything included. At most the interval.
+        pub timeout: Option<PromDuration> = None,
+        /// How many failures in a row start the recovery clock.
+        pub failures_to_trigger: Option<Times> = None,
+        /// How many healthy observations in a row count as recovered.
+        pub successes_to_recover: Option<Times> = None,
+        /// The sync lag above which there is a warning. Only for checks that feed `rpo`.
+        pub warn_after: Option<PromDuration> = None,
+        /// The objectives that it feeds; all that the kind can feed and the contract has, if left out.
+        pub feeds: Option<Vec<Objective>> = None,
+    }
+}
+
+/// A check: its schedule, and one kind.
+#[derive(Debug, Clone)]
+pub struct CheckOptions {
+    pub(super) schedule: CheckSchedule,
+    pub(super) kind: KindConfig,
+}
+
+impl Decode for CheckOptions {
+    fn decode(node: &Node, cx: &mut Decoder<'_>) -> Option<Self> {
+        let known: Vec<&str> = CheckSchedule::KEYS.iter().chain(KindConfig::NAMES).copied().collect();
+        let fields = Fields::open(node, &known, cx)?;
+        let schedule = CheckSchedule::from_fields(&fields, cx);
+        let mut kinds = KindConfig::NAMES.iter().filter_map(|name| fields.get(name));
+        let (Some(kind), second) = (kinds.next(), kinds.next()) else {
+            cx.error(node.at, format!("the check has no kind; add one of {}", KindConfig::NAMES.join(", ")));
+            return None;
+        };
+        if let Some(second) = second {
+            cx.error(second.at, "the check has a second kind; make it a check of its own");
+        }
+        let kind = cx.under(&kind.key, |cx| KindConfig::decode(&kind.key, &kind.node, cx));
+        Some(Self { schedule: schedule?, kind: kind? })
+    }
+
+    fn schema() -> serde_json::Value {
+        let mut properties = CheckSchedule::properties();
+        properties.extend(KindConfig::schemas());
+        let one_kind: Vec<_> = KindConfig::NAMES.iter().map(|name| json!({"required": [name]})).collect();
+        json!({
+            "type": "object",
+            "additionalProperties": false,
+            "properties": properties,
+            "required": CheckSchedule::required(),
+            "oneOf": one_kind,
+        })
+    }
+}
+
+impl Decode for Contract {
+    fn decode(node: &Node, cx: &mut Decoder<'_>) -> Option<Self> {
+        if let Some(checks) = node.get("checks") {
+            cx.under("checks", |cx| rules::names_are_unique(&checks.node, cx));
+        }
+        ContractOptions::decode(node, cx).map(|options| rules::contract(options, node, cx))
+    }
+
+    fn schema() -> serde_json::Value {
+        ContractOptions::schema()
+    }
+}
+
+impl ContractOptions {
+    /// The target of an objective.
+    pub(super) fn target(&self, objective: Objective) -> Option<PromDuration> {
+        match objective {
+            Objective::Rto => self.rto,
+            Objective::Rpo => self.rpo,
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! Files that a configuration names, and the secrets in them.
+
+use std::fmt;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+use tokio::io::AsyncReadExt;
+
+use crate::config::decode::{Decode, Decoder};
+use crate::config::yaml::{Node, Value};
+
+/// A file, named relative to the directory of the configuration.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FilePath(PathBuf);
+
+impl FilePath {
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl From<PathBuf> for FilePath {
+    fn from(path: PathBuf) -> Self {
+        Self(path)
+    }
+}
+
+impl fmt::Display for FilePath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.display().fmt(f)
+    }
+}
+
+impl Decode for FilePath {
+    fn decode(node: &Node, cx: &mut Decoder<'_>) -> Option<Self> {
+        const EXPECTED: &str = "the name of a file";
+        let Value::Text(text) = &node.value else {
+            cx.wrong_type(node, EXPECTED);
+            return None;
+        };
+        // What a key would hold if somebody put the content where the name belongs.
+        if text.is_empty() || text.len() > 4096 || text.contains(char::is_control) {
+            cx.error(node.at, format!("this will not do; expected {EXPECTED}, not its content"));
+            return None;
+        }
+        Some(Self(cx.base.join(text)))
+    }
+
+    fn schema() -> serde_json::Value {
+        json!({"type": "string", "description": "Relative to the directory of this configuration."})
+    }
+}
+
+/// A file that holds a secret. It is read when the secret is needed, so that a rotated secret is taken up.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SecretFile(FilePath);
+
+/// The largest file that can hold a secret, in bytes.
+const LARGEST: u64 = 1 << 20;
+
+impl SecretFile {
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// Reads the secret, without the line break that editors leave at its end.
+    ///
+    /// # Errors
+    /// The file cannot be read, is empty, is larger than a MiB or is not UTF-8. The message names the file and never its
+    /// content.
+    pub async fn read(&self) -> io::Result<Secret> {
+        let wrong = |kind, what: &dyn fmt::Display| io::Error::new(kind, format!("{self}: {what}"));
+        let file = tokio::fs::File::open(self.path()).await.map_err(|error| wrong(error.kind(), &error))?;
+        let mut bytes = Vec::new();
+        file.take(LARGEST + 1).read_to_end(&mut bytes).await.map_err(|error| wrong(error.kind(), &error))?;
+        if bytes.len() as u64 > LARGEST {
+            return Err(wrong(ErrorKind::InvalidData, &"larger than a MiB; is it the right file?"));
+        }
+        let text = String::from_utf8(bytes).map_err(|_| wrong(ErrorKind::InvalidData, &"not UTF-8"))?;
+        let secret = text.strip_suffix('\n').map_or(text.as_str(), |text| text.strip_suffix('\r').unwrap_or(text));
+        if secret.is_empty() {
+            return Err(wrong(ErrorKind::InvalidData, &"empty"));
+        }
+        Ok(Secret(secret.to_owned()))
+    }
+}
+
+impl From<PathBuf> for SecretFile {
+    fn from(path: PathBuf) -> Self {
+        Self(path.into())
+    }
+}
+
+impl fmt::Display for SecretFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Decode for SecretFile {
+    fn decode(node: &Node, cx: &mut Decoder<'_>) -> Option<Self> {
+        FilePath::decode(node, cx).map(Self)
+    }
+
+    fn schema() -> serde_json::Value {
+        FilePath::schema()
+    }
+}
+
+/// A secret: it cannot be printed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The secret itself, for the wire.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[secret]")
+    }
+}

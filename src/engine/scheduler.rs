@@ -1,0 +1,148 @@
+//! Every check on its own schedule: jitter, time-out, no overlap, and no harm to another.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::{JoinError, JoinHandle};
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use super::FirstRun;
+use super::clock::Clock;
+use crate::checks::{Check, Run};
+use crate::domain::observation::{CopyState, Finding, Health, Observation, Reason};
+use crate::domain::time::Timestamp;
+
+/// The check itself failed; a fault of this program.
+pub static INTERNAL_ERROR: Reason =
+    Reason::new("internal_error", "This is a fault of dr-exporter: please report it with the log line.");
+/// The check did not end in time by itself and was ended.
+pub static HUNG: Reason = Reason::new("hung", "This is a fault of dr-exporter: please report it with the log line.");
+/// The run before is not over, so this one was left out.
+pub static STILL_RUNNING: Reason =
+    Reason::new("still_running", "This is a fault of dr-exporter: please report it with the log line.");
+
+/// The reasons that any kind of check can have.
+pub const REASONS: &[&Reason] = &[&INTERNAL_ERROR, &HUNG, &STILL_RUNNING];
+
+/// How long after its deadline a run is ended by force. Until then it may still tell what it found.
+const GRACE: Duration = Duration::from_millis(500);
+/// The share of the interval that a wait is shortened by at most, at random, so that checks drift apart.
+const JITTER: f64 = 0.1;
+/// The first runs of a daemon are spread over this time.
+const SPREAD: Duration = Duration::from_secs(1);
+
+/// Which check of which contract, by their places in the configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CheckId {
+    /// The contract's place.
+    pub contract: usize,
+    /// The check's place in the contract.
+    pub check: usize,
+}
+
+/// One finished run.
+#[derive(Debug)]
+pub struct Report {
+    /// Of which check.
+    pub id: CheckId,
+    /// When the run ended: the instant of the observation.
+    pub at: Timestamp,
+    /// How long the run took.
+    pub took: Duration,
+    /// What it found.
+    pub observation: Observation,
+}
+
+/// The schedule of one check.
+pub struct Schedule {
+    /// Which check.
+    pub id: CheckId,
+    /// The check.
+    pub check: Arc<dyn Check>,
+    /// How long a run may take.
+    pub timeout: Duration,
+    /// From the start of one run to the start of the next; shorter while the contract's clock runs.
+    pub interval: watch::Receiver<Duration>,
+    /// The timeline.
+    pub clock: Clock,
+    /// Where the reports go.
+    pub reports: mpsc::Sender<Report>,
+}
+
+impl Schedule {
+    /// Runs the check for ever; ends only when nobody takes reports any more.
+    pub async fn run(mut self, first: FirstRun) {
+        let spread = SPREAD.min(*self.interval.borrow());
+        let mut next = Instant::now();
+        if first == FirstRun::Spread {
+            next += spread.mul_f64(rand::random_range(0.0..1.0));
+        }
+        let mut hung: Option<JoinHandle<Observation>> = None;
+        loop {
+            sleep_until(next).await;
+            let started = Instant::now();
+            hung = hung.filter(|run| !run.is_finished());
+            let observation = match &hung {
+                Some(_) => failure(&STILL_RUNNING, "the run before has not ended".to_owned()),
+                None => {
+                    let (observation, unended) = self.run_once(started).await;
+                    hung = unended;
+                    observation
+                }
+            };
+            let report = Report { id: self.id, at: self.clock.now(), took: started.elapsed(), observation };
+            if self.reports.send(report).await.is_err() {
+                return;
+            }
+            next = self.wait(started).await;
+        }
+    }
+
+    /// One run, in a task of its own, so that a panic in it stays there. A run that does not even heed being aborted is
+    /// handed back.
+    async fn run_once(&self, started: Instant) -> (Observation, Option<JoinHandle<Observation>>) {
+        let deadline = started + self.timeout;
+        let check = Arc::clone(&self.check);
+        let run = Run { clock: self.clock, deadline };
+        let mut task = tokio::spawn(async move { check.run(run).await });
+        match timeout_at(deadline + GRACE, &mut task).await {
+            Ok(Ok(observation)) => (observation, None),
+            Ok(Err(error)) => (failure(&INTERNAL_ERROR, panic_text(error)), None),
+            Err(_) => {
+                task.abort();
+                (failure(&HUNG, format!("the run did not end by itself within {:?}", self.timeout)), Some(task))
+            }
+        }
+    }
+
+    /// When the next run is due: an interval after the last one started, less some jitter; sooner when the interval gets
+    /// shorter meanwhile. Runs that were missed because one took too long are left out, not made up for.
+    async fn wait(&mut self, started: Instant) -> Instant {
+        let jitter = 1.0 - rand::random_range(0.0..JITTER);
+        loop {
+            let interval = *self.interval.borrow_and_update();
+            let next = (started + interval.mul_f64(jitter)).max(Instant::now());
+            tokio::select! {
+                () = sleep_until(next) => return next,
+                changed = self.interval.changed() => if changed.is_err() { return next },
+            }
+        }
+    }
+}
+
+fn failure(reason: &'static Reason, detail: String) -> Observation {
+    let finding = Finding::new(reason, detail);
+    Observation {
+        health: Health::NoAnswer(finding.clone()),
+        copy: Some(CopyState::Unknown(finding)),
+        readings: Vec::new(),
+    }
+}
+
+fn panic_text(error: JoinError) -> String {
+    let Ok(payload) = error.try_into_panic() else { return "the run was cancelled".to_owned() };
+    let text = payload.downcast_ref::<&str>().map(ToString::to_string);
+    let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
+    format!("the check panicked: {}", text.as_deref().unwrap_or("no message"))
+}

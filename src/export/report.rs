@@ -1,0 +1,338 @@
+//! The status of everything, in the shape of `/api/v1/status`. Documented in `docs/http.md`.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::View;
+use crate::domain::contract::{CheckSpec, Judgement, Objective};
+use crate::domain::observation::{CopyState, Finding, Health, ReadingValue};
+use crate::domain::recovery_clock::{Mode, Recovery};
+use crate::domain::status::{Basis, Status};
+use crate::domain::time::Timestamp;
+use crate::engine::clock::Moment;
+use crate::engine::snapshot::{CheckRecord, ContractRecord};
+
+/// The status of every contract at one moment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StatusReport {
+    /// The version of the program.
+    pub version: String,
+    /// The moment.
+    pub now: Timestamp,
+    /// Whether every check has run at least once.
+    pub ready: bool,
+    /// The contracts, in the order of the configuration.
+    pub contracts: Vec<ContractStatus>,
+}
+
+/// The status of one contract.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ContractStatus {
+    /// Its name.
+    pub name: String,
+    /// What people call the component.
+    pub component: String,
+    /// Who has to keep the promise.
+    pub owner: String,
+    /// `P0` to `P3`.
+    pub priority: String,
+    /// The share of a target above which it is at risk.
+    pub at_risk_ratio: f64,
+    /// RTO, RPO or both.
+    pub objectives: Vec<ObjectiveStatus>,
+    /// The outage whose recovery clock runs.
+    pub outage: Option<OutageStatus>,
+    /// The last outage that is over.
+    pub last_recovery: Option<RecoveryStatus>,
+    /// The checks, in the order of the configuration.
+    pub checks: Vec<CheckStatus>,
+}
+
+/// The status of one objective.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ObjectiveStatus {
+    /// Which.
+    pub objective: Objective,
+    /// The status.
+    pub status: Status,
+    /// The rule that gave it.
+    pub basis: Basis,
+    /// The rule in words.
+    pub because: String,
+    /// The target.
+    pub target_seconds: f64,
+    /// RPO: the exposure. RTO: the running clock, else the last recovery time. Absent while nothing is known.
+    pub observed_seconds: Option<f64>,
+    /// `observed_seconds / target_seconds`.
+    pub used_ratio: Option<f64>,
+    /// When the oldest of the evidence was found that the status rests on.
+    pub evidence: Option<Timestamp>,
+}
+
+/// An outage whose clock runs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct OutageStatus {
+    /// The first failed observation.
+    pub first_failure: Timestamp,
+    /// The start of the clock.
+    pub trigger: Timestamp,
+    /// Real or drill.
+    pub mode: Mode,
+    /// What the clock shows.
+    pub elapsed_seconds: f64,
+}
+
+/// An outage that is over.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RecoveryStatus {
+    /// The first failed observation.
+    pub first_failure: Timestamp,
+    /// The start of the clock.
+    pub trigger: Timestamp,
+    /// The first healthy observation.
+    pub healthy: Timestamp,
+    /// Real or drill.
+    pub mode: Mode,
+    /// From trigger to health.
+    pub recovery_seconds: f64,
+    /// From first failure to health.
+    pub downtime_seconds: f64,
+}
+
+/// The status of one check.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CheckStatus {
+    /// Its name.
+    pub name: String,
+    /// Its kind.
+    pub kind: String,
+    /// How the component is; absent while nothing fresh is known.
+    pub healthy: Option<bool>,
+    /// How often in a row it has failed.
+    pub consecutive_failures: u32,
+    /// Up to which instant the DR copy is proven.
+    pub recovery_point: Option<Timestamp>,
+    /// Whether the copy is proven lost; absent while nothing fresh is known.
+    pub copy_lost: Option<bool>,
+    /// Whether the sync lag is above `warn_after`; absent where there is none or nothing is known.
+    pub warning: Option<bool>,
+    /// How many runs there were, by outcome.
+    pub runs: Vec<Count>,
+    /// How often each reason was found; those never found are left out.
+    pub failures: Vec<Count>,
+    /// The last run.
+    pub last_run: Option<RunStatus>,
+    /// The last run that found something wrong.
+    pub last_failure: Option<FailureStatus>,
+}
+
+/// Something that is counted.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Count {
+    /// The outcome or reason.
+    pub name: String,
+    /// How often.
+    pub count: u64,
+}
+
+/// A run that is over.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunStatus {
+    /// When it ended.
+    pub at: Timestamp,
+    /// How long it took.
+    pub duration_seconds: f64,
+    /// `healthy`, `unhealthy` or `no_answer`: for health and copy together.
+    pub outcome: String,
+    /// `healthy`, `unhealthy` or `no_answer`: the component's health alone.
+    pub health: String,
+    /// `complete`, `behind`, `lost` or `unknown`; absent for kinds that know of no copy.
+    pub copy: Option<String>,
+    /// What was wrong.
+    pub findings: Vec<FindingStatus>,
+    /// Further figures, as `/metrics` has them.
+    pub readings: Vec<ReadingStatus>,
+}
+
+/// A run that found something wrong.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FailureStatus {
+    /// When.
+    pub at: Timestamp,
+    /// What.
+    pub findings: Vec<FindingStatus>,
+}
+
+/// Something that was wrong.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FindingStatus {
+    /// The reason, of the closed list.
+    pub reason: String,
+    /// What happened, and where.
+    pub detail: String,
+    /// What to do about it.
+    pub advice: String,
+}
+
+/// A further figure.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ReadingStatus {
+    /// The metric.
+    pub metric: String,
+    /// The value of the metric's own label, where it has one.
+    pub label: Option<String>,
+    /// The value now.
+    pub value: f64,
+}
+
+impl StatusReport {
+    /// The report of what a view shows.
+    #[must_use]
+    pub fn of(view: View<'_>) -> Self {
+        Self {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            now: view.moment.wall(view.moment.now),
+            ready: view.snapshot.is_ready(),
+            contracts: view.snapshot.contracts.iter().map(|record| contract(record, view.moment)).collect(),
+        }
+    }
+
+    /// The contract of this name.
+    #[must_use]
+    pub fn contract(&self, name: &str) -> Option<&ContractStatus> {
+        self.contracts.iter().find(|contract| contract.name == name)
+    }
+}
+
+fn contract(record: &ContractRecord, moment: Moment) -> ContractStatus {
+    let contract = &record.contract;
+    let spec = contract.spec();
+    let checks = spec.checks.iter().zip(&record.checks).enumerate();
+    ContractStatus {
+        name: spec.name.clone(),
+        component: spec.component.clone(),
+        owner: spec.owner.clone(),
+        priority: spec.priority.label().to_owned(),
+        at_risk_ratio: spec.at_risk_ratio,
+        objectives: Objective::ALL
+            .into_iter()
+            .filter_map(|objective| contract.judge(objective, moment.now))
+            .map(|judgement| objective(&judgement, moment))
+            .collect(),
+        outage: contract.clock().running().map(|outage| OutageStatus {
+            first_failure: moment.wall(outage.first_failure),
+            trigger: moment.wall(outage.trigger),
+            mode: outage.mode,
+            elapsed_seconds: moment.now.since(outage.trigger).as_secs_f64(),
+        }),
+        last_recovery: contract.clock().last_recovery().map(|last| recovery(last, moment)),
+        checks: checks.map(|(index, (spec, check_record))| check(record, index, spec, check_record, moment)).collect(),
+    }
+}
+
+fn objective(judgement: &Judgement, moment: Moment) -> ObjectiveStatus {
+    ObjectiveStatus {
+        objective: judgement.objective,
+        status: judgement.status(),
+        basis: judgement.basis,
+        because: judgement.basis.text().to_owned(),
+        target_seconds: judgement.target.as_secs_f64(),
+        observed_seconds: judgement.observed.map(|observed| observed.as_secs_f64()),
+        used_ratio: judgement.used_ratio(),
+        evidence: judgement.evidence.map(|at| moment.wall(at)),
+    }
+}
+
+fn recovery(recovery: &Recovery, moment: Moment) -> RecoveryStatus {
+    RecoveryStatus {
+        first_failure: moment.wall(recovery.outage.first_failure),
+        trigger: moment.wall(recovery.outage.trigger),
+        healthy: moment.wall(recovery.healthy),
+        mode: recovery.outage.mode,
+        recovery_seconds: recovery.recovery_time().as_secs_f64(),
+        downtime_seconds: recovery.downtime().as_secs_f64(),
+    }
+}
+
+fn check(record: &ContractRecord, index: usize, spec: &CheckSpec, check: &CheckRecord, moment: Moment) -> CheckStatus {
+    let contract = &record.contract;
+    let counts = check.failures.iter().filter(|(_, count)| **count > 0);
+    CheckStatus {
+        name: spec.name.clone(),
+        kind: spec.kind.to_owned(),
+        healthy: contract.healthy(index, moment.now),
+        consecutive_failures: contract.clock().consecutive_failures(index),
+        recovery_point: contract.point(index).and_then(|point| point.instant()).map(|at| moment.wall(at)),
+        copy_lost: contract.copy_lost(index, moment.now).filter(|_| spec.feeds.rpo),
+        warning: contract.warns(index, moment.now),
+        runs: check.runs().map(|(outcome, count)| Count { name: outcome.label().to_owned(), count }).collect(),
+        failures: counts.map(|(reason, count)| Count { name: (*reason).to_owned(), count: *count }).collect(),
+        last_run: check.last.as_ref().map(|last| RunStatus {
+            at: moment.wall(last.at),
+            duration_seconds: last.took.as_secs_f64(),
+            outcome: last.observation.outcome().label().to_owned(),
+            health: health(&last.observation.health).to_owned(),
+            copy: last.observation.copy.as_ref().map(|state| copy(state).to_owned()),
+            findings: last.observation.findings().map(finding).collect(),
+            readings: last
+                .observation
+                .readings
+                .iter()
+                .map(|reading| ReadingStatus {
+                    metric: reading.kind.metric.to_owned(),
+                    label: reading.label.as_ref().map(ToString::to_string),
+                    value: reading.value.now(moment.now),
+                })
+                .collect(),
+        }),
+        last_failure: check.last_failure.as_ref().map(|failure| FailureStatus {
+            at: moment.wall(failure.at),
+            findings: failure.findings.iter().map(finding).collect(),
+        }),
+    }
+}
+
+const fn health(health: &Health) -> &'static str {
+    match health {
+        Health::Healthy => "healthy",
+        Health::Unhealthy(_) => "unhealthy",
+        Health::NoAnswer(_) => "no_answer",
+    }
+}
+
+const fn copy(copy: &CopyState) -> &'static str {
+    match copy {
+        CopyState::Complete { .. } => "complete",
+        CopyState::Behind { .. } => "behind",
+        CopyState::Lost(_) => "lost",
+        CopyState::Unknown(_) => "unknown",
+    }
+}
+
+fn finding(finding: &Finding) -> FindingStatus {
+    FindingStatus {
+        reason: finding.reason.label.to_owned(),
+        detail: finding.detail.clone(),
+        advice: finding.reason.advice.to_owned(),
+    }
+}
+
+impl ReadingValue {
+    /// The value at `now`; an age in seconds.
+    #[must_use]
+    pub fn now(self, now: Timestamp) -> f64 {
+        match self {
+            Self::Number(number) => number,
+            Self::AgeOf(instant) => now.since(instant).as_secs_f64(),
+        }
+    }
+}
+
+impl ObjectiveStatus {
+    /// How long ago the evidence was found.
+    #[must_use]
+    pub fn evidence_age(&self, now: Timestamp) -> Option<Duration> {
+        self.evidence.map(|evidence| now.since(evidence))
+    }
+}

@@ -1,0 +1,114 @@
+//! The HTTP side: routes, and nothing that decides.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use serde_json::json;
+use tokio::sync::watch;
+use tower_http::compression::CompressionLayer;
+
+use crate::engine::clock::{Clock, Moment};
+use crate::engine::ledger::TICK;
+use crate::engine::snapshot::Snapshot;
+use crate::export::report::StatusReport;
+use crate::export::{View, metrics};
+
+mod page;
+
+/// The engine counts as dead when it has not ticked for this long.
+const DEAD_AFTER: Duration = Duration::from_secs(10 * TICK.as_secs());
+
+const OPENMETRICS: &str = "application/openmetrics-text";
+
+/// What every route can see.
+#[derive(Clone)]
+struct Seen {
+    snapshots: watch::Receiver<Arc<Snapshot>>,
+    clock: Clock,
+}
+
+impl Seen {
+    fn look<T>(&self, look: impl FnOnce(View<'_>) -> T) -> T {
+        let snapshot = Arc::clone(&self.snapshots.borrow());
+        look(View { snapshot: &snapshot, moment: self.clock.moment() })
+    }
+
+    fn report(&self) -> StatusReport {
+        self.look(StatusReport::of)
+    }
+}
+
+/// All routes.
+pub fn router(snapshots: watch::Receiver<Arc<Snapshot>>, clock: Clock) -> Router {
+    Router::new()
+        .route("/", get(page))
+        .route("/metrics", get(scrape))
+        .route("/api/v1/status", get(status))
+        .route("/api/v1/contracts/{name}", get(contract))
+        .route("/-/healthy", get(healthy))
+        .route("/-/ready", get(ready))
+        .fallback(|| async { error(StatusCode::NOT_FOUND, "there is nothing here; / has the links") })
+        .method_not_allowed_fallback(|| async { error(StatusCode::METHOD_NOT_ALLOWED, "this can only be read") })
+        .layer(CompressionLayer::new())
+        .with_state(Seen { snapshots, clock })
+}
+
+fn error(status: StatusCode, message: &str) -> Response {
+    (status, Json(json!({ "error": message }))).into_response()
+}
+
+async fn page(State(seen): State<Seen>) -> Response {
+    page::render(&seen.report()).into_response()
+}
+
+async fn scrape(State(seen): State<Seen>, headers: HeaderMap) -> Response {
+    let accepts = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let (content_type, text) = if accepts.into_iter().any(|accept| accept.contains(OPENMETRICS)) {
+        ("application/openmetrics-text; version=1.0.0; charset=utf-8", seen.look(metrics::openmetrics))
+    } else {
+        ("text/plain; version=0.0.4; charset=utf-8", seen.look(metrics::prometheus))
+    };
+    match text {
+        Ok(text) => ([(header::CONTENT_TYPE, content_type)], text).into_response(),
+        Err(_) => error(StatusCode::INTERNAL_SERVER_ERROR, "the metrics cannot be written"),
+    }
+}
+
+async fn status(State(seen): State<Seen>) -> Response {
+    Json(seen.report()).into_response()
+}
+
+async fn contract(State(seen): State<Seen>, Path(name): Path<String>) -> Response {
+    match seen.report().contract(&name) {
+        Some(contract) => Json(contract).into_response(),
+        None => error(StatusCode::NOT_FOUND, "there is no contract of this name; /api/v1/status lists them"),
+    }
+}
+
+/// Healthy while the engine ticks: a process that answers though nothing is measured any more must be restarted.
+async fn healthy(State(seen): State<Seen>) -> Response {
+    seen.look(|View { snapshot, moment: Moment { now, .. } }| {
+        let silence = now.since(snapshot.ticked);
+        if silence <= DEAD_AFTER {
+            (StatusCode::OK, "healthy\n").into_response()
+        } else {
+            error(StatusCode::SERVICE_UNAVAILABLE, &format!("the engine has not ticked for {silence:.0?}"))
+        }
+    })
+}
+
+/// Ready once every check has run: until then the figures are incomplete.
+async fn ready(State(seen): State<Seen>) -> Response {
+    seen.look(|view| {
+        if view.snapshot.is_ready() {
+            (StatusCode::OK, "ready\n").into_response()
+        } else {
+            error(StatusCode::SERVICE_UNAVAILABLE, "not every check has run yet")
+        }
+    })
+}

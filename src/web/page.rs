@@ -1,0 +1,103 @@
+//! The status page: a line per objective, and where to go next.
+
+use axum::response::Html;
+use maud::{DOCTYPE, Markup, html};
+
+use crate::export::report::{CheckStatus, StatusReport};
+use crate::export::text;
+
+const STYLE: &str = "
+body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem; color: #1b1f24 }
+table { border-collapse: collapse; width: 100%; margin: 1rem 0 2rem }
+th, td { text-align: left; padding: .35rem .75rem; border-bottom: 1px solid #d5d9de; vertical-align: top }
+.met { color: #0b5394 } .at_risk { color: #8a5a00 } .breached { color: #b3261e; font-weight: 700 }
+.unproven { color: #5b4a8a; font-style: italic } small { color: #57606a }
+";
+
+/// The page for a report.
+pub(super) fn render(report: &StatusReport) -> Html<String> {
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                title { "dr-exporter" }
+                style { (STYLE) }
+            }
+            body {
+                h1 { "Disaster-recovery contracts" }
+                p { "As of " (report.now) "." @if !report.ready { " Not every check has run yet." } }
+                (objectives(report))
+                h2 { "Checks" }
+                (checks(report))
+                p {
+                    a href="metrics" { "metrics" } " · "
+                    a href="api/v1/status" { "status as JSON" } " · "
+                    a href="-/healthy" { "healthy" } " · "
+                    a href="-/ready" { "ready" }
+                }
+                p { small { "dr-exporter " (report.version) } }
+            }
+        }
+    };
+    Html(page.into_string())
+}
+
+fn objectives(report: &StatusReport) -> Markup {
+    html! {
+        table {
+            tr { th { "Status" } th { "Contract" } th { "Objective" } th { "Figure" } th { "How it is known" } th { "Owner" } }
+            @for (contract, objective) in text::objectives(report) {
+                tr {
+                    td class=(objective.status.label()) { (objective.status.label().replace('_', " ")) }
+                    td { (contract.name) br; small { (contract.component) } }
+                    td { (objective.objective.label().to_uppercase()) }
+                    td { (text::claim(objective)) }
+                    td { (objective.because) br; small { (text::note(objective, report.now)) } }
+                    td { (contract.owner) " " small { (contract.priority) } }
+                }
+            }
+        }
+    }
+}
+
+fn checks(report: &StatusReport) -> Markup {
+    html! {
+        table {
+            tr { th { "Check" } th { "Last run" } th { "What was wrong last" } }
+            @for contract in &report.contracts {
+                @for check in &contract.checks {
+                    tr {
+                        td { (contract.name) "/" (check.name) br; small { (check.kind) } }
+                        td { (last_run(check)) }
+                        td { (last_failure(check)) }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn last_run(check: &CheckStatus) -> Markup {
+    html! {
+        @match &check.last_run {
+            Some(run) => { (run.outcome.replace('_', " ")) br; small { (run.at) } }
+            None => "not yet",
+        }
+    }
+}
+
+fn last_failure(check: &CheckStatus) -> Markup {
+    html! {
+        @match &check.last_failure {
+            Some(failure) => {
+                @for finding in &failure.findings {
+                    div { b { (finding.reason) } ": " (finding.detail) br; small { (finding.advice) } }
+                }
+                small { (failure.at) }
+            }
+            None => "nothing",
+        }
+    }
+}

@@ -1,0 +1,389 @@
+//! The configuration: what is refused and how it is told, what is accepted, and what never shows.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use dr_exporter::config::{self, Config, ConfigErrors};
+use proptest::prelude::*;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn files(directory: &str, ending: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(root().join(directory)).expect("the directory exists");
+    let paths = entries.map(|entry| entry.expect("an entry").path());
+    let mut files: Vec<_> = paths.filter(|path| path.extension().is_some_and(|found| found == ending)).collect();
+    files.sort();
+    assert!(!files.is_empty(), "{directory} has no {ending}");
+    files
+}
+
+fn text(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn parse(text: &str) -> Result<Config, ConfigErrors> {
+    config::parse(text, Path::new("/etc/dr/config.yaml"))
+}
+
+/// One bad file per rule; what is said of it stands beside it.
+#[test]
+fn every_bad_file_is_refused_with_its_exact_message() {
+    for file in files("tests/fixtures/config/bad", "yaml") {
+        let name = file.file_name().expect("a name").to_string_lossy().into_owned();
+        let expected = text(&file.with_extension("txt"));
+        let errors = config::parse(&text(&file), Path::new(&name)).expect_err(&name);
+        assert_eq!(format!("{errors}\n"), expected, "{name}");
+    }
+}
+
+#[test]
+fn every_expected_message_has_its_file() {
+    for file in files("tests/fixtures/config/bad", "txt") {
+        assert!(file.with_extension("yaml").exists(), "{} has no yaml", file.display());
+    }
+}
+
+#[test]
+fn every_shipped_file_loads() {
+    for file in files("config", "yaml") {
+        if let Err(errors) = config::load(&file) {
+            panic!("{errors}");
+        }
+    }
+}
+
+#[test]
+fn defaults_fill_the_gaps() {
+    let text = "
+defaults: { interval: 10s, interval_when_down: 1m, timeout: 4s, at_risk_ratio: 0.5, failures_to_trigger: 7 }
+contracts:
+  - name: api
+    component: API
+    owner: ops
+    priority: P2
+    rto: 1h30m
+    checks:
+      - { name: a, http: { url: 'http://a/' } }
+      - { name: b, interval: 2s, failures_to_trigger: 1, successes_to_recover: 2, http: { url: 'http://b/' } }
+";
+    let config = parse(text).expect("a good file");
+    let spec = &config.contracts[0].spec;
+    assert_eq!(spec.rto, Some(Duration::from_secs(5400)));
+    assert!((spec.at_risk_ratio - 0.5).abs() < f64::EPSILON);
+    let seconds = |seconds| Duration::from_secs(seconds);
+    let figures: Vec<_> = spec
+        .checks
+        .iter()
+        .map(|c| (c.interval, c.timeout, c.interval_when_down, c.failures_to_trigger, c.successes_to_recover))
+        .collect();
+    assert_eq!(figures, [(seconds(10), seconds(4), seconds(10), 7, 1), (seconds(2), seconds(2), seconds(2), 1, 2)]);
+    assert!(spec.checks.iter().all(|check| check.feeds.rto && !check.feeds.rpo));
+}
+
+#[test]
+fn files_are_named_from_the_directory_of_the_configuration() {
+    let text = "
+nats: { n: { servers: ['nats://n'], token_file: secrets/token } }
+contracts: [{ name: a, component: A, owner: o, priority: P0, rto: 5m, checks: [{ name: h, http: { url: 'http://a/' } }] }]
+";
+    let config = parse(text).expect("a good file");
+    let connection = config.nats.values().next().expect("a connection");
+    let token = connection.token_file.as_ref().expect("a token file");
+    assert_eq!(token.path(), Path::new("/etc/dr/secrets/token"));
+}
+
+#[test]
+fn files_that_cannot_be_read_say_why() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("latin1.yaml");
+    fs::write(&path, b"owner: \xe4").expect("written");
+    let cases = [
+        (directory.path().join("absent.yaml"), "cannot be read"),
+        (directory.path().to_owned(), "cannot be read"),
+        (path, "not UTF-8"),
+    ];
+    for (path, expected) in cases {
+        let error = config::load(&path).expect_err("unreadable").to_string();
+        assert!(error.contains(expected) && error.contains(&*path.to_string_lossy()), "{error}");
+    }
+}
+
+const SECRET: &str = "hunter2-S3cr3t";
+
+/// Every scalar of every shipped and bad file, in its turn, becomes a secret; and so do keys, and texts that break YAML.
+#[test]
+fn no_error_repeats_a_value() {
+    let shipped = files("config", "yaml").into_iter().chain(files("tests/fixtures/config/bad", "yaml"));
+    let mut refused = 0;
+    for file in shipped {
+        let text = text(&file);
+        for (start, end) in scalars(&text) {
+            for secret in
+                [SECRET.to_owned(), format!("\"{SECRET}"), format!("{SECRET}: [{SECRET}"), format!("*{SECRET}")]
+            {
+                let broken = format!("{}{secret}{}", &text[..start], &text[end..]);
+                if let Err(errors) = parse(&broken) {
+                    refused += 1;
+                    let told = format!("{errors} {errors:?}");
+                    assert!(!told.contains(SECRET), "{told}\n{broken}");
+                }
+            }
+        }
+    }
+    assert!(refused > 1000, "only {refused} were refused; is there anything to see?");
+}
+
+/// The places of what stands after a colon, a comma, a bracket or a dash.
+fn scalars(text: &str) -> Vec<(usize, usize)> {
+    let mut places = Vec::new();
+    let mut start = None;
+    for (index, character) in text.char_indices() {
+        let word = character.is_alphanumeric() || "./_-\"'$%".contains(character);
+        match (start, word) {
+            (None, true) => start = Some(index),
+            (Some(from), false) => {
+                places.push((from, index));
+                start = None;
+            }
+            _ => {}
+        }
+    }
+    places
+}
+
+#[tokio::test]
+async fn a_secret_is_read_whole_and_never_printed() {
+    use dr_exporter::config::values::SecretFile;
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("secret");
+    let cases: &[(&[u8], Result<&str, &str>)] = &[
+        (b"hunter2", Ok("hunter2")),
+        (b"hunter2\n", Ok("hunter2")),
+        (b"hunter2\r\n", Ok("hunter2")),
+        (b" hunter2 \n\n", Ok(" hunter2 \n")),
+        (b"", Err("empty")),
+        (b"\n", Err("empty")),
+        (b"hunter\xff2", Err("not UTF-8")),
+    ];
+    for (content, expected) in cases {
+        fs::write(&path, content).expect("written");
+        let file = SecretFile::from(path.clone());
+        match (file.read().await, expected) {
+            (Ok(secret), Ok(expected)) => {
+                assert_eq!(secret.expose(), *expected);
+                assert_eq!(format!("{secret:?}"), "[secret]");
+            }
+            (Err(error), Err(expected)) => {
+                let told = error.to_string();
+                assert!(told.contains(expected) && told.contains("secret") && !told.contains("hunter"), "{told}");
+            }
+            (read, expected) => panic!("{content:?}: {read:?}, expected {expected:?}"),
+        }
+    }
+    fs::remove_file(&path).expect("removed");
+    let error = SecretFile::from(path).read().await.expect_err("it is gone");
+    assert_eq!(error.kind(), std::io::ErrorKind::NotFound);
+}
+
+fn json(text: &str) -> serde_json::Value {
+    serde_saphyr::from_str(text).expect("YAML")
+}
+
+#[test]
+fn the_schema_accepts_every_shipped_file_and_the_examples_of_the_docs() {
+    let schema = jsonschema::validator_for(&config::schema()).expect("a schema");
+    for file in files("config", "yaml") {
+        let errors: Vec<_> = schema.iter_errors(&json(&text(&file))).map(|error| error.to_string()).collect();
+        assert!(errors.is_empty(), "{}: {errors:?}", file.display());
+    }
+    let mut examples = 0;
+    for file in ["README.md", "docs/configuration.md"] {
+        let text = text(&root().join(file));
+        for block in text.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()) {
+            examples += 1;
+            assert!(schema.is_valid(&json(block)), "{file}:\n{block}");
+            parse(block).unwrap_or_else(|errors| panic!("{file}: {errors}\n{block}"));
+        }
+    }
+    assert!(examples >= 3, "only {examples} examples were found");
+}
+
+/// What is wrong with one value or key, the schema refuses too; what only the whole can tell is beyond it.
+#[test]
+fn the_schema_refuses_what_it_can_express() {
+    let schema = jsonschema::validator_for(&config::schema()).expect("a schema");
+    let beyond = [
+        // Not YAML, or not one document.
+        "alias-without-anchor",
+        "broken-yaml",
+        "tab",
+        "two-documents",
+        "doubled-key",
+        "doubled-connection",
+        "empty",
+        // References and names.
+        "connection-missing",
+        "connection-section-missing",
+        "contract-name-twice",
+        "check-name-twice",
+        // Rules between keys.
+        "no-objective",
+        "objective-without-check",
+        "check-feeds-nothing",
+        "feeds-impossible",
+        "feeds-not-promised",
+        "warn-after-without-rpo",
+        "drill-without-rto",
+        "timeout-longer-than-interval",
+        "default-timeout-longer-than-interval",
+        "two-ways-to-authenticate",
+        "user-without-password",
+        "password-without-user",
+        "two-kinds-of-authorization",
+        "certificate-without-key",
+        "key-without-certificate",
+        "header-without-value",
+        "header-with-both",
+        "header-with-credential",
+        // Texts with a grammar of their own.
+        "owner-empty",
+        "duration-overflow",
+        "pattern-broken",
+        "header-name",
+        "stream-with-wildcard",
+        "inbox-with-wildcard",
+        "file-content-in-place-of-name",
+    ];
+    for file in files("tests/fixtures/config/bad", "yaml") {
+        let name = file.file_stem().expect("a name").to_string_lossy().into_owned();
+        if !beyond.contains(&name.as_str()) {
+            let document = serde_saphyr::from_str::<serde_json::Value>(&text(&file));
+            assert!(!document.is_ok_and(|document| schema.is_valid(&document)), "{name} is valid to the schema");
+        }
+    }
+}
+
+#[test]
+fn every_key_of_the_schema_is_documented() {
+    fn keys(schema: &serde_json::Value, found: &mut Vec<String>) {
+        if let Some(properties) = schema.get("properties").and_then(serde_json::Value::as_object) {
+            found.extend(properties.keys().cloned());
+        }
+        match schema {
+            serde_json::Value::Object(map) => map.values().for_each(|value| keys(value, found)),
+            serde_json::Value::Array(items) => items.iter().for_each(|value| keys(value, found)),
+            _ => {}
+        }
+    }
+    let mut found = Vec::new();
+    keys(&config::schema(), &mut found);
+    assert!(found.len() > 40);
+    let docs = text(&root().join("docs/configuration.md"));
+    for key in found {
+        assert!(docs.contains(&format!("`{key}`")), "docs/configuration.md does not tell of `{key}`");
+    }
+}
+
+fn program(arguments: &[&str]) -> (Option<i32>, String, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_dr-exporter"))
+        .current_dir(root())
+        .args(arguments)
+        .output()
+        .expect("the program runs");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn config_check_tells_of_every_file() {
+    let (code, out, _) = program(&["config", "check", "config/minimal.yaml", "config/kgents.yaml"]);
+    assert_eq!(code, Some(0));
+    assert_eq!(out.lines().count(), 2);
+    let bad = "tests/fixtures/config/bad/no-objective.yaml";
+    let (code, out, err) = program(&["config", "check", bad, "config/minimal.yaml", "absent.yaml"]);
+    assert_eq!(code, Some(78));
+    assert!(out.contains("config/minimal.yaml: ok"), "{out}");
+    assert!(err.contains(&format!("{bad}:2:5: ")) && err.contains("absent.yaml"), "{err}");
+}
+
+#[test]
+fn config_schema_prints_the_schema() {
+    let (code, out, _) = program(&["config", "schema"]);
+    assert_eq!(code, Some(0));
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&out).expect("JSON"), config::schema());
+}
+
+#[test]
+fn usage_errors_exit_64() {
+    for arguments in [&["config"][..], &["config", "check"], &["nonsense"], &["check"], &["serve", "--port=1"]] {
+        assert_eq!(program(arguments).0, Some(64), "{arguments:?}");
+    }
+    for arguments in [["--help"], ["--version"]] {
+        assert_eq!(program(&arguments).0, Some(0), "{arguments:?}");
+    }
+}
+
+fn rto(written: &str) -> Option<Duration> {
+    let text = text(&root().join("config/minimal.yaml")).replace("rto: 5m", &format!("rto: \"{written}\""));
+    parse(&text).ok()?.contracts.first()?.spec.rto
+}
+
+#[test]
+fn durations_are_written_as_prometheus_writes_them() {
+    let ms = Duration::from_millis;
+    for (written, expected) in [
+        ("1ms", Some(ms(1))),
+        ("30s", Some(ms(30_000))),
+        ("5m", Some(ms(300_000))),
+        ("1h30m", Some(ms(5_400_000))),
+        ("2d", Some(ms(172_800_000))),
+        ("1w", Some(ms(604_800_000))),
+        ("1y", Some(ms(31_536_000_000))),
+        ("1h0m5s", Some(ms(3_605_000))),
+        ("0s", None),
+        ("", None),
+        ("5", None),
+        ("m", None),
+        ("5M", None),
+        ("1.5h", None),
+        ("5m ", None),
+        ("5m5m", None),
+        ("5s1m", None),
+        ("201y", None),
+        ("18446744073709551616s", None),
+    ] {
+        assert_eq!(rto(written), expected, "{written}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_duration_can_be_written_and_read(millis in 1..6_000_000_000_000_u64) {
+        let mut rest = millis;
+        let mut written = String::new();
+        for (unit, size) in [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)] {
+            if rest >= size {
+                written.push_str(&format!("{}{unit}", rest / size));
+                rest %= size;
+            }
+        }
+        prop_assert_eq!(rto(&written), Some(Duration::from_millis(millis)));
+    }
+
+    #[test]
+    fn no_text_makes_it_panic(text in "\\PC*") {
+        let _ = parse(&text);
+    }
+
+    #[test]
+    fn no_damage_makes_it_panic(at in 0..2000_usize, damage in "[\\PC\\n]{0,8}") {
+        let mut text = text(&root().join("config/kgents.yaml"));
+        let at = text.char_indices().map(|(index, _)| index).nth(at).unwrap_or(0);
+        text.insert_str(at, &damage);
+        let _ = parse(&text);
+    }
+}

@@ -1,0 +1,292 @@
+//! What is shown: a golden scrape, hostile labels, the report, its text; and the docs in step with it.
+//!
+//! `UPDATE=1 cargo test --test export` writes the golden files and the generated tables anew; read the difference.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dr_exporter::checks::KindConfig;
+use dr_exporter::domain::contract::{CheckSpec, Contract, ContractSpec, Feeds, Priority};
+use dr_exporter::domain::observation::{
+    CopyState, Finding, Health, Observation, Reading, ReadingKind, ReadingValue, Reason,
+};
+use dr_exporter::domain::time::Timestamp;
+use dr_exporter::engine::clock::Moment;
+use dr_exporter::engine::scheduler::{CheckId, Report};
+use dr_exporter::engine::snapshot::{CheckRecord, ContractRecord, Histogram, Snapshot};
+use dr_exporter::export::metrics::{self, Kind};
+use dr_exporter::export::report::StatusReport;
+use dr_exporter::export::{View, text};
+
+static DOWN: Reason = Reason::new("down", "Start it.");
+static GONE: Reason = Reason::new("gone", "Make it anew.");
+
+fn t(seconds: i64) -> Timestamp {
+    Timestamp::from_unix_seconds(1_800_000_000 + seconds)
+}
+
+fn check(name: &str, kind: &'static str, rpo: bool) -> CheckSpec {
+    CheckSpec {
+        name: name.to_owned(),
+        kind,
+        interval: Duration::from_secs(10),
+        interval_when_down: Duration::from_secs(5),
+        timeout: Duration::from_secs(5),
+        failures_to_trigger: 3,
+        successes_to_recover: 1,
+        warn_after: rpo.then_some(Duration::from_secs(60)),
+        feeds: Feeds { rto: true, rpo },
+    }
+}
+
+fn spec(name: &str, component: &str, rpo: bool, checks: Vec<CheckSpec>) -> Arc<ContractSpec> {
+    Arc::new(ContractSpec {
+        name: name.to_owned(),
+        component: component.to_owned(),
+        owner: "ops".to_owned(),
+        priority: Priority::P0,
+        rto: Some(Duration::from_secs(300)),
+        rpo: rpo.then_some(Duration::from_secs(100)),
+        at_risk_ratio: 0.8,
+        drill_every: None,
+        checks,
+    })
+}
+
+/// A record that has seen these observations of its one check, at these seconds.
+fn record(spec: Arc<ContractSpec>, seen: Vec<(i64, Observation)>) -> Arc<ContractRecord> {
+    let mut contract = Contract::new(spec);
+    let mut check = CheckRecord::new([&DOWN, &GONE].into_iter());
+    for (at, observation) in seen {
+        contract.observe(0, t(at), &observation);
+        let id = CheckId { contract: 0, check: 0 };
+        check.take(Report { id, at: t(at), took: Duration::from_millis(20), observation });
+    }
+    Arc::new(ContractRecord { contract, checks: vec![check] })
+}
+
+fn down() -> Observation {
+    Observation::of_health(Health::Unhealthy(Finding::new(&DOWN, "refused at example.com:443")))
+}
+
+fn up() -> Observation {
+    Observation::of_health(Health::Healthy)
+}
+
+fn reading(metric: &str) -> &'static ReadingKind {
+    let readings = KindConfig::ALL.iter().flat_map(|kind| kind.readings);
+    readings.into_iter().find(|reading| reading.metric == metric).expect("a reading of this name")
+}
+
+fn copied(up_to: i64) -> Observation {
+    let number = |metric, value| Reading { kind: reading(metric), label: None, value: ReadingValue::Number(value) };
+    let writer = |label: &'static str, value| Reading {
+        kind: reading("dr_nats_writer"),
+        label: Some(Cow::Borrowed(label)),
+        value: ReadingValue::Number(value),
+    };
+    Observation {
+        health: Health::Healthy,
+        copy: Some(CopyState::Behind { since: t(up_to), precision: Duration::ZERO }),
+        readings: vec![
+            number("dr_nats_origin_last_sequence", 1000.0),
+            number("dr_nats_mirror_last_sequence", 900.0),
+            Reading { kind: reading("dr_nats_mirror_lag_seconds"), label: None, value: ReadingValue::AgeOf(t(up_to)) },
+            writer("origin", 1.0),
+            writer("mirror", 0.0),
+            writer("both", 0.0),
+            writer("none", 0.0),
+        ],
+    }
+}
+
+/// Every state worth seeing, at second 100.
+fn snapshot() -> Snapshot {
+    let lost =
+        Observation { copy: Some(CopyState::Lost(Finding::new(&GONE, "there is no stream ORDERS_MIRROR"))), ..up() };
+    let api = || vec![check("health", "http", false)];
+    let streams = || vec![check("orders", "nats_mirror", true)];
+    let hostile = "a \"quoted\" \\ back\nslash {} # = ä";
+    let mut durations = BTreeMap::from([("http", Histogram::default())]);
+    for millis in [1, 20, 300, 20_000] {
+        durations.entry("http").or_default().observe(Duration::from_millis(millis));
+    }
+    Snapshot {
+        contracts: vec![
+            record(spec("never-measured", "New", true, streams()), vec![]),
+            record(spec("down", "API", false, api()), vec![(60, down()), (70, down()), (80, down()), (90, down())]),
+            record(
+                spec("recovered", hostile, false, api()),
+                vec![(10, down()), (20, down()), (30, down()), (45, up()), (95, up())],
+            ),
+            record(spec("at-risk", "Streams", true, streams()), vec![(95, copied(10))]),
+            record(spec("lost", "Streams", true, streams()), vec![(85, copied(80)), (95, lost)]),
+        ],
+        durations,
+        ticked: t(100),
+    }
+}
+
+fn view(snapshot: &Snapshot) -> View<'_> {
+    View { snapshot, moment: Moment::at(t(100)) }
+}
+
+fn without_process(text: &str) -> String {
+    let lines = text.lines().filter(|line| !line.contains("process_"));
+    lines.map(|line| format!("{line}\n")).collect()
+}
+
+#[track_caller]
+fn golden(file: &str, is: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
+    if std::env::var_os("UPDATE").is_some() {
+        fs::write(&path, is).expect("written");
+    }
+    let expected = fs::read_to_string(&path).unwrap_or_default();
+    assert!(is == expected, "{file} is no longer what it was; UPDATE=1 writes it anew. It would be:\n{is}");
+}
+
+#[test]
+fn the_scrape_is_as_it_was() {
+    let text = metrics::prometheus(view(&snapshot())).expect("a scrape");
+    golden("tests/fixtures/metrics/golden.txt", &without_process(&text));
+}
+
+#[test]
+fn a_process_tells_of_itself() {
+    let text = metrics::prometheus(view(&snapshot())).expect("a scrape");
+    for metric in ["process_cpu_seconds_total", "process_resident_memory_bytes", "process_start_time_seconds"] {
+        let line = text.lines().find(|line| line.starts_with(&format!("{metric} "))).expect(metric);
+        let value: f64 = line.rsplit(' ').next().expect("a value").parse().expect("a number");
+        assert!(value >= 0.0 && (value > 0.0 || metric.contains("cpu")), "{line}");
+    }
+}
+
+#[test]
+fn openmetrics_differs_in_counters_and_its_end() {
+    let snapshot = snapshot();
+    let open = metrics::openmetrics(view(&snapshot)).expect("a scrape");
+    let plain = metrics::prometheus(view(&snapshot)).expect("a scrape");
+    assert!(open.ends_with("# EOF\n") && !plain.contains("# EOF"));
+    assert!(open.contains("# TYPE dr_check_runs counter\n"));
+    assert!(plain.contains("# TYPE dr_check_runs_total counter\n"));
+    let samples = |text: &str| -> Vec<String> {
+        text.lines().filter(|line| !line.starts_with('#') && !line.contains("process_")).map(str::to_owned).collect()
+    };
+    assert_eq!(samples(&open), samples(&plain));
+}
+
+#[test]
+fn hostile_labels_are_escaped() {
+    let text = metrics::prometheus(view(&snapshot())).expect("a scrape");
+    let expected = r#"component="a \"quoted\" \\ back\nslash {} # = ä""#;
+    assert!(text.contains(expected), "{text}");
+}
+
+#[test]
+fn promtool_reads_the_scrape() {
+    let promtool = std::env::var_os("PROMTOOL")
+        .unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join(".tools/bin/promtool").into_os_string());
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/metrics/golden.txt");
+    let output = Command::new(&promtool)
+        .args(["check", "metrics"])
+        .stdin(fs::File::open(file).expect("the golden scrape"))
+        .output()
+        .unwrap_or_else(|error| panic!("no promtool at {promtool:?}: {error}; run `scripts/tools prometheus`"));
+    let told = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    assert!(output.status.success() && told.is_empty(), "{told}");
+}
+
+#[test]
+fn an_age_grows_though_nobody_polls() {
+    let snapshot = snapshot();
+    let lag = |seconds| {
+        let view = View { snapshot: &snapshot, moment: Moment::at(t(seconds)) };
+        let text = metrics::prometheus(view).expect("a scrape");
+        let line = text.lines().find(|line| line.starts_with("dr_nats_mirror_lag_seconds{")).expect("the lag");
+        line.rsplit(' ').next().and_then(|value| value.parse::<f64>().ok()).expect("a number")
+    };
+    assert!((lag(100) - 90.0).abs() < 0.001);
+    assert!((lag(250) - 240.0).abs() < 0.001);
+}
+
+#[test]
+fn what_is_not_known_is_absent() {
+    let text = metrics::prometheus(view(&snapshot())).expect("a scrape");
+    let of_new: Vec<&str> = text.lines().filter(|line| line.contains("never-measured")).collect();
+    for metric in ["observed", "used_ratio", "compliant", "recovery_point", "evidence", "check_healthy", "copy_lost"] {
+        assert!(!of_new.iter().any(|line| line.contains(metric)), "{metric} of what was never measured: {of_new:?}");
+    }
+    assert!(!text.contains("NaN"));
+    for objective in ["rto", "rpo"] {
+        let of: Vec<_> = of_new
+            .iter()
+            .filter(|line| line.starts_with("dr_objective_status{") && line.contains(&format!("\"{objective}\"")))
+            .collect();
+        assert_eq!(of.len(), 4, "all four statuses");
+        assert_eq!(of.iter().filter(|line| line.ends_with(" 1.0")).count(), 1, "one of them holds: {of:?}");
+        assert!(of.iter().any(|line| line.contains("unproven") && line.ends_with(" 1.0")));
+    }
+}
+
+#[test]
+fn the_report_is_read_back_as_it_was_written() {
+    let report = StatusReport::of(view(&snapshot()));
+    let json = serde_json::to_string_pretty(&report).expect("JSON");
+    assert_eq!(serde_json::from_str::<StatusReport>(&json).expect("a report"), report);
+    golden("tests/fixtures/metrics/status.json", &format!("{json}\n"));
+}
+
+#[test]
+fn the_report_in_words() {
+    let report = StatusReport::of(view(&snapshot()));
+    golden("tests/fixtures/metrics/check.txt", &text::lines(&report));
+    golden("tests/fixtures/metrics/check.md", &text::markdown(&report));
+}
+
+#[test]
+fn the_docs_list_every_metric() {
+    let mut rows = BTreeMap::new();
+    for metric in metrics::DESCRIPTIONS {
+        let kind = match metric.kind {
+            Kind::Gauge => "gauge",
+            Kind::Counter => "counter",
+            Kind::Histogram => "histogram",
+        };
+        let total = if metric.kind == Kind::Counter { "_total" } else { "" };
+        let labels = if metric.labels.is_empty() { String::new() } else { format!("{{{}}}", metric.labels) };
+        let row = format!("| `{}{total}{labels}` | {kind} | {} |\n", metric.name, metric.help);
+        rows.insert(metric.name, row);
+    }
+    for reading in KindConfig::ALL.iter().flat_map(|kind| kind.readings) {
+        let label = reading.label.map(|label| format!(",{label}")).unwrap_or_default();
+        let row = format!("| `{}{{contract,check{label}}}` | gauge | {} |\n", reading.metric, reading.help);
+        rows.insert(reading.metric, row);
+    }
+    let mut reasons = String::new();
+    let engine = ("any", dr_exporter::engine::scheduler::REASONS);
+    let kinds = KindConfig::ALL.iter().map(|kind| (kind.name, kind.reasons));
+    for (kind, of_kind) in kinds.chain([engine]) {
+        for reason in of_kind {
+            reasons.push_str(&format!("| {kind} | `{}` | {} |\n", reason.label, reason.advice));
+        }
+    }
+    let path = "docs/metrics.md";
+    let docs = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).expect(path);
+    let docs = replaced(&docs, "metrics", &rows.into_values().collect::<String>());
+    golden(path, &replaced(&docs, "reasons", &reasons));
+}
+
+/// The text with the rows between two marks replaced.
+fn replaced(text: &str, mark: &str, rows: &str) -> String {
+    let (begin, end) = (format!("<!-- {mark}: generated -->\n"), format!("<!-- {mark}: end -->\n"));
+    let (head, rest) = text.split_once(&begin).expect("the mark");
+    let (table, tail) = rest.split_once(&end).expect("the end mark");
+    let header: String = table.split_inclusive('\n').take(3).collect();
+    format!("{head}{begin}{header}{rows}\n{end}{tail}")
+}

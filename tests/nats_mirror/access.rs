@@ -1,0 +1,199 @@
+//! Every way to be let in, and a start with nobody there.
+
+use std::fs;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant, SystemTime};
+
+use async_nats::ConnectOptions;
+use serde_json::json;
+
+use super::support::certs::Authority;
+use super::support::exporter::{Config, Exporter};
+use super::support::jwt::Operator;
+use super::support::nats::{Api, Cold, MIRROR, ORIGIN, Pair, Server, app, current};
+use super::support::process::runs;
+use super::support::publisher::Publisher;
+use super::support::watch::Watch;
+use super::support::{let_pass, tool};
+use super::{CHECK, CONTRACT, RPO, SEEN, SOON, always_calm, as_app, contract, start, watch_pair};
+
+async fn streams(api: &Api) {
+    api.create_stream(ORIGIN, &["agentese.>"]).await;
+    api.create(json!({"name": MIRROR, "num_replicas": 1, "mirror": {"name": ORIGIN}})).await;
+    api.publish_many("agentese.a", 5).await;
+    api.reaches(MIRROR, 5, SOON).await;
+}
+
+/// The check works, with a message to read and without one.
+async fn works(exporter: &Exporter, api: &Api) {
+    exporter.becomes(CONTRACT, "rpo", "met", SOON).await;
+    let (watch, since) = (Watch::start(exporter), SystemTime::now());
+    let _publisher = Publisher::start(api, 50);
+    let_pass(Duration::from_secs(2)).await;
+    always_calm(&watch, since);
+    let failures = exporter.scrape().await.reasons(CONTRACT);
+    println!("failures until it worked: {failures:?}");
+}
+
+fn config(connection: &str) -> Config {
+    Config::new(&contract(connection, connection, ORIGIN, MIRROR))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_with_ca_and_client_certificate() {
+    let mut server = Server::new(&current());
+    let dir = server.path("");
+    let authority = Authority::new();
+    authority.write(&dir, "server", &server.address.ip().to_string());
+    authority.write(&dir, "client", "client");
+    server.configure(&format!(
+        "jetstream {{ store_dir: \"{}\" }}\ntls {{ cert_file: \"{dir}/server.pem\", key_file: \"{dir}/server.key\"\n
+         ca_file: \"{dir}/ca.pem\", verify: true }}\n",
+        server.store(),
+        dir = dir.display()
+    ));
+    server.run();
+    let read = |name: &str| fs::read_to_string(dir.join(name)).expect("a certificate is read");
+    let options = ConnectOptions::new().add_root_certificates(dir.join("ca.pem")).require_tls(true);
+    let api = server.api(options.add_client_certificate(dir.join("client.pem"), dir.join("client.key"))).await;
+    streams(&api).await;
+    let connection = format!("servers: [\"tls://{}\"], ca_file: ca.pem", server.address);
+
+    let mutual = config(&format!("{connection}, cert_file: client.pem, key_file: client.key"))
+        .with("ca.pem", &read("ca.pem"))
+        .with("client.pem", &read("client.pem"))
+        .with("client.key", &read("client.key"));
+    works(&Exporter::start_in(mutual).await, &api).await;
+
+    let nameless = Exporter::start_in(config(&connection).with("ca.pem", &read("ca.pem"))).await;
+    let strangers = Exporter::start_in(config(&connection).with("ca.pem", &Authority::new().pem())).await;
+    for exporter in [nameless, strangers] {
+        let watch = Watch::start(&exporter);
+        exporter.until("tls_failed", SOON, |scrape| scrape.reasons(CONTRACT).contains_key("tls_failed")).await;
+        watch.never(SystemTime::UNIX_EPOCH, CONTRACT, "rpo", "met");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nkey() {
+    let key = nkeys::KeyPair::new_user();
+    let seed = key.seed().expect("a new key has a seed");
+    let allowed = format!("authorization {{ users: [{{ nkey: {} }}] }}\n", key.public_key());
+    let (server, api) = Server::start(&current(), &allowed, ConnectOptions::with_nkey(seed.clone())).await;
+    streams(&api).await;
+    let connection = format!("servers: [\"nats://{}\"], nkey_file: user.nk", server.address);
+    works(&Exporter::start_in(config(&connection).with("user.nk", &format!("{seed}\n"))).await, &api).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn token() {
+    let allowed = "authorization { token: s3cret }\n";
+    let (server, api) = Server::start(&current(), allowed, ConnectOptions::with_token("s3cret".into())).await;
+    streams(&api).await;
+    let connection = format!("servers: [\"nats://{}\"], token_file: token", server.address);
+    works(&Exporter::start_in(config(&connection).with("token", "s3cret\n")).await, &api).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn credentials_file() {
+    let operator = Operator::new();
+    let options = ConnectOptions::with_credentials(&operator.credentials).expect("the credentials are well-formed");
+    let (server, api) = Server::start(&current(), &operator.config, options).await;
+    streams(&api).await;
+    let connection = format!("servers: [\"nats://{}\"], credentials_file: user.creds", server.address);
+    works(&Exporter::start_in(config(&connection).with("user.creds", &operator.credentials)).await, &api).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn own_inbox_prefix_with_the_least_permissions() {
+    let users = r#"
+        authorization { users: [
+          { user: app, password: app }
+          { user: least, password: app, permissions: {
+              subscribe: { allow: ["_INBOX.dr.>"] }
+              publish: { allow: [
+                "$JS.API.STREAM.INFO.AGENTESE", "$JS.API.STREAM.MSG.GET.AGENTESE"
+                "$JS.API.STREAM.INFO.AGENTESE_MIRROR", "$JS.API.STREAM.MSG.GET.AGENTESE_MIRROR" ] } } } ] }"#;
+    let (server, api) = Server::start(&current(), users, app()).await;
+    streams(&api).await;
+    let connection =
+        format!("servers: [\"nats://{}\"], user: least, password_file: app, inbox_prefix: _INBOX.dr", server.address);
+    let exporter = start(&contract(&connection, &connection, ORIGIN, MIRROR)).await;
+    works(&exporter, &api).await;
+    assert_eq!(exporter.scrape().await.reasons(CONTRACT).get("permission_denied"), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_origin_is_asked_through_the_leafnode_by_its_domain() {
+    let mut pair = Pair::start().await;
+    let dr = as_app(&pair.dr);
+    let exporter = start(&contract(&format!("{dr}, domain: primary"), &dr, ORIGIN, MIRROR)).await;
+    let publisher = Publisher::start(&pair.origin, 50);
+    exporter.becomes(CONTRACT, "rpo", "met", SOON).await;
+    let watch = Watch::with_copy(&exporter, &pair.mirror, MIRROR);
+    let since = SystemTime::now();
+    pair.link.cut().await;
+    exporter.becomes(CONTRACT, "rpo", "unproven", RPO + SEEN).await;
+    watch.never(since, CONTRACT, "rpo", "breached");
+    watch.no_false_green(since, CONTRACT, &publisher, RPO, |_| true);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_down_at_start() {
+    let cold = Cold::new(&current(), "").await;
+    let yaml = contract(&as_app(&cold.primary), &as_app(&cold.dr), ORIGIN, MIRROR);
+    let exporter = start(&yaml).await;
+    let watch = Watch::start(&exporter);
+    let since = SystemTime::now();
+    for _ in 0..5 {
+        let asked = Instant::now();
+        exporter.scrape().await;
+        assert!(asked.elapsed() < Duration::from_secs(1), "/metrics took {:?}", asked.elapsed());
+        let_pass(Duration::from_millis(500)).await;
+    }
+    watch.always(since, CONTRACT, "rpo", "unproven");
+    for look in watch.since(since) {
+        assert_eq!(look.scrape.observed(CONTRACT, "rpo"), None, "nothing is known, so nothing is said");
+        assert_ne!(look.scrape.get("dr_copy_lost", &CHECK), Some(1.0), "nothing is known of the copy");
+    }
+    let pair = cold.start().await;
+    pair.create_streams().await;
+    pair.origin.publish_many("agentese.a", 5).await;
+    exporter.becomes(CONTRACT, "rpo", "met", Duration::from_secs(30)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn promtool_has_nothing_to_say_about_the_metrics() {
+    let promtool = tool("PROMTOOL", "promtool").expect("no promtool: run `scripts/tools prometheus`, or `make test`");
+    let pair = Pair::start().await;
+    pair.origin.publish_many("agentese.a", 5).await;
+    let exporter = watch_pair(&pair).await;
+    exporter.becomes(CONTRACT, "rpo", "met", SOON).await;
+    let metrics = exporter.metrics().await;
+    let mut lint = Command::new(promtool)
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("promtool runs");
+    let mut stdin = lint.stdin.take().expect("stdin is piped");
+    std::io::Write::write_all(&mut stdin, metrics.as_bytes()).expect("promtool reads");
+    drop(stdin);
+    let output = lint.wait_with_output().expect("promtool ends");
+    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success() && said.trim().is_empty(), "promtool: {said}\n{metrics}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sigterm_ends_it_though_a_server_hangs() {
+    let pair = Pair::start().await;
+    let mut exporter = watch_pair(&pair).await;
+    exporter.becomes(CONTRACT, "rpo", "met", SOON).await;
+    pair.primary.freeze();
+    let id = exporter.process().id();
+    exporter.process().signal("TERM");
+    let status = exporter.process().wait(Duration::from_secs(5)).expect("it ends within 5 s");
+    assert!(status.success(), "{status}");
+    assert!(!runs(id));
+}

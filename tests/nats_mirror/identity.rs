@@ -1,0 +1,193 @@
+//! The two streams are not, or no longer, one and the same: no new proof, and a lost copy is a breach.
+
+use std::time::{Duration, SystemTime};
+
+use serde_json::json;
+
+use super::support::exporter::Exporter;
+use super::support::nats::{Cold, MIRROR, ORIGIN, Pair, current};
+use super::support::proxy::Mode;
+use super::support::publisher::Publisher;
+use super::support::watch::Watch;
+use super::support::{let_pass, wait_until};
+use super::{CHECK, CONTRACT, INTERVAL, RPO, SEEN, SOON, watch_pair};
+
+/// A mirror may take its time until it asks its origin again.
+const AGAIN: Duration = Duration::from_secs(90);
+
+/// Fails when a look later than `SEEN` after `since` is green, or shows a recovery point of later than `since`.
+#[track_caller]
+fn no_new_proof(watch: &Watch, since: SystemTime) {
+    let changed = since.duration_since(SystemTime::UNIX_EPOCH).expect("now is after 1970").as_secs_f64();
+    for look in watch.since(since) {
+        if let Some(proof) = look.scrape.get("dr_recovery_point_timestamp_seconds", &CHECK) {
+            assert!(proof <= changed + 0.1, "proven {} s after the change:\n{}", proof - changed, look.scrape);
+        }
+    }
+    watch.never(since + SEEN, CONTRACT, "rpo", "met");
+    watch.never(since + SEEN, CONTRACT, "rpo", "at_risk");
+}
+
+/// The copy is proven lost, for one of these reasons.
+async fn lost(exporter: &Exporter, reasons: &[&str]) {
+    let scrape = exporter.becomes(CONTRACT, "rpo", "breached", SEEN).await;
+    assert_eq!(scrape.get("dr_copy_lost", &CHECK), Some(1.0), "{scrape}");
+    assert_eq!(scrape.get("dr_recovery_point_timestamp_seconds", &CHECK), None, "the proof is withdrawn:\n{scrape}");
+    let counted = scrape.reasons(CONTRACT);
+    assert!(reasons.iter().any(|reason| counted.contains_key(*reason)), "none of {reasons:?} in {counted:?}");
+    exporter.logs(&[reasons[0]], SOON).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn origin_deleted_and_recreated() {
+    let pair = Pair::start().await;
+    pair.origin.publish_many("agentese.a", 150).await;
+    pair.mirror.reaches(MIRROR, 150, SOON).await;
+    let exporter = watch_pair(&pair).await;
+    exporter.becomes(CONTRACT, "rpo", "met", SOON).await;
+    let watch = Watch::start(&exporter);
+    pair.origin.delete(ORIGIN).await;
+    let since = SystemTime::now();
+    pair.origin.create_stream(ORIGIN, &["agentese.>"]).await;
+    lost(&exporter, &["origin_recreated", "not_same_stream"]).await;
+    // It passes the mirror's last sequence, and the mirror goes on as if nothing had happened.
+    pair.origin.publish_many("agentese.a", 160).await;
+    let mut publisher = Publisher::start(&pair.origin, 20);
+    pair.mirror.reaches(MIRROR, 161, AGAIN).await;
+    publisher.stop().await;
+    pair.mirror.reaches(MIRROR, publisher.last(), AGAIN).await;
+    let equal = pair.origin.last_seq(ORIGIN).await == pair.mirror.last_seq(MIRROR).await;
+    assert!(equal, "now the last sequences are equal again, and the first 150 messages are other ones");
+    let_pass(SEEN + Duration::from_secs(1)).await;
+    no_new_proof(&watch, since);
+    watch.always(since + SEEN, CONTRACT, "rpo", "breached");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn origin_recreated_and_mirror_emptied() {
+    let pair = Pair::start().await;
+    pair.origin.publish_many("agentese.a", 100).await;
+    pair.mirror.reaches(MIRROR, 100, SOON).await;
+    let exporter = watch_pair(&pair).await;
+    exporter.becomes(CONTRACT, "rpo", "met", SOON).await;
+    let watch = Watch::start(&exporter);
+    pair.origin.delete(ORIGIN).await;
+    let since = SystemTime::now();
+    pair.origin.create_stream(ORIGIN, &["agentese.>"]).await;
+    pair.mirror.purge(MIRROR).await;
+    // The new origin's messages 1 to 100 are never mirrored; nothing older than the new origin is on the mirror.
+    pair.origin.publish_many("agentese.a", 110).await;
+    let mut publisher = Publisher::start(&pair.origin, 20);
+    pair.mirror.reaches(MIRROR, 111, AGAIN).await;
+    publisher.stop().await;
+    pair.mirror.reaches(MIRROR, publisher.last(), AGAIN).await;
+    let first = pair.mirror.info(MIRROR).await.expect("DR answers")["state"]["first_seq"].as_u64();
+    assert_eq!(first, Some(101), "the new origin's first hundred are not on the mirror");
+    let_pass(SEEN + Duration::from_secs(1)).await;
+    no_new_proof(&watch, since);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_exporter_that_starts_after_the_origin_was_recreated_is_not_fooled() {
+    let pair = Pair::start().await;
+    pair.origin.publish_many("agentese.a", 50).await;
+    pair.mirror.reaches(MIRROR, 50, SOON).await;
+    pair.origin.delete(ORIGIN).await;
+    let since = SystemTime::now();
+    pair.origin.create_stream(ORIGIN, &["agentese.>"]).await;
+    pair.origin.publish_many("agentese.a", 60).await;
+    let exporter = watch_pair(&pair).await;
+    let watch = Watch::start(&exporter);
+    let mut publisher = Publisher::start(&pair.origin, 20);
+    pair.mirror.reaches(MIRROR, 61, AGAIN).await;
+    publisher.stop().await;
+    pair.mirror.reaches(MIRROR, publisher.last(), AGAIN).await;
+    let_pass(SEEN + Duration::from_secs(1)).await;
+    no_new_proof(&watch, since);
+    lost(&exporter, &["not_same_stream", "origin_recreated"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mirror_deleted() {
+    let pair = Pair::start().await;
+    let _publisher = Publisher::start(&pair.origin, 50);
+    let exporter = watch_pair(&pair).await;
+    exporter.becomes(CONTRACT, "rpo", "met", SOON).await;
+    let watch = Watch::start(&exporter);
+    pair.mirror.delete(MIRROR).await;
+    let since = SystemTime::now();
+    lost(&exporter, &["mirror_stream_missing"]).await;
+    let_pass(SEEN + Duration::from_secs(1)).await;
+    no_new_proof(&watch, since);
+    watch.always(since + SEEN, CONTRACT, "rpo", "breached");
+    // The origin takes writes: the component itself is not down.
+    let scrape = exporter.scrape().await;
+    assert_eq!(scrape.get("dr_recovery_in_progress", &[("contract", CONTRACT)]), Some(0.0), "{scrape}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recreated_mirror_that_is_catching_up_tells_the_truth() {
+    let mut pair = Pair::start().await;
+    let publisher = Publisher::start_with(&pair.origin, 50, 1024, |_| "agentese.a".to_owned());
+    let exporter = watch_pair(&pair).await;
+    exporter.becomes(CONTRACT, "rpo", "met", SOON).await;
+    publisher.goes_on(250).await;
+    pair.mirror.delete(MIRROR).await;
+    lost(&exporter, &["mirror_stream_missing"]).await;
+    // A quarter of a megabyte and more has to pass at not quite twice the speed of the publisher.
+    pair.link.set(Mode::Throttle(100_000)).await;
+    let watch = Watch::with_copy(&exporter, &pair.mirror, MIRROR);
+    let since = SystemTime::now();
+    pair.create_mirror(ORIGIN, MIRROR, json!({})).await;
+    wait_until("the mirror has caught up", AGAIN, async || {
+        pair.mirror.last_seq(MIRROR).await.filter(|copied| copied + 50 > publisher.last())
+    })
+    .await;
+    let scrape = exporter.becomes(CONTRACT, "rpo", "met", SOON).await;
+    assert_eq!(scrape.get("dr_copy_lost", &CHECK), Some(0.0), "{scrape}");
+    let_pass(SEEN).await;
+    let behind = watch.since(since).into_iter().filter_map(|look| look.scrape.observed(CONTRACT, "rpo"));
+    let most = behind.fold(0.0, f64::max);
+    assert!(most > 2.5, "it took a while to catch up, and the page never said more than {most} s");
+    watch.follows_truth(since + SEEN, CONTRACT, &publisher, INTERVAL, |_| true);
+    watch.no_false_green(since, CONTRACT, &publisher, RPO, |_| true);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mirror_of_another_stream() {
+    let pair = Cold::new(&current(), "").await.start().await;
+    pair.origin.create_stream(ORIGIN, &["agentese.>"]).await;
+    pair.origin.create_stream("OTHER", &["other.>"]).await;
+    pair.origin.publish_many("agentese.a", 20).await;
+    pair.origin.publish_many("other.a", 10).await;
+    pair.create_mirror("OTHER", MIRROR, json!({})).await;
+    pair.mirror.reaches(MIRROR, 10, SOON).await;
+    let since = SystemTime::now();
+    let exporter = watch_pair(&pair).await;
+    let watch = Watch::start(&exporter);
+    exporter.becomes(CONTRACT, "rpo", "breached", SOON).await;
+    lost(&exporter, &["mirror_of_other_stream"]).await;
+    let_pass(SEEN + Duration::from_secs(1)).await;
+    watch.never(since, CONTRACT, "rpo", "met");
+    no_new_proof(&watch, since);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mirror_of_a_namesake() {
+    let pair = Cold::new(&current(), "").await.start().await;
+    pair.origin.create_stream(ORIGIN, &["agentese.>"]).await;
+    pair.origin.publish_many("agentese.a", 20).await;
+    // A stream of the same name, in DR's own domain.
+    pair.mirror.create_stream(ORIGIN, &["agentese.>"]).await;
+    pair.mirror.publish_many("agentese.a", 10).await;
+    pair.mirror.create(json!({"name": MIRROR, "num_replicas": 1, "mirror": {"name": ORIGIN}})).await;
+    pair.mirror.reaches(MIRROR, 10, SOON).await;
+    let since = SystemTime::now();
+    let exporter = watch_pair(&pair).await;
+    let watch = Watch::start(&exporter);
+    exporter.becomes(CONTRACT, "rpo", "breached", SOON).await;
+    lost(&exporter, &["not_same_stream", "mirror_of_other_stream"]).await;
+    let_pass(SEEN + Duration::from_secs(1)).await;
+    watch.never(since, CONTRACT, "rpo", "met");
+    no_new_proof(&watch, since);
+}

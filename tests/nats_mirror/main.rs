@@ -1,0 +1,93 @@
+//! What `nats_mirror` must hold, on real servers: the figures of `/metrics` are held against the publisher's own log.
+#![allow(clippy::pedantic)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod access;
+mod identity;
+mod link;
+mod promotion;
+mod reasons;
+mod steady;
+
+use std::time::{Duration, SystemTime};
+
+use support::exporter::{Config, Exporter};
+use support::nats::{MIRROR, ORIGIN, Pair};
+use support::watch::Watch;
+
+/// The only contract and its only check.
+const CONTRACT: &str = "streams";
+const CHECK: [(&str, &str); 2] = [("contract", CONTRACT), ("check", "agentese")];
+
+/// Figures of the configuration that [`contract`] writes. Evidence is fresh for `3 × INTERVAL + TIMEOUT`.
+const INTERVAL: Duration = Duration::from_millis(500);
+const TIMEOUT: Duration = Duration::from_secs(1);
+const DOWN_INTERVAL: Duration = Duration::from_millis(250);
+const RPO: Duration = Duration::from_secs(6);
+
+/// How old the exposure may be that a scrape shows.
+const SLACK: Duration = Duration::from_millis(1500);
+/// From a change on the servers until the run that sees it has ended.
+const SEEN: Duration = Duration::from_millis(2500);
+const SOON: Duration = Duration::from_secs(15);
+
+/// The configuration: two connections, given as YAML, and one contract on two streams.
+fn contract(primary: &str, dr: &str, origin: &str, mirror: &str) -> String {
+    format!(
+        "defaults: {{ interval: 500ms, timeout: 1s }}
+nats:
+  primary: {{ {primary} }}
+  dr: {{ {dr} }}
+contracts:
+  - name: {CONTRACT}
+    component: NATS Streams
+    owner: ops
+    priority: P0
+    rto: 1m
+    rpo: 6s
+    checks:
+      - name: agentese
+        interval_when_down: 250ms
+        failures_to_trigger: 3
+        nats_mirror:
+          origin: {{ nats: primary, stream: {origin} }}
+          mirror: {{ nats: dr, stream: {mirror} }}
+"
+    )
+}
+
+/// A connection as the user of the tests.
+fn as_app(server: &support::nats::Server) -> String {
+    format!("servers: [\"nats://{}\"], user: app, password_file: app", server.address)
+}
+
+/// The exporter on a pair's `AGENTESE` and `AGENTESE_MIRROR`.
+async fn watch_pair(pair: &Pair) -> Exporter {
+    start(&contract(&as_app(&pair.primary), &as_app(&pair.dr), ORIGIN, MIRROR)).await
+}
+
+/// The exporter, with the password that [`as_app`] names.
+async fn start(yaml: &str) -> Exporter {
+    Exporter::start_in(Config::new(yaml).with("app", "app\n")).await
+}
+
+/// Fails unless every look since `since` is `met` with next to no exposure.
+#[track_caller]
+fn always_calm(watch: &Watch, since: SystemTime) {
+    watch.always(since, CONTRACT, "rpo", "met");
+    for look in watch.since(since) {
+        let exposure = look.scrape.observed(CONTRACT, "rpo").expect("a met objective has a figure");
+        assert!(exposure <= SLACK.as_secs_f64(), "exposure {exposure} s while nothing is at risk:\n{}", look.scrape);
+    }
+}
+
+/// Fails when a look since `since` shows the copy as anything but intact.
+#[track_caller]
+fn never_lost(watch: &Watch, since: SystemTime) {
+    for look in watch.since(since) {
+        let lost = look.scrape.get("dr_copy_lost", &CHECK);
+        assert_ne!(lost, Some(1.0), "the copy is there:\n{}", look.scrape);
+    }
+}

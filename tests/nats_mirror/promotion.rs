@@ -1,0 +1,102 @@
+//! The disaster itself: the origin dies, the mirror is promoted, the origin comes back.
+
+use std::time::{Duration, SystemTime};
+
+use super::support::nats::{MIRROR, ORIGIN, Pair};
+use super::support::publisher::Publisher;
+use super::support::scrape::Scrape;
+use super::support::watch::Watch;
+use super::support::{let_pass, wait_until};
+use super::{CHECK, CONTRACT, DOWN_INTERVAL, INTERVAL, SEEN, SOON, TIMEOUT, watch_pair};
+
+/// Which side takes writes, as the page says.
+fn writer(scrape: &Scrape) -> Option<String> {
+    let series: Vec<_> = scrape.series("dr_nats_writer", &CHECK).collect();
+    assert!(series.is_empty() || series.len() == 4, "all four or none:\n{scrape}");
+    series.iter().find(|(_, value)| *value == 1.0).map(|(labels, _)| labels["writer"].clone())
+}
+
+fn seconds(time: SystemTime) -> f64 {
+    time.duration_since(SystemTime::UNIX_EPOCH).expect("now is after 1970").as_secs_f64()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn promote_the_mirror_and_the_origin_returns() {
+    const ME: [(&str, &str); 1] = [("contract", CONTRACT)];
+    let mut pair = Pair::start().await;
+    let mut publisher = Publisher::start(&pair.origin, 50);
+    let exporter = watch_pair(&pair).await;
+    let scrape = exporter.becomes(CONTRACT, "rpo", "met", SOON).await;
+    assert_eq!(writer(&scrape).as_deref(), Some("origin"));
+    // Nothing failed yet, so nothing is proven of the RTO.
+    assert_eq!(scrape.status(CONTRACT, "rto"), "unproven");
+    publisher.goes_on(50).await;
+    publisher.stop().await;
+    pair.mirror.reaches(MIRROR, publisher.last(), SOON).await;
+    let (watch, since) = (Watch::start(&exporter), SystemTime::now());
+
+    let killed = SystemTime::now();
+    pair.primary.kill();
+    let down = exporter
+        .until("the recovery clock runs", SOON, |scrape| scrape.get("dr_recovery_in_progress", &ME) == Some(1.0))
+        .await;
+    let trigger = down.get("dr_recovery_started_timestamp_seconds", &ME).expect("a running clock has a start");
+    let streak = 3.0 * (INTERVAL + TIMEOUT).as_secs_f64() + 1.0;
+    let late = trigger - seconds(killed);
+    assert!(late > 0.0 && late <= streak, "triggered {late} s after the kill; three failures take {streak} s at most");
+    assert_eq!(writer(&down).as_deref(), Some("none"));
+    assert_eq!(down.status(CONTRACT, "rto"), "met", "it is down, and still in time:\n{down}");
+
+    let_pass(Duration::from_secs(2)).await;
+    pair.mirror.promote(MIRROR, &["agentese.>"]).await.expect("the mirror is promoted");
+    let truth = seconds(SystemTime::now()) - trigger;
+    let up = exporter
+        .until("the recovery ends", SOON, |scrape| scrape.get("dr_recovery_in_progress", &ME) == Some(0.0))
+        .await;
+    let measured = up.get("dr_recovery_last_seconds", &ME).expect("a recovery that ended has a time");
+    let late = measured - truth;
+    let slack = DOWN_INTERVAL.as_secs_f64() + 1.0;
+    assert!(-0.25 < late && late <= slack, "measured {measured} s, in truth {truth} s:\n{up}");
+    assert_eq!(writer(&up).as_deref(), Some("mirror"), "{up}");
+    let met = [("contract", CONTRACT), ("result", "met"), ("mode", "real")];
+    assert_eq!(up.get("dr_recoveries_total", &met), Some(1.0), "{up}");
+    assert_eq!(up.status(CONTRACT, "rto"), "met", "a measured recovery proves the RTO:\n{up}");
+    let downtime = up.get("dr_recovery_last_downtime_seconds", &ME).expect("a recovery has a downtime");
+    assert!(downtime >= measured, "down from the first failure on, {downtime} s; triggered later, {measured} s");
+
+    // The origin returns, a region of its own by now.
+    pair.primary.run();
+    wait_until("the origin is back", SOON, async || pair.origin.last_seq(ORIGIN).await).await;
+    let both = exporter.until("both are writable", SOON, |scrape| writer(scrape).as_deref() == Some("both")).await;
+    assert_ne!(both.get("dr_nats_diverged", &CHECK), Some(1.0), "nothing was written yet:\n{both}");
+    exporter.until("its reason", SOON, |scrape| scrape.reasons(CONTRACT).contains_key("both_writable")).await;
+    exporter.logs(&["both_writable"], SOON).await;
+
+    pair.origin.publish("agentese.a", "one").await.expect("the origin takes writes");
+    pair.mirror.publish("agentese.a", "other").await.expect("the promoted mirror takes writes");
+    let forked = SystemTime::now();
+    exporter.until("they have diverged", SOON, |scrape| scrape.get("dr_nats_diverged", &CHECK) == Some(1.0)).await;
+    exporter.until("its reason", SOON, |scrape| scrape.reasons(CONTRACT).contains_key("diverged")).await;
+    exporter.logs(&["diverged"], SOON).await;
+    let_pass(SEEN + Duration::from_secs(1)).await;
+    watch.never(forked + SEEN, CONTRACT, "rpo", "met");
+    watch.never(since, CONTRACT, "rto", "breached");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn both_written_before_the_exporter_looks() {
+    let mut pair = Pair::start().await;
+    pair.origin.publish_many("agentese.a", 10).await;
+    pair.mirror.reaches(MIRROR, 10, SOON).await;
+    pair.link.cut().await;
+    pair.mirror.promote(MIRROR, &["agentese.>"]).await.expect("the mirror is promoted");
+    pair.mirror.publish_many("agentese.a", 3).await;
+    pair.origin.publish_many("agentese.a", 8).await;
+    let exporter = watch_pair(&pair).await;
+    let watch = Watch::start(&exporter);
+    let scrape =
+        exporter.until("they have diverged", SOON, |scrape| scrape.get("dr_nats_diverged", &CHECK) == Some(1.0)).await;
+    assert_eq!(writer(&scrape).as_deref(), Some("both"));
+    let_pass(Duration::from_secs(1)).await;
+    watch.never(SystemTime::UNIX_EPOCH, CONTRACT, "rpo", "met");
+}

@@ -1,0 +1,167 @@
+//! Every way not to get an answer has its own reason, and the log says what to do.
+
+use std::time::{Duration, SystemTime};
+
+use serde_json::Value;
+
+use super::support::exporter::{Config, Exporter};
+use super::support::free_ports;
+use super::support::nats::{Api, MIRROR, ORIGIN, Server, app, current};
+use super::support::own_ip;
+use super::support::proxy::{Mode, Proxy};
+use super::support::watch::Watch;
+use super::support::{let_pass, scrape::Scrape};
+use super::{CHECK, CONTRACT, SOON, as_app, contract, start};
+
+/// One server with both streams: enough where it is the asking that fails.
+async fn one_server() -> (Server, Api) {
+    const USERS: &str = r#"
+        accounts {
+          APP { jetstream: enabled, users: [
+            { user: app, password: app }
+            { user: few, password: app, permissions: {
+                publish: { allow: ["$JS.API.STREAM.INFO.AGENTESE_MIRROR", "$JS.API.STREAM.MSG.GET.>"] } } } ] }
+          BARE { users: [{ user: bare, password: app }] }
+        }"#;
+    let (server, api) = Server::start(&current(), USERS, app()).await;
+    api.create_stream(ORIGIN, &["agentese.>"]).await;
+    api.create(serde_json::json!({"name": MIRROR, "num_replicas": 1, "mirror": {"name": ORIGIN}})).await;
+    api.publish_many("agentese.a", 5).await;
+    api.reaches(MIRROR, 5, SOON).await;
+    (server, api)
+}
+
+/// The reason is counted and logged with what to do; nothing is ever `met`.
+async fn gives(exporter: &Exporter, reason: &str, words: &[&str]) -> Scrape {
+    let watch = Watch::start(exporter);
+    let what = format!("the reason {reason}");
+    let scrape = exporter.until(&what, SOON, |scrape| scrape.reasons(CONTRACT).contains_key(reason)).await;
+    let line = exporter.logs(&[&[reason], words].concat(), SOON).await;
+    println!("{line}");
+    let_pass(Duration::from_secs(1)).await;
+    watch.never(SystemTime::UNIX_EPOCH, CONTRACT, "rpo", "met");
+    watch.never(SystemTime::UNIX_EPOCH, CONTRACT, "rpo", "at_risk");
+    if !reason.ends_with("_missing") {
+        watch.never(SystemTime::UNIX_EPOCH, CONTRACT, "rto", "met"); // no answer starts no clock
+    }
+    let only: Vec<_> = exporter.scrape().await.reasons(CONTRACT).into_keys().collect();
+    assert_eq!(only, [reason], "this reason and no other");
+    scrape
+}
+
+/// Both sides are asked over this connection.
+async fn start_on(connection: &str) -> Exporter {
+    start(&contract(connection, connection, ORIGIN, MIRROR)).await
+}
+
+fn as_user(server: &Server, user: &str) -> String {
+    format!("servers: [\"nats://{}\"], user: {user}, password_file: app", server.address)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_password() {
+    let (server, _api) = one_server().await;
+    let connection = format!("servers: [\"nats://{}\"], user: app, password_file: wrong", server.address);
+    let yaml = contract(&connection, &connection, ORIGIN, MIRROR);
+    let exporter = Exporter::start_in(Config::new(&yaml).with("wrong", "guessed\n")).await;
+    let scrape = gives(&exporter, "auth_failed", &["password"]).await;
+    assert_ne!(scrape.get("dr_copy_lost", &CHECK), Some(1.0), "nothing is known of the copy");
+    let said = format!("{}{}", exporter.log(), exporter.metrics().await);
+    assert!(!said.contains("guessed"), "a secret is never said, not even a wrong one");
+    // The right one is taken up when it comes.
+    exporter.config().file("wrong", "app\n");
+    exporter.becomes(CONTRACT, "rpo", "met", SOON).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn denied_subject() {
+    let (server, _api) = one_server().await;
+    let exporter = start_on(&as_user(&server, "few")).await;
+    let scrape = gives(&exporter, "permission_denied", &["$JS.API.STREAM.INFO.AGENTESE"]).await;
+    assert_ne!(scrape.get("dr_copy_lost", &CHECK), Some(1.0), "nothing is known of the copy");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn jetstream_off_in_the_account() {
+    let (server, _api) = one_server().await;
+    let exporter = start_on(&as_user(&server, "bare")).await;
+    let scrape = gives(&exporter, "jetstream_unavailable", &["jetstream"]).await;
+    assert_ne!(scrape.get("dr_copy_lost", &CHECK), Some(1.0), "nothing is known of the copy");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn jetstream_off_in_the_server() {
+    let mut server = Server::new(&current());
+    server.configure("authorization { users: [{ user: app, password: app }] }");
+    server.run();
+    let api = server.connect(app()).await;
+    let error = api.call("INFO", Value::Null).await.expect_err("no JetStream");
+    println!("{error}");
+    let exporter = start_on(&as_app(&server)).await;
+    gives(&exporter, "jetstream_unavailable", &["jetstream"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn origin_stream_missing() {
+    let (server, _api) = one_server().await;
+    let connection = as_app(&server);
+    let exporter = start(&contract(&connection, &connection, "NOWHERE", MIRROR)).await;
+    gives(&exporter, "origin_stream_missing", &["NOWHERE"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mirror_stream_missing() {
+    let (server, _api) = one_server().await;
+    let connection = as_app(&server);
+    let exporter = start(&contract(&connection, &connection, ORIGIN, "NOWHERE")).await;
+    let scrape = gives(&exporter, "mirror_stream_missing", &["NOWHERE"]).await;
+    assert_eq!(scrape.status(CONTRACT, "rpo"), "breached", "there is no copy:\n{scrape}");
+    assert_eq!(scrape.get("dr_copy_lost", &CHECK), Some(1.0), "{scrape}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn credentials_unreadable() {
+    let (server, _api) = one_server().await;
+    let connection = format!("servers: [\"nats://{}\"], user: app, password_file: nowhere", server.address);
+    let exporter = start_on(&connection).await;
+    gives(&exporter, "credentials_unreadable", &["nowhere"]).await;
+    // It is read again: a file that comes later is taken up.
+    exporter.config().file("nowhere", "app\n");
+    exporter.becomes(CONTRACT, "rpo", "met", SOON).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connection_refused() {
+    let [address] = free_ports(own_ip());
+    let exporter = start_on(&format!("servers: [\"nats://{address}\"], user: app, password_file: app")).await;
+    let watch = Watch::start(&exporter);
+    let reason = "connect_failed";
+    exporter.until(reason, SOON, |scrape| scrape.reasons(CONTRACT).contains_key(reason)).await;
+    exporter.logs(&[reason, &address.to_string()], SOON).await;
+    watch.never(SystemTime::UNIX_EPOCH, CONTRACT, "rpo", "met");
+    watch.never(SystemTime::UNIX_EPOCH, CONTRACT, "rpo", "breached");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_is_wanted_and_not_given() {
+    let (server, _api) = one_server().await;
+    let exporter = start_on(&format!("servers: [\"tls://{}\"], user: app, password_file: app", server.address)).await;
+    gives(&exporter, "tls_failed", &["tls"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_never_answers() {
+    let (server, _api) = one_server().await;
+    let mut proxy = Proxy::to(server.address).await;
+    proxy.set(Mode::BlackHole).await;
+    let connection = format!("servers: [\"nats://{}\"], user: app, password_file: app", proxy.address());
+    let exporter = start_on(&connection).await;
+    let watch = Watch::start(&exporter);
+    let late = ["timeout", "connect_failed"];
+    exporter
+        .until("a time-out", SOON, |scrape| late.iter().any(|late| scrape.reasons(CONTRACT).contains_key(*late)))
+        .await;
+    watch.never(SystemTime::UNIX_EPOCH, CONTRACT, "rpo", "met");
+    proxy.heal().await;
+    exporter.becomes(CONTRACT, "rpo", "met", SOON).await;
+}

@@ -1,0 +1,164 @@
+//! Recovery clocks: what starts them, what stops them, what leaves them alone.
+
+use dr_exporter::domain::contract::{Contract, Feeds, Objective};
+use dr_exporter::domain::observation::Health;
+use dr_exporter::domain::recovery_clock::{ClockEvent, Mode, Thresholds};
+use dr_exporter::domain::recovery_clock::{Outage, Recovery, RecoveryClock};
+
+use super::{check, contract, healthy, no_answer, of_health, seconds, spec, t, unhealthy};
+
+/// `F` fails, `H` is healthy, `?` gives no answer; one observation every 10 s, of one check.
+fn play(script: &str, thresholds: Thresholds) -> (RecoveryClock, Vec<ClockEvent>) {
+    let mut clock = RecoveryClock::new(1);
+    let mut events = Vec::new();
+    for (index, letter) in script.chars().enumerate() {
+        let at = t(10 * i64::try_from(index).expect("a short script"));
+        let health = match letter {
+            'F' => unhealthy(),
+            'H' => healthy(),
+            _ => no_answer(),
+        };
+        events.extend(clock.observe(0, at, &health, &[Some(thresholds)]));
+    }
+    (clock, events)
+}
+
+fn outage(first_failure: i64, trigger: i64) -> Outage {
+    Outage { first_failure: t(first_failure), trigger: t(trigger), mode: Mode::Real }
+}
+
+#[test]
+fn one_check() {
+    let started = |first, trigger| ClockEvent::Started(outage(first, trigger));
+    let stopped =
+        |first, trigger, end| ClockEvent::Stopped(Recovery { outage: outage(first, trigger), healthy: t(end) });
+    // Three failures trigger; `successes` in a row recover.
+    let table: &[(&str, u32, Vec<ClockEvent>)] = &[
+        ("", 1, vec![]),
+        ("HHHH", 1, vec![]),
+        ("FFH", 1, vec![]),
+        ("FFHFFH", 1, vec![]),
+        ("FFF", 1, vec![started(0, 20)]),
+        ("HFFFF", 1, vec![started(10, 30)]),
+        ("F?F?F", 1, vec![started(0, 40)]),
+        ("FF?H?FF", 1, vec![]),
+        ("FFFH", 1, vec![started(0, 20), stopped(0, 20, 30)]),
+        ("FFF???H", 1, vec![started(0, 20), stopped(0, 20, 60)]),
+        ("FFFHH", 2, vec![started(0, 20), stopped(0, 20, 30)]),
+        ("FFFHFH", 2, vec![started(0, 20)]),
+        ("FFFHFHH", 2, vec![started(0, 20), stopped(0, 20, 50)]),
+        ("FFFH?H", 2, vec![started(0, 20), stopped(0, 20, 30)]),
+        ("FFFHFFF", 1, vec![started(0, 20), stopped(0, 20, 30), started(40, 60)]),
+    ];
+    for (script, successes, expected) in table {
+        let thresholds = Thresholds { failures_to_trigger: 3, successes_to_recover: *successes };
+        assert_eq!(play(script, thresholds).1, *expected, "{script}, {successes} to recover");
+    }
+}
+
+#[test]
+fn figures_of_a_recovery() {
+    let recovery = Recovery { outage: outage(0, 20), healthy: t(230) };
+    assert_eq!(recovery.recovery_time(), seconds(210), "from the trigger");
+    assert_eq!(recovery.downtime(), seconds(230), "from the first failure");
+}
+
+fn observe(contract: &mut Contract, check: usize, at: i64, health: Health) -> Option<ClockEvent> {
+    contract.observe(check, t(at), &of_health(health))
+}
+
+#[test]
+fn a_contract_is_down_when_one_check_is_and_up_when_all_are() {
+    let mut contract = contract(spec(vec![check("a"), check("b")]));
+    observe(&mut contract, 1, 0, healthy());
+    for at in [0, 10, 20] {
+        observe(&mut contract, 0, at, unhealthy());
+    }
+    assert_eq!(contract.clock().running(), Some(&outage(0, 20)));
+    assert_eq!(observe(&mut contract, 0, 30, healthy()), None, "b was not seen healthy since the trigger");
+    assert_eq!(observe(&mut contract, 1, 31, no_answer()), None);
+    let Some(ClockEvent::Stopped(recovery)) = observe(&mut contract, 1, 35, healthy()) else {
+        panic!("all are healthy");
+    };
+    assert_eq!(recovery.healthy, t(35));
+}
+
+#[test]
+fn a_check_that_fails_while_another_recovers_keeps_the_clock_running() {
+    let mut contract = contract(spec(vec![check("a"), check("b")]));
+    for at in [0, 10, 20] {
+        observe(&mut contract, 0, at, unhealthy());
+    }
+    observe(&mut contract, 1, 25, healthy());
+    observe(&mut contract, 1, 30, unhealthy());
+    assert_eq!(observe(&mut contract, 0, 31, healthy()), None);
+    assert!(matches!(observe(&mut contract, 1, 40, healthy()), Some(ClockEvent::Stopped(_))));
+}
+
+#[test]
+fn the_first_failure_is_the_earliest_of_all_checks() {
+    let mut contract = contract(spec(vec![check("a"), check("b")]));
+    observe(&mut contract, 1, -5, unhealthy());
+    for at in [0, 10, 20] {
+        observe(&mut contract, 0, at, unhealthy());
+    }
+    assert_eq!(contract.clock().running(), Some(&outage(-5, 20)));
+}
+
+#[test]
+fn a_check_that_feeds_no_rto_moves_no_clock() {
+    let mut copy = check("copy");
+    copy.feeds = Feeds { rto: false, rpo: true };
+    let mut contract = contract(spec(vec![check("health"), copy]));
+    for at in [0, 10, 20, 30] {
+        assert_eq!(observe(&mut contract, 1, at, unhealthy()), None);
+    }
+    for at in [40, 50, 60] {
+        observe(&mut contract, 0, at, unhealthy());
+    }
+    assert_eq!(contract.clock().running(), Some(&outage(40, 60)), "the copy's failures are no failures of health");
+    assert!(matches!(observe(&mut contract, 0, 70, healthy()), Some(ClockEvent::Stopped(_))), "nor hold it up");
+}
+
+#[test]
+fn a_declared_clock_keeps_its_first_trigger_and_needs_health_seen_anew() {
+    let thresholds = [Some(Thresholds { failures_to_trigger: 3, successes_to_recover: 1 })];
+    let mut clock = RecoveryClock::new(1);
+    clock.observe(0, t(0), &healthy(), &thresholds);
+    assert!(clock.declare(t(5), Mode::Real).is_some());
+    assert!(clock.declare(t(6), Mode::Drill).is_none(), "it runs already");
+    for at in [10, 20, 30] {
+        assert_eq!(clock.observe(0, t(at), &unhealthy(), &thresholds), None, "it runs already");
+    }
+    let Some(ClockEvent::Stopped(recovery)) = clock.observe(0, t(40), &healthy(), &thresholds) else {
+        panic!("healthy again");
+    };
+    assert_eq!((recovery.outage, recovery.healthy), (outage(5, 5), t(40)));
+}
+
+#[test]
+fn recoveries_are_counted_by_result() {
+    let mut contract = contract(spec(vec![check("a")]));
+    for (start, end) in [(0, 100), (1000, 1321), (2000, 2319)] {
+        for at in [start, start + 10, start + 20] {
+            observe(&mut contract, 0, at, unhealthy());
+        }
+        observe(&mut contract, 0, end, healthy());
+    }
+    let counts: Vec<_> = contract.recoveries().iter().map(|sort| (sort.met, sort.mode, sort.count)).collect();
+    assert_eq!(
+        counts,
+        [(true, Mode::Real, 2), (false, Mode::Real, 1), (true, Mode::Drill, 0), (false, Mode::Drill, 0)]
+    );
+}
+
+#[test]
+fn checks_run_more_often_while_the_clock_runs() {
+    let mut contract = contract(spec(vec![check("a"), check("b")]));
+    assert_eq!(contract.interval(1), Some(seconds(10)));
+    for at in [0, 10, 20] {
+        observe(&mut contract, 0, at, unhealthy());
+    }
+    assert_eq!(contract.interval(1), Some(seconds(5)));
+    assert!(contract.judge(Objective::Rto, t(20)).is_some());
+}

@@ -1,0 +1,81 @@
+//! The rules, by tables and by properties. No clock, no network: every instant is an argument.
+
+mod assertions;
+mod clock;
+mod properties;
+mod statuses;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dr_exporter::domain::contract::{CheckSpec, Contract, ContractSpec, Feeds, Priority};
+use dr_exporter::domain::observation::{CopyState, Finding, Health, Observation, Reason};
+use dr_exporter::domain::time::Timestamp;
+
+static ANY: Reason = Reason::new("any", "");
+
+/// An instant some seconds into the tests' timeline.
+fn t(seconds: i64) -> Timestamp {
+    Timestamp::from_unix_seconds(1_800_000_000 + seconds)
+}
+
+fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+fn finding() -> Finding {
+    Finding::new(&ANY, "somewhere")
+}
+
+fn healthy() -> Health {
+    Health::Healthy
+}
+
+fn unhealthy() -> Health {
+    Health::Unhealthy(finding())
+}
+
+fn no_answer() -> Health {
+    Health::NoAnswer(finding())
+}
+
+fn of_health(health: Health) -> Observation {
+    Observation::of_health(health)
+}
+
+fn of_copy(copy: CopyState) -> Observation {
+    Observation { health: Health::Healthy, copy: Some(copy), readings: Vec::new() }
+}
+
+fn check(name: &str) -> CheckSpec {
+    CheckSpec {
+        name: name.to_owned(),
+        kind: "http",
+        interval: seconds(10),
+        interval_when_down: seconds(5),
+        timeout: seconds(5),
+        failures_to_trigger: 3,
+        successes_to_recover: 1,
+        warn_after: None,
+        feeds: Feeds { rto: true, rpo: true },
+    }
+}
+
+/// RTO 300 s, RPO 100 s, at risk above 80 %, evidence fresh for 35 s.
+fn spec(checks: Vec<CheckSpec>) -> ContractSpec {
+    ContractSpec {
+        name: "contract".to_owned(),
+        component: "Component".to_owned(),
+        owner: "ops".to_owned(),
+        priority: Priority::P0,
+        rto: Some(seconds(300)),
+        rpo: Some(seconds(100)),
+        at_risk_ratio: 0.8,
+        drill_every: None,
+        checks,
+    }
+}
+
+fn contract(spec: ContractSpec) -> Contract {
+    Contract::new(Arc::new(spec))
+}

@@ -1,0 +1,178 @@
+//! What holds for every history.
+
+use std::time::Duration;
+
+use dr_exporter::domain::contract::{Contract, Feeds, Objective};
+use dr_exporter::domain::observation::{CopyState, Health, Observation};
+use dr_exporter::domain::status::Status;
+use dr_exporter::domain::time::Timestamp;
+use proptest::prelude::*;
+
+use super::{check, contract, finding, healthy, no_answer, seconds, spec, t, unhealthy};
+
+fn health() -> impl Strategy<Value = Health> {
+    prop_oneof![Just(healthy()), Just(unhealthy()), Just(no_answer())]
+}
+
+/// Copies, with instants relative to the observation.
+fn copy() -> impl Strategy<Value = CopyOf> {
+    prop_oneof![
+        Just((|at: Timestamp, ago| CopyState::Complete { up_to: at.minus(seconds(ago)) }) as CopyOf),
+        Just((|at: Timestamp, ahead| CopyState::Complete { up_to: at.plus(seconds(ahead)) }) as CopyOf),
+        Just((|at: Timestamp, ago| behind(at.minus(seconds(ago)))) as CopyOf),
+        Just((|_, _| CopyState::Lost(finding())) as CopyOf),
+        Just((|_, _| CopyState::Unknown(finding())) as CopyOf),
+    ]
+}
+
+fn behind(since: Timestamp) -> CopyState {
+    CopyState::Behind { since, precision: Duration::from_millis(10) }
+}
+
+/// One step of a history: which of two checks, how long after the step before, what it found.
+fn step() -> impl Strategy<Value = (usize, u32, Health, CopyOf, u64)> {
+    (0..2_usize, 0..60_u32, health(), copy(), 0..200_u64)
+}
+
+type CopyOf = fn(Timestamp, u64) -> CopyState;
+
+fn two_checks() -> Contract {
+    contract(spec(vec![check("a"), check("b")]))
+}
+
+/// Plays a history; calls back before and after every observation.
+fn play(
+    history: &[(usize, u32, Health, CopyOf, u64)],
+    mut look: impl FnMut(&Contract, &Contract, usize, Timestamp, &Observation),
+) -> (Contract, Timestamp) {
+    let mut contract = two_checks();
+    let mut now = t(0);
+    for (check, later, health, copy, offset) in history {
+        now = now.plus(seconds(u64::from(*later)));
+        let observation = Observation { health: health.clone(), copy: Some(copy(now, *offset)), readings: Vec::new() };
+        let before = contract.clone();
+        contract.observe(*check, now, &observation);
+        look(&before, &contract, *check, now, &observation);
+    }
+    (contract, now)
+}
+
+fn point(contract: &Contract, check: usize) -> Option<Timestamp> {
+    contract.point(check).and_then(|point| point.instant())
+}
+
+proptest! {
+    #[test]
+    fn a_recovery_point_never_moves_back_unless_withdrawn(history in prop::collection::vec(step(), 0..40)) {
+        play(&history, |before, after, check, _, observation| {
+            let withdrawn = matches!(observation.copy, Some(CopyState::Lost(_) | CopyState::Behind { .. }));
+            if !withdrawn {
+                assert!(point(after, check) >= point(before, check));
+            }
+        });
+    }
+
+    #[test]
+    fn no_recovery_point_lies_in_the_future(history in prop::collection::vec(step(), 0..40)) {
+        play(&history, |_, after, check, now, _| assert!(point(after, check).is_none_or(|point| point <= now)));
+    }
+
+    #[test]
+    fn nothing_unmeasured_moves_a_point_or_a_clock(history in prop::collection::vec(step(), 0..40), later in 0..500_u64) {
+        let (contract, now) = play(&history, |_, _, _, _, _| {});
+        let mut after = contract.clone();
+        let nothing = Observation {
+            health: no_answer(),
+            copy: Some(CopyState::Unknown(finding())),
+            readings: Vec::new(),
+        };
+        after.observe(0, now.plus(seconds(later)), &nothing);
+        after.observe(1, now.plus(seconds(later)), &nothing);
+        prop_assert_eq!(after, contract);
+    }
+
+    #[test]
+    fn a_status_never_gets_better_because_time_passed(
+        history in prop::collection::vec(step(), 0..40), first in 0..500_u64, second in 0..500_u64,
+    ) {
+        let (contract, now) = play(&history, |_, _, _, _, _| {});
+        let (sooner, later) = (now.plus(seconds(first)), now.plus(seconds(first + second)));
+        for objective in Objective::ALL {
+            let status = |at| contract.judge(objective, at).expect("both objectives").status();
+            // That a breach cannot be seen any more makes it unproven, not better: neither is good.
+            let rank = |status| match status {
+                Status::Met => 0,
+                Status::AtRisk => 1,
+                Status::Unproven | Status::Breached => 2,
+            };
+            prop_assert!(rank(status(later)) >= rank(status(sooner)), "{objective:?}");
+        }
+    }
+
+    #[test]
+    fn compliant_means_that_a_proof_is_younger_than_the_rpo(
+        history in prop::collection::vec(step(), 0..40), later in 0..500_u64,
+    ) {
+        let (contract, now) = play(&history, |_, _, _, _, _| {});
+        let now = now.plus(seconds(later));
+        let judgement = contract.judge(Objective::Rpo, now).expect("an RPO");
+        if judgement.status().is_compliant() == Some(true) {
+            for check in 0..2 {
+                let point = point(&contract, check).expect("a compliant copy is proven");
+                prop_assert!(now.since(point) < seconds(100));
+            }
+        }
+    }
+
+    #[test]
+    fn a_breach_rests_on_fresh_evidence(history in prop::collection::vec(step(), 0..40), later in 0..500_u64) {
+        let (contract, now) = play(&history, |_, _, _, _, _| {});
+        let now = now.plus(seconds(later));
+        if contract.judge(Objective::Rpo, now).expect("an RPO").status() == Status::Breached {
+            let evidence = |check| contract.point(check).and_then(|point| point.evidence());
+            prop_assert!((0..2).any(|check| evidence(check).is_some_and(|at| now.since(at) <= seconds(35))));
+        }
+    }
+
+    #[test]
+    fn a_clock_keeps_its_trigger_and_stops_only_on_health(history in prop::collection::vec(step(), 0..60)) {
+        play(&history, |before, after, _, now, observation| {
+            match (before.clock().running(), after.clock().running()) {
+                (Some(before), Some(after)) => assert_eq!(before, after),
+                (Some(_), None) => {
+                    assert_eq!(observation.health, Health::Healthy);
+                    let last = after.clock().last_recovery().expect("a recovery was recorded");
+                    assert!(last.outage.first_failure <= last.outage.trigger);
+                    assert!(last.outage.trigger <= last.healthy && last.healthy <= now);
+                }
+                (None, Some(after)) => {
+                    assert!(matches!(observation.health, Health::Unhealthy(_)));
+                    assert_eq!(after.trigger, now);
+                }
+                (None, None) => {}
+            }
+        });
+    }
+
+    #[test]
+    fn a_check_without_a_share_in_an_objective_does_not_move_it(history in prop::collection::vec(step(), 0..40)) {
+        let mut mute = check("b");
+        mute.feeds = Feeds { rto: false, rpo: false };
+        let mut with = contract(spec(vec![check("a"), mute]));
+        let mut without = contract(spec(vec![check("a")]));
+        let mut now = t(0);
+        for (check, later, health, copy, offset) in &history {
+            now = now.plus(seconds(u64::from(*later)));
+            let observation =
+                Observation { health: health.clone(), copy: Some(copy(now, *offset)), readings: Vec::new() };
+            with.observe(*check, now, &observation);
+            if *check == 0 {
+                without.observe(0, now, &observation);
+            }
+            for objective in Objective::ALL {
+                let (with, without) = (with.judge(objective, now), without.judge(objective, now));
+                prop_assert_eq!(with, without);
+            }
+        }
+    }
+}

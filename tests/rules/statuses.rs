@@ -1,0 +1,203 @@
+//! Every row of the two status tables, and the edges between them.
+
+use std::time::Duration;
+
+use dr_exporter::domain::contract::{Contract, Objective};
+use dr_exporter::domain::observation::CopyState::{self, Behind, Complete, Lost, Unknown};
+use dr_exporter::domain::status::{Basis, Status};
+
+use super::{check, contract, finding, healthy, no_answer, of_copy, of_health, seconds, spec, t, unhealthy};
+
+fn complete(at: i64) -> CopyState {
+    Complete { up_to: t(at) }
+}
+
+fn behind(at: i64) -> CopyState {
+    Behind { since: t(at), precision: Duration::ZERO }
+}
+
+fn basis(contract: &Contract, objective: Objective, now: i64) -> Basis {
+    contract.judge(objective, t(now)).expect("the contract has the objective").basis
+}
+
+#[test]
+fn rpo_table() {
+    use Basis::{
+        CopyLost, ExposureAboveRatio, ExposureReachedTarget, ExposureWithinTarget, NoRecoveryPoint, ProofTooOld,
+    };
+    // What was found when, and what is said when. RPO 100 s, at risk above 80 s, fresh for 35 s.
+    let table: &[(&str, &[(i64, CopyState)], i64, Basis)] = &[
+        ("never observed", &[], 0, NoRecoveryPoint),
+        ("never learned anything", &[(0, Unknown(finding()))], 0, NoRecoveryPoint),
+        ("just proven", &[(0, complete(0))], 0, ExposureWithinTarget),
+        ("exactly the at-risk share", &[(0, complete(0))], 80, ExposureWithinTarget),
+        ("above the at-risk share", &[(0, complete(0))], 81, ExposureAboveRatio),
+        ("stale, but the bound still holds", &[(0, complete(0))], 60, ExposureWithinTarget),
+        ("just below the target", &[(70, behind(0))], 99, ExposureAboveRatio),
+        ("equal to the target is a breach", &[(70, behind(0))], 100, ExposureReachedTarget),
+        ("beyond the target, fresh to the last", &[(70, behind(0))], 105, ExposureReachedTarget),
+        ("beyond the target, stale", &[(70, behind(0))], 106, ProofTooOld),
+        ("nothing new since the proof", &[(0, complete(0)), (90, Unknown(finding()))], 100, ProofTooOld),
+        ("lost", &[(0, complete(0)), (10, Lost(finding()))], 10, CopyLost),
+        ("lost, fresh to the last", &[(0, complete(0)), (10, Lost(finding()))], 45, CopyLost),
+        ("lost long ago: the old proof is withdrawn", &[(0, complete(0)), (10, Lost(finding()))], 46, NoRecoveryPoint),
+        ("lost, then unknown", &[(0, Lost(finding())), (10, Unknown(finding()))], 20, CopyLost),
+        ("lost, then made anew", &[(0, Lost(finding())), (10, complete(10))], 20, ExposureWithinTarget),
+        ("made anew and catching up", &[(0, complete(0)), (10, behind(-200))], 10, ExposureReachedTarget),
+        ("a proof of the future is one of now", &[(0, complete(1000))], 81, ExposureAboveRatio),
+    ];
+    for (name, found, now, expected) in table {
+        let mut contract = contract(spec(vec![check("copy")]));
+        for (at, copy) in *found {
+            contract.observe(0, t(*at), &of_copy(copy.clone()));
+        }
+        assert_eq!(basis(&contract, Objective::Rpo, *now), *expected, "{name}");
+    }
+}
+
+#[test]
+fn rto_table_while_a_clock_runs() {
+    use Basis::{DownAboveRatio, DownReachedTarget, DownWithinTarget};
+    // RTO 300 s, at risk above 240 s; triggered at 20.
+    let table = [
+        (20, DownWithinTarget),
+        (260, DownWithinTarget),
+        (261, DownAboveRatio),
+        (319, DownAboveRatio),
+        (320, DownReachedTarget),
+        (100_000, DownReachedTarget),
+    ];
+    for (now, expected) in table {
+        let mut contract = contract(spec(vec![check("health")]));
+        for at in [0, 10, 20] {
+            contract.observe(0, t(at), &of_health(unhealthy()));
+        }
+        assert_eq!(basis(&contract, Objective::Rto, now), expected, "at {now}");
+    }
+}
+
+#[test]
+fn rto_table_while_nothing_happens() {
+    use Basis::{HealthUnknown, LastRecoveryMet, LastRecoveryMissed, LastRecoveryTooOld, NoRecovery};
+    // How long the last outage took, from its trigger at 0; when health was last seen; the question.
+    let table: &[(&str, Option<i64>, i64, i64, Basis)] = &[
+        ("never recovered", None, 0, 0, NoRecovery),
+        ("health stale", None, 0, 36, HealthUnknown),
+        ("recovered in time", Some(210), 220, 230, LastRecoveryMet),
+        ("recovered in time, health stale", Some(210), 220, 256, HealthUnknown),
+        ("a second too late is missed", Some(301), 310, 310, LastRecoveryMissed),
+        ("exactly the target is missed", Some(300), 310, 310, LastRecoveryMissed),
+        ("drill due", Some(210), 1210, 1210, LastRecoveryMet),
+        ("drill overdue", Some(210), 1211, 1211, LastRecoveryTooOld),
+    ];
+    for (name, recovered, seen, now, expected) in table {
+        let mut spec = spec(vec![check("health")]);
+        spec.drill_every = Some(seconds(1000));
+        let mut contract = contract(spec);
+        if let Some(recovered) = recovered {
+            for at in [-20, -10, 0] {
+                contract.observe(0, t(at), &of_health(unhealthy()));
+            }
+            contract.observe(0, t(*recovered), &of_health(healthy()));
+        }
+        contract.observe(0, t(*seen), &of_health(healthy()));
+        assert_eq!(basis(&contract, Objective::Rto, *now), *expected, "{name}");
+    }
+}
+
+#[test]
+fn a_target_that_changes_applies_at_once() {
+    let mut strict = spec(vec![check("health")]);
+    strict.rto = Some(seconds(200));
+    for (spec, expected) in [(spec(vec![check("health")]), Status::Met), (strict, Status::Unproven)] {
+        let mut contract = contract(spec);
+        for at in [-20, -10, 0] {
+            contract.observe(0, t(at), &of_health(unhealthy()));
+        }
+        contract.observe(0, t(210), &of_health(healthy()));
+        assert_eq!(basis(&contract, Objective::Rto, 210).status(), expected);
+    }
+}
+
+#[test]
+fn without_drill_every_a_recovery_never_grows_old() {
+    let mut contract = contract(spec(vec![check("health")]));
+    for at in [-20, -10, 0] {
+        contract.observe(0, t(at), &of_health(unhealthy()));
+    }
+    contract.observe(0, t(60), &of_health(healthy()));
+    contract.observe(0, t(100_000_000), &of_health(healthy()));
+    assert_eq!(basis(&contract, Objective::Rto, 100_000_000), Basis::LastRecoveryMet);
+}
+
+#[test]
+fn the_worst_of_several_copies_counts_and_the_oldest_point() {
+    let lost = || Lost(finding());
+    let unknown = || Unknown(finding());
+    // What each of two checks found at 100 (a proof: up to then), and the status at 100.
+    let table: &[(&str, CopyState, CopyState, Status, Option<u64>)] = &[
+        ("both met", complete(100), complete(90), Status::Met, Some(10)),
+        ("at risk outweighs met", complete(100), behind(15), Status::AtRisk, Some(85)),
+        ("unproven outweighs at risk", unknown(), behind(15), Status::Unproven, None),
+        ("breached outweighs unproven", unknown(), behind(0), Status::Breached, None),
+        ("breached outweighs met", complete(100), behind(-10), Status::Breached, Some(110)),
+        ("lost outweighs met", lost(), complete(100), Status::Breached, None),
+    ];
+    for (name, first, second, status, observed) in table {
+        for order in [[first, second], [second, first]] {
+            let mut contract = contract(spec(vec![check("a"), check("b")]));
+            for (index, copy) in order.into_iter().enumerate() {
+                contract.observe(index, t(100), &of_copy(copy.clone()));
+            }
+            let judgement = contract.judge(Objective::Rpo, t(100)).expect("an RPO");
+            assert_eq!(judgement.status(), *status, "{name}");
+            assert_eq!(judgement.observed, observed.map(seconds), "{name}");
+        }
+    }
+}
+
+#[test]
+fn health_must_be_fresh_of_every_check() {
+    let mut contract = contract(spec(vec![check("a"), check("b")]));
+    contract.observe(0, t(0), &of_health(healthy()));
+    assert_eq!(basis(&contract, Objective::Rto, 0), Basis::HealthUnknown, "b was never seen");
+    contract.observe(1, t(0), &of_health(healthy()));
+    assert_eq!(basis(&contract, Objective::Rto, 35), Basis::NoRecovery);
+    contract.observe(0, t(36), &of_health(healthy()));
+    contract.observe(1, t(36), &of_health(no_answer()));
+    assert_eq!(basis(&contract, Objective::Rto, 36), Basis::HealthUnknown, "no answer is no evidence");
+}
+
+#[test]
+fn what_is_not_known_is_absent() {
+    let contract = contract(spec(vec![check("a")]));
+    for objective in Objective::ALL {
+        let judgement = contract.judge(objective, t(0)).expect("both objectives");
+        assert_eq!((judgement.observed, judgement.used_ratio(), judgement.evidence), (None, None, None));
+        assert_eq!(judgement.status().is_compliant(), None);
+    }
+    assert_eq!((contract.healthy(0, t(0)), contract.copy_lost(0, t(0)), contract.warns(0, t(0))), (None, None, None));
+}
+
+#[test]
+fn a_warning_is_a_lag_above_warn_after() {
+    let mut check = check("a");
+    check.warn_after = Some(seconds(30));
+    let mut contract = contract(spec(vec![check]));
+    assert_eq!(contract.warns(0, t(0)), None, "nothing is known");
+    contract.observe(0, t(0), &of_copy(complete(0)));
+    assert_eq!(contract.warns(0, t(30)), Some(false));
+    assert_eq!(contract.warns(0, t(31)), Some(true));
+}
+
+#[test]
+fn a_point_moves_back_only_beyond_the_precision_of_the_news() {
+    for (precision, expected) in [(5, Some(10)), (6, Some(10)), (4, Some(15))] {
+        let mut contract = contract(spec(vec![check("a")]));
+        contract.observe(0, t(10), &of_copy(complete(10)));
+        let behind = Behind { since: t(5), precision: seconds(precision) };
+        contract.observe(0, t(20), &of_copy(behind));
+        let judgement = contract.judge(Objective::Rpo, t(20)).expect("an RPO");
+        assert_eq!(judgement.observed, expected.map(seconds), "precision {precision}");
+    }
+}

@@ -1,0 +1,189 @@
+//! The real exporter, as a user runs it.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::{Arc, Mutex, Once, PoisonError};
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use super::process::Process;
+use super::scrape::Scrape;
+use super::wait_until;
+
+/// A directory with a configuration and the files it names.
+#[derive(Debug)]
+pub struct Config {
+    dir: TempDir,
+}
+
+impl Config {
+    /// Writes `config.yaml`.
+    pub fn new(yaml: &str) -> Self {
+        let config = Self { dir: TempDir::with_prefix("dr-exporter-").expect("a directory for the configuration") };
+        config.file("config.yaml", yaml);
+        config
+    }
+
+    /// Writes a file next to it.
+    pub fn file(&self, name: &str, content: &str) -> PathBuf {
+        let path = self.dir.path().join(name);
+        fs::write(&path, content).expect("a file of the configuration is written");
+        path
+    }
+
+    /// With a further file.
+    pub fn with(self, name: &str, content: &str) -> Self {
+        self.file(name, content);
+        self
+    }
+}
+
+/// A running exporter.
+#[derive(Debug)]
+pub struct Exporter {
+    config: Config,
+    process: Process,
+    log: Arc<Mutex<Vec<String>>>,
+    pub address: SocketAddr,
+    http: reqwest::Client,
+}
+
+impl Exporter {
+    /// Starts it on this configuration and waits until it listens.
+    pub async fn start(yaml: &str) -> Self {
+        Self::start_in(Config::new(yaml)).await
+    }
+
+    /// Starts it in a directory and waits until it listens.
+    pub async fn start_in(config: Config) -> Self {
+        let mut process = Process::start(env!("CARGO_BIN_EXE_dr-exporter"), |command| {
+            command.current_dir(config.dir.path()).stdout(Stdio::null()).stderr(Stdio::piped());
+            command.args(["serve", "--config.file=config.yaml", "--web.listen-address=127.0.0.1:0"]);
+        });
+        let stderr = process.child().stderr.take().expect("stderr is piped");
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let kept = Arc::clone(&log);
+        std::thread::spawn(move || {
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                kept.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+            }
+        });
+        let lines = || log.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let address = wait_until("the exporter listens", Duration::from_secs(15), async || {
+            let address = lines().iter().find_map(|line| listening(line));
+            if address.is_none()
+                && let Some(status) = process.ended()
+            {
+                panic!("the exporter ended with {status}:\n{}", lines().join("\n"));
+            }
+            address
+        });
+        let address = address.await;
+        Self { config, process, log, address, http: client() }
+    }
+
+    /// The URL of a path.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// The answer to a GET, whatever its status.
+    pub async fn get(&self, path: &str) -> reqwest::Response {
+        self.try_get(path).await.unwrap_or_else(|error| panic!("GET {path}: {error}\n{}", self.log()))
+    }
+
+    async fn try_get(&self, path: &str) -> reqwest::Result<reqwest::Response> {
+        self.http.get(self.url(path)).header("accept", "text/plain; version=0.0.4").send().await
+    }
+
+    /// `/metrics`, as text.
+    pub async fn metrics(&self) -> String {
+        let answer = self.get("/metrics").await;
+        assert!(answer.status().is_success(), "/metrics answers {}", answer.status());
+        answer.text().await.expect("/metrics has a text")
+    }
+
+    /// `/metrics`, read.
+    pub async fn scrape(&self) -> Scrape {
+        Scrape::parse(&self.metrics().await)
+    }
+
+    /// Waits until `/metrics` is as `condition` wants it; fails with the last scrape.
+    pub async fn until(&self, what: &str, limit: Duration, condition: impl Fn(&Scrape) -> bool) -> Scrape {
+        let mut last = Scrape::default();
+        let waiting = async {
+            loop {
+                last = self.scrape().await;
+                if condition(&last) {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        if tokio::time::timeout(limit, waiting).await.is_err() {
+            panic!("waited {limit:?} in vain: {what}\n--- last scrape:\n{last}");
+        }
+        last
+    }
+
+    /// Waits for a status.
+    pub async fn becomes(&self, contract: &str, objective: &str, status: &str, limit: Duration) -> Scrape {
+        self.until(&format!("{contract}/{objective} is {status}"), limit, |scrape| {
+            scrape.status(contract, objective) == status
+        })
+        .await
+    }
+
+    /// What it logged.
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner).join("\n")
+    }
+
+    /// Waits for a line of the log that holds all of `words`, whatever their case.
+    pub async fn logs(&self, words: &[&str], limit: Duration) -> String {
+        wait_until(&format!("a line of the log with {words:?}"), limit, async || {
+            let log = self.log();
+            let fits = |line: &&str| words.iter().all(|word| line.to_lowercase().contains(&word.to_lowercase()));
+            log.lines().find(fits).map(str::to_owned)
+        })
+        .await
+    }
+
+    /// The process.
+    pub fn process(&mut self) -> &mut Process {
+        &mut self.process
+    }
+
+    /// Its directory.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+}
+
+impl Drop for Exporter {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("--- log of the exporter:\n{}", self.log());
+        }
+    }
+}
+
+/// The address of a line that says that the exporter listens.
+fn listening(line: &str) -> Option<SocketAddr> {
+    line.contains("listening").then_some(())?;
+    let (_, after) = line.split_once("address=")?;
+    after.trim_start_matches('"').split(['"', ' ']).next()?.parse().ok()
+}
+
+/// A client for plain HTTP.
+pub fn client() -> reqwest::Client {
+    static PROVIDER: Once = Once::new();
+    PROVIDER.call_once(|| {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    });
+    reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).build().expect("an HTTP client")
+}

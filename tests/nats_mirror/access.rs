@@ -70,6 +70,7 @@ async fn tls_with_ca_and_client_certificate() {
     for exporter in [nameless, strangers] {
         let watch = Watch::start(&exporter);
         exporter.until("tls_failed", SOON, |scrape| scrape.reasons(CONTRACT).contains_key("tls_failed")).await;
+        let_pass(Duration::from_secs(1)).await;
         watch.never(SystemTime::UNIX_EPOCH, CONTRACT, "rpo", "met");
     }
 }

@@ -146,6 +146,7 @@ async fn connection_refused() {
     let reason = "connect_failed";
     exporter.until(reason, SOON, |scrape| scrape.reasons(CONTRACT).contains_key(reason)).await;
     exporter.logs(&[reason, &address.to_string()], SOON).await;
+    let_pass(Duration::from_secs(1)).await;
     watch.never(SystemTime::UNIX_EPOCH, CONTRACT, "rpo", "met");
     watch.never(SystemTime::UNIX_EPOCH, CONTRACT, "rpo", "breached");
 }

@@ -15,7 +15,7 @@ tools: ## bring what tests and the demo need into .tools/
 test: ## bring what the tests need and run them all
 	@scripts/tools cc nats nats-old prometheus >/dev/null
 	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-8} NATS_SERVER=$(BIN)/nats-server NATS_SERVER_OLD=$(BIN)/nats-server-old \
-	PROMETHEUS=$(BIN)/prometheus PROMTOOL=$(BIN)/promtool cargo test --locked
+	PROMETHEUS=$(BIN)/prometheus PROMTOOL=$(BIN)/promtool cargo test --locked --no-fail-fast
 
 lint: ## check formatting, clippy and rustdoc; no warning passes
 	@scripts/tools cc >/dev/null

@@ -96,11 +96,7 @@ fn copied(up_to: i64) -> Observation {
         readings: vec![
             number("dr_nats_origin_last_sequence", 1000.0),
             number("dr_nats_mirror_last_sequence", 900.0),
-            Reading {
-                kind: reading("dr_nats_mirror_lag_seconds"),
-                label: None,
-                value: ReadingValue::AgeOf(t(up_to)),
-            },
+            Reading { kind: reading("dr_nats_mirror_lag_seconds"), label: None, value: ReadingValue::AgeOf(t(up_to)) },
             writer("origin", 1.0),
             writer("mirror", 0.0),
             writer("both", 0.0),
@@ -111,10 +107,8 @@ fn copied(up_to: i64) -> Observation {
 
 /// Every state worth seeing, at second 100.
 fn snapshot() -> Snapshot {
-    let lost = Observation {
-        copy: Some(CopyState::Lost(Finding::new(&GONE, "there is no stream ORDERS_MIRROR"))),
-        ..up()
-    };
+    let lost =
+        Observation { copy: Some(CopyState::Lost(Finding::new(&GONE, "there is no stream ORDERS_MIRROR"))), ..up() };
     let api = || vec![check("health", "http", false)];
     let streams = || vec![check("orders", "nats_mirror", true)];
     let hostile = "a \"quoted\" \\ back\nslash {} # = ä";

@@ -2,13 +2,29 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::checks::{Check, Kind, KindInfo};
-use crate::clients::Clients;
+use async_trait::async_trait;
+use tokio::time::{Instant, timeout_at};
+
+use crate::checks::{Check, Kind, KindInfo, Run};
+use crate::clients::{Clients, blocking};
 use crate::config::config;
 use crate::config::decode::{Decoder, Fields, both_or_none};
 use crate::config::values::{FilePath, HeaderName, HttpMethod, HttpUrl, Pattern, SecretFile, StatusSet};
 use crate::domain::contract::Feeds;
+use crate::domain::observation::{Finding, Health, Observation, Reason};
+use connections::Connections;
+use exchange::Exchange;
+use headers::Headers;
+use progress::{Phase, Progress};
+
+mod connections;
+mod exchange;
+mod failure;
+mod headers;
+mod progress;
+mod verdict;
 
 config! {
     /// An HTTP endpoint that is the component. Feeds `rto`.
@@ -87,11 +103,132 @@ impl HeaderConfig {
     }
 }
 
+/// The name has no address.
+pub static RESOLVE: Reason = Reason::new(
+    "resolve",
+    "Clients cannot find the endpoint: check the name's DNS record, and the resolvers that serve it.",
+);
+/// Nothing accepts connections.
+pub static CONNECT: Reason = Reason::new(
+    "connect",
+    "Nothing accepts connections there: check that the service, its load balancer and firewalls are up.",
+);
+/// No TLS session.
+pub static TLS: Reason = Reason::new(
+    "tls",
+    "Check the server's certificate: its dates, its names, who signed it, and whether ca_file is that authority.",
+);
+/// No whole answer in time.
+pub static TIMEOUT: Reason =
+    Reason::new("timeout", "The endpoint is too slow or hangs: the detail tells how far the request got.");
+/// The connection ended before the answer did.
+pub static RESET: Reason = Reason::new(
+    "reset",
+    "The server or something before it drops requests: look for crashes, restarts and overload there.",
+);
+/// What answers does not speak HTTP as it should.
+pub static PROTOCOL: Reason = Reason::new(
+    "protocol",
+    "What listens there does not speak HTTP properly: check the port, and what stands before the service.",
+);
+/// Redirects lead nowhere.
+pub static REDIRECT: Reason = Reason::new(
+    "redirect",
+    "Correct the redirect on the server, or set follow_redirects to false if it is the expected answer.",
+);
+/// A status that is not expected.
+pub static STATUS: Reason =
+    Reason::new("status", "The endpoint answers, but not that it is well: look at the service's own log.");
+/// A body that is not as expected.
+pub static BODY: Reason =
+    Reason::new("body", "The endpoint answers with something else than expected: compare its body with expect_body.");
+/// One of the exporter's own files is no use.
+pub static CREDENTIALS_UNREADABLE: Reason =
+    Reason::new("credentials_unreadable", "Correct the file that the detail names; it is read again at the next run.");
+/// The exporter's own machine is at its limits.
+pub static LOCAL: Reason = Reason::new(
+    "local",
+    "The exporter could not measure: check its own machine, its limits (open files, ports, CPU) and its network.",
+);
+
+/// What says nothing about the endpoint, because it is our own failure.
+static OURS: [&Reason; 2] = [&CREDENTIALS_UNREADABLE, &LOCAL];
+
 impl Kind for HttpConfig {
-    const INFO: KindInfo =
-        KindInfo { name: "http", can_feed: Feeds { rto: true, rpo: false }, reasons: &[], readings: &[] };
+    const INFO: KindInfo = KindInfo {
+        name: "http",
+        can_feed: Feeds { rto: true, rpo: false },
+        reasons: &[
+            &RESOLVE,
+            &CONNECT,
+            &TLS,
+            &TIMEOUT,
+            &RESET,
+            &PROTOCOL,
+            &REDIRECT,
+            &STATUS,
+            &BODY,
+            &CREDENTIALS_UNREADABLE,
+            &LOCAL,
+        ],
+        readings: &[],
+    };
 
     fn build(&self, _clients: &Clients) -> Arc<dyn Check> {
-        unimplemented!()
+        Arc::new(HttpCheck::new(self.clone()))
+    }
+}
+
+/// The check of one endpoint.
+#[derive(Debug)]
+pub struct HttpCheck {
+    config: Arc<HttpConfig>,
+    progress: Arc<Progress>,
+    connections: Connections,
+}
+
+impl HttpCheck {
+    /// The check that a stanza describes. Does nothing yet.
+    #[must_use]
+    pub fn new(config: HttpConfig) -> Self {
+        let config = Arc::new(config);
+        let progress = Arc::new(Progress::default());
+        let connections = Connections::new(&config, Arc::clone(&progress));
+        Self { config, progress, connections }
+    }
+
+    async fn measure(&self, patience: Duration) -> Result<(), Finding> {
+        let headers = Headers::read(&self.config).await?;
+        let exchange = Exchange {
+            config: &self.config,
+            headers: &headers,
+            connections: &self.connections,
+            progress: &self.progress,
+            patience,
+        };
+        let answer = exchange.run().await?;
+        let config = Arc::clone(&self.config);
+        self.progress.enter(Phase::Judging);
+        // A pattern on a MiB may take its time.
+        blocking(move || verdict::of_body(config.expect_body.as_ref(), &answer)).await
+    }
+}
+
+#[async_trait]
+impl Check for HttpCheck {
+    async fn run(&self, run: Run) -> Observation {
+        let patience = run.deadline.saturating_duration_since(Instant::now());
+        self.progress.begin();
+        let measured = match timeout_at(run.deadline, self.measure(patience)).await {
+            Ok(measured) => measured,
+            Err(_) => Err(self.progress.timed_out(patience, run.deadline.elapsed())),
+        };
+        Observation::of_health(match measured {
+            Ok(()) => Health::Healthy,
+            Err(finding) => {
+                self.connections.forget();
+                if OURS.contains(&finding.reason) { Health::NoAnswer(finding) } else { Health::Unhealthy(finding) }
+            }
+        })
     }
 }

@@ -100,7 +100,7 @@ impl Check {
     /// Measures only what is asked for.
     async fn measure(&self, mut config: Config) -> Result<StatusReport, Failure> {
         if !self.contracts.is_empty() {
-            config.contracts.retain(|contract| self.contracts.iter().any(|name| *name == contract.spec.name));
+            config.contracts.retain(|contract| self.contracts.contains(&contract.spec.name));
         }
         let engine = Engine::start(&config, FirstRun::Immediate);
         let mut snapshots = engine.snapshots.clone();

@@ -1,7 +1,9 @@
 //! Shared connections: lazy, made in the background, retried for ever.
 
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::{io, iter, panic};
 
 use crate::config::values::{Name, NatsRef};
 
@@ -37,4 +39,27 @@ impl Clients {
         };
         Arc::clone(started.entry(name.clone()).or_insert_with(start))
     }
+}
+
+/// Does `work`, which may block on a disk, off the async workers. A panic in it goes on in the caller.
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => panic::resume_unwind(panic),
+            // The runtime is being shut down, and so is whoever waits here.
+            Err(_) => std::future::pending().await,
+        },
+    }
+}
+
+/// An error and its causes, the outermost first, those inside an I/O error included: `source` skips over them.
+pub(crate) fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    iter::successors(Some(error), |error| {
+        let error: &'a (dyn Error + 'static) = *error;
+        match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+            Some(inner) => Some(inner),
+            None => error.source(),
+        }
+    })
 }

@@ -51,8 +51,8 @@ pub(super) fn contract(options: ContractOptions, node: &Node, cx: &mut Decoder<'
     }
     let places = node.get("checks").map(|entry| entry.node.items()).unwrap_or_default();
     let checks: Vec<CheckSpec> = cx.under("checks", |cx| {
-        let placed = options.checks.iter().zip(places).enumerate();
-        placed.map(|(index, (check, node))| cx.at(index, |cx| self::check(&options, check, node, cx))).collect()
+        let checks = options.checks.iter().zip(places).enumerate();
+        checks.map(|(index, (check, node))| cx.at(index, |cx| self::check(&options, check, node, cx))).collect()
     });
     for objective in Objective::ALL.into_iter().filter(|objective| has(*objective)) {
         if !checks.iter().any(|check| check.feeds.has(objective)) {

@@ -123,7 +123,11 @@ impl Sample {
     /// Writes the sample; one without labels has no empty braces.
     fn encode(&self, metric: &mut MetricEncoder<'_>) -> Result<(), fmt::Error> {
         let (Self::Gauge(labels, _) | Self::Counter(labels, _) | Self::Histogram(labels, _)) = self;
-        if labels.is_empty() { self.encode_value(metric) } else { self.encode_value(&mut metric.encode_family(labels)?) }
+        if labels.is_empty() {
+            self.encode_value(metric)
+        } else {
+            self.encode_value(&mut metric.encode_family(labels)?)
+        }
     }
 
     fn encode_value(&self, metric: &mut MetricEncoder<'_>) -> Result<(), fmt::Error> {

@@ -1,0 +1,90 @@
+use super::Stage::{Answering, Connecting, ConnectingTls};
+use super::*;
+
+fn os(code: i32) -> io::Error {
+    io::Error::from_raw_os_error(code)
+}
+
+fn classified(error: &(dyn Error + 'static), stage: Stage, url: &str) -> &'static str {
+    classify(error, stage, &url.parse().unwrap()).0.label
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn the_operating_systems_errors() {
+    // errno(3): numbers as on Linux.
+    let cases = [
+        ("ECONNREFUSED", 111, "connect", "connect", "reset"),
+        ("EHOSTUNREACH", 113, "connect", "connect", "reset"),
+        ("ENETUNREACH, of a name that there is a route to", 101, "connect", "connect", "reset"),
+        ("ETIMEDOUT", 110, "timeout", "timeout", "reset"),
+        ("ECONNRESET", 104, "connect", "tls", "reset"),
+        ("EPIPE", 32, "connect", "tls", "reset"),
+        ("EMFILE", 24, "local", "local", "local"),
+        ("ENFILE", 23, "local", "local", "local"),
+        ("ENOBUFS", 105, "local", "local", "local"),
+        ("ENOMEM", 12, "local", "local", "local"),
+        ("EADDRNOTAVAIL", 99, "local", "local", "local"),
+        ("EACCES", 13, "local", "local", "local"),
+        ("EPERM", 1, "local", "local", "local"),
+        ("ENETDOWN", 100, "local", "local", "local"),
+    ];
+    for (name, code, connecting, connecting_tls, answering) in cases {
+        for (stage, expected) in [(Connecting, connecting), (ConnectingTls, connecting_tls), (Answering, answering)] {
+            assert_eq!(classified(&os(code), stage, "https://a/"), expected, "{name} while {stage:?}");
+            let wrapped = io::Error::other(io::Error::other(os(code)));
+            assert_eq!(classified(&wrapped, stage, "https://a/"), expected, "{name} while {stage:?}, wrapped");
+        }
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn an_address_without_a_route_is_our_own_failure_and_one_with_a_route_is_not() {
+    assert_eq!(classified(&os(101), Connecting, "http://127.0.0.1/"), "connect");
+    // A link-local address without its link leads nowhere.
+    assert_eq!(classified(&os(101), Connecting, "http://[fe80::1]/"), "local");
+}
+
+#[test]
+fn the_cause_that_tells_is_found_wherever_it_hides() {
+    let handshake = io::Error::other(io::Error::new(ErrorKind::InvalidData, rustls::Error::DecryptError));
+    assert_eq!(classified(&handshake, ConnectingTls, "https://a/"), "tls");
+    let alert = rustls::Error::AlertReceived(AlertDescription::CertificateRequired);
+    assert_eq!(classified(&io::Error::new(ErrorKind::InvalidData, alert), Answering, "https://a/"), "tls");
+    let name = io::Error::other(ResolveError::Name(ErrorKind::NotFound.into()));
+    assert_eq!(classified(&name, ConnectingTls, "https://a/"), "resolve");
+    let local = io::Error::other(ResolveError::Local(ErrorKind::NetworkUnreachable.into()));
+    assert_eq!(classified(&local, ConnectingTls, "https://a/"), "local");
+    let chunk = io::Error::new(ErrorKind::InvalidInput, "Invalid chunk size");
+    assert_eq!(classified(&chunk, Answering, "http://a/"), "protocol");
+    let cut = io::Error::new(ErrorKind::UnexpectedEof, "peer closed connection without sending TLS close_notify");
+    assert_eq!(classified(&cut, Answering, "https://a/"), "reset");
+}
+
+#[test]
+fn certificates_are_told_of_in_plain_words() {
+    use rustls::pki_types::{ServerName, UnixTime};
+    use std::time::Duration;
+
+    let time = UnixTime::since_unix_epoch(Duration::from_secs(1_800_000_000));
+    let past = UnixTime::since_unix_epoch(Duration::from_secs(1_700_000_000));
+    let name = ServerName::try_from("api.example.com").unwrap();
+    let cases = [
+        (CertificateError::ExpiredContext { time, not_after: past }, "expired at 2023-11-14T22:13:20.000Z"),
+        (CertificateError::NotValidYetContext { time: past, not_before: time }, "valid from 2027-01-15T08:00:00.000Z"),
+        (
+            CertificateError::NotValidForNameContext {
+                expected: name.clone(),
+                presented: vec!["DnsName(\"x\")".into()],
+            },
+            "not for api.example.com, but for DnsName(\"x\")",
+        ),
+        (CertificateError::NotValidForNameContext { expected: name, presented: vec![] }, "but for no name"),
+        (CertificateError::UnknownIssuer, "not signed by an authority that is trusted here"),
+    ];
+    for (error, expected) in cases {
+        let story = of_tls(&rustls::Error::InvalidCertificate(error));
+        assert!(story.contains(expected), "{story:?} should hold {expected:?}");
+    }
+}

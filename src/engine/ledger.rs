@@ -34,11 +34,11 @@ impl Ledger {
     /// A ledger for contracts of which nothing is known. `paces` tells each check how often to run.
     #[must_use]
     pub fn new(
-        specs: Vec<Arc<ContractSpec>>,
+        specs: &[Arc<ContractSpec>],
         paces: Vec<Vec<watch::Sender<Duration>>>,
         clock: Clock,
     ) -> (Self, watch::Receiver<Arc<Snapshot>>) {
-        let contracts: Vec<_> = specs.into_iter().map(|spec| Arc::new(record(spec))).collect();
+        let contracts: Vec<_> = specs.iter().map(|spec| Arc::new(record(spec))).collect();
         let durations = KindConfig::ALL.iter().map(|kind| (kind.name, super::snapshot::Histogram::default())).collect();
         let snapshot = Snapshot { contracts: contracts.clone(), durations, ticked: clock.now() };
         let (published, snapshots) = watch::channel(Arc::new(snapshot));
@@ -109,12 +109,12 @@ impl Ledger {
     }
 }
 
-fn record(spec: Arc<ContractSpec>) -> ContractRecord {
+fn record(spec: &Arc<ContractSpec>) -> ContractRecord {
     let checks = spec.checks.iter().map(|check| {
         let of_kind = KindConfig::ALL.iter().find(|kind| kind.name == check.kind).map_or(&[][..], |kind| kind.reasons);
         CheckRecord::new(of_kind.iter().chain(scheduler::REASONS).copied())
     });
-    ContractRecord { checks: checks.collect(), contract: Contract::new(spec.clone()) }
+    ContractRecord { checks: checks.collect(), contract: Contract::new(Arc::clone(spec)) }
 }
 
 /// One line per change, not per poll: a run is told of when it finds something else than the run before.

@@ -23,7 +23,7 @@ const CHECK: [(&str, &str); 2] = [("contract", CONTRACT), ("check", "agentese")]
 
 /// Figures of the configuration that [`contract`] writes. Evidence is fresh for `3 × INTERVAL + TIMEOUT`.
 const INTERVAL: Duration = Duration::from_millis(500);
-const TIMEOUT: Duration = Duration::from_secs(1);
+const TIMEOUT: Duration = Duration::from_millis(500);
 const DOWN_INTERVAL: Duration = Duration::from_millis(250);
 const RPO: Duration = Duration::from_secs(6);
 
@@ -36,7 +36,7 @@ const SOON: Duration = Duration::from_secs(15);
 /// The configuration: two connections, given as YAML, and one contract on two streams.
 fn contract(primary: &str, dr: &str, origin: &str, mirror: &str) -> String {
     format!(
-        "defaults: {{ interval: 500ms, timeout: 1s }}
+        "defaults: {{ interval: 500ms, timeout: 500ms }}
 nats:
   primary: {{ {primary} }}
   dr: {{ {dr} }}

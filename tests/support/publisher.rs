@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use rand::distr::{Alphanumeric, Distribution};
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
@@ -42,12 +43,14 @@ impl Publisher {
         subject: impl Fn(u64) -> String + Send + 'static,
     ) -> Self {
         let log = Arc::new(Mutex::new(Vec::new()));
-        let (api, kept, payload) = (api.clone(), Arc::clone(&log), "x".repeat(size));
+        let (api, kept) = (api.clone(), Arc::clone(&log));
         let task = tokio::spawn(async move {
             let mut ticks = tokio::time::interval(Duration::from_secs(1) / per_second);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             for number in 0.. {
                 ticks.tick().await;
+                // Leafnodes compress when the link is slow: only what cannot be compressed fills it.
+                let payload: String = Alphanumeric.sample_iter(rand::rng()).take(size).map(char::from).collect();
                 let (subject, sent) = (subject(number), SystemTime::now());
                 // What was not acknowledged may be stored all the same; the next sequence then shows a gap.
                 if let Ok(seq) = api.publish(&subject, &payload).await {

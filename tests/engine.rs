@@ -115,7 +115,7 @@ async fn a_panicking_check_harms_only_itself_and_is_counted() {
 
 #[tokio::test(start_paused = true)]
 async fn a_hanging_check_is_ended_counted_and_run_again() {
-    let hanging = Scripted::new(|| std::future::pending());
+    let hanging = Scripted::new(std::future::pending);
     let plans =
         vec![plan("hanging", vec![check("a")], vec![hanging.clone()]), plan("fine", vec![check("b")], vec![healthy()])];
     let (mut snapshots, _tasks) = engine::start(plans, Clock::start(), FirstRun::Immediate);

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use super::{LogOptions, exit, runtime};
+use super::{exit, runtime};
 use crate::app::Engine;
 use crate::clients::tls::{self, TlsFiles};
 use crate::config::{self, Config};
@@ -20,22 +20,27 @@ use crate::export::text;
 
 /// The options of `check`.
 #[derive(Debug, Args)]
-#[group(id = "source", required = true, args = ["config_file", "url"])]
 pub struct Check {
-    /// Run every check of this configuration once.
-    #[arg(long = "config.file", value_name = "FILE")]
-    config_file: Option<PathBuf>,
-    /// Ask the daemon at this address instead, e.g. `http://localhost:9877`.
-    #[arg(long, value_name = "URL")]
-    url: Option<reqwest::Url>,
+    #[command(flatten)]
+    source: Source,
     /// Only this contract; may be given several times.
     #[arg(long = "contract", value_name = "NAME")]
     contracts: Vec<String>,
     /// How to print.
     #[arg(long, value_enum, default_value_t = Output::Text)]
     output: Output,
-    #[command(flatten)]
-    log: LogOptions,
+}
+
+/// Where the figures come from.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct Source {
+    /// Run every check of this configuration once.
+    #[arg(long = "config.file", value_name = "FILE")]
+    config_file: Option<PathBuf>,
+    /// Ask the daemon at this address instead, e.g. `http://localhost:9877`.
+    #[arg(long, value_name = "URL")]
+    url: Option<reqwest::Url>,
 }
 
 /// How to print.
@@ -64,7 +69,6 @@ impl Check {
     /// Prints the report; the exit code is that of a monitoring plug-in.
     #[must_use]
     pub fn run(self) -> ExitCode {
-        self.log.install();
         let report = runtime().map_err(Failure::Unmeasured).and_then(|runtime| {
             let report = runtime.block_on(self.report());
             // A run that does not heed its end must not hold up the exit.
@@ -86,7 +90,7 @@ impl Check {
     }
 
     async fn report(&self) -> Result<StatusReport, Failure> {
-        let report = match (&self.config_file, &self.url) {
+        let report = match (&self.source.config_file, &self.source.url) {
             (Some(file), _) => {
                 let config = config::load(file).map_err(|errors| Failure::Config(errors.to_string()))?;
                 self.measure(config).await?
@@ -100,7 +104,7 @@ impl Check {
     /// Measures only what is asked for.
     async fn measure(&self, mut config: Config) -> Result<StatusReport, Failure> {
         if !self.contracts.is_empty() {
-            config.contracts.retain(|contract| self.contracts.iter().any(|name| *name == contract.spec.name));
+            config.contracts.retain(|contract| self.contracts.contains(&contract.spec.name));
         }
         let engine = Engine::start(&config, FirstRun::Immediate);
         let mut snapshots = engine.snapshots.clone();

@@ -127,7 +127,7 @@ pub fn trusting_nobody() -> Result<ClientConfig, TlsError> {
 /// Whether a fault of TLS is among the causes of `error`.
 #[must_use]
 pub fn is_cause_of(error: &(dyn Error + 'static)) -> bool {
-    causes(error).any(|cause| cause.is::<rustls::Error>())
+    causes(error).any(<dyn Error>::is::<rustls::Error>)
 }
 
 /// A TLS client that follows its files: made anew when one of them has changed, else the same as before.

@@ -97,7 +97,7 @@ config! {
         pub interval: Option<PromDuration> = None,
         /// The same while the contract's recovery clock runs, if that is shorter.
         pub interval_when_down: Option<PromDuration> = None,
-        /// How long one run may take, everything included. At most the interval.
+        /// How long one run may take, everything included. A run that takes longer than the interval delays the next.
         pub timeout: Option<PromDuration> = None,
         /// How many failures in a row start the recovery clock.
         pub failures_to_trigger: Option<Times> = None,

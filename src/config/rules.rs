@@ -7,14 +7,9 @@ use super::yaml::{Entry, Node, Position, Value};
 use crate::domain::contract::{CheckSpec, ContractSpec, Feeds, Objective};
 
 /// The defaults are decoded first; what follows fills its gaps with them.
-pub(super) fn take_defaults(defaults: &Defaults, fields: &Fields<'_>, cx: &mut Decoder<'_>) {
-    if defaults.timeout > defaults.interval {
-        cx.error(fields.position("timeout"), TIMEOUT_TOO_LONG);
-    }
+pub(super) fn take_defaults(defaults: &Defaults, _: &Fields<'_>, cx: &mut Decoder<'_>) {
     cx.defaults = defaults.clone();
 }
-
-const TIMEOUT_TOO_LONG: &str = "the timeout is longer than the interval; a run must end before the next begins";
 
 /// What holds of the file as a whole. Works on the tree, so that a fault elsewhere does not hide it.
 pub(super) fn whole(node: &Node, cx: &mut Decoder<'_>) {
@@ -51,8 +46,8 @@ pub(super) fn contract(options: ContractOptions, node: &Node, cx: &mut Decoder<'
     }
     let places = node.get("checks").map(|entry| entry.node.items()).unwrap_or_default();
     let checks: Vec<CheckSpec> = cx.under("checks", |cx| {
-        let placed = options.checks.iter().zip(places).enumerate();
-        placed.map(|(index, (check, node))| cx.at(index, |cx| self::check(&options, check, node, cx))).collect()
+        let checks = options.checks.iter().zip(places).enumerate();
+        checks.map(|(index, (check, node))| cx.at(index, |cx| self::check(&options, check, node, cx))).collect()
     });
     for objective in Objective::ALL.into_iter().filter(|objective| has(*objective)) {
         if !checks.iter().any(|check| check.feeds.has(objective)) {
@@ -80,12 +75,7 @@ fn check(contract: &ContractOptions, check: &CheckOptions, node: &Node, cx: &mut
     let CheckOptions { schedule, kind } = check;
     let defaults = cx.defaults.clone();
     let feeds = feeds(contract, check, position("feeds"), cx);
-    let (interval, timeout) =
-        (schedule.interval.unwrap_or(defaults.interval), schedule.timeout.unwrap_or(defaults.timeout));
-    // A short interval alone says enough: the default's time-out is cut to it. What was written is taken at its word.
-    if schedule.timeout.is_some() && timeout > interval {
-        cx.under("timeout", |cx| cx.error(position("timeout"), TIMEOUT_TOO_LONG));
-    }
+    let interval = schedule.interval.unwrap_or(defaults.interval);
     if schedule.warn_after.is_some() && !feeds.rpo {
         let message = "sync lag is known of checks that feed rpo, and this one does not; remove this";
         cx.under("warn_after", |cx| cx.error(position("warn_after"), message));
@@ -95,7 +85,7 @@ fn check(contract: &ContractOptions, check: &CheckOptions, node: &Node, cx: &mut
         kind: kind.info().name,
         interval: interval.get(),
         interval_when_down: schedule.interval_when_down.unwrap_or(defaults.interval_when_down).min(interval).get(),
-        timeout: timeout.min(interval).get(),
+        timeout: schedule.timeout.unwrap_or(defaults.timeout).get(),
         failures_to_trigger: schedule.failures_to_trigger.unwrap_or(defaults.failures_to_trigger).get(),
         successes_to_recover: schedule.successes_to_recover.unwrap_or(defaults.successes_to_recover).get(),
         warn_after: schedule.warn_after.map(|after| after.get()),
@@ -125,7 +115,7 @@ fn feeds(contract: &ContractOptions, check: &CheckOptions, at: Position, cx: &mu
             cx.under("feeds", |cx| cx.error(at, format!("a check of kind {name} cannot feed {label}; remove it")));
         } else if contract.target(*objective).is_none() {
             cx.under("feeds", |cx| {
-                cx.error(at, format!("the contract has no {label}; add it there or remove it here"))
+                cx.error(at, format!("the contract has no {label}; add it there or remove it here"));
             });
         }
     }

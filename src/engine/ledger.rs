@@ -12,10 +12,11 @@ use super::clock::Clock;
 use super::scheduler::{self, Report};
 use super::snapshot::{CheckRecord, ContractRecord, Snapshot};
 use crate::checks::KindConfig;
-use crate::domain::contract::{Contract, ContractSpec, Objective};
+use crate::domain::contract::{Contract, ContractSpec, Judgement, Objective};
 use crate::domain::observation::{Observation, Outcome};
 use crate::domain::recovery_clock::ClockEvent;
-use crate::domain::status::{Basis, Status};
+use crate::domain::status::Basis;
+use crate::domain::time::Timestamp;
 
 /// How often the ledger ticks: statuses change as time passes, though nobody reports.
 pub const TICK: Duration = Duration::from_secs(1);
@@ -34,11 +35,11 @@ impl Ledger {
     /// A ledger for contracts of which nothing is known. `paces` tells each check how often to run.
     #[must_use]
     pub fn new(
-        specs: Vec<Arc<ContractSpec>>,
+        specs: &[Arc<ContractSpec>],
         paces: Vec<Vec<watch::Sender<Duration>>>,
         clock: Clock,
     ) -> (Self, watch::Receiver<Arc<Snapshot>>) {
-        let contracts: Vec<_> = specs.into_iter().map(|spec| Arc::new(record(spec))).collect();
+        let contracts: Vec<_> = specs.iter().map(|spec| Arc::new(record(spec))).collect();
         let durations = KindConfig::ALL.iter().map(|kind| (kind.name, super::snapshot::Histogram::default())).collect();
         let snapshot = Snapshot { contracts: contracts.clone(), durations, ticked: clock.now() };
         let (published, snapshots) = watch::channel(Arc::new(snapshot));
@@ -62,13 +63,14 @@ impl Ledger {
     fn take(&mut self, reports: Vec<Report>) {
         let mut durations = self.published.borrow().durations.clone();
         for report in reports {
+            // A status that time alone brought about must be told before the report ends it.
+            self.tell_of_statuses(report.id.contract, report.at);
             let Some(record) = self.contracts.get_mut(report.id.contract).map(Arc::make_mut) else { continue };
             if let Some(spec) = record.contract.spec().checks.get(report.id.check) {
                 durations.entry(spec.kind).or_default().observe(report.took);
             }
             tell_of_run(record, &report);
-            let event = record.contract.observe(report.id.check, report.at, &report.observation);
-            if let Some(event) = event {
+            if let Some(event) = record.contract.observe(report.id.check, report.at, &report.observation) {
                 tell_of_clock(record.contract.spec(), event);
                 for (index, pace) in self.paces.get(report.id.contract).into_iter().flatten().enumerate() {
                     if let Some(interval) = record.contract.interval(index) {
@@ -80,41 +82,45 @@ impl Ledger {
                 check.take(report);
             }
         }
-        self.tell_of_statuses();
-        let snapshot = Snapshot { contracts: self.contracts.clone(), durations, ticked: self.clock.now() };
+        let now = self.clock.now();
+        for contract in 0..self.contracts.len() {
+            self.tell_of_statuses(contract, now);
+        }
+        let snapshot = Snapshot { contracts: self.contracts.clone(), durations, ticked: now };
         self.published.send_replace(Arc::new(snapshot));
     }
 
-    fn tell_of_statuses(&mut self) {
-        let now = self.clock.now();
-        for (index, record) in self.contracts.iter().enumerate() {
-            for objective in Objective::ALL {
-                let Some(judgement) = record.contract.judge(objective, now) else { continue };
-                let before = self.told.insert((index, objective), judgement.basis);
-                if before == Some(judgement.basis) {
-                    continue;
-                }
-                let spec = record.contract.spec();
-                let used = judgement.used_ratio().map(|ratio| format!("{:.0}%", ratio * 100.0));
-                let (contract, objective) = (spec.name.as_str(), objective.label());
-                let (status, because) = (judgement.status().label(), judgement.basis.text());
-                let was = before.map_or("unknown", |before| before.status().label());
-                if matches!(judgement.status(), Status::Met) || before.is_none() {
-                    info!(contract, objective, was, status, because, used, "objective");
-                } else {
-                    warn!(contract, objective, was, status, because, used, "objective");
-                }
+    fn tell_of_statuses(&mut self, contract: usize, now: Timestamp) {
+        let Some(record) = self.contracts.get(contract) else { return };
+        for objective in Objective::ALL {
+            let Some(judgement) = record.contract.judge(objective, now) else { continue };
+            let before = self.told.insert((contract, objective), judgement.basis);
+            if before != Some(judgement.basis) {
+                tell_of_status(record.contract.spec(), &judgement, before);
             }
         }
     }
 }
 
-fn record(spec: Arc<ContractSpec>) -> ContractRecord {
+/// A status that is better or the first is news; one that is worse is a warning.
+fn tell_of_status(spec: &ContractSpec, judgement: &Judgement, before: Option<Basis>) {
+    let used = judgement.used_ratio().map(|ratio| format!("{:.0}%", ratio * 100.0));
+    let (contract, objective) = (spec.name.as_str(), judgement.objective.label());
+    let (status, because) = (judgement.status().label(), judgement.basis.text());
+    let was = before.map_or("unknown", |before| before.status().label());
+    if before.is_none_or(|before| judgement.status() <= before.status()) {
+        info!(contract, objective, was, status, because, used, "objective");
+    } else {
+        warn!(contract, objective, was, status, because, used, "objective");
+    }
+}
+
+fn record(spec: &Arc<ContractSpec>) -> ContractRecord {
     let checks = spec.checks.iter().map(|check| {
         let of_kind = KindConfig::ALL.iter().find(|kind| kind.name == check.kind).map_or(&[][..], |kind| kind.reasons);
         CheckRecord::new(of_kind.iter().chain(scheduler::REASONS).copied())
     });
-    ContractRecord { checks: checks.collect(), contract: Contract::new(spec.clone()) }
+    ContractRecord { checks: checks.collect(), contract: Contract::new(Arc::clone(spec)) }
 }
 
 /// One line per change, not per poll: a run is told of when it finds something else than the run before.

@@ -56,7 +56,7 @@ pub fn start(plans: Vec<Plan>, clock: Clock, first: FirstRun) -> (watch::Receive
         paces.push(pace_of_checks);
         specs.push(plan.spec);
     }
-    let (ledger, snapshots) = Ledger::new(specs, paces, clock);
+    let (ledger, snapshots) = Ledger::new(&specs, paces, clock);
     // The ledger holds a sender too: a configuration without checks is no reason for it to end.
     tasks.spawn(async move {
         let _open = reports;

@@ -26,7 +26,8 @@ fn rpo_table() {
         CopyLost, ExposureAboveRatio, ExposureReachedTarget, ExposureWithinTarget, NoRecoveryPoint, ProofTooOld,
     };
     // What was found when, and what is said when. RPO 100 s, at risk above 80 s, fresh for 35 s.
-    let table: &[(&str, &[(i64, CopyState)], i64, Basis)] = &[
+    type Row<'a> = (&'a str, &'a [(i64, CopyState)], i64, Basis);
+    let table: &[Row<'_>] = &[
         ("never observed", &[], 0, NoRecoveryPoint),
         ("never learned anything", &[(0, Unknown(finding()))], 0, NoRecoveryPoint),
         ("just proven", &[(0, complete(0))], 0, ExposureWithinTarget),

@@ -105,6 +105,10 @@ impl Exchange<'_> {
     }
 
     fn failed(&self, error: &reqwest::Error, hop: &Hop) -> Finding {
+        // The client's own time-out for connections, which ends when the run does.
+        if error.is_connect() && error.is_timeout() {
+            return self.progress.timed_out(self.patience, Duration::ZERO);
+        }
         let stage = failure::Stage::of(error, &hop.url);
         let (reason, story) = match stage {
             // Nothing was sent: a URL that the client refuses.

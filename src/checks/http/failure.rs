@@ -85,7 +85,7 @@ fn of_io(error: &io::Error, stage: Stage, url: &Url) -> Option<(&'static Reason,
         (Stage::ConnectingTls, UnexpectedEof | ConnectionReset | ConnectionAborted | BrokenPipe) => {
             Some((&TLS, format!("the server ended the connection in the TLS handshake: {error}")))
         }
-        (Stage::Connecting | Stage::ConnectingTls, TimedOut) => Some((&TIMEOUT, "no connection in time".to_owned())),
+        (Stage::Connecting | Stage::ConnectingTls, TimedOut) => Some((&TIMEOUT, format!("no connection: {error}"))),
         (Stage::Answering, InvalidData | InvalidInput) => Some((&PROTOCOL, format!("what came is not HTTP: {error}"))),
         _ => None,
     }
@@ -130,7 +130,8 @@ fn of_tls(error: &rustls::Error) -> String {
             let presented = if presented.is_empty() { "no name".to_owned() } else { presented.join(", ") };
             format!("the server's certificate is not for {}, but for {presented}", expected.to_str())
         }
-        rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
+        // The second: an authority that was made anew under its old name.
+        rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature) => {
             "the server's certificate is not signed by an authority that is trusted here".to_owned()
         }
         rustls::Error::InvalidMessage(_) => format!("what the server sent is not TLS: {error}"),

@@ -40,3 +40,57 @@ pub(super) fn of_body(expected: Option<&Pattern>, answer: &Answer) -> Result<(),
     let detail = format!("{request}: {all} ({} bytes) does not match {:?}", body.len(), pattern.as_str());
     Err(Finding::new(&BODY, detail))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::decode::{Decode, Decoder};
+    use crate::config::yaml;
+
+    fn configured<T: Decode>(text: &str) -> T {
+        T::decode(&yaml::parse(text).unwrap(), &mut Decoder::new(Path::new(""))).unwrap()
+    }
+
+    #[test]
+    fn statuses() {
+        let cases = [
+            ("2xx", 200, None),
+            ("2xx", 299, None),
+            ("2xx", 199, Some("expected 200-299")),
+            ("2xx", 300, Some("got 300 Multiple Choices, expected 200-299; the redirect is not followed")),
+            ("[200, 404]", 404, None),
+            ("[200, 404]", 503, Some("GET http://a/: got 503 Service Unavailable, expected 200, 404")),
+        ];
+        let headers = HeaderMap::from_iter([(LOCATION, http::HeaderValue::from_static("/"))]);
+        for (expected, status, wrong) in cases {
+            let status = StatusCode::from_u16(status).unwrap();
+            let verdict = of_status(&configured(expected), "GET http://a/", status, &headers);
+            match (&verdict, wrong) {
+                (Ok(()), None) => {}
+                (Err(finding), Some(words)) => assert!(finding.detail.contains(words), "{finding}"),
+                _ => panic!("{status} where {expected} is expected: {verdict:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn bodies() {
+        let cases = [
+            (None, "anything", None),
+            (Some("^ok$"), "ok", None),
+            (Some("^ok$"), "not ok", Some("GET http://a/: the body (6 bytes) does not match \"^ok$\"")),
+            (Some("."), "", Some("the body (0 bytes) does not match")),
+        ];
+        for (expected, body, wrong) in cases {
+            let answer = Answer { request: "GET http://a/".to_owned(), body: body.into() };
+            let verdict = of_body(expected.map(configured::<Pattern>).as_ref(), &answer);
+            match (&verdict, wrong) {
+                (Ok(()), None) => {}
+                (Err(finding), Some(words)) => assert!(finding.detail.contains(words), "{finding}"),
+                _ => panic!("{body} where {expected:?} is expected: {verdict:?}"),
+            }
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! `dr-exporter check`: outputs and exit codes.
+
+use std::process::Output;
+
+use super::support::exporter::{Config, Exporter};
+use super::support::scrape::Scrape;
+use super::{SOON, Service, contract, contracts};
+
+const MET: [(&str, &str); 1] = [("contract", "met")];
+
+async fn check(config: &Config, arguments: &[&str]) -> Output {
+    let directory = config.file("marker", "").parent().expect("a directory").to_owned();
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_dr-exporter"));
+    command.current_dir(directory).arg("check").args(arguments);
+    tokio::task::spawn_blocking(move || command.output()).await.expect("no panic").expect("the program runs")
+}
+
+fn text(output: &Output) -> (Option<i32>, String) {
+    (output.status.code(), String::from_utf8(output.stdout.clone()).expect("UTF-8"))
+}
+
+fn told(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn once_it_measures_and_says_what_is_not_proven() {
+    let service = Service::start().await;
+    let config = Config::new(&contracts(&[contract("api", "5m", &service.url), contract("web", "5m", &service.url)]));
+    let (code, out) = text(&check(&config, &["--config.file=config.yaml"]).await);
+    assert_eq!(code, Some(3), "no recovery was ever measured: {out}");
+    let lines: Vec<_> = out.lines().collect();
+    assert_eq!(lines.len(), 2, "{out}");
+    assert!(lines[0].starts_with("UNPROVEN  api  rto  unknown, target 5m  (no recovery was ever measured"), "{out}");
+    let (_, out) = text(&check(&config, &["--config.file=config.yaml", "--contract=web"]).await);
+    assert!(out.contains("web") && !out.contains("api"), "{out}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_exit_code_is_the_worst_status_whatever_the_output() {
+    let (met, slow, never) = (Service::start().await, Service::start().await, Service::start().await);
+    let exporter = Exporter::start(&contracts(&[
+        contract("met", "30s", &met.url),
+        contract("late", "1s", &slow.url),
+        contract("unproven", "30s", &never.url),
+    ]))
+    .await;
+    let url = format!("--url={}", exporter.url("/"));
+    let ask = async |arguments: &[&str]| check(exporter.config(), &[&[url.as_str()], arguments].concat()).await;
+
+    met.well(false);
+    let clock = |runs: f64| move |scrape: &Scrape| scrape.get("dr_recovery_in_progress", &MET) == Some(runs);
+    exporter.until("down", SOON, clock(1.0)).await;
+    met.well(true);
+    exporter.until("recovered", SOON, clock(0.0)).await;
+    exporter.becomes("met", "rto", "met", SOON).await;
+    for output in ["text", "json", "markdown"] {
+        let output = format!("--output={output}");
+        assert_eq!(text(&ask(&["--contract=met", &output]).await).0, Some(0));
+        assert_eq!(text(&ask(&["--contract=late", "--contract=met", &output]).await).0, Some(3));
+    }
+    let (_, out) = text(&ask(&["--contract=met"]).await);
+    assert!(out.starts_with("PASS      met  rto  ") && out.contains(" < 30s  ("), "{out}");
+    let (_, out) = text(&ask(&["--contract=met", "--output=json"]).await);
+    let json: serde_json::Value = serde_json::from_str(&out).expect("JSON");
+    assert_eq!(json["contracts"][0]["objectives"][0]["status"], "met");
+    assert_eq!(json["contracts"].as_array().map(Vec::len), Some(1));
+    let (_, out) = text(&ask(&["--contract=met", "--output=markdown"]).await);
+    assert!(out.contains("| PASS | met | ops | P0 | RTO |"), "{out}");
+
+    slow.well(false);
+    exporter.becomes("late", "rto", "breached", SOON).await;
+    let (code, out) = text(&ask(&[]).await);
+    assert_eq!(code, Some(2), "a breach outweighs what is unproven: {out}");
+    assert!(out.contains("FAIL      late") && out.contains(" >= 1s  "), "{out}");
+    assert!(out.contains("health: status: "), "why it fails: {out}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_asked_is_no_pass() {
+    let config = Config::new(&contracts(&[contract("api", "5m", "http://127.0.0.1:9/")])).with("bad.yaml", "a: b\n");
+    let nobody = format!("--url=http://{}", super::support::free_ports::<1>(super::support::own_ip())[0]);
+    for (arguments, code, words) in [
+        (vec!["--config.file=bad.yaml"], 78, "unknown key"),
+        (vec!["--config.file=config.yaml", "--contract=nobody"], 64, "nobody"),
+        (vec![], 64, "--config.file"),
+        (vec!["--config.file=config.yaml", "--url=http://127.0.0.1:9"], 64, "cannot be used with"),
+        (vec!["--config.file=config.yaml", "--output=xml"], 64, "xml"),
+        (vec![nobody.as_str()], 3, "error"),
+    ] {
+        let output = check(&config, &arguments).await;
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {}", told(&output));
+        assert!(told(&output).contains(words), "{arguments:?}: {}", told(&output));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn at_risk_exits_1() {
+    let service = Service::start().await;
+    let exporter = Exporter::start(&contracts(&[contract("api", "8s", &service.url)])).await;
+    service.well(false);
+    exporter.becomes("api", "rto", "at_risk", SOON).await;
+    let output = check(exporter.config(), &[&format!("--url={}", exporter.url(""))]).await;
+    assert_eq!(text(&output).0, Some(1), "{}", text(&output).1);
+}

@@ -1,7 +1,7 @@
 //! The kinds of check: the trait they share and the one list of them.
 //!
 //! A kind is one file: its stanza of the configuration, its I/O, and the pure function that makes an observation of an
-//! answer. To add one, write the file and add its line to [`kinds!`] below.
+//! answer. To add one, write the file and add its line to `kinds!` below.
 
 use std::sync::Arc;
 

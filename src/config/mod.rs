@@ -1,7 +1,7 @@
 //! The configuration: YAML that becomes types, or all that is wrong with it at once.
 //!
 //! `yaml` reads the text into a tree with places, `decode` collects what is wrong, [`values`] are the words and [`model`]
-//! the whole. The stanzas of connections and kinds stand with their code, in the form of [`config!`].
+//! the whole. The stanzas of connections and kinds stand with their code, in the form of `config!`.
 
 use std::fs;
 use std::path::Path;

@@ -2,8 +2,8 @@
 //!
 //! The mirror is read first, then the origin, then the origin is asked for the first message that the mirror should have
 //! and has not. None: all that existed when the origin was asked is on the mirror. One: everything before it is. Before
-//! either counts, the two must be the same stream ([`identity`]). What the mirror says of itself (`lag`, `active`) is
-//! shown and never believed. Health is whether clients can write somewhere, and not to two places at once ([`verdict`]).
+//! either counts, the two must be the same stream (`identity`). What the mirror says of itself (`lag`, `active`) is
+//! shown and never believed. Health is whether clients can write somewhere, and not to two places at once (`verdict`).
 
 mod identity;
 mod verdict;

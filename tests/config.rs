@@ -244,6 +244,7 @@ fn the_schema_refuses_what_it_can_express() {
         "two-kinds-of-authorization",
         "certificate-without-key",
         "key-without-certificate",
+        "body-of-head",
         "header-without-value",
         "header-with-both",
         "header-with-credential",
@@ -355,6 +356,16 @@ fn durations_are_written_as_prometheus_writes_them() {
         ("18446744073709551616s", None),
     ] {
         assert_eq!(rto(written), expected, "{written}");
+    }
+}
+
+/// Whatever its depth, on the small stack of a worker thread.
+#[test]
+fn depth_is_refused_and_does_not_overflow_the_stack() {
+    let deep = |depth| format!("contracts: {}{}", "[".repeat(depth), "]".repeat(depth));
+    for depth in [30, 100, 10_000, 1_000_000] {
+        let thread = std::thread::Builder::new().stack_size(1 << 20).spawn(move || parse(&deep(depth)).is_err());
+        assert!(thread.expect("a thread").join().expect("no overflow"), "{depth} levels");
     }
 }
 

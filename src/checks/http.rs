@@ -86,6 +86,9 @@ impl HttpConfig {
         if self.bearer_token_file.is_some() && self.basic_auth.is_some() {
             cx.error(fields.position("basic_auth"), "`bearer_token_file` authenticates already; remove one of the two");
         }
+        if self.expect_body.is_some() && self.method.get() == http::Method::HEAD {
+            cx.error(fields.position("expect_body"), "the answer to HEAD has no body; use GET, or remove this");
+        }
         let secret = self.headers.iter().filter(|(name, header)| name.is_secret() && header.value.is_some());
         for (name, _) in secret {
             let message =

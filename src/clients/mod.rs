@@ -63,3 +63,16 @@ pub(crate) fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item
         }
     })
 }
+
+/// Whether an error tells of this machine's own limits and not of the peer: it is out of something, or forbids it.
+pub(crate) fn is_of_this_machine(error: &io::Error) -> bool {
+    use io::ErrorKind::{AddrNotAvailable, NetworkDown, OutOfMemory, PermissionDenied};
+
+    // Too many open files in the system, in the process; no buffers left.
+    const EXHAUSTED: [i32; 3] = [23, 24, if cfg!(target_os = "linux") { 105 } else { 55 }];
+
+    error.raw_os_error().is_some_and(|code| {
+        EXHAUSTED.contains(&code)
+            || matches!(error.kind(), AddrNotAvailable | NetworkDown | OutOfMemory | PermissionDenied)
+    })
+}

@@ -1,5 +1,6 @@
 //! Connections to NATS: made in the background, retried for ever, shared by the checks that name them.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tracing::{info, warn};
 
 use super::tls::{self, TlsFiles};
+use super::{causes, is_of_this_machine};
 use crate::config::config;
 use crate::config::decode::{Decoder, Fields, both_or_none};
 use crate::config::values::{DomainName, FilePath, NatsServer, Secret, SecretFile, Subject};
@@ -101,6 +103,11 @@ pub static TLS_FAILED: Reason =
 pub static CREDENTIALS_UNREADABLE: Reason = Reason::new(
     "credentials_unreadable",
     "Check that the file exists, that this process may read it and that it holds what its key asks for.",
+);
+/// This machine is at its limits, or has no way to the server.
+pub static LOCAL: Reason = Reason::new(
+    "local",
+    "The exporter could not measure: check its own machine, its limits (open files, ports) and its network.",
 );
 /// The account may not do what the check needs.
 pub static PERMISSION_DENIED: Reason = Reason::new(
@@ -279,6 +286,7 @@ impl Keeper {
                             Event::ServerError(ServerError::Other(text)) if text.contains("ermissions Violation") => {
                                 self.denials.record(text);
                             }
+                            Event::Connected => {}
                             other => info!(connection = self.name, event = %other, "nats connection event"),
                         }
                     }
@@ -329,11 +337,14 @@ impl Keeper {
         let Some(server) = servers.get(attempt % servers.len().max(1)) else {
             return Err(Finding::new(&CONNECT_FAILED, "the connection has no servers"));
         };
-        let options = self.options().await?.event_callback(move |event| {
-            // Nobody listens any more once the connection was given up; then nobody needs to know.
-            let _ = events.send(event);
-            std::future::ready(())
-        });
+        // A disk that hangs must not look like a server that does.
+        let options = timeout_at(Instant::now() + CONNECT_TIMEOUT, self.options()).await;
+        let options =
+            options.map_err(|_| unreadable(&"a file could not be read in time"))??.event_callback(move |event| {
+                // Nobody listens any more once the connection was given up; then nobody needs to know.
+                let _ = events.send(event);
+                std::future::ready(())
+            });
         let where_to = server.as_str();
         // The client's own time-out does not cover name resolution.
         match timeout_at(Instant::now() + CONNECT_TIMEOUT, options.connect(where_to)).await {
@@ -402,12 +413,18 @@ fn unreadable(error: &impl std::fmt::Display) -> Finding {
     Finding::new(&CREDENTIALS_UNREADABLE, error.to_string())
 }
 
+/// Without a route nothing was sent, and nothing is known of the server.
+fn is_ours(error: &io::Error) -> bool {
+    is_of_this_machine(error) || error.kind() == io::ErrorKind::NetworkUnreachable
+}
+
 fn connect_reason(error: &ConnectError) -> &'static Reason {
     match error.kind() {
         ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => &AUTH_FAILED,
         ConnectErrorKind::Tls => &TLS_FAILED,
         // A handshake that fails comes as an I/O error with the TLS error inside.
         _ if tls::is_cause_of(error) => &TLS_FAILED,
+        _ if causes(error).filter_map(|cause| cause.downcast_ref()).any(is_ours) => &LOCAL,
         _ => &CONNECT_FAILED,
     }
 }

@@ -106,6 +106,8 @@ pub fn parse(text: &str) -> Result<Node, (Position, &'static str)> {
     let options = serde_saphyr::options! {
         duplicate_keys: DuplicateKeyPolicy::PassThrough,
         with_snippet: false,
+        // Far more than a configuration needs, and far less than the stack of a thread bears.
+        budget: serde_saphyr::budget! { max_depth: 24 },
         // `n` and `yes` are texts, as in YAML 1.2.
         strict_booleans: true,
     };

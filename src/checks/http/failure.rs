@@ -9,7 +9,7 @@ use url::{Host, Url};
 
 use super::progress::{ResolveError, has_route};
 use super::{CONNECT, LOCAL, PROTOCOL, RESET, RESOLVE, TIMEOUT, TLS};
-use crate::clients::causes;
+use crate::clients::{causes, is_of_this_machine};
 use crate::domain::observation::Reason;
 use crate::domain::time::Timestamp;
 
@@ -93,26 +93,13 @@ fn of_io(error: &io::Error, stage: Stage, url: &Url) -> Option<(&'static Reason,
 
 /// Whether an error is our own machine's: it is out of something, forbids it, or has no way to the address.
 fn is_ours(error: &io::Error, url: &Url) -> bool {
-    // Too many open files in the system, in the process; no buffers left.
-    const EXHAUSTED: [i32; 3] = [23, 24, if cfg!(target_os = "linux") { 105 } else { 55 }];
-
     let address: Option<IpAddr> = match url.host() {
         Some(Host::Ipv4(address)) => Some(address.into()),
         Some(Host::Ipv6(address)) => Some(address.into()),
         // The resolver leaves out what there is no route to.
         Some(Host::Domain(_)) | None => None,
     };
-    error.raw_os_error().is_some_and(|code| {
-        EXHAUSTED.contains(&code)
-            || matches!(
-                error.kind(),
-                ErrorKind::AddrNotAvailable
-                    | ErrorKind::PermissionDenied
-                    | ErrorKind::OutOfMemory
-                    | ErrorKind::NetworkDown
-            )
-            || address.is_some_and(|address| !has_route(address))
-    })
+    is_of_this_machine(error) || error.raw_os_error().is_some() && address.is_some_and(|address| !has_route(address))
 }
 
 fn of_tls(error: &rustls::Error) -> String {

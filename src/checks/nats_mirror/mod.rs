@@ -140,6 +140,7 @@ impl Kind for NatsMirrorConfig {
             &nats::CONNECT_FAILED,
             &nats::TIMEOUT,
             &nats::AUTH_FAILED,
+            &nats::LOCAL,
             &nats::TLS_FAILED,
             &nats::CREDENTIALS_UNREADABLE,
             &nats::PERMISSION_DENIED,

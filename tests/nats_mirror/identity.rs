@@ -8,6 +8,7 @@ use super::support::exporter::Exporter;
 use super::support::nats::{Cold, MIRROR, ORIGIN, Pair, current};
 use super::support::proxy::Mode;
 use super::support::publisher::Publisher;
+use super::support::scrape::Scrape;
 use super::support::watch::Watch;
 use super::support::{let_pass, wait_until};
 use super::{CHECK, CONTRACT, INTERVAL, RPO, SEEN, SOON, watch_pair};
@@ -85,6 +86,14 @@ async fn origin_recreated_and_mirror_emptied() {
     assert_eq!(first, Some(101), "the new origin's first hundred are not on the mirror");
     let_pass(SEEN + Duration::from_secs(1)).await;
     no_new_proof(&watch, since);
+
+    // An exporter that starts now saw nothing of this, and finds equal sequences and equal times.
+    let late = watch_pair(&pair).await;
+    let watch = Watch::start(&late);
+    let unproven = |scrape: &Scrape| scrape.reasons(CONTRACT).contains_key("identity_unproven");
+    late.until("a run that proves nothing", SOON, unproven).await;
+    let_pass(SEEN).await;
+    watch.always(SystemTime::UNIX_EPOCH, CONTRACT, "rpo", "unproven");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,23 +1,20 @@
 //! Connections to NATS: made in the background, retried for ever, shared by the checks that name them.
 
-use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_nats::client::RequestErrorKind;
-use async_nats::{ConnectError, ConnectErrorKind, ConnectOptions, Event, ServerError};
 use bytes::Bytes;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::task::AbortHandle;
-use tokio::time::{Instant, sleep, timeout_at};
-use tracing::{info, warn};
+use tokio::time::{Instant, timeout_at};
 
-use super::tls::{self, TlsFiles};
-use super::{causes, is_of_this_machine};
 use crate::config::config;
 use crate::config::decode::{Decoder, Fields, both_or_none};
-use crate::config::values::{DomainName, FilePath, NatsServer, Secret, SecretFile, Subject};
+use crate::config::values::{DomainName, FilePath, NatsServer, SecretFile, Subject};
 use crate::domain::observation::{Finding, Reason};
+use keeper::Keeper;
+
+mod keeper;
 
 config! {
     /// A connection to one NATS system. Checks that name it share it.
@@ -122,13 +119,6 @@ pub static JETSTREAM_UNAVAILABLE: Reason = Reason::new(
 
 /// Why a request got no answer.
 pub type Unanswered = Finding;
-
-/// How often connecting is tried at the least, so that a server that is back is soon seen to be.
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// A connection whose peer vanished without a word is given up after two pings.
-const PING_INTERVAL: Duration = Duration::from_secs(3);
 
 #[derive(Debug, Clone)]
 enum Link {
@@ -259,172 +249,5 @@ impl Denials {
                 std::future::pending::<()>().await;
             }
         }
-    }
-}
-
-/// Keeps the connection up.
-struct Keeper {
-    name: String,
-    config: NatsConnection,
-    denials: Denials,
-    link: watch::Sender<Link>,
-}
-
-impl Keeper {
-    async fn run(self) {
-        let mut pause = FIRST_PAUSE;
-        let mut next_server = 0;
-        loop {
-            let (events, mut incoming) = mpsc::unbounded_channel();
-            match self.connect(next_server, events).await {
-                Ok(client) => {
-                    pause = FIRST_PAUSE;
-                    self.up(client);
-                    while let Some(event) = incoming.recv().await {
-                        match event {
-                            Event::Disconnected | Event::Closed => break,
-                            Event::ServerError(ServerError::Other(text)) if text.contains("ermissions Violation") => {
-                                self.denials.record(text);
-                            }
-                            Event::Connected => {}
-                            other => info!(connection = self.name, event = %other, "nats connection event"),
-                        }
-                    }
-                    self.down(Finding::new(&CONNECT_FAILED, "the server closed the connection"));
-                }
-                Err(finding) => {
-                    self.down(finding);
-                    next_server += 1;
-                    // Jitter, so that a thousand exporters do not knock at once on a server that comes back.
-                    sleep(pause.mul_f64(rand::random_range(0.5..=1.0))).await;
-                    pause = (pause * 2).min(LONGEST_PAUSE);
-                }
-            }
-        }
-    }
-
-    fn up(&self, client: async_nats::Client) {
-        info!(connection = self.name, server = client.server_info().server_name, "nats connected");
-        self.denials.clear();
-        self.link.send_replace(Link::Up(client));
-    }
-
-    fn down(&self, finding: Finding) {
-        self.link.send_if_modified(|link| {
-            let news = !matches!(link, Link::Down(known) if known.reason == finding.reason);
-            if news {
-                let Finding { reason, detail } = &finding;
-                warn!(
-                    connection = self.name,
-                    reason = reason.label,
-                    detail,
-                    advice = reason.advice,
-                    "nats not connected"
-                );
-            }
-            *link = Link::Down(finding);
-            news
-        });
-    }
-
-    /// Connects to one of the servers, in turn.
-    async fn connect(
-        &self,
-        attempt: usize,
-        events: mpsc::UnboundedSender<Event>,
-    ) -> Result<async_nats::Client, Finding> {
-        let servers = &self.config.servers;
-        let Some(server) = servers.get(attempt % servers.len().max(1)) else {
-            return Err(Finding::new(&CONNECT_FAILED, "the connection has no servers"));
-        };
-        // A disk that hangs must not look like a server that does.
-        let options = timeout_at(Instant::now() + CONNECT_TIMEOUT, self.options()).await;
-        let options =
-            options.map_err(|_| unreadable(&"a file could not be read in time"))??.event_callback(move |event| {
-                // Nobody listens any more once the connection was given up; then nobody needs to know.
-                let _ = events.send(event);
-                std::future::ready(())
-            });
-        let where_to = server.as_str();
-        // The client's own time-out does not cover name resolution.
-        match timeout_at(Instant::now() + CONNECT_TIMEOUT, options.connect(where_to)).await {
-            Ok(Ok(client)) => Ok(client),
-            Ok(Err(error)) => Err(Finding::new(connect_reason(&error), format!("{where_to}: {error}"))),
-            Err(_) => {
-                Err(Finding::new(&CONNECT_FAILED, format!("{where_to}: no connection within {CONNECT_TIMEOUT:?}")))
-            }
-        }
-    }
-
-    async fn options(&self) -> Result<ConnectOptions, Finding> {
-        let config = &self.config;
-        let options = ConnectOptions::new()
-            .name(concat!("dr-exporter/", env!("CARGO_PKG_VERSION")))
-            .custom_inbox_prefix(config.inbox_prefix.as_str())
-            .connection_timeout(CONNECT_TIMEOUT)
-            .ping_interval(PING_INTERVAL)
-            // The deadline of a request is its check's.
-            .request_timeout(None)
-            // A connection that is lost is made anew by the keeper, which reads the files again.
-            .max_reconnects(1)
-            .ignore_discovered_servers();
-        let options = self.authentication(options).await?;
-        let tls = TlsFiles {
-            ca_file: config.ca_file.as_ref(),
-            cert_file: config.cert_file.as_ref(),
-            key_file: config.key_file.as_ref(),
-            insecure_skip_verify: false,
-        };
-        let requires_tls = config.ca_file.is_some() || config.cert_file.is_some();
-        let tls = tls::client_config(&tls).await.map_err(|error| unreadable(&error))?;
-        Ok(options.tls_client_config(tls).require_tls(requires_tls))
-    }
-
-    async fn authentication(&self, options: ConnectOptions) -> Result<ConnectOptions, Finding> {
-        let config = &self.config;
-        if let Some(file) = &config.credentials_file {
-            let credentials = read(file).await?;
-            return options
-                // The client's reader wants the line break that was taken off.
-                .credentials(&format!("{}\n", credentials.expose()))
-                .map_err(|_| unreadable(&format!("{file} holds no JWT with its seed")));
-        }
-        if let Some(file) = &config.token_file {
-            return Ok(options.token(read(file).await?.expose().to_owned()));
-        }
-        if let Some(file) = &config.nkey_file {
-            let seed = read(file).await?;
-            let seed = seed.expose().trim();
-            nkeys::KeyPair::from_seed(seed).map_err(|_| unreadable(&format!("{file} holds no NKey seed")))?;
-            return Ok(options.nkey(seed.to_owned()));
-        }
-        if let (Some(user), Some(file)) = (&config.user, &config.password_file) {
-            return Ok(options.user_and_password(user.clone(), read(file).await?.expose().to_owned()));
-        }
-        Ok(options)
-    }
-}
-
-async fn read(file: &SecretFile) -> Result<Secret, Finding> {
-    file.read().await.map_err(|error| unreadable(&error))
-}
-
-fn unreadable(error: &impl std::fmt::Display) -> Finding {
-    Finding::new(&CREDENTIALS_UNREADABLE, error.to_string())
-}
-
-/// Without a route nothing was sent, and nothing is known of the server.
-fn is_ours(error: &io::Error) -> bool {
-    is_of_this_machine(error) || error.kind() == io::ErrorKind::NetworkUnreachable
-}
-
-fn connect_reason(error: &ConnectError) -> &'static Reason {
-    match error.kind() {
-        ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => &AUTH_FAILED,
-        ConnectErrorKind::Tls => &TLS_FAILED,
-        // A handshake that fails comes as an I/O error with the TLS error inside.
-        _ if tls::is_cause_of(error) => &TLS_FAILED,
-        _ if causes(error).filter_map(|cause| cause.downcast_ref()).any(is_ours) => &LOCAL,
-        _ => &CONNECT_FAILED,
     }
 }

@@ -6,6 +6,7 @@
 //! shown and never believed. Health is whether clients can write somewhere, and not to two places at once (`verdict`).
 
 mod identity;
+mod readings;
 mod verdict;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,7 +21,7 @@ use crate::clients::{Clients, nats};
 use crate::config::config;
 use crate::config::values::{DomainName, NatsRef, StreamName};
 use crate::domain::contract::Feeds;
-use crate::domain::observation::{CopyState, Finding, Observation, Reading, ReadingKind, ReadingValue, Reason};
+use crate::domain::observation::{CopyState, Finding, Observation, Reason};
 use crate::domain::time::Timestamp;
 use identity::Identity;
 
@@ -86,52 +87,6 @@ pub static IDENTITY_UNPROVEN: Reason = Reason::new(
     "The mirror is older than the origin and lacks its beginning: delete the mirror and create it again.",
 );
 
-static ORIGIN_LAST_SEQUENCE: ReadingKind = ReadingKind {
-    metric: "dr_nats_origin_last_sequence",
-    help: "Highest sequence that the origin stream has taken",
-    label: None,
-};
-static MIRROR_LAST_SEQUENCE: ReadingKind = ReadingKind {
-    metric: "dr_nats_mirror_last_sequence",
-    help: "Highest sequence that the mirror stream has taken",
-    label: None,
-};
-static LAG_MESSAGES: ReadingKind = ReadingKind {
-    metric: "dr_nats_mirror_lag_messages",
-    help: "Messages on the origin that the mirror lacks, by sequence; absent for a filtered mirror that is behind",
-    label: None,
-};
-static LAG_SECONDS: ReadingKind = ReadingKind {
-    metric: "dr_nats_mirror_lag_seconds",
-    help: "Age of the oldest message on the origin that the mirror lacks; 0 when it lacks none",
-    label: None,
-};
-static MESSAGE_RATE: ReadingKind = ReadingKind {
-    metric: "dr_nats_message_rate",
-    help: "Messages per second that the origin took between the last two polls",
-    label: None,
-};
-static LAST_SEEN: ReadingKind = ReadingKind {
-    metric: "dr_nats_mirror_last_seen_seconds",
-    help: "Seconds since the mirror says it heard from its origin; absent if never. Proves nothing",
-    label: None,
-};
-static REPORTED_LAG: ReadingKind = ReadingKind {
-    metric: "dr_nats_mirror_reported_lag_messages",
-    help: "Messages that the mirror says it lacks. Proves nothing",
-    label: None,
-};
-static WRITER: ReadingKind = ReadingKind {
-    metric: "dr_nats_writer",
-    help: "Which stream clients can write to: 1 for the one that holds",
-    label: Some("writer"),
-};
-static IS_DIVERGED: ReadingKind = ReadingKind {
-    metric: "dr_nats_diverged",
-    help: "Whether the two streams hold different messages under the same sequence",
-    label: None,
-};
-
 impl Kind for NatsMirrorConfig {
     const INFO: KindInfo = KindInfo {
         name: "nats_mirror",
@@ -155,17 +110,7 @@ impl Kind for NatsMirrorConfig {
             &NOT_SAME_STREAM,
             &IDENTITY_UNPROVEN,
         ],
-        readings: &[
-            &ORIGIN_LAST_SEQUENCE,
-            &MIRROR_LAST_SEQUENCE,
-            &LAG_MESSAGES,
-            &LAG_SECONDS,
-            &MESSAGE_RATE,
-            &LAST_SEEN,
-            &REPORTED_LAG,
-            &WRITER,
-            &IS_DIVERGED,
-        ],
+        readings: readings::ALL,
     };
 
     fn build(&self, clients: &Clients) -> Arc<dyn Check> {
@@ -216,7 +161,7 @@ impl Check for MirrorCheck {
         let writer = verdict::writer(&origin, &mirror);
         Observation {
             health: verdict::health(&origin, &mirror, writer, identity.as_ref()),
-            readings: readings(&origin, &mirror, &memory, writer, identity.as_ref(), &copy, run),
+            readings: readings::of(&origin, &mirror, &memory, writer, identity.as_ref(), &copy, run),
             copy: Some(copy),
         }
     }
@@ -338,74 +283,4 @@ fn to_own_clock(time: jiff::Timestamp, origin: &Answered<StreamInfo>, run: Run) 
 
 fn of_side(side: &str, finding: &Finding) -> Finding {
     Finding::new(finding.reason, format!("{side}: {}", finding.detail))
-}
-
-fn readings(
-    origin: &Side,
-    mirror: &Side,
-    before: &Memory,
-    writer: Option<verdict::Writer>,
-    identity: Option<&Identity>,
-    copy: &CopyState,
-    run: Run,
-) -> Vec<Reading> {
-    let mut readings = Vec::new();
-    let mut read = |kind, value| readings.push(Reading { kind, label: None, value });
-    if let Ok(origin) = origin {
-        read(&ORIGIN_LAST_SEQUENCE, number(origin.answer.state.last_seq));
-        if let Some(rate) = rate(origin, before) {
-            read(&MESSAGE_RATE, ReadingValue::Number(rate));
-        }
-    }
-    if let Ok(mirror) = mirror {
-        read(&MIRROR_LAST_SEQUENCE, number(mirror.answer.state.last_seq));
-        if let Some(report) = &mirror.answer.mirror {
-            read(&REPORTED_LAG, number(report.lag));
-            if let Ok(silence) = u64::try_from(report.active) {
-                let heard = run.clock.at(mirror.received).minus(std::time::Duration::from_nanos(silence));
-                read(&LAST_SEEN, ReadingValue::AgeOf(heard));
-            }
-        }
-    }
-    match copy {
-        CopyState::Complete { .. } => {
-            read(&LAG_MESSAGES, number(0));
-            read(&LAG_SECONDS, number(0));
-        }
-        CopyState::Behind { since, .. } => {
-            if let (Ok(origin), Ok(mirror)) = (origin, mirror)
-                && mirror.answer.filters() == [">"]
-            {
-                let lag = origin.answer.state.last_seq.saturating_sub(mirror.answer.state.last_seq);
-                read(&LAG_MESSAGES, number(lag));
-            }
-            read(&LAG_SECONDS, ReadingValue::AgeOf(*since));
-        }
-        CopyState::Lost(_) | CopyState::Unknown(_) => {}
-    }
-    match identity {
-        Some(Identity::Same) => read(&IS_DIVERGED, number(0)),
-        Some(Identity::Other(finding)) if finding.reason == &DIVERGED => read(&IS_DIVERGED, number(1)),
-        _ => {}
-    }
-    readings.extend(writer.into_iter().flat_map(verdict::Writer::readings));
-    readings
-}
-
-fn rate(origin: &Answered<StreamInfo>, before: &Memory) -> Option<f64> {
-    let (sequence, at) = before.counted?;
-    let seconds = origin.received.duration_since(at).as_secs_f64();
-    let messages = origin.answer.state.last_seq.checked_sub(sequence)?;
-    // A stream that was created anew starts to count anew: its rate is not known yet.
-    let same = before.origin_created == Some(origin.answer.created());
-    (same && seconds > 0.0).then(|| as_f64(messages) / seconds)
-}
-
-fn number(value: u64) -> ReadingValue {
-    ReadingValue::Number(as_f64(value))
-}
-
-#[expect(clippy::cast_precision_loss, reason = "a float is what Prometheus stores; exact below 2^53")]
-fn as_f64(value: u64) -> f64 {
-    value as f64
 }

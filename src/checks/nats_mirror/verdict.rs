@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 
-use super::{BOTH_WRITABLE, DIVERGED, Identity, NO_WRITER, Side, WRITER, of_side};
+use super::readings::WRITER;
+use super::{BOTH_WRITABLE, DIVERGED, Identity, NO_WRITER, Side, of_side};
 use crate::clients::jetstream::{StreamError, StreamInfo};
 use crate::clients::nats::{CONNECT_FAILED, JETSTREAM_UNAVAILABLE, TIMEOUT};
 use crate::domain::observation::{Finding, Health, Reading, ReadingValue};

@@ -47,7 +47,7 @@ impl Engine {
     #[must_use]
     pub fn start(config: &Config, first: FirstRun) -> Self {
         let clock = Clock::start();
-        let clients = Clients::new(config.nats.clone());
+        let clients = Clients::new(config);
         let plans = config.contracts.iter().map(|contract| Plan {
             spec: Arc::new(contract.spec.clone()),
             checks: contract.kinds.iter().map(|kind| kind.build(&clients)).collect(),

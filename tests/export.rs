@@ -102,6 +102,7 @@ fn copied(up_to: i64) -> Observation {
             writer("both", 0.0),
             writer("none", 0.0),
         ],
+        seen: None,
     }
 }
 

@@ -4,19 +4,24 @@
 //! answer. To add one, write the file and add its line to `kinds!` below.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::time::Instant;
 
 use crate::clients::Clients;
+use crate::clients::kubernetes::Wanted;
 use crate::config::decode::{Decode, Decoder};
 use crate::config::yaml::Node;
 use crate::domain::contract::Feeds;
 use crate::domain::observation::{Observation, ReadingKind, Reason};
 use crate::engine::clock::Clock;
 
+pub mod argocd_app;
+pub mod external_secret;
 pub mod http;
 pub mod nats_mirror;
+pub mod pods;
 
 /// Something that is measured, repeatedly.
 ///
@@ -32,8 +37,19 @@ pub trait Check: Send + Sync + 'static {
 pub struct Run {
     /// The timeline that every instant of the observation must lie on.
     pub clock: Clock,
+    /// How old something may be that another check has read already. Less than the time between two runs, so that no
+    /// check sees the same answer twice.
+    pub max_age: Duration,
     /// When the run must have ended.
     pub deadline: Instant,
+}
+
+impl Run {
+    /// What is wanted of an answer that checks share.
+    #[must_use]
+    pub const fn wanted(&self) -> Wanted {
+        Wanted { max_age: self.max_age, deadline: self.deadline }
+    }
 }
 
 /// What is fixed about a kind of check.
@@ -111,4 +127,10 @@ kinds! {
     http: http::HttpConfig => Http,
     /// A JetStream stream and its mirror in the DR region.
     nats_mirror: nats_mirror::NatsMirrorConfig => NatsMirror,
+    /// An External Secret in the DR cluster, and the one in the primary that it should equal.
+    external_secret: external_secret::ExternalSecretConfig => ExternalSecret,
+    /// An Argo CD application in the DR cluster.
+    argocd_app: argocd_app::ArgocdAppConfig => ArgocdApp,
+    /// Pods that must be ready.
+    pods: pods::PodsConfig => Pods,
 }

@@ -5,9 +5,11 @@ use std::error::Error;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::{io, iter, panic};
 
-use crate::config::values::{Name, NatsRef};
+use crate::config::Config;
+use crate::config::values::{KubernetesRef, Name, NatsRef};
 
 pub mod jetstream;
+pub mod kubernetes;
 pub mod nats;
 pub mod tls;
 
@@ -16,13 +18,15 @@ pub mod tls;
 pub struct Clients {
     nats: BTreeMap<Name, nats::NatsConnection>,
     nats_started: Mutex<BTreeMap<Name, Arc<nats::Connection>>>,
+    kubernetes: BTreeMap<Name, kubernetes::KubernetesConnection>,
+    clusters: Mutex<BTreeMap<Name, Arc<kubernetes::Cluster>>>,
 }
 
 impl Clients {
     /// The connections of a configuration, none of them made yet.
     #[must_use]
-    pub fn new(nats: BTreeMap<Name, nats::NatsConnection>) -> Self {
-        Self { nats, nats_started: Mutex::default() }
+    pub fn new(config: &Config) -> Self {
+        Self { nats: config.nats.clone(), kubernetes: config.kubernetes.clone(), ..Self::default() }
     }
 
     /// The NATS connection of this name, which starts to connect when it is first asked for. Needs a tokio runtime.
@@ -38,6 +42,22 @@ impl Clients {
             Arc::new(nats::Connection::start(name.as_str(), config))
         };
         Arc::clone(started.entry(name.clone()).or_insert_with(start))
+    }
+
+    /// The Kubernetes cluster of this name, which is connected to when it is first read.
+    ///
+    /// Should a reference lead nowhere, which the loader refuses, it is a cluster without access, which tells so on every
+    /// run.
+    #[must_use]
+    pub fn kubernetes(&self, reference: &KubernetesRef) -> Arc<kubernetes::Cluster> {
+        let name = reference.name();
+        let mut clusters = self.clusters.lock().unwrap_or_else(PoisonError::into_inner);
+        let make = || {
+            let config = self.kubernetes.get(name).cloned();
+            let config = config.unwrap_or_else(kubernetes::KubernetesConnection::without_access);
+            Arc::new(kubernetes::Cluster::new(name.as_str(), config))
+        };
+        Arc::clone(clusters.entry(name.clone()).or_insert_with(make))
     }
 }
 

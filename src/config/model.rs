@@ -9,6 +9,7 @@ use super::values::{Name, PromDuration, Ratio, Times};
 use super::yaml::Node;
 use super::{config, rules};
 use crate::checks::KindConfig;
+use crate::clients::kubernetes::KubernetesConnection;
 use crate::clients::nats::NatsConnection;
 use crate::domain::contract::{ContractSpec, Objective, Priority};
 
@@ -59,6 +60,8 @@ config! {
         pub defaults: Defaults = Defaults::STANDARD,
         /// Connections to NATS, by name.
         pub nats: BTreeMap<Name, NatsConnection> = BTreeMap::new(),
+        /// Connections to Kubernetes clusters, by name.
+        pub kubernetes: BTreeMap<Name, KubernetesConnection> = BTreeMap::new(),
         /// The promises, and how they are measured.
         pub contracts: Vec<Contract>,
     }

@@ -2,7 +2,7 @@
 
 use super::decode::{Decoder, Fields, Key};
 use super::model::{CheckOptions, Config, Contract, ContractOptions, Defaults};
-use super::values::{Name, NatsRef};
+use super::values::{KubernetesRef, Name, NatsRef};
 use super::yaml::{Entry, Node, Position, Value};
 use crate::domain::contract::{CheckSpec, ContractSpec, Feeds, Objective};
 
@@ -16,8 +16,10 @@ pub(super) fn whole(node: &Node, cx: &mut Decoder<'_>) {
     if let Some(contracts) = node.get("contracts") {
         cx.under("contracts", |cx| names_are_unique(&contracts.node, cx));
     }
-    let nats: Vec<&str> = node.get(NatsRef::SECTION).map(Entry::keys).unwrap_or_default();
-    cx.resolve(NatsRef::SECTION, &nats);
+    for section in [NatsRef::SECTION, KubernetesRef::SECTION] {
+        let names: Vec<&str> = node.get(section).map(Entry::keys).unwrap_or_default();
+        cx.resolve(section, &names);
+    }
 }
 
 /// No two items of a list have the same `name`.

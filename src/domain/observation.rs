@@ -25,6 +25,25 @@ impl Reason {
     }
 }
 
+/// Two lists of reasons as one, for constants.
+///
+/// # Panics
+/// If `N` is not `A + B`: then the constant does not compile.
+#[must_use]
+pub const fn join<const A: usize, const B: usize, const N: usize>(
+    first: [&'static Reason; A],
+    second: [&'static Reason; B],
+) -> [&'static Reason; N] {
+    assert!(A + B == N && B > 0);
+    let mut all = [second[0]; N];
+    let mut at = 0;
+    while at < N {
+        all[at] = if at < A { first[at] } else { second[at - A] };
+        at += 1;
+    }
+    all
+}
+
 impl PartialEq for Reason {
     fn eq(&self, other: &Self) -> bool {
         self.label == other.label
@@ -81,6 +100,24 @@ pub enum CopyState {
         /// How far `since` can lie from the truth, because it was carried over from another machine's clock.
         precision: Duration,
     },
+    /// Whoever keeps the copy says that it was complete at this instant.
+    ///
+    /// Such a word speaks of that instant and of nothing after it: it grows old though it is read anew at every run. Age
+    /// alone therefore never shows that the target is broken, only that nobody can tell.
+    Vouched {
+        /// The instant that is spoken of.
+        up_to: Timestamp,
+        /// Why the word is no longer taken for news: whoever keeps the copy has fallen silent.
+        doubt: Option<Finding>,
+    },
+    /// The copy is proven to differ from what it should be now, and nobody can tell since when: what was proven before is
+    /// all that counts.
+    Outdated {
+        /// The newest instant at which it was proven complete, if this run learned of one.
+        up_to: Option<Timestamp>,
+        /// How it differs.
+        finding: Finding,
+    },
     /// The copy does not exist, or is another one than the primary's.
     Lost(Finding),
     /// Nothing was learned.
@@ -96,13 +133,15 @@ pub struct Observation {
     pub copy: Option<CopyState>,
     /// Further figures for metrics and pages. They never decide a status.
     pub readings: Vec<Reading>,
+    /// When it was seen, where that was before the run ended: what several checks share is read once for all of them.
+    pub seen: Option<Timestamp>,
 }
 
 impl Observation {
     /// An observation of a kind that knows of no copy.
     #[must_use]
     pub fn of_health(health: Health) -> Self {
-        Self { health, copy: None, readings: Vec::new() }
+        Self { health, copy: None, readings: Vec::new(), seen: None }
     }
 
     /// The one word for the whole run: a failure of component or copy outweighs a failure to measure, which outweighs
@@ -110,8 +149,12 @@ impl Observation {
     #[must_use]
     pub fn outcome(&self) -> Outcome {
         match (&self.health, &self.copy) {
-            (Health::Unhealthy(_), _) | (_, Some(CopyState::Lost(_))) => Outcome::Unhealthy,
-            (Health::NoAnswer(_), _) | (_, Some(CopyState::Unknown(_))) => Outcome::NoAnswer,
+            (Health::Unhealthy(_), _) | (_, Some(CopyState::Lost(_) | CopyState::Outdated { .. })) => {
+                Outcome::Unhealthy
+            }
+            (Health::NoAnswer(_), _) | (_, Some(CopyState::Unknown(_) | CopyState::Vouched { doubt: Some(_), .. })) => {
+                Outcome::NoAnswer
+            }
             (Health::Healthy, _) => Outcome::Healthy,
         }
     }
@@ -123,8 +166,14 @@ impl Observation {
             Health::Unhealthy(finding) | Health::NoAnswer(finding) => Some(finding),
         };
         let of_copy = match &self.copy {
-            Some(CopyState::Lost(finding) | CopyState::Unknown(finding)) => Some(finding),
-            _ => None,
+            Some(
+                CopyState::Lost(finding)
+                | CopyState::Unknown(finding)
+                | CopyState::Outdated { finding, .. }
+                | CopyState::Vouched { doubt: Some(finding), .. },
+            ) => Some(finding),
+            Some(CopyState::Complete { .. } | CopyState::Behind { .. } | CopyState::Vouched { doubt: None, .. })
+            | None => None,
         };
         // One cause often spoils both halves; it is one failure.
         let of_copy = of_copy.filter(|copy| of_health.is_none_or(|health| health.reason != copy.reason));
@@ -137,7 +186,7 @@ impl Observation {
 pub enum Outcome {
     /// All that was to be measured was measured, and is good.
     Healthy,
-    /// The component fails, or its copy is lost.
+    /// The component fails, or its copy is lost or not what it should be.
     Unhealthy,
     /// Something could not be measured.
     NoAnswer,
@@ -187,4 +236,6 @@ pub enum ReadingValue {
     Number(f64),
     /// The seconds that have passed since this instant: computed when it is read, so that it grows though nobody polls.
     AgeOf(Timestamp),
+    /// An instant, exported as seconds since the Unix epoch.
+    At(Timestamp),
 }

@@ -14,6 +14,7 @@ use super::time::Timestamp;
 pub struct RecoveryPoint {
     latched: Option<Timestamp>,
     evidence: Option<Timestamp>,
+    as_of: Option<Timestamp>,
     lost: bool,
 }
 
@@ -22,22 +23,38 @@ impl RecoveryPoint {
     ///
     /// Nothing can be proven of the future: a proof that claims to is one for `at`.
     pub fn observe(&mut self, at: Timestamp, copy: &CopyState) {
-        match *copy {
+        let as_of = match *copy {
             CopyState::Unknown(_) => return,
-            CopyState::Complete { up_to } => self.latch(up_to.min(at)),
+            CopyState::Complete { up_to } => {
+                self.latch(up_to.min(at));
+                at
+            }
+            CopyState::Vouched { up_to, doubt: Some(_) } => return self.latch(up_to.min(at)),
+            CopyState::Vouched { up_to, doubt: None } => {
+                self.latch(up_to.min(at));
+                up_to.min(at)
+            }
             CopyState::Behind { since, precision } => {
                 let since = since.min(at);
                 if self.latched.is_some_and(|latched| latched > since.plus(precision)) {
                     self.latched = None;
                 }
                 self.latch(since);
+                at
+            }
+            CopyState::Outdated { up_to, .. } => {
+                self.latched = self.latched.max(up_to.map(|up_to| up_to.min(at)));
+                self.lost = false;
+                at
             }
             CopyState::Lost(_) => {
                 self.latched = None;
                 self.lost = true;
+                at
             }
-        }
+        };
         self.evidence = self.evidence.max(Some(at));
+        self.as_of = self.as_of.max(Some(as_of));
     }
 
     fn latch(&mut self, point: Timestamp) {
@@ -61,6 +78,13 @@ impl RecoveryPoint {
     #[must_use]
     pub fn is_lost(&self) -> bool {
         self.lost
+    }
+
+    /// The newest instant that anything learned about the copy speaks of: older than the evidence where somebody else's
+    /// word was taken.
+    #[must_use]
+    pub fn as_of(&self) -> Option<Timestamp> {
+        self.as_of
     }
 
     /// When something was last learned about the copy.

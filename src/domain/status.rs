@@ -143,10 +143,10 @@ impl Target {
     }
 }
 
-/// The RPO table, for one copy. Evidence is fresh while it is no older than `freshness`.
+/// The RPO table, for one copy. Evidence is fresh while the instant it speaks of lies no further back than `freshness`.
 #[must_use]
 pub fn rpo(point: &RecoveryPoint, target: Target, freshness: Duration, now: Timestamp) -> Basis {
-    let fresh = is_fresh(point.evidence(), freshness, now);
+    let fresh = is_fresh(point.as_of(), freshness, now);
     if point.is_lost() && fresh {
         return Basis::CopyLost;
     }

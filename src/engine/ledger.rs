@@ -64,13 +64,13 @@ impl Ledger {
         let mut durations = self.published.borrow().durations.clone();
         for report in reports {
             // A status that time alone brought about must be told before the report ends it.
-            self.tell_of_statuses(report.id.contract, report.at);
+            self.tell_of_statuses(report.id.contract, report.seen());
             let Some(record) = self.contracts.get_mut(report.id.contract).map(Arc::make_mut) else { continue };
             if let Some(spec) = record.contract.spec().checks.get(report.id.check) {
                 durations.entry(spec.kind).or_default().observe(report.took);
             }
             tell_of_run(record, &report);
-            if let Some(event) = record.contract.observe(report.id.check, report.at, &report.observation) {
+            if let Some(event) = record.contract.observe(report.id.check, report.seen(), &report.observation) {
                 tell_of_clock(record.contract.spec(), event);
                 for (index, pace) in self.paces.get(report.id.contract).into_iter().flatten().enumerate() {
                     if let Some(interval) = record.contract.interval(index) {

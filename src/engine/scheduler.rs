@@ -29,6 +29,9 @@ pub const REASONS: &[&Reason] = &[&INTERNAL_ERROR, &HUNG, &STILL_RUNNING];
 const GRACE: Duration = Duration::from_millis(500);
 /// The share of the interval that a wait is shortened by at most, at random, so that checks drift apart.
 const JITTER: f64 = 0.1;
+/// The share of the interval that an answer which checks share may be old: less than is left of the interval after the
+/// jitter, so that no check sees the same answer twice.
+const SHARED_AGE: f64 = 0.85;
 /// The first runs of a daemon are spread over this time.
 const SPREAD: Duration = Duration::from_secs(1);
 
@@ -46,12 +49,20 @@ pub struct CheckId {
 pub struct Report {
     /// Of which check.
     pub id: CheckId,
-    /// When the run ended: the instant of the observation.
+    /// When the run ended.
     pub at: Timestamp,
     /// How long the run took.
     pub took: Duration,
     /// What it found.
     pub observation: Observation,
+}
+
+impl Report {
+    /// The instant of the observation: when the run ended, or when what it found was seen, if that was earlier.
+    #[must_use]
+    pub fn seen(&self) -> Timestamp {
+        self.observation.seen.map_or(self.at, |seen| seen.min(self.at))
+    }
 }
 
 /// The schedule of one check.
@@ -104,7 +115,8 @@ impl Schedule {
     async fn run_once(&self, started: Instant) -> (Observation, Option<JoinHandle<Observation>>) {
         let deadline = started + self.timeout;
         let check = Arc::clone(&self.check);
-        let run = Run { clock: self.clock, deadline };
+        let max_age = self.interval.borrow().mul_f64(SHARED_AGE);
+        let run = Run { clock: self.clock, max_age, deadline };
         let mut task = tokio::spawn(async move { check.run(run).await });
         match timeout_at(deadline + GRACE, &mut task).await {
             Ok(Ok(observation)) => (observation, None),
@@ -137,6 +149,7 @@ fn failure(reason: &'static Reason, detail: String) -> Observation {
         health: Health::NoAnswer(finding.clone()),
         copy: Some(CopyState::Unknown(finding)),
         readings: Vec::new(),
+        seen: None,
     }
 }
 

@@ -335,7 +335,7 @@ impl Builder<'_> {
             if let (Some(name), Some(value)) = (reading.kind.label, &reading.label) {
                 labels.push((name, value.to_string()));
             }
-            self.add(of_reading(reading.kind), Sample::Gauge(labels, reading.value.now(now)));
+            self.add(of_reading(reading.kind), Sample::Gauge(labels, reading.value.at(self.view.moment)));
         }
     }
 }

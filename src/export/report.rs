@@ -282,7 +282,7 @@ fn check(record: &ContractRecord, index: usize, spec: &CheckSpec, check: &CheckR
                 .map(|reading| ReadingStatus {
                     metric: reading.kind.metric.to_owned(),
                     label: reading.label.as_ref().map(ToString::to_string),
-                    value: reading.value.now(moment.now),
+                    value: reading.value.at(moment),
                 })
                 .collect(),
         }),
@@ -305,6 +305,8 @@ const fn copy(copy: &CopyState) -> &'static str {
     match copy {
         CopyState::Complete { .. } => "complete",
         CopyState::Behind { .. } => "behind",
+        CopyState::Vouched { .. } => "vouched",
+        CopyState::Outdated { .. } => "outdated",
         CopyState::Lost(_) => "lost",
         CopyState::Unknown(_) => "unknown",
     }
@@ -319,12 +321,13 @@ fn finding(finding: &Finding) -> FindingStatus {
 }
 
 impl ReadingValue {
-    /// The value at `now`; an age in seconds.
+    /// The value at this moment; an age in seconds, an instant in seconds since the Unix epoch.
     #[must_use]
-    pub fn now(self, now: Timestamp) -> f64 {
+    pub fn at(self, moment: Moment) -> f64 {
         match self {
             Self::Number(number) => number,
-            Self::AgeOf(instant) => now.since(instant).as_secs_f64(),
+            Self::AgeOf(instant) => moment.now.since(instant).as_secs_f64(),
+            Self::At(instant) => moment.wall(instant).as_unix_seconds(),
         }
     }
 }

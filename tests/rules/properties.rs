@@ -20,9 +20,16 @@ fn copy() -> impl Strategy<Value = CopyOf> {
         Just((|at: Timestamp, ago| CopyState::Complete { up_to: at.minus(seconds(ago)) }) as CopyOf),
         Just((|at: Timestamp, ahead| CopyState::Complete { up_to: at.plus(seconds(ahead)) }) as CopyOf),
         Just((|at: Timestamp, ago| behind(at.minus(seconds(ago)))) as CopyOf),
+        Just((|at: Timestamp, ago| CopyState::Vouched { up_to: at.minus(seconds(ago)), doubt: None }) as CopyOf),
+        Just((|at: Timestamp, ago| doubted(at.minus(seconds(ago)))) as CopyOf),
+        Just((|_, _| CopyState::Outdated { up_to: None, finding: finding() }) as CopyOf),
         Just((|_, _| CopyState::Lost(finding())) as CopyOf),
         Just((|_, _| CopyState::Unknown(finding())) as CopyOf),
     ]
+}
+
+fn doubted(up_to: Timestamp) -> CopyState {
+    CopyState::Vouched { up_to, doubt: Some(finding()) }
 }
 
 fn behind(since: Timestamp) -> CopyState {
@@ -49,7 +56,8 @@ fn play(
     let mut now = t(0);
     for (check, later, health, copy, offset) in history {
         now = now.plus(seconds(u64::from(*later)));
-        let observation = Observation { health: health.clone(), copy: Some(copy(now, *offset)), readings: Vec::new() };
+        let observation =
+            Observation { health: health.clone(), copy: Some(copy(now, *offset)), readings: Vec::new(), seen: None };
         let before = contract.clone();
         contract.observe(*check, now, &observation);
         look(&before, &contract, *check, now, &observation);
@@ -85,6 +93,7 @@ proptest! {
             health: no_answer(),
             copy: Some(CopyState::Unknown(finding())),
             readings: Vec::new(),
+            seen: None,
         };
         after.observe(0, now.plus(seconds(later)), &nothing);
         after.observe(1, now.plus(seconds(later)), &nothing);
@@ -164,7 +173,7 @@ proptest! {
         for (check, later, health, copy, offset) in &history {
             now = now.plus(seconds(u64::from(*later)));
             let observation =
-                Observation { health: health.clone(), copy: Some(copy(now, *offset)), readings: Vec::new() };
+                Observation { health: health.clone(), copy: Some(copy(now, *offset)), readings: Vec::new(), seen: None };
             with.observe(*check, now, &observation);
             if *check == 0 {
                 without.observe(0, now, &observation);

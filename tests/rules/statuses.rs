@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use dr_exporter::domain::contract::{Contract, Objective};
-use dr_exporter::domain::observation::CopyState::{self, Behind, Complete, Lost, Unknown};
+use dr_exporter::domain::observation::CopyState::{self, Behind, Complete, Lost, Outdated, Unknown, Vouched};
 use dr_exporter::domain::status::{Basis, Status};
 
 use super::{check, contract, finding, healthy, no_answer, of_copy, of_health, seconds, spec, t, unhealthy};
@@ -14,6 +14,18 @@ fn complete(at: i64) -> CopyState {
 
 fn behind(at: i64) -> CopyState {
     Behind { since: t(at), precision: Duration::ZERO }
+}
+
+fn vouched(at: i64) -> CopyState {
+    Vouched { up_to: t(at), doubt: None }
+}
+
+fn doubted(at: i64) -> CopyState {
+    Vouched { up_to: t(at), doubt: Some(finding()) }
+}
+
+fn outdated(up_to: Option<i64>) -> CopyState {
+    Outdated { up_to: up_to.map(t), finding: finding() }
 }
 
 fn basis(contract: &Contract, objective: Objective, now: i64) -> Basis {
@@ -46,6 +58,18 @@ fn rpo_table() {
         ("lost, then made anew", &[(0, Lost(finding())), (10, complete(10))], 20, ExposureWithinTarget),
         ("made anew and catching up", &[(0, complete(0)), (10, behind(-200))], 10, ExposureReachedTarget),
         ("a proof of the future is one of now", &[(0, complete(1000))], 81, ExposureAboveRatio),
+        ("somebody's word is good while it is young", &[(70, vouched(0))], 80, ExposureWithinTarget),
+        ("somebody's word, close to the target", &[(70, vouched(0))], 81, ExposureAboveRatio),
+        ("somebody's old word shows no breach", &[(90, vouched(0))], 100, ProofTooOld),
+        ("nor does one that is read again and again", &[(0, vouched(0)), (100, vouched(0))], 100, ProofTooOld),
+        ("a word that is doubted holds for its instant", &[(70, doubted(0))], 80, ExposureWithinTarget),
+        ("a word that is doubted is no news", &[(70, behind(0)), (95, doubted(1))], 101, ExposureReachedTarget),
+        ("outdated, and the last proof is young", &[(0, complete(0)), (60, outdated(None))], 70, ExposureWithinTarget),
+        ("outdated, and the last proof is old", &[(0, complete(0)), (90, outdated(None))], 100, ExposureReachedTarget),
+        ("outdated, and never proven", &[(90, outdated(None))], 100, NoRecoveryPoint),
+        ("outdated, with a proof of its own", &[(90, outdated(Some(50)))], 100, ExposureWithinTarget),
+        ("outdated takes no proof back", &[(60, complete(60)), (90, outdated(Some(0)))], 100, ExposureWithinTarget),
+        ("lost, then there and outdated", &[(0, Lost(finding())), (10, outdated(None))], 20, NoRecoveryPoint),
     ];
     for (name, found, now, expected) in table {
         let mut contract = contract(spec(vec![check("copy")]));

@@ -163,6 +163,7 @@ impl Check for MirrorCheck {
             health: verdict::health(&origin, &mirror, writer, identity.as_ref()),
             readings: readings::of(&origin, &mirror, &memory, writer, identity.as_ref(), &copy, run),
             copy: Some(copy),
+            seen: None,
         }
     }
 }

@@ -109,7 +109,7 @@ pub(super) fn of(
             }
             read(&LAG_SECONDS, ReadingValue::AgeOf(*since));
         }
-        CopyState::Lost(_) | CopyState::Unknown(_) => {}
+        _ => {}
     }
     match identity {
         Some(Identity::Same) => read(&IS_DIVERGED, number(0)),

@@ -10,9 +10,11 @@ use super::yaml::{Node, Value};
 use crate::domain::contract::{Objective, Priority};
 
 mod files;
+mod kubernetes;
 mod network;
 
 pub use files::{FilePath, Secret, SecretFile};
+pub use kubernetes::{LabelSelector, Namespace, ObjectName};
 pub use network::{DomainName, HeaderName, HttpMethod, HttpUrl, NatsServer, Pattern, StatusSet, StreamName, Subject};
 
 /// A word that is written as a text.
@@ -252,29 +254,43 @@ impl Decode for Times {
     }
 }
 
-/// The name of a connection of the `nats` section, which exists.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct NatsRef(Name);
+/// The name of a connection, which exists.
+macro_rules! reference {
+    ($(#[doc = $doc:literal])+ $name:ident: $section:literal) => {
+        $(#[doc = $doc])+
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+        pub struct $name(Name);
 
-impl NatsRef {
-    /// The section that it refers to.
-    pub const SECTION: &'static str = "nats";
+        impl $name {
+            /// The section that it refers to.
+            pub const SECTION: &'static str = $section;
 
-    /// The connection's name.
-    #[must_use]
-    pub fn name(&self) -> &Name {
-        &self.0
-    }
+            /// The connection's name.
+            #[must_use]
+            pub fn name(&self) -> &Name {
+                &self.0
+            }
+        }
+
+        impl Decode for $name {
+            fn decode(node: &Node, cx: &mut Decoder<'_>) -> Option<Self> {
+                let name = Name::decode(node, cx)?;
+                cx.refer(Self::SECTION, name.clone(), node.at);
+                Some(Self(name))
+            }
+
+            fn schema() -> serde_json::Value {
+                <Name as Word>::schema()
+            }
+        }
+    };
 }
 
-impl Decode for NatsRef {
-    fn decode(node: &Node, cx: &mut Decoder<'_>) -> Option<Self> {
-        let name = Name::decode(node, cx)?;
-        cx.refer(Self::SECTION, name.clone(), node.at);
-        Some(Self(name))
-    }
-
-    fn schema() -> serde_json::Value {
-        <Name as Word>::schema()
-    }
+reference! {
+    /// The name of a connection of the `nats` section, which exists.
+    NatsRef: "nats"
+}
+reference! {
+    /// The name of a connection of the `kubernetes` section, which exists.
+    KubernetesRef: "kubernetes"
 }

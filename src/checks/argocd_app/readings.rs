@@ -1,0 +1,89 @@
+//! What is exported beside health and copy.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::Seen;
+use super::sync::{self, Verdict};
+use crate::domain::observation::{Reading, ReadingKind, ReadingValue};
+use crate::domain::time::Timestamp;
+
+static SYNCED: ReadingKind = ReadingKind {
+    metric: "dr_argocd_app_synced",
+    help: "Whether the application is what git says; absent where Argo CD cannot tell or has fallen silent",
+    label: None,
+};
+static HEALTHY: ReadingKind = ReadingKind {
+    metric: "dr_argocd_app_healthy",
+    help: "Whether Argo CD calls the application Healthy; stands still under a dead controller",
+    label: None,
+};
+static AUTOSYNC: ReadingKind = ReadingKind {
+    metric: "dr_argocd_app_autosync",
+    help: "Whether Argo CD syncs the application by itself",
+    label: None,
+};
+static LAST_OPERATION: ReadingKind = ReadingKind {
+    metric: "dr_argocd_app_last_operation_timestamp_seconds",
+    help: "When the last sync operation ended, failed ones included; old while nobody commits",
+    label: None,
+};
+static RECONCILED: ReadingKind = ReadingKind {
+    metric: "dr_argocd_app_reconciled_timestamp_seconds",
+    help: "When Argo CD last compared the application, by the exporter's clock",
+    label: None,
+};
+static OUT_OF_SYNC: ReadingKind = ReadingKind {
+    metric: "dr_argocd_resources_out_of_sync",
+    help: "Resources of the application that differ from git, by kind",
+    label: Some("resource_kind"),
+};
+
+/// All of them.
+pub(super) const ALL: &[&ReadingKind] = &[&SYNCED, &HEALTHY, &AUTOSYNC, &LAST_OPERATION, &RECONCILED, &OUT_OF_SYNC];
+
+/// How many kinds of resources are told apart; those beyond are counted as `other`.
+const KINDS: usize = 50;
+
+/// The readings of one run.
+pub(super) fn of(seen: &Seen, stale_after: Duration, now: Timestamp) -> Vec<Reading> {
+    let application = &seen.application;
+    let mut readings = Vec::new();
+    let mut read = |kind, value| readings.push(Reading { kind, label: None, value });
+    match sync::of(seen, stale_after, now) {
+        Verdict::Same { .. } => read(&SYNCED, one_or_zero(true)),
+        Verdict::Different(_) => read(&SYNCED, one_or_zero(false)),
+        Verdict::Silent { .. } | Verdict::Unknown(_) => {}
+    }
+    match application.status.health.status.as_str() {
+        "" | "Unknown" => {}
+        status => read(&HEALTHY, one_or_zero(status == "Healthy")),
+    }
+    read(&AUTOSYNC, one_or_zero(sync::is_auto_synced(application)));
+    let stamps = [(&LAST_OPERATION, seen.operated), (&RECONCILED, seen.reconciled)];
+    for (kind, at) in stamps.into_iter().filter_map(|(kind, at)| Some((kind, at?))) {
+        read(kind, ReadingValue::At(at));
+    }
+    readings.extend(by_kind(seen));
+    readings
+}
+
+fn by_kind(seen: &Seen) -> impl Iterator<Item = Reading> {
+    let mut counts: BTreeMap<Cow<'static, str>, u32> = BTreeMap::new();
+    for resource in &seen.application.status.resources {
+        let plain = !resource.kind.is_empty() && resource.kind.chars().all(|c| c.is_ascii_alphanumeric());
+        let known = counts.contains_key(resource.kind.as_str()) || counts.len() < KINDS;
+        let kind = if plain && known { Cow::Owned(resource.kind.clone()) } else { Cow::Borrowed("other") };
+        *counts.entry(kind).or_default() += u32::from(resource.status == "OutOfSync");
+    }
+    counts.into_iter().map(|(kind, count)| Reading {
+        kind: &OUT_OF_SYNC,
+        label: Some(kind),
+        value: ReadingValue::Number(count.into()),
+    })
+}
+
+fn one_or_zero(holds: bool) -> ReadingValue {
+    ReadingValue::Number(if holds { 1.0 } else { 0.0 })
+}

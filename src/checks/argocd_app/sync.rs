@@ -1,0 +1,166 @@
+//! Whether an application is what git says, as far as Argo CD knows.
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use regex::Regex;
+use serde_json::Value;
+
+use super::{
+    COMPARISON_ERROR, CONTROLLER_SILENT, NEVER_RECONCILED, OUT_OF_SYNC, SPEC_NOT_COMPARED, SYNC_UNKNOWN, Seen,
+};
+use crate::clients::kubernetes::objects::{Application, ComparedTo, Deployed};
+use crate::domain::observation::Finding;
+use crate::domain::time::Timestamp;
+
+/// What Argo CD knows.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Verdict {
+    /// It was in sync when it was last compared, lately.
+    Same {
+        /// When that was.
+        at: Timestamp,
+    },
+    /// It differs from git.
+    Different(Finding),
+    /// Argo CD has said nothing for too long.
+    Silent {
+        /// When it was in sync, if that was the last thing said.
+        in_sync: Option<Timestamp>,
+        finding: Finding,
+    },
+    /// Argo CD cannot tell.
+    Unknown(Finding),
+}
+
+/// The conditions under which the status says nothing.
+const ERRORS: [&str; 3] = ["ComparisonError", "InvalidSpecError", "UnknownError"];
+
+/// What Argo CD knows of an application at `now`.
+pub(super) fn of(seen: &Seen, stale_after: Duration, now: Timestamp) -> Verdict {
+    let status = &seen.application.status;
+    let Some(at) = seen.reconciled else {
+        return Verdict::Unknown(Finding::new(&NEVER_RECONCILED, "it was never compared"));
+    };
+    let trusted = trusted(&seen.application);
+    let synced = status.sync.status == "Synced";
+    let age = now.since(at);
+    if age > stale_after {
+        let detail = format!("last compared {}s ago", age.as_secs());
+        let finding = Finding::new(&CONTROLLER_SILENT, detail);
+        return Verdict::Silent { in_sync: (trusted.is_ok() && synced).then_some(at), finding };
+    }
+    match (trusted, status.sync.status.as_str()) {
+        (Err(finding), _) => Verdict::Unknown(finding),
+        (Ok(()), "Synced") => Verdict::Same { at },
+        (Ok(()), "OutOfSync") => Verdict::Different(Finding::new(&OUT_OF_SYNC, differing(&seen.application))),
+        (Ok(()), _) => Verdict::Unknown(Finding::new(&SYNC_UNKNOWN, "its sync status is not known")),
+    }
+}
+
+/// Whether the status is a verdict on the application as it is specified now.
+fn trusted(application: &Application) -> Result<(), Finding> {
+    let mut conditions = application.status.conditions.iter();
+    if let Some(error) = conditions.find(|condition| ERRORS.contains(&condition.kind.as_str())) {
+        return Err(Finding::new(&COMPARISON_ERROR, format!("{}: {}", error.kind, readable(&error.message))));
+    }
+    if application.status.sync.compared_to.as_ref().is_some_and(|compared| !is_of_this_spec(application, compared)) {
+        return Err(Finding::new(&SPEC_NOT_COMPARED, "its last edit has not been compared"));
+    }
+    Ok(())
+}
+
+/// Argo CD's message, without what a URL may hold before its host, cut to a line that can be read.
+pub(super) fn readable(message: &str) -> String {
+    static CREDENTIALS: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new("://[^/@\\s]*@").ok());
+
+    let line: String = message.chars().map(|c| if c.is_control() { ' ' } else { c }).take(300).collect();
+    CREDENTIALS.as_ref().map_or_else(String::new, |credentials| credentials.replace_all(&line, "://").into_owned())
+}
+
+/// `status.sync.comparedTo` is the spec as it was compared. Both are written by the same program, which leaves out what
+/// is empty; people do not.
+fn is_of_this_spec(application: &Application, compared: &ComparedTo) -> bool {
+    let spec = &application.spec;
+    let (source, sources, mut destination) = (bare(&spec.source), bare(&spec.sources), bare(&compared.destination));
+    let wanted = bare(&spec.destination);
+    // Of a destination that is named, some versions write the server that the name stands for.
+    if wanted.get("name").is_some()
+        && wanted.get("server").is_none()
+        && let Some(destination) = destination.as_object_mut()
+    {
+        destination.remove("server");
+    }
+    // A source that is hydrated stands neither in `source` nor in `sources`.
+    let source_holds = match (source.is_null(), sources.is_null()) {
+        (true, true) => true,
+        (_, false) => sources == bare(&compared.sources),
+        (false, true) => source == bare(&compared.source),
+    };
+    source_holds && wanted == destination
+}
+
+/// A value without what is empty in it.
+fn bare(value: &Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let fields: serde_json::Map<_, _> = fields
+                .iter()
+                .map(|(key, value)| (key.clone(), bare(value)))
+                .filter(|(_, value)| !value.is_null())
+                .collect();
+            if fields.is_empty() { Value::Null } else { Value::Object(fields) }
+        }
+        Value::Array(items) if items.is_empty() => Value::Null,
+        Value::Array(items) => Value::Array(items.iter().map(bare).collect()),
+        Value::String(text) if text.is_empty() => Value::Null,
+        Value::Bool(false) => Value::Null,
+        Value::Number(number) if number.as_i64() == Some(0) => Value::Null,
+        other => other.clone(),
+    }
+}
+
+/// The revisions that an application was compared with: one for each source.
+pub(super) fn revisions(application: &Application) -> Vec<&str> {
+    let sync = &application.status.sync;
+    of_sources(&sync.revision, &sync.revisions)
+}
+
+fn of_sources<'a>(revision: &'a str, revisions: &'a [String]) -> Vec<&'a str> {
+    if revisions.is_empty() { vec![revision] } else { revisions.iter().map(String::as_str).collect() }
+}
+
+/// When the application was last deployed in full, where that proves that it was in sync: weaker evidence than a
+/// comparison, for an application that was never seen in sync.
+///
+/// A person can deploy an older revision, and then what is deployed is not what git says; not while auto-sync is on, and
+/// not if it is the very revision that the application is compared with.
+pub(super) fn deployed(application: &Application) -> Option<jiff::Timestamp> {
+    let last: &Deployed = application.status.history.iter().max_by_key(|deployed| deployed.deployed_at)?;
+    let same = of_sources(&last.revision, &last.revisions) == revisions(application);
+    last.deployed_at.filter(|_| same || is_auto_synced(application))
+}
+
+/// Whether Argo CD makes the cluster what git says by itself.
+pub(super) fn is_auto_synced(application: &Application) -> bool {
+    let automated = application.spec.sync_policy.as_ref().and_then(|policy| policy.automated.as_ref());
+    automated.is_some_and(|automated| automated.enabled != Some(false))
+}
+
+/// How many resources a finding names.
+const NAMED: usize = 5;
+
+fn differing(application: &Application) -> String {
+    let resources = &application.status.resources;
+    let mut kinds: Vec<&str> = resources
+        .iter()
+        .filter(|resource| resource.status == "OutOfSync")
+        .map(|resource| resource.kind.as_str())
+        .collect();
+    let count = kinds.len();
+    kinds.sort_unstable();
+    kinds.dedup();
+    kinds.truncate(NAMED);
+    let auto = if is_auto_synced(application) { "on" } else { "off" };
+    format!("{count} resources differ from git ({}); auto-sync is {auto}", kinds.join(", "))
+}

@@ -1,0 +1,105 @@
+//! Whether one side can be taken at its word.
+
+use std::time::Duration;
+
+use super::{BAD_ANSWER, SOURCE_GONE, SPEC_NOT_SYNCED, STALE, Side};
+use crate::clients::kubernetes::objects::ExternalSecret;
+use crate::domain::observation::Finding;
+use crate::domain::time::Timestamp;
+
+/// What a controller may take beyond the interval: retries back off up to 7 minutes.
+pub(super) const TOLERANCE: Duration = Duration::from_secs(10 * 60);
+/// The interval of an `ExternalSecret` that names none.
+const STANDARD_INTERVAL: Duration = Duration::from_secs(60 * 60);
+
+/// What one side says of itself.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum State {
+    /// The last refresh was good, and no other is due.
+    Fresh(Refresh),
+    /// External Secrets says that it fails.
+    NotReady(String),
+    /// External Secrets says that there is no secret on purpose.
+    SecretGone(String),
+    /// It says that all is well, and that is no news, or no help.
+    Doubtful(Finding),
+}
+
+/// What is known of the last refresh.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refresh {
+    /// It is done again and again.
+    Periodic {
+        /// When the last one was.
+        at: Timestamp,
+        /// How often.
+        interval: Duration,
+    },
+    /// It is done once, or on demand: its age says nothing.
+    OnDemand,
+}
+
+/// What `object`, which was read of `side`, says at `now`.
+pub(super) fn state(object: &ExternalSecret, side: &Side, now: Timestamp) -> State {
+    let Some(ready) = object.status.conditions.iter().find(|condition| condition.kind == "Ready") else {
+        return State::NotReady("it was never reconciled".to_owned());
+    };
+    let says = if ready.message.is_empty() { &ready.reason } else { &ready.message };
+    match (ready.status.as_str(), ready.reason.as_str()) {
+        ("True", "SecretDeleted" | "SecretMissing") => State::SecretGone(says.clone()),
+        ("True", "SecretSynced") => of_ready(object, &ready.message, side, now),
+        ("True", reason) if reason.starts_with("ResourceSynced") => of_ready(object, &ready.message, side, now),
+        ("True", reason) => doubtful(&BAD_ANSWER, format!("it is ready for a reason that is not known: {reason}")),
+        _ => State::NotReady(says.clone()),
+    }
+}
+
+fn of_ready(object: &ExternalSecret, message: &str, side: &Side, now: Timestamp) -> State {
+    if message.contains("retained") {
+        return doubtful(&SOURCE_GONE, message.to_owned());
+    }
+    let Some(at) = side.refreshed else {
+        return doubtful(&STALE, "it is ready and was never refreshed".to_owned());
+    };
+    let Some(interval) = interval(object) else { return State::Fresh(Refresh::OnDemand) };
+    if !is_of_this_spec(object) {
+        return doubtful(&SPEC_NOT_SYNCED, "its last edit has not been synced".to_owned());
+    }
+    let age = now.since(at);
+    if age > interval.saturating_add(TOLERANCE) {
+        let detail = format!("last refreshed {}s ago, and due every {}s", age.as_secs(), interval.as_secs());
+        return doubtful(&STALE, detail);
+    }
+    State::Fresh(Refresh::Periodic { at, interval })
+}
+
+fn doubtful(reason: &'static crate::domain::observation::Reason, detail: String) -> State {
+    State::Doubtful(Finding::new(reason, detail))
+}
+
+/// How often the secret is refreshed; none if its age says nothing. An immutable secret is refreshed without being
+/// written.
+fn interval(object: &ExternalSecret) -> Option<Duration> {
+    let spec = &object.spec;
+    let periodic = spec.refresh_policy.as_deref().is_none_or(|policy| policy.is_empty() || policy == "Periodic");
+    let interval = match spec.refresh_interval.as_deref() {
+        None | Some("") => STANDARD_INTERVAL,
+        Some("0") => Duration::ZERO,
+        Some(text) => text.parse::<jiff::SignedDuration>().ok().and_then(|interval| interval.try_into().ok())?,
+    };
+    (periodic && !spec.target.immutable && !interval.is_zero()).then_some(interval)
+}
+
+/// Whether the last success was one of the spec as it is now: `syncedResourceVersion` begins with the generation.
+fn is_of_this_spec(object: &ExternalSecret) -> bool {
+    let synced = object.status.synced_resource_version.as_deref().and_then(|version| version.split_once('-'));
+    let generation = object.metadata.generation;
+    synced.and_then(|(synced, _)| synced.parse().ok()).is_some_and(|synced: i64| generation == Some(synced))
+}
+
+/// The name of the secret that an external secret makes.
+pub(super) fn secret_name(object: &ExternalSecret) -> &str {
+    let bound = object.status.binding.as_ref().map(|binding| binding.name.as_str());
+    let names = [bound, object.spec.target.name.as_deref()];
+    names.into_iter().flatten().find(|name| !name.is_empty()).unwrap_or(&object.metadata.name)
+}

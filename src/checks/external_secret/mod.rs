@@ -1,0 +1,273 @@
+//! `external_secret`: an External Secret in the DR cluster, and the one in the primary that it should equal.
+//!
+//! What External Secrets says of itself proves little: `Ready` stays true for ever under a dead controller, and
+//! `syncedResourceVersion` is not the secret's version. So a side counts as fresh only while its last refresh is younger
+//! than its interval allows (`fresh`), and the pair as equal only while the hashes that both controllers keep of the data
+//! are (`verdict`).
+
+mod fresh;
+mod readings;
+#[cfg(test)]
+mod tests;
+mod verdict;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use tokio::time::Instant;
+
+use crate::checks::{Check, Kind, KindInfo, Run};
+use crate::clients::Clients;
+use crate::clients::kubernetes::objects::{ExternalSecret, SecretState};
+use crate::clients::kubernetes::{self, BAD_ANSWER, Cluster, Read};
+use crate::config::config;
+use crate::config::decode::{Decode, Decoder, Fields};
+use crate::config::values::{KubernetesRef, Namespace, ObjectName};
+use crate::config::yaml::{Node, Value};
+use crate::domain::contract::Feeds;
+use crate::domain::observation::{Finding, Observation, Reason, join};
+use crate::domain::time::Timestamp;
+
+config! {
+    /// An External Secret in the DR cluster, and the one in the primary that it should equal. Feeds `rto` and `rpo`.
+    pub struct ExternalSecretConfig {
+        /// The primary cluster: the name of a connection of the `kubernetes` section. Without it DR is judged alone.
+        pub primary: Option<KubernetesRef> = None,
+        /// The DR cluster: the name of a connection of the `kubernetes` section.
+        pub dr: KubernetesRef,
+        /// The namespace, the same in both clusters.
+        pub namespace: Namespace,
+        /// The name of the `ExternalSecret`, the same in both clusters.
+        pub name: ObjectName,
+        /// How the two are compared: `data_hash`, which needs to read the secrets' metadata, or `freshness`, which only
+        /// takes the controllers' word. `data_hash` if there is a primary, else `freshness`.
+        pub compare: Option<Compare> = None,
+    }
+    validate = ExternalSecretConfig::validate;
+}
+
+impl ExternalSecretConfig {
+    fn validate(&self, fields: &Fields<'_>, cx: &mut Decoder<'_>) {
+        if self.compare == Some(Compare::DataHash) && self.primary.is_none() {
+            cx.error(fields.position("compare"), "there is nothing to compare with; add `primary` or use freshness");
+        }
+    }
+
+    fn compare(&self) -> Compare {
+        let standard = if self.primary.is_some() { Compare::DataHash } else { Compare::Freshness };
+        self.compare.unwrap_or(standard)
+    }
+}
+
+/// How two secrets are compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compare {
+    /// By the hash of the data that External Secrets writes on each.
+    DataHash,
+    /// Not at all: each must have been refreshed lately.
+    Freshness,
+}
+
+impl Decode for Compare {
+    fn decode(node: &Node, cx: &mut Decoder<'_>) -> Option<Self> {
+        let compare = match &node.value {
+            Value::Text(text) if text == "data_hash" => Some(Self::DataHash),
+            Value::Text(text) if text == "freshness" => Some(Self::Freshness),
+            _ => None,
+        };
+        if compare.is_none() {
+            cx.error(node.at, "this will not do; expected data_hash or freshness");
+        }
+        compare
+    }
+
+    fn schema() -> serde_json::Value {
+        serde_json::json!({"enum": ["data_hash", "freshness"]})
+    }
+}
+
+/// The DR side is not ready.
+pub static NOT_READY: Reason = Reason::new(
+    "not_ready",
+    "External Secrets cannot refresh the secret: kubectl describe externalsecret, then the provider and its store.",
+);
+/// The DR side is gone.
+pub static EXTERNAL_SECRET_MISSING: Reason =
+    Reason::new("external_secret_missing", "There is no such ExternalSecret in DR: create it; is Argo CD in sync?");
+/// The DR secret is gone.
+pub static SECRET_MISSING: Reason =
+    Reason::new("secret_missing", "There is no secret in DR: kubectl describe externalsecret tells why.");
+/// There is nothing in the primary to compare with.
+pub static PRIMARY_MISSING: Reason = Reason::new(
+    "primary_missing",
+    "There is no such secret in the primary: was it deleted on purpose? Correct the check's names, or remove the check.",
+);
+/// The last refresh is too long ago.
+pub static STALE: Reason = Reason::new(
+    "stale",
+    "The secret should have been refreshed since: is the External Secrets controller running? kubectl logs it.",
+);
+/// What is in the spec has not been synced.
+pub static SPEC_NOT_SYNCED: Reason = Reason::new(
+    "spec_not_synced",
+    "The ExternalSecret was edited and not synced since: wait, or look at the controller.",
+);
+/// The provider holds the secret no more.
+pub static SOURCE_GONE: Reason =
+    Reason::new("source_gone", "The provider no longer holds the secret; what is in the cluster is what was left.");
+/// The refresh policy says nothing about age.
+pub static NO_FRESHNESS: Reason = Reason::new(
+    "no_freshness",
+    "Only periodic refreshes say something about age: set refreshInterval, or compare by data_hash.",
+);
+/// The two differ, and there is still time for the next refresh.
+pub static PENDING: Reason =
+    Reason::new("pending", "A rotation has reached one cluster: DR should follow with its next refresh.");
+/// The two differ for longer than a refresh takes.
+pub static DRIFT: Reason = Reason::new(
+    "drift",
+    "The secrets differ though both are refreshed: do both stores read the same provider and key? Compare the specs.",
+);
+/// A side carries no hash.
+pub static HASH_MISSING: Reason = Reason::new(
+    "hash_missing",
+    "The secret carries no data-hash annotation: is it managed by External Secrets? Use compare: freshness if not.",
+);
+/// The hashes come of different algorithms.
+pub static HASH_ALGORITHMS_DIFFER: Reason = Reason::new(
+    "hash_algorithms_differ",
+    "The clusters run External Secrets from before and after 0.16.2: upgrade the older one, or use compare: freshness.",
+);
+
+const REASONS: [&Reason; 23] = join(
+    kubernetes::REASONS,
+    [
+        &NOT_READY,
+        &EXTERNAL_SECRET_MISSING,
+        &SECRET_MISSING,
+        &PRIMARY_MISSING,
+        &STALE,
+        &SPEC_NOT_SYNCED,
+        &SOURCE_GONE,
+        &NO_FRESHNESS,
+        &PENDING,
+        &DRIFT,
+        &HASH_MISSING,
+        &HASH_ALGORITHMS_DIFFER,
+    ],
+);
+
+impl Kind for ExternalSecretConfig {
+    const INFO: KindInfo = KindInfo {
+        name: "external_secret",
+        can_feed: Feeds { rto: true, rpo: true },
+        reasons: &REASONS,
+        readings: readings::ALL,
+    };
+
+    fn build(&self, clients: &Clients) -> Arc<dyn Check> {
+        Arc::new(ExternalSecretCheck {
+            primary: self.primary.as_ref().map(|primary| clients.kubernetes(primary)),
+            dr: clients.kubernetes(&self.dr),
+            compare: self.compare(),
+            config: self.clone(),
+            differs_since: Mutex::default(),
+        })
+    }
+}
+
+struct ExternalSecretCheck {
+    primary: Option<Arc<Cluster>>,
+    dr: Arc<Cluster>,
+    compare: Compare,
+    config: ExternalSecretConfig,
+    /// When the two were first seen to differ, if they still do.
+    differs_since: Mutex<Option<Timestamp>>,
+}
+
+/// What was read of one side.
+#[derive(Debug, Clone)]
+struct Side {
+    /// None if there is none.
+    object: Result<Option<ExternalSecret>, Finding>,
+    /// The instant that the cluster's clock called the last refresh.
+    refreshed: Option<Timestamp>,
+    /// None if it was not asked for.
+    secret: Option<Result<SecretState, Finding>>,
+    /// The earliest instant that what was read tells of.
+    seen: Timestamp,
+}
+
+#[async_trait]
+impl Check for ExternalSecretCheck {
+    async fn run(&self, run: Run) -> Observation {
+        let primary = async {
+            match &self.primary {
+                Some(primary) => Some(self.side(primary, run).await),
+                None => None,
+            }
+        };
+        let (dr, primary) = tokio::join!(self.side(&self.dr, run), primary);
+        let verdict = {
+            let mut differs_since = self.differs_since.lock().unwrap_or_else(PoisonError::into_inner);
+            let verdict = verdict::of(&dr, primary.as_ref(), self.compare, *differs_since, run.clock.now());
+            *differs_since = verdict.differs_since;
+            verdict
+        };
+        let seen = primary.as_ref().map_or(dr.seen, |primary| primary.seen.min(dr.seen));
+        Observation {
+            readings: readings::of(&dr, primary.as_ref(), &verdict),
+            health: verdict.health,
+            copy: Some(verdict.copy),
+            seen: Some(seen),
+        }
+    }
+}
+
+impl ExternalSecretCheck {
+    async fn side(&self, cluster: &Cluster, run: Run) -> Side {
+        let (namespace, name) = (&self.config.namespace, self.config.name.as_str());
+        let listing = match cluster.list::<ExternalSecret>(namespace, run.wanted()).await {
+            Ok(listing) => listing,
+            Err(finding) => {
+                let seen = run.clock.now();
+                return Side { object: Err(finding), refreshed: None, secret: None, seen };
+            }
+        };
+        let object = match listing.answer.get(name) {
+            None => Ok(None),
+            Some(Ok(object)) => Ok(Some(object.clone())),
+            Some(Err(wrong)) => {
+                let detail = format!("cluster {}: ExternalSecret {name} is malformed: {wrong}", cluster.name());
+                Err(Finding::new(&BAD_ANSWER, detail))
+            }
+        };
+        let refreshed = object.iter().flatten().find_map(|object| object.status.refresh_time);
+        let refreshed = refreshed.map(|stamp| listing.instant(stamp, run.clock));
+        let (secret, asked) = match &object {
+            Ok(Some(object)) if self.compare == Compare::DataHash => {
+                let (secret, asked) = self.secret(cluster, object, run).await;
+                (Some(secret), asked)
+            }
+            _ => (None, listing.sent),
+        };
+        Side { object, refreshed, secret, seen: run.clock.at(listing.sent.min(asked)) }
+    }
+
+    async fn secret(
+        &self,
+        cluster: &Cluster,
+        object: &ExternalSecret,
+        run: Run,
+    ) -> (Result<SecretState, Finding>, Instant) {
+        let now = Instant::now();
+        let Some(name) = ObjectName::of(fresh::secret_name(object)) else {
+            let detail = format!("cluster {}: the ExternalSecret names no possible secret", cluster.name());
+            return (Err(Finding::new(&BAD_ANSWER, detail)), now);
+        };
+        match cluster.data_hash(&self.config.namespace, &name, run.wanted()).await {
+            Ok(Read { answer, sent, .. }) => (Ok((*answer).clone()), sent),
+            Err(finding) => (Err(finding), now),
+        }
+    }
+}

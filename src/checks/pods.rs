@@ -1,0 +1,234 @@
+//! `pods`: whether enough pods of a selector are ready.
+//!
+//! A pod counts while its condition `Ready` is true and it is not being deleted. An API server that does not answer is no
+//! answer, never zero pods. The loss of a node shows after about 40 seconds: until then Kubernetes itself does not know.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::checks::{Check, Kind, KindInfo, Run};
+use crate::clients::kubernetes::objects::{Deployment, Pod, StatefulSet};
+use crate::clients::kubernetes::{self, Cluster, Listing, Read};
+use crate::clients::{Clients, kubernetes::BAD_ANSWER};
+use crate::config::config;
+use crate::config::decode::{Decode, Decoder};
+use crate::config::values::{KubernetesRef, LabelSelector, Namespace, ObjectName, Times};
+use crate::config::yaml::{Node, Value};
+use crate::domain::contract::Feeds;
+use crate::domain::observation::{Finding, Health, Observation, Reading, ReadingKind, ReadingValue, Reason, join};
+
+config! {
+    /// Pods that must be ready. Feeds `rto`.
+    pub struct PodsConfig {
+        /// The name of a connection of the `kubernetes` section.
+        pub kubernetes: KubernetesRef,
+        /// The namespace of the pods.
+        pub namespace: Namespace,
+        /// Which pods: labels as `kubectl --selector` takes them.
+        pub selector: LabelSelector,
+        /// How many of them must be ready.
+        pub min_ready: Times = Times::new(1),
+        /// The workload that the pods belong to: its wanted count is exported, and scaled to zero is told apart.
+        pub workload: Option<Workload> = None,
+    }
+}
+
+config! {
+    /// A workload of the same namespace.
+    pub struct Workload {
+        /// `Deployment` or `StatefulSet`.
+        pub kind: WorkloadKind,
+        /// Its name.
+        pub name: ObjectName,
+    }
+}
+
+/// What keeps the pods.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WorkloadKind {
+    /// A `Deployment`.
+    Deployment,
+    /// A `StatefulSet`.
+    StatefulSet,
+}
+
+impl Decode for WorkloadKind {
+    fn decode(node: &Node, cx: &mut Decoder<'_>) -> Option<Self> {
+        let kind = match &node.value {
+            Value::Text(text) if text == "Deployment" => Some(Self::Deployment),
+            Value::Text(text) if text == "StatefulSet" => Some(Self::StatefulSet),
+            _ => None,
+        };
+        if kind.is_none() {
+            cx.error(node.at, "this will not do; expected Deployment or StatefulSet");
+        }
+        kind
+    }
+
+    fn schema() -> serde_json::Value {
+        serde_json::json!({"enum": ["Deployment", "StatefulSet"]})
+    }
+}
+
+/// Some pods are ready, but too few.
+pub static TOO_FEW_READY: Reason =
+    Reason::new("too_few_ready", "Look at the pods that are named: kubectl describe pod, kubectl logs --previous.");
+/// There is no pod at all.
+pub static NO_PODS: Reason =
+    Reason::new("no_pods", "No pod carries the labels: was the workload deleted, or is the selector wrong?");
+/// The workload wants no pods.
+pub static SCALED_TO_ZERO: Reason =
+    Reason::new("scaled_to_zero", "Somebody scaled the workload to zero: scale it up if that was not meant.");
+/// The workload does not exist.
+pub static WORKLOAD_MISSING: Reason = Reason::new(
+    "workload_missing",
+    "There is no workload of this kind and name: was it deleted, or is the name wrong?",
+);
+
+const REASONS: [&Reason; 15] =
+    join(kubernetes::REASONS, [&TOO_FEW_READY, &NO_PODS, &SCALED_TO_ZERO, &WORKLOAD_MISSING]);
+
+static READY: ReadingKind = ReadingKind {
+    metric: "dr_pods_ready",
+    help: "Pods of the selector that are ready and not being deleted",
+    label: None,
+};
+static WANTED: ReadingKind =
+    ReadingKind { metric: "dr_pods_wanted", help: "Pods that the named workload asks for", label: None };
+
+impl Kind for PodsConfig {
+    const INFO: KindInfo = KindInfo {
+        name: "pods",
+        can_feed: Feeds { rto: true, rpo: false },
+        reasons: &REASONS,
+        readings: &[&READY, &WANTED],
+    };
+
+    fn build(&self, clients: &Clients) -> Arc<dyn Check> {
+        Arc::new(PodsCheck { cluster: clients.kubernetes(&self.kubernetes), config: self.clone() })
+    }
+}
+
+struct PodsCheck {
+    cluster: Arc<Cluster>,
+    config: PodsConfig,
+}
+
+#[async_trait]
+impl Check for PodsCheck {
+    async fn run(&self, run: Run) -> Observation {
+        let pods = self.cluster.list::<Pod>(&self.config.namespace, run.wanted());
+        let (pods, wanted) = tokio::join!(pods, self.wanted(run));
+        let pods = match pods {
+            Ok(pods) => pods,
+            Err(finding) => return Observation::of_health(Health::NoAnswer(finding)),
+        };
+        let tally = Tally::of(&pods.answer, &self.config.selector);
+        let number = |kind, value: u32| Reading { kind, label: None, value: ReadingValue::Number(value.into()) };
+        let replicas = wanted.as_ref().ok().copied().flatten();
+        Observation {
+            readings: [Some(number(&READY, tally.ready)), replicas.map(|wanted| number(&WANTED, wanted))]
+                .into_iter()
+                .flatten()
+                .collect(),
+            seen: Some(run.clock.at(pods.sent)),
+            ..Observation::of_health(health(&tally, &wanted, self.config.min_ready.get()))
+        }
+    }
+}
+
+impl PodsCheck {
+    /// How many pods the workload wants; none if none is named.
+    async fn wanted(&self, run: Run) -> Result<Option<u32>, Finding> {
+        let (namespace, wanted) = (&self.config.namespace, run.wanted());
+        let Some(Workload { kind, name }) = &self.config.workload else { return Ok(None) };
+        let replicas = match kind {
+            WorkloadKind::Deployment => {
+                let all = self.cluster.list::<Deployment>(namespace, wanted).await?;
+                found(&all, name)?.map(|workload| workload.spec.replicas)
+            }
+            WorkloadKind::StatefulSet => {
+                let all = self.cluster.list::<StatefulSet>(namespace, wanted).await?;
+                found(&all, name)?.map(|workload| workload.spec.replicas)
+            }
+        };
+        let missing = || Finding::new(&WORKLOAD_MISSING, format!("there is no {kind:?} {}", name.as_str()));
+        // Kubernetes takes one that says nothing for 1.
+        Ok(Some(replicas.ok_or_else(missing)?.unwrap_or(1)))
+    }
+}
+
+fn found<R: Clone>(all: &Read<Listing<R>>, name: &ObjectName) -> Result<Option<R>, Finding> {
+    match all.answer.get(name.as_str()) {
+        None => Ok(None),
+        Some(Ok(object)) => Ok(Some(object.clone())),
+        Some(Err(wrong)) => Err(Finding::new(&BAD_ANSWER, format!("{} is malformed: {wrong}", name.as_str()))),
+    }
+}
+
+/// What was counted.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Tally {
+    ready: u32,
+    /// The names of those that are not, and why.
+    unready: Vec<String>,
+    /// Those of which nobody can tell whether they are meant, or ready.
+    malformed: u32,
+}
+
+impl Tally {
+    fn of(pods: &Listing<Pod>, selector: &LabelSelector) -> Self {
+        let mut tally = Self::default();
+        for (name, pod) in pods.iter() {
+            match pod {
+                Err(_) => tally.malformed += 1,
+                Ok(pod) if !selector.matches(&pod.metadata.labels) => {}
+                Ok(pod) if pod.metadata.deletion_timestamp.is_some() => {
+                    tally.unready.push(format!("{name} is being deleted"));
+                }
+                Ok(pod) if pod.status.conditions.iter().any(|at| at.kind == "Ready" && at.status == "True") => {
+                    tally.ready += 1;
+                }
+                Ok(_) => tally.unready.push(format!("{name} is not ready")),
+            }
+        }
+        tally
+    }
+}
+
+/// How many pods a finding names.
+const NAMED: usize = 5;
+
+fn health(tally: &Tally, wanted: &Result<Option<u32>, Finding>, min_ready: u32) -> Health {
+    let missing = min_ready.saturating_sub(tally.ready);
+    match wanted {
+        // Nobody can say that the component works as it should while the workload that was named is not known.
+        Err(finding) if missing == 0 && finding.reason != &WORKLOAD_MISSING => {
+            return Health::NoAnswer(finding.clone());
+        }
+        Err(finding) if finding.reason == &WORKLOAD_MISSING => return Health::Unhealthy(finding.clone()),
+        _ => {}
+    }
+    if missing == 0 {
+        return Health::Healthy;
+    }
+    if tally.malformed >= missing {
+        let detail = format!("{} ready, and {} pods are malformed", tally.ready, tally.malformed);
+        return Health::NoAnswer(Finding::new(&BAD_ANSWER, detail));
+    }
+    let reason = match wanted {
+        Ok(Some(0)) => &SCALED_TO_ZERO,
+        _ if tally.ready == 0 && tally.unready.is_empty() => &NO_PODS,
+        _ => &TOO_FEW_READY,
+    };
+    let all = tally.ready as usize + tally.unready.len();
+    let mut detail = format!("{} of {all} pods ready, {min_ready} needed", tally.ready);
+    for name in tally.unready.iter().take(NAMED) {
+        detail.push_str(&format!("; {name}"));
+    }
+    if tally.unready.len() > NAMED {
+        detail.push_str("; …");
+    }
+    Health::Unhealthy(Finding::new(reason, detail))
+}

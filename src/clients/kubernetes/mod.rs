@@ -1,0 +1,244 @@
+//! Kubernetes clusters: one client each, made when it is first needed, and what is read from them, shared.
+//!
+//! A control plane reports on components; it is not one of them. So whatever goes wrong in here is a failure to measure.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use kube::Client;
+use tokio::time::Instant;
+
+use crate::config::config;
+use crate::config::decode::{Decoder, Fields};
+use crate::config::values::{Namespace, ObjectName, PromDuration, SecretFile};
+use crate::domain::observation::{Finding, Reason};
+use access::Access;
+use objects::{Application, Deployment, ExternalSecret, Pod, SecretState, StatefulSet};
+use read::Resource;
+use shared::Shared;
+
+mod access;
+mod failure;
+pub mod objects;
+mod read;
+mod shared;
+
+pub use read::{Listing, Read};
+
+config! {
+    /// Access to one Kubernetes cluster. Checks that name it share it.
+    pub struct KubernetesConnection {
+        /// Uses the service account of the pod that this exporter runs in. One of the two ways in.
+        pub in_cluster: bool = false,
+        /// A kubeconfig: tokens, client certificates, exec plugins, proxies. Read anew when it changes. One of the two ways in.
+        pub kubeconfig_file: Option<SecretFile> = None,
+        /// The context of the kubeconfig; its current one if left out.
+        pub context: Option<String> = None,
+        /// How long one read of the API may take, all its pages included. Checks wait no longer than their own `timeout`.
+        pub api_timeout: PromDuration = PromDuration::from_secs(10),
+        /// The user to act as. Needs the right to impersonate.
+        pub impersonate_user: Option<String> = None,
+        /// The groups to act as. Needs `impersonate_user`.
+        pub impersonate_groups: Vec<String> = Vec::new(),
+    }
+    validate = KubernetesConnection::validate;
+}
+
+impl KubernetesConnection {
+    fn validate(&self, fields: &Fields<'_>, cx: &mut Decoder<'_>) {
+        match (self.in_cluster, &self.kubeconfig_file) {
+            (true, Some(_)) => {
+                let message = "`in_cluster` gives access already; remove one of the two";
+                cx.error(fields.position("kubeconfig_file"), message);
+            }
+            (false, None) => {
+                let message = "there is no way in; add `in_cluster: true` or `kubeconfig_file`";
+                cx.error(fields.position("in_cluster"), message);
+            }
+            _ => {}
+        }
+        if self.context.is_some() && self.in_cluster {
+            cx.error(fields.position("context"), "contexts are of a kubeconfig; remove this or `in_cluster`");
+        }
+        if !self.impersonate_groups.is_empty() && self.impersonate_user.is_none() {
+            cx.error(
+                fields.position("impersonate_groups"),
+                "groups are acted as together with a user; add `impersonate_user`",
+            );
+        }
+    }
+
+    /// Access to nothing.
+    #[must_use]
+    pub(super) fn without_access() -> Self {
+        Self {
+            in_cluster: false,
+            kubeconfig_file: None,
+            context: None,
+            api_timeout: PromDuration::from_secs(1),
+            impersonate_user: None,
+            impersonate_groups: Vec::new(),
+        }
+    }
+}
+
+/// The API server could not be reached.
+pub static CONNECT_FAILED: Reason = Reason::new(
+    "connect_failed",
+    "Is the API server up, and does the network (DNS, firewall, proxy, NetworkPolicy) let this exporter reach it?",
+);
+/// The API server did not answer in time.
+pub static TIMEOUT: Reason =
+    Reason::new("timeout", "The API server answers too slowly: look at its load, or raise timeout and api_timeout.");
+/// TLS could not be agreed on.
+pub static TLS_FAILED: Reason = Reason::new(
+    "tls_failed",
+    "Check certificate-authority, tls-server-name and the client certificate of the kubeconfig, and their dates.",
+);
+/// The API server does not know who asks.
+pub static AUTH_FAILED: Reason =
+    Reason::new("auth_failed", "The token or client certificate is wrong or has expired: renew it in the kubeconfig.");
+/// The API server knows who asks and refuses.
+pub static FORBIDDEN: Reason =
+    Reason::new("forbidden", "Add the rule that is named to the Role of this exporter's user (deploy/rbac).");
+/// The cluster does not serve this kind of object.
+pub static CRD_MISSING: Reason = Reason::new(
+    "crd_missing",
+    "Is the operator installed in this cluster, and its CustomResourceDefinition served in a known version?",
+);
+/// There is no usable way in.
+pub static CREDENTIALS_UNREADABLE: Reason = Reason::new(
+    "credentials_unreadable",
+    "Check that the kubeconfig, what it names and its exec plugin are there, readable and right.",
+);
+/// The API server sheds load.
+pub static THROTTLED: Reason =
+    Reason::new("throttled", "The API server asks for fewer requests: look at its load and flow control.");
+/// The API server failed.
+pub static SERVER_ERROR: Reason =
+    Reason::new("server_error", "The API server, or a proxy before it, failed: look at its logs and at etcd.");
+/// What came is not what was asked for.
+pub static BAD_ANSWER: Reason =
+    Reason::new("bad_answer", "What answers is not a Kubernetes API server, or an object is malformed: look at it.");
+/// This machine is at its limits, or has no way to the server.
+pub static LOCAL: Reason = Reason::new(
+    "local",
+    "The exporter could not measure: check its own machine, its limits (open files, ports) and its network.",
+);
+
+/// All of them.
+pub const REASONS: [&Reason; 11] = [
+    &CONNECT_FAILED,
+    &TIMEOUT,
+    &TLS_FAILED,
+    &AUTH_FAILED,
+    &FORBIDDEN,
+    &CRD_MISSING,
+    &CREDENTIALS_UNREADABLE,
+    &THROTTLED,
+    &SERVER_ERROR,
+    &BAD_ANSWER,
+    &LOCAL,
+];
+
+/// How fresh an answer must be, and how long to wait for it.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted {
+    /// How old an answer that somebody else asked for may be.
+    pub max_age: Duration,
+    /// When to give up.
+    pub deadline: Instant,
+}
+
+/// One cluster. What is read is read once for all who want it.
+#[derive(Debug)]
+pub struct Cluster {
+    name: String,
+    reads: std::sync::Arc<Reads>,
+    external_secrets: Shared<Namespace, Listing<ExternalSecret>>,
+    applications: Shared<Namespace, Listing<Application>>,
+    pods: Shared<Namespace, Listing<Pod>>,
+    deployments: Shared<Namespace, Listing<Deployment>>,
+    stateful_sets: Shared<Namespace, Listing<StatefulSet>>,
+    secrets: Shared<(Namespace, ObjectName), SecretState>,
+}
+
+/// What every read needs.
+#[derive(Debug)]
+struct Reads {
+    access: Access,
+    api_timeout: Duration,
+    /// The version in which a kind was last found, by its plural.
+    versions: Mutex<std::collections::BTreeMap<&'static str, &'static str>>,
+}
+
+impl Cluster {
+    /// A cluster that has not been connected to.
+    #[must_use]
+    pub fn new(name: &str, config: KubernetesConnection) -> Self {
+        let api_timeout = config.api_timeout.get();
+        let reads = Reads { access: Access::new(config), api_timeout, versions: Mutex::default() };
+        Self {
+            name: name.to_owned(),
+            reads: std::sync::Arc::new(reads),
+            external_secrets: Shared::default(),
+            applications: Shared::default(),
+            pods: Shared::default(),
+            deployments: Shared::default(),
+            stateful_sets: Shared::default(),
+            secrets: Shared::default(),
+        }
+    }
+
+    /// The name of the connection.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// All objects of a kind in a namespace.
+    ///
+    /// # Errors
+    /// Why they are not known.
+    pub async fn list<R: Resource>(&self, namespace: &Namespace, wanted: Wanted) -> Result<Read<Listing<R>>, Finding> {
+        let (reads, key) = (std::sync::Arc::clone(&self.reads), namespace.clone());
+        let read = async move { reads.list::<R>(&key).await };
+        R::shared(self).get(namespace, wanted, read).await.map_err(|finding| self.named(&finding))
+    }
+
+    /// The hash that External Secrets keeps of a secret's data: of that secret nothing else is asked for or kept.
+    ///
+    /// # Errors
+    /// Why it is not known.
+    pub async fn data_hash(
+        &self,
+        namespace: &Namespace,
+        name: &ObjectName,
+        wanted: Wanted,
+    ) -> Result<Read<SecretState>, Finding> {
+        let (reads, key) = (std::sync::Arc::clone(&self.reads), (namespace.clone(), name.clone()));
+        let asked = key.clone();
+        let read = async move { reads.data_hash(&asked.0, &asked.1).await };
+        self.secrets.get(&key, wanted, read).await.map_err(|finding| self.named(&finding))
+    }
+
+    fn named(&self, finding: &Finding) -> Finding {
+        Finding::new(finding.reason, format!("cluster {}: {}", self.name, finding.detail))
+    }
+}
+
+impl Reads {
+    async fn client(&self) -> Result<Client, Finding> {
+        self.access.client().await
+    }
+
+    fn version_of<R: Resource>(&self) -> &'static str {
+        let versions = self.versions.lock().unwrap_or_else(PoisonError::into_inner);
+        versions.get(R::PLURAL).copied().or(R::VERSIONS.first().copied()).unwrap_or_default()
+    }
+
+    fn found_in<R: Resource>(&self, version: &'static str) {
+        let mut versions = self.versions.lock().unwrap_or_else(PoisonError::into_inner);
+        versions.insert(R::PLURAL, version);
+    }
+}

@@ -1,0 +1,81 @@
+//! What is read once for all who want it.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
+
+use super::read::Read;
+use super::{TIMEOUT, Wanted};
+use crate::domain::observation::Finding;
+
+/// Answers that were wanted for nothing this long are let go.
+const KEPT: Duration = Duration::from_secs(60 * 60);
+
+/// Reads of one sort, by what is read. Of each, one at most is under way; its answer, good or bad, goes to all who ask
+/// until it is older than they want.
+#[derive(Debug)]
+pub struct Shared<K, V>(Mutex<HashMap<K, Slot<V>>>);
+
+impl<K, V> Default for Shared<K, V> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+type Answer<V> = Result<Read<V>, Finding>;
+
+#[derive(Debug)]
+struct Slot<V> {
+    started: Instant,
+    answer: watch::Receiver<Option<Answer<V>>>,
+}
+
+impl<K: Eq + Hash + Clone, V: Send + Sync + 'static> Shared<K, V> {
+    /// The answer for `key`: one that is there or under way if it is fresh enough, else that of `read`.
+    ///
+    /// A read goes on though whoever started it has given up, so that it must end by itself.
+    ///
+    /// # Errors
+    /// Those of the read, and that it took too long.
+    pub(super) async fn get(
+        &self,
+        key: &K,
+        wanted: Wanted,
+        read: impl Future<Output = Answer<V>> + Send + 'static,
+    ) -> Answer<V> {
+        let mut answer = self.answer(key, wanted.max_age, read);
+        let late = || Finding::new(&TIMEOUT, "no answer in time");
+        match timeout_at(wanted.deadline, answer.wait_for(Option::is_some)).await {
+            Ok(Ok(answer)) => answer.clone().unwrap_or_else(|| Err(late())),
+            Ok(Err(_)) | Err(_) => Err(late()),
+        }
+    }
+
+    fn answer(
+        &self,
+        key: &K,
+        max_age: Duration,
+        read: impl Future<Output = Answer<V>> + Send + 'static,
+    ) -> watch::Receiver<Option<Answer<V>>> {
+        let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(slot) = slots.get(key).filter(|slot| slot.is_under_way() || slot.started.elapsed() <= max_age) {
+            return slot.answer.clone();
+        }
+        slots.retain(|_, slot| slot.is_under_way() || slot.started.elapsed() <= KEPT);
+        let (sender, answer) = watch::channel(None);
+        slots.insert(key.clone(), Slot { started: Instant::now(), answer: answer.clone() });
+        tokio::spawn(async move { sender.send_replace(Some(read.await)) });
+        answer
+    }
+}
+
+impl<V> Slot<V> {
+    /// Whether an answer can still come. One whose read was cut off never gives any.
+    fn is_under_way(&self) -> bool {
+        self.answer.borrow().is_none() && self.answer.has_changed().is_ok()
+    }
+}

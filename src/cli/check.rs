@@ -12,7 +12,7 @@ use super::{exit, runtime};
 use crate::app::Engine;
 use crate::clients::tls::{self, TlsFiles};
 use crate::config::{self, Config};
-use crate::domain::status::Status;
+use crate::domain::status::{Basis, Status};
 use crate::engine::FirstRun;
 use crate::export::View;
 use crate::export::report::StatusReport;
@@ -113,7 +113,9 @@ impl Check {
             return Err(Failure::Unmeasured("the engine ended before every check had run".to_owned()));
         }
         let snapshot = Arc::clone(&snapshots.borrow());
-        Ok(StatusReport::of(View { snapshot: &snapshot, moment: engine.clock.moment() }))
+        let mut report = StatusReport::of(View { snapshot: &snapshot, moment: engine.clock.moment() });
+        one_look_measures_no_recovery(&mut report);
+        Ok(report)
     }
 
     fn select(&self, mut report: StatusReport) -> Result<StatusReport, Failure> {
@@ -137,6 +139,16 @@ impl Check {
         // Whoever closed the pipe has read enough; the exit code still tells.
         let _ = writeln!(std::io::stdout(), "{}", text.trim_end());
         Ok(())
+    }
+}
+
+/// A clock that this very look has started is within any target: it must not pass for a promise that is kept.
+fn one_look_measures_no_recovery(report: &mut StatusReport) {
+    for objective in report.contracts.iter_mut().flat_map(|contract| &mut contract.objectives) {
+        if matches!(objective.basis, Basis::DownWithinTarget | Basis::DownAboveRatio) {
+            objective.status = Status::Unproven;
+            "down now; one look measures no recovery".clone_into(&mut objective.because);
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::observation::Observation;
 use super::recovery_clock::{ClockEvent, Mode, Recovery, RecoveryClock, Thresholds};
 use super::recovery_point::RecoveryPoint;
-use super::status::{self, Basis, Status, Target};
+use super::status::{self, Basis, HealthKnown, Status, Target};
 use super::time::Timestamp;
 
 /// The objectives that a check can feed, or does.
@@ -104,6 +104,7 @@ impl CheckSpec {
         self.feeds.rto.then_some(Thresholds {
             failures_to_trigger: self.failures_to_trigger,
             successes_to_recover: self.successes_to_recover,
+            freshness: self.freshness(),
         })
     }
 }
@@ -239,9 +240,9 @@ impl Contract {
         }
         let event = self.clock.observe(check, at, &observation.health, &self.thresholds);
         if let Some(ClockEvent::Stopped(recovery)) = event {
-            let met = self.spec.rto.is_some_and(|rto| recovery.recovery_time() < rto);
+            let met = self.spec.rto.and_then(|rto| recovery.met(rto));
             let mode = recovery.outage.mode;
-            for sort in self.recoveries.iter_mut().filter(|sort| sort.met == met && sort.mode == mode) {
+            for sort in self.recoveries.iter_mut().filter(|sort| Some(sort.met) == met && sort.mode == mode) {
                 sort.count = sort.count.saturating_add(1);
             }
         }
@@ -260,8 +261,16 @@ impl Contract {
 
     fn judge_rto(&self, target: Target, now: Timestamp) -> Judgement {
         let feeding = || self.spec.checks.iter().enumerate().filter(|(_, check)| check.feeds.rto);
-        let known =
-            feeding().all(|(index, check)| status::is_fresh(self.clock.evidence(index), check.freshness(), now));
+        let is_fresh = |index, check: &CheckSpec| status::is_fresh(self.clock.evidence(index), check.freshness(), now);
+        let outlasted = |index| {
+            let reached = self.clock.running().map(|outage| outage.trigger.plus(target.limit));
+            self.clock.last_failure(index).zip(reached).is_some_and(|(failure, reached)| failure >= reached)
+        };
+        let fails = |index| self.clock.is_healthy(index) == Some(false);
+        let known = HealthKnown {
+            fresh: feeding().all(|(index, check)| is_fresh(index, check)),
+            down: feeding().any(|(index, check)| fails(index) && is_fresh(index, check) || outlasted(index)),
+        };
         let observed = match (self.clock.running(), self.clock.last_recovery()) {
             (Some(outage), _) => Some(now.since(outage.trigger)),
             (None, last) => last.map(Recovery::recovery_time),

@@ -14,6 +14,9 @@ pub struct Thresholds {
     pub failures_to_trigger: u32,
     /// How many healthy observations in a row count as recovered.
     pub successes_to_recover: u32,
+    /// How long what was observed counts as fresh: health that is first seen longer after the observation before may
+    /// have begun at any time in between.
+    pub freshness: Duration,
 }
 
 /// Whether an outage was real or planned.
@@ -55,6 +58,8 @@ pub struct Recovery {
     pub outage: Outage,
     /// The first of the healthy observations that ended it.
     pub healthy: Timestamp,
+    /// The earliest that it can have ended: earlier than `healthy` only where nobody could look for a while.
+    pub earliest: Timestamp,
 }
 
 impl Recovery {
@@ -62,6 +67,18 @@ impl Recovery {
     #[must_use]
     pub fn recovery_time(&self) -> Duration {
         self.healthy.since(self.outage.trigger)
+    }
+
+    /// Whether it took less than the target; none where nobody looked at the time that would tell.
+    #[must_use]
+    pub fn met(&self, rto: Duration) -> Option<bool> {
+        if self.recovery_time() < rto {
+            Some(true)
+        } else if self.earliest.since(self.outage.trigger) >= rto {
+            Some(false)
+        } else {
+            None
+        }
     }
 
     /// From the first failure to health: what users felt.
@@ -87,6 +104,9 @@ struct Runs {
     first_failure: Option<Timestamp>,
     successes: u32,
     first_success: Option<Timestamp>,
+    /// The observation before the first success, where that lies too far back to say that it was the first.
+    unseen_since: Option<Timestamp>,
+    last_failure: Option<Timestamp>,
     evidence: Option<Timestamp>,
 }
 
@@ -122,12 +142,17 @@ impl RecoveryClock {
             Health::NoAnswer(_) => return None,
             Health::Healthy => {
                 runs.successes = runs.successes.saturating_add(1);
-                runs.first_success.get_or_insert(at);
+                if runs.first_success.is_none() {
+                    let freshness = thresholds.get(check).and_then(Option::as_ref).map(|own| own.freshness);
+                    let gap = |before: &Timestamp| freshness.is_some_and(|freshness| at.since(*before) > freshness);
+                    (runs.first_success, runs.unseen_since) = (Some(at), runs.evidence.filter(gap));
+                }
                 (runs.failures, runs.first_failure) = (0, None);
             }
             Health::Unhealthy(_) => {
                 runs.failures = runs.failures.saturating_add(1);
                 runs.first_failure.get_or_insert(at);
+                runs.last_failure = runs.last_failure.max(Some(at));
                 (runs.successes, runs.first_success) = (0, None);
             }
         }
@@ -166,16 +191,18 @@ impl RecoveryClock {
     }
 
     fn stop(&mut self, outage: Outage, thresholds: &[Option<Thresholds>]) -> Option<Recovery> {
-        let mut healthy = outage.trigger;
+        let (mut healthy, mut earliest) = (outage.trigger, outage.trigger);
         for (runs, thresholds) in self.checks.iter().zip(thresholds) {
             let Some(thresholds) = thresholds else { continue };
             if runs.successes < thresholds.successes_to_recover {
                 return None;
             }
-            healthy = healthy.max(runs.first_success?);
+            let first_success = runs.first_success?;
+            healthy = healthy.max(first_success);
+            earliest = earliest.max(runs.unseen_since.unwrap_or(first_success));
         }
         self.running = None;
-        self.last = Some(Recovery { outage, healthy });
+        self.last = Some(Recovery { outage, healthy, earliest });
         self.last
     }
 
@@ -195,6 +222,12 @@ impl RecoveryClock {
     #[must_use]
     pub fn evidence(&self, check: usize) -> Option<Timestamp> {
         self.checks.get(check)?.evidence
+    }
+
+    /// When the check with this index last saw the component fail.
+    #[must_use]
+    pub fn last_failure(&self, check: usize) -> Option<Timestamp> {
+        self.checks.get(check)?.last_failure
     }
 
     /// How often in a row the check with this index has failed.

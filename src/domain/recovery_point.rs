@@ -14,7 +14,7 @@ use super::time::Timestamp;
 pub struct RecoveryPoint {
     latched: Option<Timestamp>,
     evidence: Option<Timestamp>,
-    as_of: Option<Timestamp>,
+    lacking: bool,
     lost: bool,
 }
 
@@ -23,16 +23,16 @@ impl RecoveryPoint {
     ///
     /// Nothing can be proven of the future: a proof that claims to is one for `at`.
     pub fn observe(&mut self, at: Timestamp, copy: &CopyState) {
-        let as_of = match *copy {
+        let lacking = match *copy {
             CopyState::Unknown(_) => return,
             CopyState::Complete { up_to } => {
                 self.latch(up_to.min(at));
-                at
+                false
             }
             CopyState::Vouched { up_to, doubt: Some(_) } => return self.latch(up_to.min(at)),
             CopyState::Vouched { up_to, doubt: None } => {
                 self.latch(up_to.min(at));
-                up_to.min(at)
+                false
             }
             CopyState::Behind { since, precision } => {
                 let since = since.min(at);
@@ -40,21 +40,21 @@ impl RecoveryPoint {
                     self.latched = None;
                 }
                 self.latch(since);
-                at
+                true
             }
             CopyState::Outdated { up_to, .. } => {
                 self.latched = self.latched.max(up_to.map(|up_to| up_to.min(at)));
                 self.lost = false;
-                at
+                true
             }
             CopyState::Lost(_) => {
                 self.latched = None;
                 self.lost = true;
-                at
+                true
             }
         };
         self.evidence = self.evidence.max(Some(at));
-        self.as_of = self.as_of.max(Some(as_of));
+        self.lacking = lacking;
     }
 
     fn latch(&mut self, point: Timestamp) {
@@ -80,11 +80,10 @@ impl RecoveryPoint {
         self.lost
     }
 
-    /// The newest instant that anything learned about the copy speaks of: older than the evidence where somebody else's
-    /// word was taken.
+    /// Whether the last thing learned is that the copy lacks something, and not merely that it was complete some time ago.
     #[must_use]
-    pub fn as_of(&self) -> Option<Timestamp> {
-        self.as_of
+    pub fn is_lacking(&self) -> bool {
+        self.lacking
     }
 
     /// When something was last learned about the copy.

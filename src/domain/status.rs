@@ -79,6 +79,8 @@ pub enum Basis {
     NoRecovery,
     /// RTO: the last recovery took as long as the target allows, or longer.
     LastRecoveryMissed,
+    /// RTO: nobody looked while the last recovery happened: it may have met the target or not.
+    LastRecoveryUncertain,
     /// RTO: the last recovery lies further back than `drill_every` allows.
     LastRecoveryTooOld,
     /// RTO: the last recovery was fast enough.
@@ -98,6 +100,7 @@ impl Basis {
             | Self::HealthUnknown
             | Self::NoRecovery
             | Self::LastRecoveryMissed
+            | Self::LastRecoveryUncertain
             | Self::LastRecoveryTooOld => Status::Unproven,
         }
     }
@@ -118,6 +121,7 @@ impl Basis {
             Self::HealthUnknown => "health could not be measured lately",
             Self::NoRecovery => "no recovery was ever measured",
             Self::LastRecoveryMissed => "the last recovery missed the target",
+            Self::LastRecoveryUncertain => "nobody could look when the last recovery happened, and so how fast it was",
             Self::LastRecoveryTooOld => "the last recovery is older than drill_every",
             Self::LastRecoveryMet => "the last recovery met the target",
         }
@@ -143,10 +147,13 @@ impl Target {
     }
 }
 
-/// The RPO table, for one copy. Evidence is fresh while the instant it speaks of lies no further back than `freshness`.
+/// The RPO table, for one copy. Evidence is fresh while it is no older than `freshness`.
+///
+/// An exposure that has reached the target is a breach only where the evidence shows the copy to lack something. A copy
+/// that was complete when it was last looked at, or by somebody's word, only has not been measured since.
 #[must_use]
 pub fn rpo(point: &RecoveryPoint, target: Target, freshness: Duration, now: Timestamp) -> Basis {
-    let fresh = is_fresh(point.as_of(), freshness, now);
+    let fresh = is_fresh(point.evidence(), freshness, now);
     if point.is_lost() && fresh {
         return Basis::CopyLost;
     }
@@ -154,7 +161,7 @@ pub fn rpo(point: &RecoveryPoint, target: Target, freshness: Duration, now: Time
         return Basis::NoRecoveryPoint;
     };
     if target.is_reached(exposure) {
-        if fresh { Basis::ExposureReachedTarget } else { Basis::ProofTooOld }
+        if fresh && point.is_lacking() { Basis::ExposureReachedTarget } else { Basis::ProofTooOld }
     } else if target.is_at_risk(exposure) {
         Basis::ExposureAboveRatio
     } else {
@@ -162,35 +169,48 @@ pub fn rpo(point: &RecoveryPoint, target: Target, freshness: Duration, now: Time
     }
 }
 
-/// The RTO table, for one contract. `health_known` says whether the health of every check is fresh.
+/// What is known of the health of a contract's checks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HealthKnown {
+    /// The health of every check is fresh.
+    pub fresh: bool,
+    /// While the clock runs: a check is known to fail now, or was seen to fail when the target was reached already.
+    pub down: bool,
+}
+
+/// The RTO table, for one contract.
 ///
-/// An RTO is a claim about an event: while nothing happens, only a recovery that was measured proves it.
+/// An RTO is a claim about an event: while nothing happens, only a recovery that was measured proves it. A clock that has
+/// reached the target is a breach only where the outage is known to have lasted that long.
 #[must_use]
 pub fn rto(
     clock: &RecoveryClock,
     target: Target,
     drill_every: Option<Duration>,
-    health_known: bool,
+    known: HealthKnown,
     now: Timestamp,
 ) -> Basis {
     if let Some(outage) = clock.running() {
         let elapsed = now.since(outage.trigger);
         return if target.is_reached(elapsed) {
-            Basis::DownReachedTarget
+            if known.down { Basis::DownReachedTarget } else { Basis::HealthUnknown }
         } else if target.is_at_risk(elapsed) {
             Basis::DownAboveRatio
         } else {
             Basis::DownWithinTarget
         };
     }
-    if !health_known {
+    if !known.fresh {
         return Basis::HealthUnknown;
     }
     match clock.last_recovery() {
         None => Basis::NoRecovery,
-        Some(last) if target.is_reached(last.recovery_time()) => Basis::LastRecoveryMissed,
-        Some(last) if drill_every.is_some_and(|every| now.since(last.healthy) > every) => Basis::LastRecoveryTooOld,
-        Some(_) => Basis::LastRecoveryMet,
+        Some(last) => match last.met(target.limit) {
+            Some(false) => Basis::LastRecoveryMissed,
+            None => Basis::LastRecoveryUncertain,
+            Some(true) if drill_every.is_some_and(|every| now.since(last.healthy) > every) => Basis::LastRecoveryTooOld,
+            Some(true) => Basis::LastRecoveryMet,
+        },
     }
 }
 

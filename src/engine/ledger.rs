@@ -157,8 +157,8 @@ fn tell_of_clock(spec: &ContractSpec, event: ClockEvent) {
         }
         ClockEvent::Stopped(recovery) => {
             let (recovery_time, downtime) = (recovery.recovery_time(), recovery.downtime());
-            let met = spec.rto.is_none_or(|rto| recovery_time < rto);
-            info!(contract, ?recovery_time, ?downtime, met, "recovered");
+            let met = spec.rto.and_then(|rto| recovery.met(rto));
+            info!(contract, ?recovery_time, ?downtime, ?met, "recovered");
         }
     }
 }

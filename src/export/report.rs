@@ -92,6 +92,8 @@ pub struct RecoveryStatus {
     pub trigger: Timestamp,
     /// The first healthy observation.
     pub healthy: Timestamp,
+    /// The earliest that it can have ended: earlier than `healthy` only where nobody could look for a while.
+    pub earliest: Timestamp,
     /// Real or drill.
     pub mode: Mode,
     /// From trigger to health.
@@ -249,6 +251,7 @@ fn recovery(recovery: &Recovery, moment: Moment) -> RecoveryStatus {
         first_failure: moment.wall(recovery.outage.first_failure),
         trigger: moment.wall(recovery.outage.trigger),
         healthy: moment.wall(recovery.healthy),
+        earliest: moment.wall(recovery.earliest),
         mode: recovery.outage.mode,
         recovery_seconds: recovery.recovery_time().as_secs_f64(),
         downtime_seconds: recovery.downtime().as_secs_f64(),

@@ -7,7 +7,7 @@ use dr_exporter::domain::observation::CopyState;
 use dr_exporter::domain::status::Status;
 use dr_exporter::domain::time::Timestamp;
 
-use super::{check, contract, healthy, of_copy, of_health, seconds, spec, t, unhealthy};
+use super::{check, contract, finding, healthy, of_copy, of_health, seconds, spec, t, unhealthy};
 
 fn minutes(minutes: u64) -> Duration {
     seconds(minutes * 60)
@@ -83,7 +83,9 @@ fn secrets_recovery_contract_assert_config_freshness() {
     contract.observe(0, t(0), &of_copy(CopyState::Complete { up_to: t(0) }));
     assert_eq!(contract.judge(Objective::Rpo, t(3599)).expect("an RPO").status().is_compliant(), Some(true));
     contract.observe(0, t(3600), &of_copy(CopyState::Complete { up_to: t(0) }));
-    assert_eq!(status(&contract, Objective::Rpo, t(3600)), Status::Breached, "an hour is not less than an hour");
+    assert_eq!(status(&contract, Objective::Rpo, t(3600)), Status::Unproven, "an hour is not less than an hour");
+    contract.observe(0, t(3600), &of_copy(CopyState::Outdated { up_to: None, finding: finding() }));
+    assert_eq!(status(&contract, Objective::Rpo, t(3600)), Status::Breached, "nor is it, known to be out of date");
 }
 
 #[test]

@@ -4,6 +4,7 @@ use dr_exporter::domain::contract::{Contract, Feeds, Objective};
 use dr_exporter::domain::observation::Health;
 use dr_exporter::domain::recovery_clock::{ClockEvent, Mode, Thresholds};
 use dr_exporter::domain::recovery_clock::{Outage, Recovery, RecoveryClock};
+use dr_exporter::domain::status::Basis;
 
 use super::{check, contract, healthy, no_answer, of_health, seconds, spec, t, unhealthy};
 
@@ -30,8 +31,9 @@ fn outage(first_failure: i64, trigger: i64) -> Outage {
 #[test]
 fn one_check() {
     let started = |first, trigger| ClockEvent::Started(outage(first, trigger));
-    let stopped =
-        |first, trigger, end| ClockEvent::Stopped(Recovery { outage: outage(first, trigger), healthy: t(end) });
+    let stopped = |first, trigger, end| {
+        ClockEvent::Stopped(Recovery { outage: outage(first, trigger), healthy: t(end), earliest: t(end) })
+    };
     // Three failures trigger; `successes` in a row recover.
     let table: &[(&str, u32, Vec<ClockEvent>)] = &[
         ("", 1, vec![]),
@@ -51,14 +53,15 @@ fn one_check() {
         ("FFFHFFF", 1, vec![started(0, 20), stopped(0, 20, 30), started(40, 60)]),
     ];
     for (script, successes, expected) in table {
-        let thresholds = Thresholds { failures_to_trigger: 3, successes_to_recover: *successes };
+        let thresholds =
+            Thresholds { failures_to_trigger: 3, successes_to_recover: *successes, freshness: seconds(1000) };
         assert_eq!(play(script, thresholds).1, *expected, "{script}, {successes} to recover");
     }
 }
 
 #[test]
 fn figures_of_a_recovery() {
-    let recovery = Recovery { outage: outage(0, 20), healthy: t(230) };
+    let recovery = Recovery { outage: outage(0, 20), healthy: t(230), earliest: t(230) };
     assert_eq!(recovery.recovery_time(), seconds(210), "from the trigger");
     assert_eq!(recovery.downtime(), seconds(230), "from the first failure");
 }
@@ -122,7 +125,7 @@ fn a_check_that_feeds_no_rto_moves_no_clock() {
 
 #[test]
 fn a_declared_clock_keeps_its_first_trigger_and_needs_health_seen_anew() {
-    let thresholds = [Some(Thresholds { failures_to_trigger: 3, successes_to_recover: 1 })];
+    let thresholds = [Some(Thresholds { failures_to_trigger: 3, successes_to_recover: 1, freshness: seconds(1000) })];
     let mut clock = RecoveryClock::new(1);
     clock.observe(0, t(0), &healthy(), &thresholds);
     assert!(clock.declare(t(5), Mode::Real).is_some());
@@ -140,7 +143,7 @@ fn a_declared_clock_keeps_its_first_trigger_and_needs_health_seen_anew() {
 fn recoveries_are_counted_by_result() {
     let mut contract = contract(spec(vec![check("a")]));
     for (start, end) in [(0, 100), (1000, 1321), (2000, 2319)] {
-        for at in [start, start + 10, start + 20] {
+        for at in [start, start + 10, start + 20, end - 1] {
             observe(&mut contract, 0, at, unhealthy());
         }
         observe(&mut contract, 0, end, healthy());
@@ -150,6 +153,43 @@ fn recoveries_are_counted_by_result() {
         counts,
         [(true, Mode::Real, 2), (false, Mode::Real, 1), (true, Mode::Drill, 0), (false, Mode::Drill, 0)]
     );
+}
+
+#[test]
+fn an_end_that_nobody_saw_makes_a_recovery_neither_met_nor_missed() {
+    // RTO 300 s; triggered at 20, healthy at 400, and nobody could look from some time on.
+    for (last_seen_down, met) in [(399, Some(false)), (366, Some(false)), (319, None), (20, None)] {
+        let mut contract = contract(spec(vec![check("a")]));
+        for at in [0, 10, 20, last_seen_down] {
+            observe(&mut contract, 0, at, unhealthy());
+        }
+        let Some(ClockEvent::Stopped(recovery)) = observe(&mut contract, 0, 400, healthy()) else {
+            panic!("healthy again");
+        };
+        assert_eq!(recovery.met(seconds(300)), met, "last seen down at {last_seen_down}");
+        let counted: u64 = contract.recoveries().iter().map(|sort| sort.count).sum();
+        assert_eq!(counted, u64::from(met.is_some()), "last seen down at {last_seen_down}");
+    }
+}
+
+#[test]
+fn a_check_that_was_never_seen_to_fail_makes_no_breach() {
+    let mut contract = contract(spec(vec![check("a"), check("b")]));
+    observe(&mut contract, 1, 0, healthy());
+    for at in [0, 10, 20] {
+        observe(&mut contract, 0, at, unhealthy());
+    }
+    // The component is back; the other check cannot be measured any more.
+    for at in (30..=600).step_by(10) {
+        observe(&mut contract, 0, at, healthy());
+        observe(&mut contract, 1, at, no_answer());
+    }
+    let judgement = contract.judge(Objective::Rto, t(600)).expect("an RTO");
+    assert_eq!(judgement.basis, Basis::HealthUnknown);
+    let Some(ClockEvent::Stopped(recovery)) = observe(&mut contract, 1, 610, healthy()) else {
+        panic!("all are healthy");
+    };
+    assert_eq!((recovery.met(seconds(300)), recovery.earliest, recovery.healthy), (None, t(30), t(610)));
 }
 
 #[test]

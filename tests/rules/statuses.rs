@@ -82,28 +82,35 @@ fn rpo_table() {
 
 #[test]
 fn rto_table_while_a_clock_runs() {
-    use Basis::{DownAboveRatio, DownReachedTarget, DownWithinTarget};
-    // RTO 300 s, at risk above 240 s; triggered at 20.
+    use Basis::{DownAboveRatio, DownReachedTarget, DownWithinTarget, HealthUnknown};
+    // RTO 300 s, at risk above 240 s, fresh for 35 s; triggered at 20. When it was last seen to fail; the question.
     let table = [
-        (20, DownWithinTarget),
-        (260, DownWithinTarget),
-        (261, DownAboveRatio),
-        (319, DownAboveRatio),
-        (320, DownReachedTarget),
-        (100_000, DownReachedTarget),
+        (20, 20, DownWithinTarget),
+        (20, 260, DownWithinTarget),
+        (20, 261, DownAboveRatio),
+        (20, 319, DownAboveRatio),
+        (285, 320, DownReachedTarget),
+        (99_990, 100_000, DownReachedTarget),
+        // It may have been well again long before.
+        (284, 320, HealthUnknown),
+        (20, 100_000, HealthUnknown),
+        // It was seen to outlast the target, and nothing takes that back.
+        (320, 100_000, DownReachedTarget),
     ];
-    for (now, expected) in table {
+    for (failed, now, expected) in table {
         let mut contract = contract(spec(vec![check("health")]));
-        for at in [0, 10, 20] {
+        for at in [0, 10, 20, failed] {
             contract.observe(0, t(at), &of_health(unhealthy()));
         }
-        assert_eq!(basis(&contract, Objective::Rto, now), expected, "at {now}");
+        assert_eq!(basis(&contract, Objective::Rto, now), expected, "failed at {failed}, asked at {now}");
     }
 }
 
 #[test]
 fn rto_table_while_nothing_happens() {
-    use Basis::{HealthUnknown, LastRecoveryMet, LastRecoveryMissed, LastRecoveryTooOld, NoRecovery};
+    use Basis::{
+        HealthUnknown, LastRecoveryMet, LastRecoveryMissed, LastRecoveryTooOld, LastRecoveryUncertain, NoRecovery,
+    };
     // How long the last outage took, from its trigger at 0; when health was last seen; the question.
     let table: &[(&str, Option<i64>, i64, i64, Basis)] = &[
         ("never recovered", None, 0, 0, NoRecovery),
@@ -112,6 +119,7 @@ fn rto_table_while_nothing_happens() {
         ("recovered in time, health stale", Some(210), 220, 256, HealthUnknown),
         ("a second too late is missed", Some(301), 310, 310, LastRecoveryMissed),
         ("exactly the target is missed", Some(300), 310, 310, LastRecoveryMissed),
+        ("nobody looked at the end of it", Some(340), 350, 350, LastRecoveryUncertain),
         ("drill due", Some(210), 1210, 1210, LastRecoveryMet),
         ("drill overdue", Some(210), 1211, 1211, LastRecoveryTooOld),
     ];
@@ -120,7 +128,7 @@ fn rto_table_while_nothing_happens() {
         spec.drill_every = Some(seconds(1000));
         let mut contract = contract(spec);
         if let Some(recovered) = recovered {
-            for at in [-20, -10, 0] {
+            for at in [-20, -10, 0, 299].into_iter().filter(|at| at < recovered) {
                 contract.observe(0, t(at), &of_health(unhealthy()));
             }
             contract.observe(0, t(*recovered), &of_health(healthy()));

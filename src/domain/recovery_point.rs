@@ -25,12 +25,8 @@ impl RecoveryPoint {
     pub fn observe(&mut self, at: Timestamp, copy: &CopyState) {
         let lacking = match *copy {
             CopyState::Unknown(_) => return,
-            CopyState::Complete { up_to } => {
-                self.latch(up_to.min(at));
-                false
-            }
             CopyState::Vouched { up_to, doubt: Some(_) } => return self.latch(up_to.min(at)),
-            CopyState::Vouched { up_to, doubt: None } => {
+            CopyState::Complete { up_to } | CopyState::Vouched { up_to, doubt: None } => {
                 self.latch(up_to.min(at));
                 false
             }

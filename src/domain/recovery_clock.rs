@@ -97,7 +97,8 @@ pub enum ClockEvent {
     Stopped(Recovery),
 }
 
-/// The unbroken runs of equal observations of one check. *No answer* is not an observation: it breaks no run.
+/// The unbroken runs of equal observations of one check. *No answer* is not an observation and breaks no run, unless there is
+/// nothing else for longer than evidence stays fresh.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Runs {
     failures: u32,
@@ -138,14 +139,19 @@ impl RecoveryClock {
         thresholds: &[Option<Thresholds>],
     ) -> Option<ClockEvent> {
         let runs = self.checks.get_mut(check)?;
+        let own = thresholds.get(check)?.as_ref();
+        let unseen_since = runs.evidence.filter(|before| own.is_some_and(|own| at.since(*before) > own.freshness));
+        if unseen_since.is_some() && !matches!(health, Health::NoAnswer(_)) {
+            // Nobody can say what happened meanwhile: what follows is the first of a new run.
+            (runs.failures, runs.first_failure) = (0, None);
+            (runs.successes, runs.first_success) = (0, None);
+        }
         match health {
             Health::NoAnswer(_) => return None,
             Health::Healthy => {
                 runs.successes = runs.successes.saturating_add(1);
                 if runs.first_success.is_none() {
-                    let freshness = thresholds.get(check).and_then(Option::as_ref).map(|own| own.freshness);
-                    let gap = |before: &Timestamp| freshness.is_some_and(|freshness| at.since(*before) > freshness);
-                    (runs.first_success, runs.unseen_since) = (Some(at), runs.evidence.filter(gap));
+                    (runs.first_success, runs.unseen_since) = (Some(at), unseen_since);
                 }
                 (runs.failures, runs.first_failure) = (0, None);
             }
@@ -158,7 +164,7 @@ impl RecoveryClock {
         }
         runs.evidence = runs.evidence.max(Some(at));
         let failures = runs.failures;
-        let own = thresholds.get(check)?.as_ref()?;
+        let own = own?;
         match self.running {
             None if failures >= own.failures_to_trigger => {
                 let first_failure = self.earliest_failure(thresholds).unwrap_or(at);

@@ -173,6 +173,21 @@ fn an_end_that_nobody_saw_makes_a_recovery_neither_met_nor_missed() {
 }
 
 #[test]
+fn a_streak_does_not_reach_across_a_time_in_which_nobody_could_look() {
+    // Fresh for 35 s; three failures in a row start the clock.
+    let mut contract = contract(spec(vec![check("a")]));
+    for at in [0, 10] {
+        assert_eq!(observe(&mut contract, 0, at, unhealthy()), None);
+    }
+    assert_eq!(observe(&mut contract, 0, 46, unhealthy()), None, "the first of a new streak");
+    assert_eq!(observe(&mut contract, 0, 56, unhealthy()), None);
+    let Some(ClockEvent::Started(outage)) = observe(&mut contract, 0, 91, unhealthy()) else {
+        panic!("three in a row, each in time");
+    };
+    assert_eq!((outage.first_failure, outage.trigger), (t(46), t(91)));
+}
+
+#[test]
 fn a_check_that_was_never_seen_to_fail_makes_no_breach() {
     let mut contract = contract(spec(vec![check("a"), check("b")]));
     observe(&mut contract, 1, 0, healthy());

@@ -7,6 +7,7 @@
 pub mod certs;
 pub mod exporter;
 pub mod jwt;
+pub mod kube;
 pub mod nats;
 pub mod process;
 pub mod proxy;

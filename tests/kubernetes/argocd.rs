@@ -1,0 +1,252 @@
+//! Argo CD.
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, Uri};
+use serde_json::{Value, json};
+
+use super::support::exporter::{Config, Exporter};
+use super::support::kube::{Cluster, Flavour};
+use super::support::let_pass;
+use super::support::watch::Watch;
+use super::{Pair, SEEN, SOON, ago, contract, fails, labels, minutes};
+
+const REVISION: &str = "8f3c0de1a2b3c4d5e6f708192a3b4c5d6e7f8091";
+const NEWER: &str = "91aa0de1a2b3c4d5e6f708192a3b4c5d6e7f8091";
+
+super::both! {
+    a_quiet_application_is_met,
+    git_is_unreachable,
+    the_controller_is_dead,
+    out_of_sync_beyond_the_rpo,
+    never_synced_and_gone,
+    several_sources_and_a_primary,
+    degraded_is_down_until_healthy,
+}
+
+async fn application(pair: &Pair, cluster: &Cluster, name: &str, spec: Value, status: Value) {
+    cluster
+        .apply(json!({
+            "apiVersion": "argoproj.io/v1alpha1", "kind": "Application",
+            "metadata": {"namespace": pair.namespace, "name": name}, "spec": spec, "status": status,
+        }))
+        .await;
+}
+
+fn spec() -> Value {
+    json!({"source": {"repoURL": "https://git.example.com/saas", "targetRevision": "main"},
+        "destination": {"name": "dr"}, "syncPolicy": {"automated": {}}})
+}
+
+/// In sync and healthy, last compared this long ago, last deployed weeks ago.
+fn healthy(compared: Duration) -> Value {
+    json!({
+        "sync": {"status": "Synced", "revision": REVISION, "comparedTo": {
+            "source": {"repoURL": "https://git.example.com/saas", "targetRevision": "main"}, "destination": {"name": "dr"}}},
+        "health": {"status": "Healthy"}, "reconciledAt": ago(compared),
+        "operationState": {"phase": "Succeeded", "finishedAt": ago(minutes(60 * 24 * 21))},
+        "history": [{"id": 7, "revision": REVISION, "deployedAt": ago(minutes(60 * 24 * 21))}],
+        "resources": [{"kind": "Role", "status": "Synced"}, {"kind": "NetworkPolicy", "status": "Synced"}],
+    })
+}
+
+fn with(mut status: Value, changes: Value) -> Value {
+    for (key, value) in changes.as_object().expect("an object") {
+        status[key] = value.clone();
+    }
+    status
+}
+
+fn unreachable() -> Value {
+    json!({"sync": {"status": "Unknown"}, "reconciledAt": ago(Duration::ZERO),
+        "conditions": [{"type": "ComparisonError", "message": "Failed to load target state: https://me:hunter2@git/x"}]})
+}
+
+fn check(pair: &Pair, more: &str) -> String {
+    let namespace = &pair.namespace;
+    format!("argocd_app: {{ kubernetes: dr, namespace: {namespace}, name: saas{more} }}")
+}
+
+async fn a_quiet_application_is_met(flavour: Flavour) {
+    let pair = Pair::new(flavour).await;
+    application(&pair, pair.dr, "saas", spec(), healthy(minutes(2))).await;
+    let exporter = pair.exporter(&contract("saas", "rto: 30m\n    rpo: 1h", &check(&pair, ""))).await;
+    let scrape = exporter.becomes("saas", "rpo", "met", SOON).await;
+    let exposure = scrape.observed("saas", "rpo").expect("an exposure");
+    assert!((119.0..130.0).contains(&exposure), "compared two minutes ago, and shown is {exposure} s");
+    for (metric, expected) in [("dr_argocd_app_synced", 1.0), ("dr_argocd_app_healthy", 1.0), ("dr_argocd_app_autosync", 1.0)] {
+        assert_eq!(scrape.get(metric, &labels("saas")), Some(expected), "{metric}\n{scrape}");
+    }
+    let operated = scrape.get("dr_argocd_app_last_operation_timestamp_seconds", &labels("saas")).expect("an operation");
+    let compared = scrape.get("dr_argocd_app_reconciled_timestamp_seconds", &labels("saas")).expect("a comparison");
+    assert!(compared - operated > 1_800_000.0, "three weeks apart");
+    assert_eq!(scrape.get("dr_check_healthy", &[("contract", "saas")]), Some(1.0), "{scrape}");
+}
+
+async fn git_is_unreachable(flavour: Flavour) {
+    let pair = Pair::new(flavour).await;
+    application(&pair, pair.dr, "saas", spec(), healthy(Duration::ZERO)).await;
+    let exporter = pair.exporter(&contract("saas", "rto: 30m\n    rpo: 7s", &check(&pair, ""))).await;
+    exporter.becomes("saas", "rpo", "met", SOON).await;
+    let watch = Watch::start(&exporter);
+    let since = SystemTime::now();
+    application(&pair, pair.dr, "saas", spec(), with(healthy(Duration::ZERO), unreachable())).await;
+    fails(&exporter, "saas", "comparison_error").await;
+    // It is compared again and again, and the time of that moves on.
+    let_pass(Duration::from_secs(2)).await;
+    application(&pair, pair.dr, "saas", spec(), with(healthy(Duration::ZERO), unreachable())).await;
+    let scrape = exporter.becomes("saas", "rpo", "unproven", SOON).await;
+    assert_eq!(scrape.get("dr_argocd_app_synced", &labels("saas")), None, "nobody knows:\n{scrape}");
+    watch.never(since, "saas", "rpo", "breached");
+    watch.never(since + Duration::from_secs(7) + SEEN, "saas", "rpo", "met");
+    exporter.logs(&["comparison_error", "https://git/x"], SOON).await;
+    assert!(!exporter.log().contains("hunter2"), "the log tells a password");
+    application(&pair, pair.dr, "saas", spec(), healthy(Duration::ZERO)).await;
+    exporter.becomes("saas", "rpo", "met", SOON).await;
+}
+
+async fn the_controller_is_dead(flavour: Flavour) {
+    let pair = Pair::new(flavour).await;
+    application(&pair, pair.dr, "saas", spec(), healthy(Duration::ZERO)).await;
+    let check = check(&pair, ", stale_after: 4s");
+    let exporter = pair.exporter(&contract("saas", "rto: 30m\n    rpo: 8s", &check)).await;
+    exporter.becomes("saas", "rpo", "met", SOON).await;
+    let watch = Watch::start(&exporter);
+    let since = SystemTime::now();
+    fails(&exporter, "saas", "controller_silent").await;
+    let scrape = exporter.becomes("saas", "rpo", "unproven", SOON).await;
+    assert!(scrape.observed("saas", "rpo").is_some_and(|exposure| exposure >= 8.0), "it ages:\n{scrape}");
+    assert_eq!(scrape.get("dr_check_healthy", &[("contract", "saas")]), None, "its health is as old:\n{scrape}");
+    watch.never(since, "saas", "rpo", "breached");
+}
+
+async fn out_of_sync_beyond_the_rpo(flavour: Flavour) {
+    let pair = Pair::new(flavour).await;
+    application(&pair, pair.dr, "saas", spec(), healthy(Duration::ZERO)).await;
+    let exporter = pair.exporter(&contract("saas", "rto: 30m\n    rpo: 6s", &check(&pair, ""))).await;
+    exporter.becomes("saas", "rpo", "met", SOON).await;
+    let differs = json!({
+        "sync": {"status": "OutOfSync", "revision": NEWER, "comparedTo": healthy(Duration::ZERO)["sync"]["comparedTo"]},
+        "resources": [{"kind": "Role", "status": "OutOfSync"}, {"kind": "NetworkPolicy", "status": "Synced"},
+            {"kind": "StatefulSet", "status": "OutOfSync"}, {"kind": "StatefulSet", "status": "OutOfSync"}],
+    });
+    application(&pair, pair.dr, "saas", spec(), with(healthy(Duration::ZERO), differs)).await;
+    let scrape = fails(&exporter, "saas", "out_of_sync").await;
+    for (kind, count) in [("Role", 1.0), ("NetworkPolicy", 0.0), ("StatefulSet", 2.0)] {
+        let labels = [("contract", "saas"), ("resource_kind", kind)];
+        assert_eq!(scrape.get("dr_argocd_resources_out_of_sync", &labels), Some(count), "{kind}\n{scrape}");
+    }
+    let scrape = exporter.becomes("saas", "rpo", "breached", SOON).await;
+    assert_eq!(scrape.get("dr_argocd_app_synced", &labels("saas")), Some(0.0), "{scrape}");
+    assert_eq!(scrape.get("dr_recovery_in_progress", &[("contract", "saas")]), Some(0.0), "it works:\n{scrape}");
+}
+
+async fn never_synced_and_gone(flavour: Flavour) {
+    let pair = Pair::new(flavour).await;
+    application(&pair, pair.dr, "saas", spec(), json!({})).await;
+    let exporter = pair.exporter(&contract("saas", "rto: 30m\n    rpo: 1h", &check(&pair, ""))).await;
+    let scrape = fails(&exporter, "saas", "never_reconciled").await;
+    assert_eq!(scrape.status("saas", "rpo"), "unproven", "{scrape}");
+    pair.dr.delete("Application", &pair.namespace, "saas").await;
+    fails(&exporter, "saas", "application_missing").await;
+    let scrape = exporter.becomes("saas", "rpo", "breached", SOON).await;
+    assert_eq!(scrape.get("dr_copy_lost", &labels("saas")), Some(1.0), "{scrape}");
+    assert_eq!(scrape.get("dr_recovery_in_progress", &[("contract", "saas")]), Some(1.0), "{scrape}");
+}
+
+async fn several_sources_and_a_primary(flavour: Flavour) {
+    let pair = Pair::new(flavour).await;
+    let sources = json!([{"repoURL": "https://git/a"}, {"repoURL": "https://git/b"}]);
+    let spec = json!({"sources": sources, "destination": {"name": "dr"}});
+    let status = |revisions: [&str; 2]| {
+        let compared = json!({"sources": sources, "destination": {"name": "dr"}});
+        let sync = json!({"status": "Synced", "revisions": revisions, "comparedTo": compared});
+        with(healthy(Duration::ZERO), json!({"sync": sync}))
+    };
+    application(&pair, pair.dr, "saas", spec.clone(), status([REVISION, NEWER])).await;
+    application(&pair, pair.primary, "saas", spec.clone(), status([REVISION, NEWER])).await;
+    let check = check(&pair, ", primary: { kubernetes: primary }");
+    let exporter = pair.exporter(&contract("saas", "rto: 30m\n    rpo: 8s", &check)).await;
+    let scrape = exporter.becomes("saas", "rpo", "met", SOON).await;
+    assert_eq!(scrape.get("dr_argocd_app_autosync", &labels("saas")), Some(0.0), "{scrape}");
+    application(&pair, pair.primary, "saas", spec, status([NEWER, NEWER])).await;
+    fails(&exporter, "saas", "revision_differs").await;
+    exporter.becomes("saas", "rpo", "breached", SOON).await;
+}
+
+async fn degraded_is_down_until_healthy(flavour: Flavour) {
+    let pair = Pair::new(flavour).await;
+    let of_health = |status: &str| with(healthy(Duration::ZERO), json!({"health": {"status": status}}));
+    application(&pair, pair.dr, "saas", spec(), of_health("Degraded")).await;
+    let exporter = pair.exporter(&contract("saas", "rto: 30m\n    rpo: 1h", &check(&pair, ""))).await;
+    let running = |wanted: f64| {
+        move |scrape: &super::Scrape| scrape.get("dr_recovery_in_progress", &[("contract", "saas")]) == Some(wanted)
+    };
+    exporter.until("the clock runs", SOON, running(1.0)).await;
+    application(&pair, pair.dr, "saas", spec(), of_health("Progressing")).await;
+    let scrape = fails(&exporter, "saas", "health_uncertain").await;
+    assert!(running(1.0)(&scrape), "progress is no health:\n{scrape}");
+    application(&pair, pair.dr, "saas", spec(), of_health("Healthy")).await;
+    exporter.until("the clock stops", SOON, running(0.0)).await;
+}
+
+/// An Argo CD server: what it was asked, and what it answers.
+#[derive(Clone, Default)]
+struct Server(Arc<Mutex<(Vec<(Uri, String)>, u16, Value)>>);
+
+impl Server {
+    async fn start(self) -> std::net::SocketAddr {
+        let answer = |State(server): State<Self>, uri: Uri, headers: HeaderMap| async move {
+            let token = headers.get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default();
+            let mut state = server.0.lock().expect("no test panics here");
+            state.0.push((uri, token.to_owned()));
+            let status = if token == "Bearer argo-token" { state.1 } else { 401 };
+            (StatusCode::from_u16(status).expect("a status"), axum::Json(state.2.clone()))
+        };
+        let router = axum::Router::new().fallback(answer).with_state(self);
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        address
+    }
+
+    fn says(&self, status: u16, body: Value) {
+        let mut state = self.0.lock().expect("no test panics here");
+        (state.1, state.2) = (status, body);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_through_the_api_of_argo_cd() {
+    let server = Server::default();
+    server.says(200, json!({"metadata": {"name": "saas"}, "spec": spec(), "status": healthy(minutes(1))}));
+    let address = server.clone().start().await;
+    let api = format!("api: {{ url: \"http://{address}/argo\", token_file: token }}");
+    let check = format!("argocd_app: {{ {api}, namespace: apps, name: saas }}");
+    let yaml = contract("saas", "rto: 30m\n    rpo: 1h", &check);
+    let yaml = format!("defaults: {{ interval: 500ms, timeout: 2s, failures_to_trigger: 1 }}\ncontracts:\n{yaml}");
+    let exporter = Exporter::start_in(Config::new(&yaml).with("token", "argo-token\n")).await;
+    let scrape = exporter.becomes("saas", "rpo", "met", SOON).await;
+    assert!(scrape.observed("saas", "rpo").is_some_and(|exposure| (59.0..80.0).contains(&exposure)), "{scrape}");
+    for (uri, _) in &server.0.lock().expect("no test panics here").0 {
+        assert_eq!(uri.to_string(), "/argo/api/v1/applications/saas?appNamespace=apps", "never with refresh");
+    }
+    // Argo CD says 403 of what does not exist, too: nothing is lost.
+    server.says(403, json!({"error": "permission denied", "code": 7, "message": "permission denied"}));
+    let scrape = fails(&exporter, "saas", "forbidden").await;
+    assert_ne!(scrape.get("dr_copy_lost", &labels("saas")), Some(1.0), "{scrape}");
+    // A proxy's 404 is no answer; Argo CD's own is.
+    server.says(404, json!({"message": "no such page"}));
+    let scrape = fails(&exporter, "saas", "bad_answer").await;
+    assert_ne!(scrape.get("dr_copy_lost", &labels("saas")), Some(1.0), "{scrape}");
+    server.says(404, json!({"error": "not found", "code": 5, "message": "applications \"saas\" not found"}));
+    exporter.until("it is lost", SOON, |scrape| scrape.get("dr_copy_lost", &labels("saas")) == Some(1.0)).await;
+    server.says(200, json!({"metadata": {"name": "saas"}, "spec": spec(), "status": healthy(minutes(1))}));
+    exporter.becomes("saas", "rpo", "met", SOON).await;
+    // The token is rotated under it.
+    exporter.config().file("token", "another\n");
+    fails(&exporter, "saas", "auth_failed").await;
+    assert!(!exporter.log().contains("argo-token"), "the log tells the token");
+}

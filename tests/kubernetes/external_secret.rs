@@ -1,0 +1,262 @@
+//! External Secrets.
+
+use std::time::{Duration, SystemTime};
+
+use serde_json::json;
+
+use super::support::kube::Flavour;
+use super::support::let_pass;
+use super::support::proxy::Proxy;
+use super::support::watch::Watch;
+use super::{Pair, SEEN, SOON, Status, contract, fails, labels, minutes};
+
+const HASH: &str = "f47fe3c0b255b6dd8047cdffa772587bb829efe7a1cb70febeda2eb2";
+const ROTATED: &str = "0a1b2c3d4e5f60718293a4b5c6d7e8f90a1b2c3d4e5f60718293a4b5";
+
+super::both! {
+    a_healthy_pair,
+    a_rotation_that_reaches_dr_late,
+    drift_beyond_the_targets,
+    the_primary_cluster_is_lost,
+    a_dead_controller_is_never_met_beyond_the_bound,
+    a_provider_outage,
+    what_is_gone_is_lost,
+    every_state_is_told_apart,
+    a_malformed_object_hides_no_other,
+}
+
+fn check(pair: &Pair, name: &str, more: &str) -> String {
+    let namespace = &pair.namespace;
+    format!("external_secret: {{ dr: dr, namespace: {namespace}, name: {name}{more} }}")
+}
+
+fn pair_of(pair: &Pair, targets: &str) -> String {
+    contract("nats", targets, &check(pair, "nats", ", primary: primary"))
+}
+
+async fn equal(pair: &Pair) {
+    for cluster in [pair.primary, pair.dr] {
+        pair.secret(cluster, "nats", HASH, Status::ready(minutes(20))).await;
+    }
+}
+
+async fn a_healthy_pair(flavour: Flavour) {
+    let pair = Pair::new(flavour).await;
+    equal(&pair).await;
+    let exporter = pair.exporter(&pair_of(&pair, "rto: 30m\n    rpo: 1h")).await;
+    let scrape = exporter.becomes("nats", "rpo", "met", SOON).await;
+    assert_eq!(scrape.get("dr_secret_in_sync", &labels("nats")), Some(1.0), "{scrape}");
+    assert_eq!(scrape.get("dr_check_healthy", &[("contract", "nats")]), Some(1.0), "{scrape}");
+    assert!(scrape.observed("nats", "rpo").is_some_and(|exposure| exposure < 5.0), "{scrape}");
+    for cluster in ["primary", "dr"] {
+        let place = [("contract", "nats"), ("cluster", cluster)];
+        assert_eq!(scrape.get("dr_external_secret_ready", &place), Some(1.0), "{scrape}");
+        let refreshed = scrape.get("dr_external_secret_refresh_timestamp_seconds", &place).expect("a refresh time");
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("a time").as_secs_f64();
+        assert!((now - refreshed - 1200.0).abs() < 20.0, "refreshed {} s ago", now - refreshed);
+    }
+    assert_eq!(scrape.status("nats", "rto"), "unproven", "nothing was ever recovered");
+    // The hash appears nowhere.
+    for path in ["/metrics", "/", "/api/v1/status"] {
+        let text = exporter.get(path).await.text().await.expect("a text");
+        assert!(!text.contains(&HASH[..12]), "{path} tells the hash");
+    }
+    assert!(!exporter.log().contains(&HASH[..12]), "the log tells the hash");
+}
+
+async fn a_rotation_that_reaches_dr_late(flavour: Flavour) {
+    let pair = Pair::new(flavour).await;
+    equal(&pair).await;
+    let exporter = pair.exporter(&pair_of(&pair, "rto: 30m\n    rpo: 1h")).await;
+    exporter.becomes("nats", "rpo", "met", SOON).await;
+    let me = [("contract", "nats")];
+
+    pair.secret(pair.primary, "nats", ROTATED, Status::ready(Duration::ZERO)).await;
+    let rotated = SystemTime::now();
+    let scrape = fails(&exporter, "nats", "pending").await;
+    assert_eq!(scrape.get("dr_recovery_in_progress", &me), Some(1.0), "{scrape}");
+    assert_eq!(scrape.get("dr_secret_in_sync", &labels("nats")), Some(0.0), "{scrape}");
+    assert!(scrape.get("dr_secret_differs_since_timestamp_seconds", &labels("nats")).is_some(), "{scrape}");
+    assert_eq!(scrape.status("nats", "rpo"), "met", "the last equality is young:\n{scrape}");
+    let_pass(Duration::from_secs(2)).await;
+    pair.secret(pair.dr, "nats", ROTATED, Status::ready(Duration::ZERO)).await;
+    let truth = rotated.elapsed().expect("time goes on").as_secs_f64();
+    let stopped = |scrape: &super::Scrape| scrape.get("dr_recovery_in_progress", &me) == Some(0.0);
+    let scrape = exporter.until("the clock stops", SOON, stopped).await;
+    let met = [("contract", "nats"), ("result", "met"), ("mode", "real")];
+    assert_eq!(scrape.get("dr_recoveries_total", &met), Some(1.0), "{scrape}");
+    let took = scrape.get("dr_recovery_last_seconds", &me).expect("a recovery time");
+    assert!((took - truth).abs() < SEEN.as_secs_f64(), "took {took} s, in truth {truth} s");
+    assert_eq!(scrape.status("nats", "rto"), "met", "a rotation proves the RTO:\n{scrape}");
+    assert_eq!(scrape.get("dr_secret_in_sync", &labels("nats")), Some(1.0), "{scrape}");
+    assert_eq!(scrape.get("dr_secret_differs_since_timestamp_seconds", &labels("nats")), None, "{scrape}");
+}
+
+async fn drift_beyond_the_targets(flavour: Flavour) {
+    let pair = Pair::new(flavour).await;
+    equal(&pair).await;
+    let exporter = pair.exporter(&pair_of(&pair, "rto: 4s\n    rpo: 4s")).await;
+    exporter.becomes("nats", "rpo", "met", SOON).await;
+    pair.secret(pair.primary, "nats", ROTATED, Status::ready(Duration::ZERO)).await;
+    exporter.becomes("nats", "rto", "breached", SOON).await;
+    let scrape = exporter.becomes("nats", "rpo", "breached", SOON).await;
+    assert_eq!(scrape.get("dr_copy_lost", &labels("nats")), Some(0.0), "it is old, not lost:\n{scrape}");
+}
+
+async fn the_primary_cluster_is_lost(flavour: Flavour) {
+    let pair = Pair::new(flavour).await;
+    equal(&pair).await;
+    let mut link = Proxy::to(pair.primary.address()).await;
+    let token = format!("token: {}", pair.at_primary.token);
+    let primary = pair.primary.kubeconfig(&token, Some(link.address()));
+    let dr = pair.dr.kubeconfig_of(&pair.at_dr);
+    let exporter = pair.exporter_with(&pair_of(&pair, "rto: 30m\n    rpo: 6s"), &primary, &dr).await;
+    exporter.becomes("nats", "rpo", "met", SOON).await;
+    let watch = Watch::start(&exporter);
+    let before = exporter.scrape().await;
+    link.cut().await;
+    let cut = SystemTime::now();
+    fails(&exporter, "nats", "connect_failed").await;
+    let scrape = exporter.becomes("nats", "rpo", "unproven", SOON).await;
+    let point = |scrape: &super::Scrape| scrape.get("dr_recovery_point_timestamp_seconds", &labels("nats"));
+    let kept = point(&scrape).expect("what was proven stays proven");
+    assert!(kept >= point(&before).expect("it was proven"), "the point went back");
+    watch.never(cut, "nats", "rpo", "breached");
+    watch.never(cut + Duration::from_secs(6) + SEEN, "nats", "rpo", "met");
+    watch.never(cut, "nats", "rto", "breached");
+    assert_eq!(scrape.get("dr_recovery_in_progress", &[("contract", "nats")]), Some(0.0), "no clock runs:\n{scrape}");
+    assert_eq!(scrape.get("dr_check_healthy", &[("contract", "nats")]), None, "{scrape}");
+    link.heal().await;
+    exporter.becomes("nats", "rpo", "met", SOON).await;
+}
+
+async fn a_dead_controller_is_never_met_beyond_the_bound(flavour: Flavour) {
+    let pair = Pair::new(flavour).await;
+    equal(&pair).await;
+    // Ready for ever, and last refreshed an hour and ten minutes ago, but for a few seconds.
+    let left = Duration::from_secs(8);
+    pair.secret(pair.dr, "nats", HASH, Status::ready(minutes(70) - left)).await;
+    let dead = SystemTime::now();
+    let alone = contract("alone", "rpo: 2h", &check(&pair, "nats", ""));
+    let exporter = pair.exporter(&format!("{}{alone}", pair_of(&pair, "rto: 30m\n    rpo: 4s"))).await;
+    exporter.becomes("nats", "rpo", "met", SOON).await;
+    let watch = Watch::start(&exporter);
+    fails(&exporter, "nats", "stale").await;
+    let scrape = exporter.becomes("nats", "rpo", "unproven", SOON).await;
+    assert_eq!(scrape.get("dr_external_secret_ready", &[("contract", "nats"), ("cluster", "dr")]), Some(1.0));
+    assert_eq!(scrape.get("dr_check_healthy", &[("contract", "nats")]), None, "{scrape}");
+    let_pass(Duration::from_secs(2)).await;
+    watch.never(dead + left + Duration::from_secs(4) + SEEN, "nats", "rpo", "met");
+    watch.never(dead, "nats", "rpo", "breached");
+    let exposure = scrape.observed("alone", "rpo").expect("DR's own word stands and ages");
+    assert!(exposure > 4190.0, "last refreshed {exposure} s ago");
+}
+
+async fn a_provider_outage(flavour: Flavour) {
+    let pair = Pair::new(flavour).await;
+    equal(&pair).await;
+    let exporter = pair.exporter(&pair_of(&pair, "rto: 5s\n    rpo: 1h")).await;
+    exporter.becomes("nats", "rpo", "met", SOON).await;
+    pair.external_secret(pair.dr, "nats", Status::failing()).await;
+    let scrape = fails(&exporter, "nats", "not_ready").await;
+    assert_eq!(scrape.get("dr_recovery_in_progress", &[("contract", "nats")]), Some(1.0), "{scrape}");
+    assert_eq!(scrape.status("nats", "rpo"), "met", "what was proven is young:\n{scrape}");
+    exporter.logs(&["not_ready", "could not get secret data from provider"], SOON).await;
+    exporter.becomes("nats", "rto", "breached", SOON).await;
+    pair.external_secret(pair.dr, "nats", Status::ready(Duration::ZERO)).await;
+    let missed = [("contract", "nats"), ("result", "missed"), ("mode", "real")];
+    exporter.until("it recovered", SOON, |scrape| scrape.get("dr_recoveries_total", &missed) == Some(1.0)).await;
+}
+
+async fn what_is_gone_is_lost(flavour: Flavour) {
+    let pair = Pair::new(flavour).await;
+    equal(&pair).await;
+    let exporter = pair.exporter(&pair_of(&pair, "rto: 30m\n    rpo: 1h")).await;
+    exporter.becomes("nats", "rpo", "met", SOON).await;
+    let lost = |scrape: &super::Scrape| scrape.get("dr_copy_lost", &labels("nats")) == Some(1.0);
+
+    pair.dr.delete("Secret", &pair.namespace, "nats").await;
+    fails(&exporter, "nats", "secret_missing").await;
+    let scrape = exporter.until("the secret is lost", SOON, lost).await;
+    assert_eq!(scrape.status("nats", "rpo"), "breached", "{scrape}");
+    assert_eq!(scrape.get("dr_recovery_point_timestamp_seconds", &labels("nats")), None, "{scrape}");
+    pair.secret(pair.dr, "nats", HASH, Status::ready(Duration::ZERO)).await;
+    exporter.becomes("nats", "rpo", "met", SOON).await;
+
+    pair.dr.delete("ExternalSecret", &pair.namespace, "nats").await;
+    fails(&exporter, "nats", "external_secret_missing").await;
+    exporter.until("the object is lost", SOON, lost).await;
+    // What the primary gives up as well is not missing in DR.
+    pair.primary.delete("ExternalSecret", &pair.namespace, "nats").await;
+    fails(&exporter, "nats", "primary_missing").await;
+    exporter.becomes("nats", "rpo", "unproven", SOON).await;
+}
+
+async fn every_state_is_told_apart(flavour: Flavour) {
+    let pair = Pair::new(flavour).await;
+    let with_spec = |spec| Status { spec, ..Status::ready(minutes(20)) };
+    let states = [
+        ("healthy", Status::ready(minutes(20)), ""),
+        ("stale", Status::ready(minutes(600)), "stale"),
+        ("failing", Status::failing(), "not_ready"),
+        ("once", with_spec(json!({"refreshPolicy": "CreatedOnce"})), "no_freshness"),
+        ("zero", with_spec(json!({"refreshInterval": "0"})), "no_freshness"),
+        ("immutable", with_spec(json!({"refreshInterval": "1h", "target": {"immutable": true}})), "no_freshness"),
+        (
+            "retained",
+            Status { message: "secret retained due to DeletionPolicy=Retain", ..Status::ready(minutes(20)) },
+            "source_gone",
+        ),
+        ("deleted", Status { reason: "SecretDeleted", ..Status::ready(minutes(20)) }, "secret_missing"),
+    ];
+    let mut contracts = String::new();
+    for (name, status, _) in &states {
+        pair.external_secret(pair.dr, name, status.clone()).await;
+        contracts.push_str(&contract(name, "rto: 30m\n    rpo: 1h", &check(&pair, name, "")));
+    }
+    // Created, and never looked at by any controller.
+    pair.dr
+        .apply(json!({"apiVersion": "external-secrets.io/v1", "kind": "ExternalSecret", "spec": {},
+            "metadata": {"namespace": pair.namespace, "name": "never"}}))
+        .await;
+    contracts.push_str(&contract("never", "rto: 30m\n    rpo: 1h", &check(&pair, "never", "")));
+    // Compared by hash: another algorithm, and none.
+    for (name, hash) in [("older", Some(&HASH[..32])), ("bare", None)] {
+        pair.secret(pair.primary, name, HASH, Status::ready(minutes(20))).await;
+        pair.secret(pair.dr, name, hash.unwrap_or_default(), Status::ready(minutes(20))).await;
+        contracts.push_str(&contract(name, "rto: 30m\n    rpo: 1h", &check(&pair, name, ", primary: primary")));
+    }
+    let exporter = pair.exporter(&contracts).await;
+    for (name, _, reason) in &states {
+        if !reason.is_empty() {
+            fails(&exporter, name, reason).await;
+        }
+    }
+    fails(&exporter, "never", "not_ready").await;
+    fails(&exporter, "older", "hash_algorithms_differ").await;
+    fails(&exporter, "bare", "hash_algorithms_differ").await;
+    let scrape = exporter.becomes("healthy", "rpo", "met", SOON).await;
+    let exposure = scrape.observed("healthy", "rpo").expect("an exposure");
+    assert!((exposure - 1200.0).abs() < 20.0, "refreshed 20 minutes ago, and shown is {exposure} s");
+    for (name, _, reason) in &states {
+        if !reason.is_empty() {
+            assert_ne!(scrape.status(name, "rpo"), "met", "{name}\n{scrape}");
+        }
+    }
+}
+
+async fn a_malformed_object_hides_no_other(flavour: Flavour) {
+    let pair = Pair::new(flavour).await;
+    equal(&pair).await;
+    pair.dr
+        .apply(json!({"apiVersion": "external-secrets.io/v1", "kind": "ExternalSecret",
+            "metadata": {"namespace": pair.namespace, "name": "broken"},
+            "spec": {"refreshInterval": {"a": ["map"]}}, "status": {"conditions": "none", "refreshTime": 7}}))
+        .await;
+    let broken = contract("broken", "rto: 30m\n    rpo: 1h", &check(&pair, "broken", ""));
+    let exporter = pair.exporter(&format!("{}{broken}", pair_of(&pair, "rto: 30m\n    rpo: 1h"))).await;
+    exporter.becomes("nats", "rpo", "met", SOON).await;
+    let scrape = fails(&exporter, "broken", "bad_answer").await;
+    assert_eq!(scrape.get("dr_recovery_in_progress", &[("contract", "broken")]), Some(0.0), "{scrape}");
+    exporter.logs(&["bad_answer", "broken is malformed"], SOON).await;
+}

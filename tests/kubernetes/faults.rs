@@ -1,0 +1,88 @@
+//! Faults that a real API server does not have on demand.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::support::kube::fake::Fault;
+use super::support::kube::Flavour;
+use super::{Pair, SOON, Status, contract, failed, fails, labels, minutes};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_the_api_server_says_nothing_is_lost_and_no_clock_runs() {
+    let pair = Pair::new(Flavour::Fake).await;
+    pair.external_secret(pair.dr, "nats", Status::ready(minutes(20))).await;
+    let check = format!("external_secret: {{ dr: dr, namespace: {}, name: nats }}", pair.namespace);
+    let exporter = pair.exporter(&contract("nats", "rto: 30m\n    rpo: 1h", &check)).await;
+    exporter.becomes("nats", "rpo", "met", SOON).await;
+    let body = |body: &str| Fault::Body(body.to_owned());
+    for (fault, reason) in [
+        (Fault::Status(429), "throttled"),
+        (Fault::Status(500), "server_error"),
+        (Fault::Status(503), "server_error"),
+        (Fault::Status(400), "bad_answer"),
+        (Fault::Delay(Duration::from_secs(3)), "timeout"),
+        (Fault::Close, "connect_failed"),
+        (body("<html>a proxy's page</html>"), "bad_answer"),
+        (body("{}"), "bad_answer"),
+        (body("{\"kind\": \"PodList\", \"items\": []}"), "bad_answer"),
+        (body("{\"kind\": \"ExternalSecretList\", \"items\": 7}"), "bad_answer"),
+    ] {
+        let told = format!("{fault:?}");
+        let before = failed(&exporter.scrape().await, "nats", reason);
+        pair.dr.fake().fault(&pair.namespace, "externalsecrets", fault);
+        let scrape =
+            exporter.until(&format!("{told}: {reason}"), SOON, |scrape| failed(scrape, "nats", reason) > before).await;
+        assert_eq!(scrape.get("dr_recovery_in_progress", &[("contract", "nats")]), Some(0.0), "{told}\n{scrape}");
+        assert_ne!(scrape.get("dr_copy_lost", &labels("nats")), Some(1.0), "{told}\n{scrape}");
+        assert_eq!(scrape.status("nats", "rpo"), "met", "{told}: what was proven is young\n{scrape}");
+    }
+    pair.dr.fake().heal(&pair.namespace, "externalsecrets");
+    let since = exporter.scrape().await.get("dr_evidence_timestamp_seconds", &labels("nats"));
+    exporter
+        .until("it recovers by itself", SOON, |scrape| {
+            scrape.get("dr_evidence_timestamp_seconds", &labels("nats")) > since
+        })
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_item_that_is_no_object_hides_no_other() {
+    let pair = Pair::new(Flavour::Fake).await;
+    pair.external_secret(pair.dr, "nats", Status::ready(minutes(20))).await;
+    pair.dr.fake().fault(&pair.namespace, "externalsecrets", Fault::Item(json!({"metadata": {"name": 7}, "spec": "no"})));
+    let check = format!("external_secret: {{ dr: dr, namespace: {}, name: nats }}", pair.namespace);
+    let exporter = pair.exporter(&contract("nats", "rto: 30m\n    rpo: 1h", &check)).await;
+    exporter.becomes("nats", "rpo", "met", SOON).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secret_that_only_a_proxy_cannot_find_is_not_lost() {
+    let pair = Pair::new(Flavour::Fake).await;
+    for cluster in [pair.primary, pair.dr] {
+        pair.secret(cluster, "nats", "0a1b2c3d", Status::ready(minutes(20))).await;
+    }
+    let check = format!("external_secret: {{ primary: primary, dr: dr, namespace: {}, name: nats }}", pair.namespace);
+    let exporter = pair.exporter(&contract("nats", "rto: 30m\n    rpo: 1h", &check)).await;
+    exporter.becomes("nats", "rpo", "met", SOON).await;
+    pair.dr.fake().fault(&pair.namespace, "secrets", Fault::Page(404));
+    let scrape = fails(&exporter, "nats", "bad_answer").await;
+    assert_ne!(scrape.get("dr_copy_lost", &labels("nats")), Some(1.0), "{scrape}");
+    assert_eq!(scrape.get("dr_recovery_in_progress", &[("contract", "nats")]), Some(0.0), "{scrape}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_that_expires_between_two_pages_is_read_anew() {
+    let pair = Pair::new(Flavour::Fake).await;
+    for index in 0..501 {
+        pair.external_secret(pair.dr, &format!("s-{index:03}"), Status::ready(minutes(20))).await;
+    }
+    pair.dr.fake().fault(&pair.namespace, "externalsecrets", Fault::ExpireOnce);
+    let check = format!("external_secret: {{ dr: dr, namespace: {}, name: s-500 }}", pair.namespace);
+    let exporter = pair.exporter(&contract("nats", "rto: 30m\n    rpo: 1h", &check)).await;
+    let scrape = exporter.becomes("nats", "rpo", "met", SOON).await;
+    assert!(scrape.reasons("nats").values().all(|count| *count == 0.0), "{scrape}");
+    let calls = pair.dr.calls(&pair.at_dr);
+    let expired = calls.iter().filter(|call| call.status == 410).count();
+    assert_eq!(expired, 1, "the second page was gone once");
+}

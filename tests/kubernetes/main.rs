@@ -1,0 +1,196 @@
+//! What `external_secret`, `argocd_app` and `pods` must hold: one suite, against an API server of our own and, where
+//! `KUBEBUILDER_ASSETS` names them, against real kube-apiservers.
+#![allow(clippy::pedantic)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod access;
+mod argocd;
+mod external_secret;
+mod faults;
+mod pods;
+mod roles;
+mod sharing;
+
+use std::time::{Duration, SystemTime};
+
+use serde_json::{Value, json};
+
+use support::exporter::{Config, Exporter};
+use support::kube::{Cluster, Flavour, User};
+use support::scrape::Scrape;
+
+const SOON: Duration = Duration::from_secs(20);
+/// From a change in a cluster until the run that sees it has ended, on a machine that is busy with other tests.
+const SEEN: Duration = Duration::from_secs(4);
+
+/// Runs each test against both flavours.
+macro_rules! both {
+    ($($name:ident,)+) => {
+        mod fake {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $name() {
+                super::$name(crate::support::kube::Flavour::Fake).await;
+            })+
+        }
+        mod real {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $name() {
+                if crate::support::kube::assets().is_none() {
+                    eprintln!("skipped: KUBEBUILDER_ASSETS is not set (setup-envtest use -p path)");
+                    return;
+                }
+                super::$name(crate::support::kube::Flavour::Real).await;
+            })+
+        }
+    };
+}
+pub(crate) use both;
+
+/// Two clusters, and a namespace and a reader in each that no other test uses.
+struct Pair {
+    primary: &'static Cluster,
+    dr: &'static Cluster,
+    namespace: String,
+    at_primary: User,
+    at_dr: User,
+}
+
+impl Pair {
+    async fn new(flavour: Flavour) -> Self {
+        let (primary, dr) = (Cluster::shared(flavour, 0).await, Cluster::shared(flavour, 1).await);
+        let namespace = primary.namespace().await;
+        dr.make_namespace(&namespace).await;
+        let (at_primary, at_dr) = (primary.user(), dr.user());
+        let pair = Self { primary, dr, namespace, at_primary, at_dr };
+        pair.primary.grant(&pair.namespace, &pair.at_primary, rules()).await;
+        pair.dr.grant(&pair.namespace, &pair.at_dr, rules()).await;
+        pair
+    }
+
+    /// The exporter with both connections; `contracts` are YAML.
+    async fn exporter(&self, contracts: &str) -> Exporter {
+        let primary = self.primary.kubeconfig_of(&self.at_primary);
+        self.exporter_with(contracts, &primary, &self.dr.kubeconfig_of(&self.at_dr)).await
+    }
+
+    async fn exporter_with(&self, contracts: &str, primary: &str, dr: &str) -> Exporter {
+        let config = Config::new(&config(contracts)).with("primary.kubeconfig", primary).with("dr.kubeconfig", dr);
+        Exporter::start_in(config).await
+    }
+
+    /// An external secret with its secret, in one of the clusters.
+    async fn secret(&self, cluster: &Cluster, name: &str, hash: &str, status: Status) {
+        let annotation = json!({"reconcile.external-secrets.io/data-hash": hash});
+        cluster
+            .apply(json!({
+                "apiVersion": "v1", "kind": "Secret",
+                "metadata": {"namespace": self.namespace, "name": name, "annotations": annotation},
+                "data": {"password": "aHVudGVyMg=="},
+            }))
+            .await;
+        self.external_secret(cluster, name, status).await;
+    }
+
+    async fn external_secret(&self, cluster: &Cluster, name: &str, status: Status) {
+        let mut object = json!({
+            "apiVersion": "external-secrets.io/v1", "kind": "ExternalSecret",
+            "metadata": {"namespace": self.namespace, "name": name},
+            "spec": status.spec.clone(),
+        });
+        let applied = cluster.apply(object.clone()).await;
+        object["status"] = status.json(applied["metadata"]["generation"].as_i64().expect("a generation"));
+        cluster.apply(object).await;
+    }
+}
+
+/// What a reader may do.
+fn rules() -> Value {
+    json!([
+        {"apiGroups": ["external-secrets.io"], "resources": ["externalsecrets"], "verbs": ["list"]},
+        {"apiGroups": ["argoproj.io"], "resources": ["applications"], "verbs": ["list"]},
+        {"apiGroups": ["apps"], "resources": ["deployments", "statefulsets"], "verbs": ["list"]},
+        {"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]},
+        {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]},
+    ])
+}
+
+fn config(contracts: &str) -> String {
+    format!(
+        "defaults: {{ interval: 500ms, timeout: 2s, interval_when_down: 300ms, failures_to_trigger: 1 }}
+kubernetes:
+  primary: {{ kubeconfig_file: primary.kubeconfig, api_timeout: 2s }}
+  dr: {{ kubeconfig_file: dr.kubeconfig, context: test, api_timeout: 2s }}
+contracts:
+{contracts}"
+    )
+}
+
+/// A contract with one check, both called `name`.
+fn contract(name: &str, targets: &str, check: &str) -> String {
+    format!(
+        "  - name: {name}\n    component: {name}\n    owner: ops\n    priority: P0\n    {targets}\n    checks:\n      \
+         - name: {name}\n        {check}\n"
+    )
+}
+
+/// The status of an external secret, and the spec that goes with it.
+#[derive(Clone)]
+struct Status {
+    spec: Value,
+    refreshed: Duration,
+    ready: &'static str,
+    reason: &'static str,
+    message: &'static str,
+}
+
+impl Status {
+    /// Ready, and refreshed this long ago.
+    fn ready(refreshed: Duration) -> Self {
+        let spec = json!({"refreshInterval": "1h"});
+        Self { spec, refreshed, ready: "True", reason: "SecretSynced", message: "secret synced" }
+    }
+
+    fn failing() -> Self {
+        Self {
+            ready: "False",
+            reason: "SecretSyncedError",
+            message: "could not get secret data from provider",
+            ..Self::ready(Duration::from_secs(7200))
+        }
+    }
+
+    fn json(&self, generation: i64) -> Value {
+        json!({
+            "conditions": [{"type": "Ready", "status": self.ready, "reason": self.reason, "message": self.message,
+                "lastTransitionTime": "2026-08-01T09:00:00Z"}],
+            "refreshTime": ago(self.refreshed),
+            "syncedResourceVersion": format!("{generation}-f47fe3c0b255b6dd8047cdffa772587bb829efe7a1cb70febeda2eb2"),
+        })
+    }
+}
+
+/// The time this long ago, as Kubernetes writes times.
+fn ago(age: Duration) -> String {
+    let at = jiff::Timestamp::try_from(SystemTime::now() - age).expect("a time");
+    at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+fn minutes(minutes: u64) -> Duration {
+    Duration::from_secs(60 * minutes)
+}
+
+/// How often the only check of a contract failed for this reason.
+fn failed(scrape: &Scrape, contract: &str, reason: &str) -> f64 {
+    scrape.reasons(contract).get(reason).copied().unwrap_or(0.0)
+}
+
+/// Waits for the first failure for this reason.
+async fn fails(exporter: &Exporter, contract: &str, reason: &str) -> Scrape {
+    exporter.until(&format!("{contract} fails: {reason}"), SOON, |scrape| failed(scrape, contract, reason) > 0.0).await
+}
+
+fn labels(name: &str) -> [(&str, &str); 2] {
+    [("contract", name), ("check", name)]
+}

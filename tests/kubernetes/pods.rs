@@ -1,0 +1,105 @@
+//! Pods.
+
+use serde_json::{Value, json};
+
+use super::support::kube::{Cluster, Flavour};
+use super::support::proxy::Proxy;
+use super::{Pair, SOON, contract, failed, fails, labels};
+
+super::both! {
+    pods_are_counted,
+    an_api_server_that_does_not_answer_is_not_zero_pods,
+}
+
+async fn pod(pair: &Pair, cluster: &Cluster, name: &str, app: &str, ready: bool, finalizers: Value) {
+    cluster
+        .apply(json!({
+            "apiVersion": "v1", "kind": "Pod",
+            "metadata": {"namespace": pair.namespace, "name": name, "labels": {"app": app}, "finalizers": finalizers},
+            "spec": {"containers": [{"name": "main", "image": "nats", "imagePullPolicy": "Always",
+                "terminationMessagePath": "/dev/termination-log", "terminationMessagePolicy": "File", "resources": {}}]},
+            "status": {"conditions": [{"type": "Ready", "status": if ready { "True" } else { "False" }}]},
+        }))
+        .await;
+}
+
+/// Its status, and nothing of what cannot be changed.
+async fn readiness(pair: &Pair, name: &str, ready: bool) {
+    let status = if ready { "True" } else { "False" };
+    let patch = json!({"status": {"conditions": [{"type": "Ready", "status": status}]}});
+    let path = format!("/api/v1/namespaces/{}/pods/{name}/status", pair.namespace);
+    let answer = pair.dr.request("PATCH", &path, Some(("application/merge-patch+json", patch))).await;
+    let (code, answer) = answer.expect("the API server answers");
+    assert_eq!(code, 200, "{answer}");
+}
+
+async fn workload(pair: &Pair, replicas: u32) {
+    pair.dr
+        .apply(json!({
+            "apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"namespace": pair.namespace, "name": "nats"},
+            "spec": {"replicas": replicas, "serviceName": "nats", "selector": {"matchLabels": {"app": "nats"}},
+                "template": {"metadata": {"labels": {"app": "nats"}}, "spec": {"containers": [{"name": "main", "image": "nats"}]}}},
+        }))
+        .await;
+}
+
+fn check(pair: &Pair, more: &str) -> String {
+    let namespace = &pair.namespace;
+    format!("pods: {{ kubernetes: dr, namespace: {namespace}, selector: \"app in (nats)\", min_ready: 2{more} }}")
+}
+
+async fn pods_are_counted(flavour: Flavour) {
+    let pair = Pair::new(flavour).await;
+    workload(&pair, 3).await;
+    let check = check(&pair, ", workload: { kind: StatefulSet, name: nats }");
+    let exporter = pair.exporter(&contract("nats", "rto: 15m", &check)).await;
+    let scrape = fails(&exporter, "nats", "no_pods").await;
+    assert_eq!(scrape.get("dr_recovery_in_progress", &[("contract", "nats")]), Some(1.0), "{scrape}");
+    for name in ["nats-0", "nats-1"] {
+        pod(&pair, pair.dr, name, "nats", true, json!(["example.com/stay"])).await;
+    }
+    pod(&pair, pair.dr, "nats-2", "nats", false, json!([])).await;
+    pod(&pair, pair.dr, "other-0", "other", true, json!([])).await;
+    let ready = |count: f64| move |scrape: &super::Scrape| scrape.get("dr_pods_ready", &labels("nats")) == Some(count);
+    let scrape = exporter.until("two are ready", SOON, ready(2.0)).await;
+    assert_eq!(scrape.get("dr_pods_wanted", &labels("nats")), Some(3.0), "{scrape}");
+    assert_eq!(scrape.get("dr_check_healthy", &[("contract", "nats")]), Some(1.0), "{scrape}");
+
+    readiness(&pair, "nats-0", false).await;
+    exporter.until("one is ready", SOON, ready(1.0)).await;
+    fails(&exporter, "nats", "too_few_ready").await;
+    exporter.logs(&["too_few_ready", "nats-0 is not ready"], SOON).await;
+    readiness(&pair, "nats-0", true).await;
+    exporter.until("two are ready again", SOON, ready(2.0)).await;
+
+    // Being deleted it still says that it is ready.
+    pair.dr.delete("Pod", &pair.namespace, "nats-1").await;
+    exporter.until("one that is deleted counts no more", SOON, ready(1.0)).await;
+
+    workload(&pair, 0).await;
+    exporter.until("it is scaled down", SOON, |scrape| failed(scrape, "nats", "scaled_to_zero") > 0.0).await;
+    pair.dr.delete("StatefulSet", &pair.namespace, "nats").await;
+    fails(&exporter, "nats", "workload_missing").await;
+}
+
+async fn an_api_server_that_does_not_answer_is_not_zero_pods(flavour: Flavour) {
+    let pair = Pair::new(flavour).await;
+    for name in ["nats-0", "nats-1"] {
+        pod(&pair, pair.dr, name, "nats", true, json!([])).await;
+    }
+    let mut link = Proxy::to(pair.dr.address()).await;
+    let dr = pair.dr.kubeconfig(&format!("token: {}", pair.at_dr.token), Some(link.address()));
+    let primary = pair.primary.kubeconfig_of(&pair.at_primary);
+    let exporter = pair.exporter_with(&contract("nats", "rto: 15m", &check(&pair, "")), &primary, &dr).await;
+    let healthy = |scrape: &super::Scrape| scrape.get("dr_check_healthy", &[("contract", "nats")]) == Some(1.0);
+    exporter.until("it is healthy", SOON, healthy).await;
+    link.cut().await;
+    let cut = fails(&exporter, "nats", "connect_failed").await;
+    let unknown = exporter.until("nobody knows", SOON, |scrape| scrape.status("nats", "rto") == "unproven").await;
+    for scrape in [cut, unknown] {
+        assert_eq!(scrape.get("dr_recovery_in_progress", &[("contract", "nats")]), Some(0.0), "{scrape}");
+        assert_eq!(failed(&scrape, "nats", "no_pods"), 0.0, "{scrape}");
+    }
+    link.heal().await;
+    exporter.until("it is healthy again", SOON, healthy).await;
+}

@@ -1,0 +1,133 @@
+//! The Roles that are shipped are enough, and nothing more.
+
+use serde_json::{Value, json};
+
+use super::support::exporter::{Config, Exporter};
+use super::support::kube::{Cluster, Flavour, User};
+use super::{SOON, Status, ago, minutes};
+
+super::both! {
+    the_shipped_roles_are_enough_and_nothing_more,
+}
+
+/// The contracts that the Roles are for, as in `config/kgents.yaml`, at the pace of a test.
+const CONTRACTS: &str = "  - name: streams
+    component: NATS
+    owner: ops
+    priority: P0
+    rto: 15m
+    checks:
+      - name: cluster
+        pods: { kubernetes: primary, namespace: kgents-agents, selector: app=nats, workload: { kind: StatefulSet, name: nats } }
+  - name: secrets
+    component: Secrets
+    owner: ops
+    priority: P0
+    rto: 30m
+    rpo: 1h
+    checks:
+      - name: api-secrets
+        external_secret: { primary: primary, dr: dr, namespace: kgents-triad, name: kgents-api-secrets, compare: data_hash }
+      - name: kgents-saas
+        argocd_app: { kubernetes: dr, namespace: argocd, name: kgents-saas }
+";
+
+fn manifest(side: &str) -> Vec<Value> {
+    let path = format!("{}/deploy/rbac/{side}.yaml", env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(&path).expect("the manifest is there");
+    text.split("\n---\n").map(|document| serde_saphyr::from_str(document).expect("the manifest is YAML")).collect()
+}
+
+/// Applies a manifest for a user instead of its service account.
+async fn bind(cluster: &Cluster, side: &str, user: &User) {
+    for mut object in manifest(side) {
+        if object["kind"] == "RoleBinding" {
+            let group = "rbac.authorization.k8s.io";
+            object["subjects"] = json!([{"kind": "User", "apiGroup": group, "name": user.name}]);
+        }
+        cluster.apply(object).await;
+    }
+}
+
+async fn objects(primary: &Cluster, dr: &Cluster) {
+    for (cluster, namespaces) in [(primary, ["kgents-triad", "kgents-agents"]), (dr, ["kgents-triad", "argocd"])] {
+        for namespace in namespaces {
+            cluster.make_namespace(namespace).await;
+        }
+        let metadata = json!({"namespace": "kgents-triad", "name": "kgents-api-secrets",
+            "annotations": {"reconcile.external-secrets.io/data-hash": "0a1b2c3d"}});
+        cluster.apply(json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata})).await;
+        let status = Status::ready(minutes(20));
+        let metadata = json!({"namespace": "kgents-triad", "name": "kgents-api-secrets"});
+        let mut object = json!({"apiVersion": "external-secrets.io/v1", "kind": "ExternalSecret", "metadata": metadata,
+            "spec": status.spec});
+        let applied = cluster.apply(object.clone()).await;
+        object["status"] = status.json(applied["metadata"]["generation"].as_i64().expect("a generation"));
+        cluster.apply(object).await;
+    }
+    dr.apply(json!({"apiVersion": "argoproj.io/v1alpha1", "kind": "Application",
+        "metadata": {"namespace": "argocd", "name": "kgents-saas"}, "spec": {},
+        "status": {"sync": {"status": "Synced", "revision": "8f3c"}, "health": {"status": "Healthy"},
+            "reconciledAt": ago(minutes(1))}}))
+        .await;
+    let metadata = json!({"namespace": "kgents-agents", "name": "nats-0", "labels": {"app": "nats"}});
+    primary
+        .apply(json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata,
+            "spec": {"containers": [{"name": "main", "image": "nats"}]},
+            "status": {"conditions": [{"type": "Ready", "status": "True"}]}}))
+        .await;
+    primary
+        .apply(json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"namespace": "kgents-agents", "name": "nats"},
+            "spec": {"replicas": 1, "serviceName": "nats", "selector": {"matchLabels": {"app": "nats"}},
+                "template": {"metadata": {"labels": {"app": "nats"}},
+                    "spec": {"containers": [{"name": "main", "image": "nats"}]}}}}))
+        .await;
+}
+
+async fn the_shipped_roles_are_enough_and_nothing_more(flavour: Flavour) {
+    let (primary, dr) = (Cluster::shared(flavour, 0).await, Cluster::shared(flavour, 1).await);
+    let (at_primary, at_dr) = (primary.user(), dr.user());
+    objects(primary, dr).await;
+    bind(primary, "primary", &at_primary).await;
+    bind(dr, "dr", &at_dr).await;
+    let config = Config::new(&super::config(CONTRACTS))
+        .with("primary.kubeconfig", &primary.kubeconfig_of(&at_primary))
+        .with("dr.kubeconfig", &dr.kubeconfig_of(&at_dr));
+    let exporter = Exporter::start_in(config).await;
+    exporter.becomes("secrets", "rpo", "met", SOON).await;
+    let healthy = |scrape: &super::Scrape, wanted: usize| {
+        scrape.series("dr_check_healthy", &[]).filter(|(_, value)| *value == 1.0).count() == wanted
+    };
+    let all = |scrape: &super::Scrape| healthy(scrape, 3);
+    let scrape = exporter.until("all three are measured and healthy", SOON, all).await;
+    let forbidden = |scrape: &super::Scrape| {
+        ["streams", "secrets"].iter().map(|contract| super::failed(scrape, contract, "forbidden")).sum::<f64>()
+    };
+    assert_eq!(forbidden(&scrape), 0.0, "the Roles are enough:\n{scrape}");
+
+    // Each rule without one of its verbs or resources, one after the other.
+    let mut removed = 0;
+    for (side, cluster, user) in [("primary", primary, &at_primary), ("dr", dr, &at_dr)] {
+        for role in manifest(side).into_iter().filter(|object| object["kind"] == "Role") {
+            for (index, rule) in role["rules"].as_array().expect("rules").iter().enumerate() {
+                for field in ["verbs", "resources"] {
+                    for item in 0..rule[field].as_array().expect("a list").len() {
+                        let mut less = role.clone();
+                        less["rules"][index][field].as_array_mut().expect("a list").remove(item);
+                        if less["rules"][index][field] == json!([]) {
+                            less["rules"].as_array_mut().expect("rules").remove(index);
+                        }
+                        let before = forbidden(&exporter.scrape().await);
+                        cluster.apply(less).await;
+                        let what = format!("{side}: without {field}[{item}] of rule {index} something fails");
+                        exporter.until(&what, SOON, |scrape| forbidden(scrape) > before).await;
+                        bind(cluster, side, user).await;
+                        exporter.until("all is measured again", SOON, all).await;
+                        removed += 1;
+                    }
+                }
+            }
+        }
+    }
+    assert!(removed >= 14, "only {removed} rights were tried");
+}

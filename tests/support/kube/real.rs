@@ -1,0 +1,132 @@
+//! The real kube-apiserver and etcd.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::super::certs::Authority;
+use super::super::free_ports;
+use super::super::process::Process;
+use super::{ADMIN, Call, USERS, user};
+
+/// A running pair. The processes belong to a thread of their own: the kernel ends them with the thread that started them,
+/// and a test's thread ends with the test.
+pub struct Running {
+    pub address: SocketAddr,
+    dir: TempDir,
+    stop: Option<mpsc::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+pub fn start(assets: &Path, authority: &Authority, at: SocketAddr) -> Running {
+    let dir = TempDir::with_prefix("dr-kube-").expect("a directory for the cluster");
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    authority.write(dir.path(), "server", "127.0.0.1");
+    fs::write(dir.path().join("tokens.csv"), tokens()).expect("tokens are written");
+    fs::write(dir.path().join("audit.yaml"), AUDIT).expect("the audit policy is written");
+    let [client, peer, free]: [SocketAddr; 3] = free_ports([127, 0, 0, 1].into());
+    let address = if at.port() == 0 { free } else { at };
+    let etcd = vec![
+        format!("--data-dir={}", path("etcd")),
+        format!("--listen-client-urls=http://{client}"),
+        format!("--advertise-client-urls=http://{client}"),
+        format!("--listen-peer-urls=http://{peer}"),
+        format!("--initial-advertise-peer-urls=http://{peer}"),
+        format!("--initial-cluster=default=http://{peer}"),
+        "--unsafe-no-fsync".to_owned(),
+    ];
+    let server = vec![
+        format!("--etcd-servers=http://{client}"),
+        "--bind-address=127.0.0.1".to_owned(),
+        "--advertise-address=127.0.0.1".to_owned(),
+        format!("--secure-port={}", address.port()),
+        format!("--tls-cert-file={}", path("server.pem")),
+        format!("--tls-private-key-file={}", path("server.key")),
+        format!("--client-ca-file={}", path("ca.pem")),
+        format!("--token-auth-file={}", path("tokens.csv")),
+        "--service-account-issuer=https://kubernetes.default.svc/".to_owned(),
+        format!("--service-account-key-file={}", path("server.key")),
+        format!("--service-account-signing-key-file={}", path("server.key")),
+        "--service-cluster-ip-range=10.0.0.0/24".to_owned(),
+        "--authorization-mode=RBAC".to_owned(),
+        "--allow-privileged=true".to_owned(),
+        "--endpoint-reconciler-type=none".to_owned(),
+        "--disable-admission-plugins=ServiceAccount".to_owned(),
+        format!("--audit-policy-file={}", path("audit.yaml")),
+        format!("--audit-log-path={}", path("audit.log")),
+        "--audit-log-mode=blocking".to_owned(),
+        // Many tests at once are not an attack.
+        "--max-requests-inflight=2000".to_owned(),
+    ];
+    let (stop, stopped) = mpsc::channel::<()>();
+    let (log, assets) = (dir.path().join("log"), assets.to_owned());
+    let thread = std::thread::spawn(move || {
+        let start = |name: &str, arguments: &[String]| {
+            let log = fs::File::create(log.with_extension(name)).expect("a log file");
+            Process::start(assets.join(name), |command: &mut Command| {
+                command.args(arguments).stdout(Stdio::null()).stderr(log);
+            })
+        };
+        let _etcd = start("etcd", &etcd);
+        // It ends at once when it cannot reach etcd.
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while std::net::TcpStream::connect(client).is_err() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let _server = start("kube-apiserver", &server);
+        // Ends when the cluster is dropped.
+        let _ = stopped.recv();
+    });
+    Running { address, dir, stop: Some(stop), thread: Some(thread) }
+}
+
+const AUDIT: &str = "apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules: [{level: Metadata}]
+";
+
+fn tokens() -> String {
+    let users = (0..USERS).map(user).map(|user| format!("{},{},{}\n", user.token, user.name, user.name));
+    users.chain([format!("{ADMIN},admin,admin,\"system:masters\"\n")]).collect()
+}
+
+impl Running {
+    /// The audit log.
+    pub fn calls(&self) -> Vec<Call> {
+        let log = fs::read_to_string(self.dir.path().join("audit.log")).unwrap_or_default();
+        log.lines()
+            .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+            .filter(|event| event["stage"] == "ResponseComplete")
+            .map(|event| {
+                let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+                let uri = text(&event["requestURI"]);
+                Call {
+                    user: text(&event["user"]["username"]),
+                    verb: text(&event["verb"]),
+                    resource: text(&event["objectRef"]["resource"]),
+                    namespace: text(&event["objectRef"]["namespace"]),
+                    name: text(&event["objectRef"]["name"]),
+                    query: uri.split_once('?').map(|(_, query)| query.to_owned()).unwrap_or_default(),
+                    status: event["responseStatus"]["code"].as_u64().and_then(|code| code.try_into().ok()).unwrap_or(0),
+                }
+            })
+            .collect()
+    }
+}

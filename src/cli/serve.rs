@@ -46,7 +46,13 @@ impl Serve {
             let terminated = terminated().map_err(|error| format!("signals cannot be caught: {error}"))?;
             app::serve(&config, listener, terminated).await.map_err(|fatal| fatal.to_string())
         };
-        match runtime().and_then(|runtime| runtime.block_on(serve)) {
+        let served = runtime().and_then(|runtime| {
+            let served = runtime.block_on(serve);
+            // A file or a plugin that hangs must not hold up the end.
+            runtime.shutdown_background();
+            served
+        });
+        match served {
             Ok(()) => {
                 info!("stopped");
                 ExitCode::SUCCESS

@@ -7,8 +7,8 @@ use serde_json::json;
 
 use super::support::exporter::{Config, Exporter};
 use super::support::kube::{Cluster, Flavour, User, base64};
-use super::support::let_pass;
 use super::support::proxy::Proxy;
+use super::support::{let_pass, wait_until};
 use super::{Pair, SOON, Status, contract, failed, fails, labels, minutes, rules};
 
 super::both! {
@@ -47,11 +47,15 @@ async fn every_way_in(flavour: Flavour) {
             .with("primary.kubeconfig", &pair.primary.kubeconfig_of(&pair.at_primary));
         let path = config.file("plugin", content);
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).expect("a program");
-        let user =
-            format!("exec: {{apiVersion: client.authentication.k8s.io/v1, command: \"{}\", interactiveMode: Never}}", path.display());
+        let user = format!(
+            "exec: {{apiVersion: client.authentication.k8s.io/v1, command: \"{}\", interactiveMode: Never}}",
+            path.display()
+        );
         config.with("dr.kubeconfig", &pair.dr.kubeconfig(&user, None))
     };
-    let status = format!("{{\"apiVersion\":\"client.authentication.k8s.io/v1\",\"kind\":\"ExecCredential\",\"status\":{{\"token\":\"{token}\"}}}}");
+    let status = format!(
+        "{{\"apiVersion\":\"client.authentication.k8s.io/v1\",\"kind\":\"ExecCredential\",\"status\":{{\"token\":\"{token}\"}}}}"
+    );
     let good = plugin(&format!("#!/bin/sh\necho '{status}'\n"));
     let in_file = Config::new(&super::config(&yaml(&pair)))
         .with("primary.kubeconfig", &pair.primary.kubeconfig_of(&pair.at_primary))
@@ -59,18 +63,24 @@ async fn every_way_in(flavour: Flavour) {
     let in_file = in_file.with("dr.kubeconfig", &pair.dr.kubeconfig("tokenFile: token", None));
     for (name, exporter) in [
         ("token", with(&pair, &pair.dr.kubeconfig_of(&pair.at_dr)).await),
-        ("certificate", with(&pair, &pair.dr.kubeconfig(&format!("client-certificate-data: {certificate}, client-key-data: {key}"), None)).await),
+        (
+            "certificate",
+            with(
+                &pair,
+                &pair.dr.kubeconfig(&format!("client-certificate-data: {certificate}, client-key-data: {key}"), None),
+            )
+            .await,
+        ),
         ("plugin", Exporter::start_in(good).await),
         ("token file", Exporter::start_in(in_file).await),
-        (
-            "impersonation",
-            {
-                let dr = pair.dr.kubeconfig_of(&pair.dr.admin());
-                let primary = pair.primary.kubeconfig_of(&pair.at_primary);
-                let config = super::config(&yaml(&pair)).replace("context: test", &format!("impersonate_user: {}", pair.at_dr.name));
-                Exporter::start_in(Config::new(&config).with("primary.kubeconfig", &primary).with("dr.kubeconfig", &dr)).await
-            },
-        ),
+        ("impersonation", {
+            let dr = pair.dr.kubeconfig_of(&pair.dr.admin());
+            let primary = pair.primary.kubeconfig_of(&pair.at_primary);
+            let config =
+                super::config(&yaml(&pair)).replace("context: test", &format!("impersonate_user: {}", pair.at_dr.name));
+            Exporter::start_in(Config::new(&config).with("primary.kubeconfig", &primary).with("dr.kubeconfig", &dr))
+                .await
+        }),
     ] {
         exporter.becomes("nats", "rpo", "met", SOON).await;
         assert!(!exporter.log().contains(token.as_str()), "{name}: the log tells the token");
@@ -113,6 +123,26 @@ async fn every_way_in(flavour: Flavour) {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plugin_that_hangs_is_run_once_and_holds_up_no_end() {
+    let pair = Pair::new(Flavour::Fake).await;
+    ready(&pair).await;
+    let config = Config::new(&super::config(&yaml(&pair)))
+        .with("primary.kubeconfig", &pair.primary.kubeconfig_of(&pair.at_primary));
+    let runs = config.file("runs", "");
+    let plugin = config.file("plugin", &format!("#!/bin/sh\necho run >>{}\nexec sleep 20\n", runs.display()));
+    std::fs::set_permissions(&plugin, std::fs::Permissions::from_mode(0o755)).expect("a program");
+    let user = format!(
+        "exec: {{apiVersion: client.authentication.k8s.io/v1, command: \"{}\", interactiveMode: Never}}",
+        plugin.display()
+    );
+    let mut exporter = Exporter::start_in(config.with("dr.kubeconfig", &pair.dr.kubeconfig(&user, None))).await;
+    exporter.until("it times out again and again", SOON, |scrape| failed(scrape, "nats", "timeout") > 2.0).await;
+    assert_eq!(std::fs::read_to_string(&runs).expect("it ran"), "run\n");
+    exporter.process().signal("TERM");
+    wait_until("it ends", Duration::from_secs(6), async || exporter.process().ended()).await;
+}
+
 async fn a_token_that_expires_and_is_renewed(flavour: Flavour) {
     let pair = Pair::new(flavour).await;
     ready(&pair).await;
@@ -151,7 +181,13 @@ async fn rights_that_are_taken_and_given_back(flavour: Flavour) {
     pair.dr.grant(&pair.namespace, &pair.at_dr, rules()).await;
     exporter.until("it recovers by itself", SOON, |scrape| evidence(scrape) > since).await;
     // The right to the secret alone.
-    let without: Vec<_> = rules().as_array().expect("rules").iter().filter(|rule| rule["resources"] != json!(["secrets"])).cloned().collect();
+    let without: Vec<_> = rules()
+        .as_array()
+        .expect("rules")
+        .iter()
+        .filter(|rule| rule["resources"] != json!(["secrets"]))
+        .cloned()
+        .collect();
     pair.dr.grant(&pair.namespace, &pair.at_dr, json!(without)).await;
     let line = exporter.logs(&["forbidden", "get secrets nats"], SOON).await;
     assert!(line.contains("resourceNames: [nats], verbs: [get]"), "the rule is named: {line}");
@@ -169,7 +205,8 @@ async fn a_custom_resource_that_comes_and_goes(flavour: Flavour) {
         &format!("external_secret: {{ dr: dr, namespace: {namespace}, name: nats }}"),
     );
     let kubeconfig = cluster.kubeconfig_of(&user);
-    let config = Config::new(&super::config(&yaml)).with("primary.kubeconfig", &kubeconfig).with("dr.kubeconfig", &kubeconfig);
+    let config =
+        Config::new(&super::config(&yaml)).with("primary.kubeconfig", &kubeconfig).with("dr.kubeconfig", &kubeconfig);
     let exporter = Exporter::start_in(config).await;
     let scrape = fails(&exporter, "nats", "crd_missing").await;
     assert_ne!(scrape.get("dr_copy_lost", &labels("nats")), Some(1.0), "nobody knows:\n{scrape}");

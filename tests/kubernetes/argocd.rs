@@ -11,7 +11,7 @@ use super::support::exporter::{Config, Exporter};
 use super::support::kube::{Cluster, Flavour};
 use super::support::let_pass;
 use super::support::watch::Watch;
-use super::{Pair, SEEN, SOON, ago, contract, fails, labels, minutes};
+use super::{Pair, SEEN, SOON, ago, contract, fails, labels, minutes, until};
 
 const REVISION: &str = "8f3c0de1a2b3c4d5e6f708192a3b4c5d6e7f8091";
 const NEWER: &str = "91aa0de1a2b3c4d5e6f708192a3b4c5d6e7f8091";
@@ -76,7 +76,9 @@ async fn a_quiet_application_is_met(flavour: Flavour) {
     let scrape = exporter.becomes("saas", "rpo", "met", SOON).await;
     let exposure = scrape.observed("saas", "rpo").expect("an exposure");
     assert!((119.0..130.0).contains(&exposure), "compared two minutes ago, and shown is {exposure} s");
-    for (metric, expected) in [("dr_argocd_app_synced", 1.0), ("dr_argocd_app_healthy", 1.0), ("dr_argocd_app_autosync", 1.0)] {
+    for (metric, expected) in
+        [("dr_argocd_app_synced", 1.0), ("dr_argocd_app_healthy", 1.0), ("dr_argocd_app_autosync", 1.0)]
+    {
         assert_eq!(scrape.get(metric, &labels("saas")), Some(expected), "{metric}\n{scrape}");
     }
     let operated = scrape.get("dr_argocd_app_last_operation_timestamp_seconds", &labels("saas")).expect("an operation");
@@ -99,6 +101,7 @@ async fn git_is_unreachable(flavour: Flavour) {
     application(&pair, pair.dr, "saas", spec(), with(healthy(Duration::ZERO), unreachable())).await;
     let scrape = exporter.becomes("saas", "rpo", "unproven", SOON).await;
     assert_eq!(scrape.get("dr_argocd_app_synced", &labels("saas")), None, "nobody knows:\n{scrape}");
+    until(since + Duration::from_secs(8) + SEEN).await;
     watch.never(since, "saas", "rpo", "breached");
     watch.never(since + Duration::from_secs(7) + SEEN, "saas", "rpo", "met");
     exporter.logs(&["comparison_error", "https://git/x"], SOON).await;
@@ -194,7 +197,10 @@ async fn degraded_is_down_until_healthy(flavour: Flavour) {
 
 /// An Argo CD server: what it was asked, and what it answers.
 #[derive(Clone, Default)]
-struct Server(Arc<Mutex<(Vec<(Uri, String)>, u16, Value)>>);
+struct Server(Arc<Mutex<Argo>>);
+
+/// What was asked, with the token; the status and body that are answered.
+type Argo = (Vec<(Uri, String)>, u16, Value);
 
 impl Server {
     async fn start(self) -> std::net::SocketAddr {

@@ -8,7 +8,7 @@ use super::support::kube::Flavour;
 use super::support::let_pass;
 use super::support::proxy::Proxy;
 use super::support::watch::Watch;
-use super::{Pair, SEEN, SOON, Status, contract, fails, labels, minutes};
+use super::{Pair, SEEN, SOON, Status, contract, fails, labels, minutes, until};
 
 const HASH: &str = "f47fe3c0b255b6dd8047cdffa772587bb829efe7a1cb70febeda2eb2";
 const ROTATED: &str = "0a1b2c3d4e5f60718293a4b5c6d7e8f90a1b2c3d4e5f60718293a4b5";
@@ -121,6 +121,7 @@ async fn the_primary_cluster_is_lost(flavour: Flavour) {
     let point = |scrape: &super::Scrape| scrape.get("dr_recovery_point_timestamp_seconds", &labels("nats"));
     let kept = point(&scrape).expect("what was proven stays proven");
     assert!(kept >= point(&before).expect("it was proven"), "the point went back");
+    until(cut + Duration::from_secs(7) + SEEN).await;
     watch.never(cut, "nats", "rpo", "breached");
     watch.never(cut + Duration::from_secs(6) + SEEN, "nats", "rpo", "met");
     watch.never(cut, "nats", "rto", "breached");
@@ -145,7 +146,7 @@ async fn a_dead_controller_is_never_met_beyond_the_bound(flavour: Flavour) {
     let scrape = exporter.becomes("nats", "rpo", "unproven", SOON).await;
     assert_eq!(scrape.get("dr_external_secret_ready", &[("contract", "nats"), ("cluster", "dr")]), Some(1.0));
     assert_eq!(scrape.get("dr_check_healthy", &[("contract", "nats")]), None, "{scrape}");
-    let_pass(Duration::from_secs(2)).await;
+    until(dead + left + Duration::from_secs(5) + SEEN).await;
     watch.never(dead + left + Duration::from_secs(4) + SEEN, "nats", "rpo", "met");
     watch.never(dead, "nats", "rpo", "breached");
     let exposure = scrape.observed("alone", "rpo").expect("DR's own word stands and ages");

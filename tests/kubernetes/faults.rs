@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::support::kube::fake::Fault;
 use super::support::kube::Flavour;
+use super::support::kube::fake::Fault;
 use super::{Pair, SOON, Status, contract, failed, fails, labels, minutes};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -50,7 +50,11 @@ async fn whatever_the_api_server_says_nothing_is_lost_and_no_clock_runs() {
 async fn an_item_that_is_no_object_hides_no_other() {
     let pair = Pair::new(Flavour::Fake).await;
     pair.external_secret(pair.dr, "nats", Status::ready(minutes(20))).await;
-    pair.dr.fake().fault(&pair.namespace, "externalsecrets", Fault::Item(json!({"metadata": {"name": 7}, "spec": "no"})));
+    pair.dr.fake().fault(
+        &pair.namespace,
+        "externalsecrets",
+        Fault::Item(json!({"metadata": {"name": 7}, "spec": "no"})),
+    );
     let check = format!("external_secret: {{ dr: dr, namespace: {}, name: nats }}", pair.namespace);
     let exporter = pair.exporter(&contract("nats", "rto: 30m\n    rpo: 1h", &check)).await;
     exporter.becomes("nats", "rpo", "met", SOON).await;

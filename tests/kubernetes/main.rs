@@ -194,3 +194,8 @@ async fn fails(exporter: &Exporter, contract: &str, reason: &str) -> Scrape {
 fn labels(name: &str) -> [(&str, &str); 2] {
     [("contract", name), ("check", name)]
 }
+
+/// Waits for a time of day.
+async fn until(time: SystemTime) {
+    support::let_pass(time.duration_since(SystemTime::now()).unwrap_or_default()).await;
+}

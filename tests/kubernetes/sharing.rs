@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::support::kube::{Call, Cluster, Flavour, User};
+use super::support::kube::{Call, Flavour};
 use super::support::let_pass;
 use super::{Pair, SOON, Status, contract, minutes};
 
@@ -12,10 +12,9 @@ super::both! {
     calls_do_not_grow_with_the_number_of_checks,
 }
 
-/// How often a verb was used on a resource since `from`.
-fn count(cluster: &Cluster, user: &User, from: usize, verb: &str, resource: &str) -> usize {
-    let calls = cluster.calls(user);
-    calls.iter().skip(from).filter(|call: &&Call| call.verb == verb && call.resource == resource).count()
+/// How often a verb was used on a resource.
+fn count(calls: &[Call], verb: &str, resource: &str) -> usize {
+    calls.iter().filter(|call| call.verb == verb && call.resource == resource).count()
 }
 
 async fn calls_do_not_grow_with_the_number_of_checks(flavour: Flavour) {
@@ -55,16 +54,16 @@ async fn calls_do_not_grow_with_the_number_of_checks(flavour: Flavour) {
     let intervals = begin.elapsed().as_secs_f64() / 0.5;
     // An answer is shared for 0.85 of an interval.
     let most = (intervals / 0.85).ceil() as usize + 1;
-    let dr = |verb, resource| count(pair.dr, &pair.at_dr, from, verb, resource);
+    let calls: Vec<Call> = pair.dr.calls(&pair.at_dr).split_off(from);
+    let dr = |verb, resource| count(&calls, verb, resource);
     for resource in ["externalsecrets", "pods"] {
         let lists = dr("list", resource);
         assert!((2..=most).contains(&lists), "{lists} lists of {resource} in {intervals} intervals");
     }
     let gets = dr("get", "secrets");
     assert!((2 * SECRETS..=most * SECRETS).contains(&gets), "{gets} of {SECRETS} secrets in {intervals} intervals");
-    let all = pair.dr.calls(&pair.at_dr).len() - from;
-    assert_eq!(all, dr("list", "externalsecrets") + dr("list", "pods") + gets, "and nothing else");
-    assert!(pair.dr.calls(&pair.at_dr).iter().all(|call| call.namespace == pair.namespace), "and nowhere else");
+    assert_eq!(calls.len(), dr("list", "externalsecrets") + dr("list", "pods") + gets, "and nothing else");
+    assert!(calls.iter().all(|call| call.namespace == pair.namespace), "and nowhere else");
 }
 
 /// The figures for many secrets: `cargo test --release --test kubernetes -- --ignored --nocapture thousand`.
@@ -99,10 +98,14 @@ async fn a_thousand_external_secrets() {
     let from = (pair.dr.calls(&pair.at_dr).len(), ticks(), Instant::now());
     let_pass(Duration::from_secs(120)).await;
     let (seconds, intervals) = (from.2.elapsed().as_secs_f64(), from.2.elapsed().as_secs_f64() / 30.0);
-    let lists = count(pair.dr, &pair.at_dr, from.0, "list", "externalsecrets") as f64 / intervals;
-    let gets = count(pair.dr, &pair.at_dr, from.0, "get", "secrets") as f64 / intervals;
+    let calls: Vec<Call> = pair.dr.calls(&pair.at_dr).split_off(from.0);
+    let lists = count(&calls, "list", "externalsecrets") as f64 / intervals;
+    let gets = count(&calls, "get", "secrets") as f64 / intervals;
     let cpu = (ticks() - from.1) as f64 / 100.0 / seconds;
     let status = std::fs::read_to_string(format!("/proc/{id}/status")).expect("a process");
     let memory = status.lines().find(|line| line.starts_with("VmRSS")).expect("a size");
-    println!("{flavour:?}: an interval of 30 s has {lists:.1} list pages and {gets:.0} gets per cluster; {:.1} % of a core; {memory}", 100.0 * cpu);
+    println!(
+        "{flavour:?}: an interval of 30 s has {lists:.1} list pages and {gets:.0} gets per cluster; {:.1} % of a core; {memory}",
+        100.0 * cpu
+    );
 }

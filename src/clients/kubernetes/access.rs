@@ -1,12 +1,13 @@
 //! The way into a cluster: a client that is made when it is needed, and anew when what it was made of has changed.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 use std::{fs, io};
 
 use kube::client::{AuthError, ClientBuilder};
 use kube::config::{AuthInfo, ExecInteractiveMode, KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Client, Config};
-use tokio::sync::Mutex;
+use tokio::sync::watch;
 
 use super::{CREDENTIALS_UNREADABLE, KubernetesConnection};
 use crate::clients::{blocking, causes};
@@ -17,11 +18,11 @@ use crate::domain::observation::Finding;
 pub(super) struct Access {
     config: KubernetesConnection,
     made: Mutex<Option<Made>>,
-    forgotten: std::sync::atomic::AtomicBool,
 }
 
+/// A client that is made, or being made. A plugin that hangs is waited for and not run once more.
 struct Made {
-    client: Client,
+    client: watch::Receiver<Option<Result<Client, String>>>,
     /// The kubeconfig as it was read.
     stamp: Option<Stamp>,
 }
@@ -37,7 +38,7 @@ impl std::fmt::Debug for Made {
 
 impl Access {
     pub(super) fn new(config: KubernetesConnection) -> Self {
-        Self { config, made: Mutex::default(), forgotten: false.into() }
+        Self { config, made: Mutex::default() }
     }
 
     /// The client. It is made anew when the kubeconfig has changed or credentials were refused.
@@ -45,57 +46,73 @@ impl Access {
     /// # Errors
     /// What is wrong with the kubeconfig, the service account, or a file or plugin that they name.
     pub(super) async fn client(&self) -> Result<Client, Finding> {
-        let mut made = self.made.lock().await;
-        if self.forgotten.swap(false, std::sync::atomic::Ordering::Relaxed) {
-            *made = None;
-        }
-        let file = self.config.kubeconfig_file.clone();
-        let stamp = match file {
-            Some(file) => blocking(move || stamp(&file)).await.map(Some).map_err(|e| unusable(&e))?,
+        let stamp = match self.config.kubeconfig_file.clone() {
+            Some(file) => blocking(move || stamp(&file)).await.map(Some).map_err(|message| unusable(&message))?,
             None => None,
         };
-        if let Some(made) = made.as_ref().filter(|made| made.stamp == stamp) {
-            return Ok(made.client.clone());
+        let mut client = self.made(stamp);
+        let made = client.wait_for(Option::is_some).await.map(|made| made.clone());
+        match made {
+            Ok(Some(Ok(client))) => Ok(client),
+            Ok(Some(Err(message))) => {
+                self.forget();
+                Err(unusable(&message))
+            }
+            Ok(None) | Err(_) => {
+                self.forget();
+                Err(unusable("the client could not be made"))
+            }
         }
-        let client = self.make().await.map_err(|message| unusable(&message))?;
+    }
+
+    fn made(&self, stamp: Option<Stamp>) -> watch::Receiver<Option<Result<Client, String>>> {
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        let usable =
+            |made: &&Made| made.stamp == stamp || made.client.borrow().is_none() && made.client.has_changed().is_ok();
+        if let Some(made) = made.as_ref().filter(usable) {
+            return made.client.clone();
+        }
+        let (sender, client) = watch::channel(None);
+        let config = self.config.clone();
+        tokio::spawn(async move { sender.send_replace(Some(make(&config).await)) });
         *made = Some(Made { client: client.clone(), stamp });
-        Ok(client)
+        client
     }
 
     /// Makes the next read start from the files.
     pub(super) fn forget(&self) {
-        self.forgotten.store(true, std::sync::atomic::Ordering::Relaxed);
+        *self.made.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
+}
 
-    async fn make(&self) -> Result<Client, String> {
-        let mut config = self.read().await?;
-        // The next poll is the retry, and whoever waits is told at once.
-        config.default_retry = false;
-        config.connect_timeout = Some(self.config.api_timeout.get());
-        if let Some(user) = &self.config.impersonate_user {
-            config.auth_info.impersonate = Some(user.clone());
-            config.auth_info.impersonate_groups = Some(self.config.impersonate_groups.clone());
+async fn make(connection: &KubernetesConnection) -> Result<Client, String> {
+    let mut config = read(connection).await?;
+    // The next poll is the retry, and whoever waits is told at once.
+    config.default_retry = false;
+    config.connect_timeout = Some(connection.api_timeout.get());
+    if let Some(user) = &connection.impersonate_user {
+        config.auth_info.impersonate = Some(user.clone());
+        config.auth_info.impersonate_groups = Some(connection.impersonate_groups.clone());
+    }
+    never_ask_a_person(&mut config.auth_info);
+    // A plugin is run here the first time, and files are read.
+    let builder = blocking(move || ClientBuilder::try_from(config)).await;
+    builder.map(ClientBuilder::build).map_err(|error| of_client(&error))
+}
+
+async fn read(connection: &KubernetesConnection) -> Result<Config, String> {
+    let Some(file) = connection.kubeconfig_file.clone() else {
+        if connection.in_cluster {
+            return blocking(Config::incluster).await.map_err(|error| format!("the service account: {error}"));
         }
-        never_ask_a_person(&mut config.auth_info);
-        // A plugin is run here the first time, and files are read.
-        let builder = blocking(move || ClientBuilder::try_from(config)).await;
-        builder.map(ClientBuilder::build).map_err(|error| of_client(&error))
-    }
-
-    async fn read(&self) -> Result<Config, String> {
-        let Some(file) = self.config.kubeconfig_file.clone() else {
-            if self.config.in_cluster {
-                return blocking(Config::incluster).await.map_err(|error| format!("the service account: {error}"));
-            }
-            return Err("the connection is not configured".to_owned());
-        };
-        let path = file.path().to_owned();
-        let kubeconfig = blocking(move || Kubeconfig::read_from(path)).await;
-        let kubeconfig = kubeconfig.map_err(|error| format!("{file}: {}", of_kubeconfig(&error)))?;
-        let options = KubeConfigOptions { context: self.config.context.clone(), ..KubeConfigOptions::default() };
-        let config = Config::from_custom_kubeconfig(kubeconfig, &options).await;
-        config.map_err(|error| format!("{file}: {}", of_kubeconfig(&error)))
-    }
+        return Err("the connection is not configured".to_owned());
+    };
+    let path = file.path().to_owned();
+    let kubeconfig = blocking(move || Kubeconfig::read_from(path)).await;
+    let kubeconfig = kubeconfig.map_err(|error| format!("{file}: {}", of_kubeconfig(&error)))?;
+    let options = KubeConfigOptions { context: connection.context.clone(), ..KubeConfigOptions::default() };
+    let config = Config::from_custom_kubeconfig(kubeconfig, &options).await;
+    config.map_err(|error| format!("{file}: {}", of_kubeconfig(&error)))
 }
 
 /// A daemon has nobody to ask: a plugin that would wait for a person fails instead.
@@ -113,7 +130,7 @@ fn stamp(file: &crate::config::values::SecretFile) -> Result<Stamp, String> {
     looked(file).map_err(|error| format!("{file}: {error}"))
 }
 
-fn unusable(message: &String) -> Finding {
+fn unusable(message: &str) -> Finding {
     Finding::new(&CREDENTIALS_UNREADABLE, message)
 }
 

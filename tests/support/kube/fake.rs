@@ -101,7 +101,8 @@ async fn serve(
         let (tls, state) = (tls.clone(), Arc::clone(&state));
         tokio::spawn(async move {
             let Ok(stream) = tls.accept(stream).await else { return };
-            let certificate = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first()).map(|c| c.to_vec());
+            let certificate =
+                stream.get_ref().1.peer_certificates().and_then(|chain| chain.first()).map(|c| c.to_vec());
             let service = service_fn(|request| answer(request, certificate.clone(), Arc::clone(&state)));
             // A client that hangs up is none of our concern.
             let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
@@ -224,10 +225,11 @@ async fn answer(
     };
     lock(&state).log(who.as_deref(), verb, &asked, &query, reply.0);
     let mut text = reply.1;
-    if let (Some(item), Some(items)) = (extra, text["items"].as_array_mut()) {
+    if let (Some(item), Some(items)) = (extra, text.get_mut("items").and_then(Value::as_array_mut)) {
         items.push(item);
     }
-    Ok(respond(reply.0, text.to_string()))
+    let text = text.as_str().map_or_else(|| text.to_string(), str::to_owned);
+    Ok(respond(reply.0, text))
 }
 
 fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
@@ -350,7 +352,9 @@ impl State {
         };
         let bound: BTreeSet<String> = of("rolebindings")
             .iter()
-            .filter(|binding| binding["subjects"].as_array().is_some_and(|all| all.iter().any(|one| one["name"] == who)))
+            .filter(|binding| {
+                binding["subjects"].as_array().is_some_and(|all| all.iter().any(|one| one["name"] == who))
+            })
             .filter_map(|binding| binding["roleRef"]["name"].as_str().map(str::to_owned))
             .collect();
         of("roles")
@@ -375,7 +379,9 @@ impl State {
             .objects
             .iter()
             .filter(|((group, plural, namespace, name), _)| {
-                *group == asked.group && *plural == asked.plural && *name > after
+                *group == asked.group
+                    && *plural == asked.plural
+                    && *name > after
                     && (asked.namespace.is_empty() || *namespace == asked.namespace)
             })
             .map(|(_, object)| if metadata_only { only_metadata(object) } else { object.clone() })
@@ -386,8 +392,12 @@ impl State {
             found.truncate(limit);
             metadata["continue"] = found.last().map_or(Value::Null, |last| last["metadata"]["name"].clone());
         }
-        let version = if asked.group.is_empty() { asked.version.clone() } else { format!("{}/{}", asked.group, asked.version) };
-        (200, json!({"kind": format!("{}List", asked.kind()), "apiVersion": version, "metadata": metadata, "items": found}))
+        let version =
+            if asked.group.is_empty() { asked.version.clone() } else { format!("{}/{}", asked.group, asked.version) };
+        (
+            200,
+            json!({"kind": format!("{}List", asked.kind()), "apiVersion": version, "metadata": metadata, "items": found}),
+        )
     }
 
     fn get(&self, asked: &Asked, metadata_only: bool) -> Reply {
@@ -484,4 +494,3 @@ impl Running {
         lock(&self.state).faults.remove(&(namespace.to_owned(), plural.to_owned()));
     }
 }
-

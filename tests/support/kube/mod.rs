@@ -116,6 +116,9 @@ impl Cluster {
         };
         let cluster = Self { flavour, address, authority, next_user: AtomicUsize::new(0), server };
         wait_until("the API server is ready", SOON, async || {
+            if let Server::Real(real) = &cluster.server {
+                real.lives();
+            }
             let answer = cluster.request("GET", "/readyz", None).await.ok()?;
             (answer.0 == 200).then_some(())
         })

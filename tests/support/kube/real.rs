@@ -4,7 +4,8 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -22,6 +23,7 @@ pub struct Running {
     pub address: SocketAddr,
     dir: TempDir,
     stop: Option<mpsc::Sender<()>>,
+    ended: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -61,7 +63,7 @@ pub fn start(assets: &Path, authority: &Authority, at: SocketAddr) -> Running {
         format!("--client-ca-file={}", path("ca.pem")),
         format!("--token-auth-file={}", path("tokens.csv")),
         "--service-account-issuer=https://kubernetes.default.svc/".to_owned(),
-        format!("--service-account-key-file={}", path("server.key")),
+        format!("--service-account-key-file={}", path("server.pem")),
         format!("--service-account-signing-key-file={}", path("server.key")),
         "--service-cluster-ip-range=10.0.0.0/24".to_owned(),
         "--authorization-mode=RBAC".to_owned(),
@@ -75,6 +77,8 @@ pub fn start(assets: &Path, authority: &Authority, at: SocketAddr) -> Running {
         "--max-requests-inflight=2000".to_owned(),
     ];
     let (stop, stopped) = mpsc::channel::<()>();
+    let ended = Arc::new(AtomicBool::new(false));
+    let seen = Arc::clone(&ended);
     let (log, assets) = (dir.path().join("log"), assets.to_owned());
     let thread = std::thread::spawn(move || {
         let start = |name: &str, arguments: &[String]| {
@@ -89,11 +93,13 @@ pub fn start(assets: &Path, authority: &Authority, at: SocketAddr) -> Running {
         while std::net::TcpStream::connect(client).is_err() && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(20));
         }
-        let _server = start("kube-apiserver", &server);
-        // Ends when the cluster is dropped.
-        let _ = stopped.recv();
+        let mut server = start("kube-apiserver", &server);
+        // Goes on until the cluster is dropped.
+        while let Err(mpsc::RecvTimeoutError::Timeout) = stopped.recv_timeout(Duration::from_millis(200)) {
+            seen.store(server.ended().is_some(), Ordering::Relaxed);
+        }
     });
-    Running { address, dir, stop: Some(stop), thread: Some(thread) }
+    Running { address, dir, stop: Some(stop), ended, thread: Some(thread) }
 }
 
 const AUDIT: &str = "apiVersion: audit.k8s.io/v1
@@ -108,6 +114,12 @@ fn tokens() -> String {
 }
 
 impl Running {
+    /// Fails when the API server has ended by itself, with what it said.
+    pub fn lives(&self) {
+        let log = || fs::read_to_string(self.dir.path().join("log.kube-apiserver")).unwrap_or_default();
+        assert!(!self.ended.load(Ordering::Relaxed), "kube-apiserver ended:\n{}", log());
+    }
+
     /// The audit log.
     pub fn calls(&self) -> Vec<Call> {
         let log = fs::read_to_string(self.dir.path().join("audit.log")).unwrap_or_default();

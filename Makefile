@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 BIN := $(CURDIR)/.tools/bin
 
-.PHONY: help test lint build tools demo demo-cut demo-heal demo-kill-api demo-revive-api
+.PHONY: help test lint build tools demo demo-cut demo-heal demo-kill-api demo-revive-api demo-rotate demo-drift demo-git-down
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -28,6 +28,7 @@ build: ## build the release binary, target/release/dr-exporter
 	cargo build --release --locked
 
 demo: build ## two regions on this machine, watched; Ctrl-C ends everything
+	cargo build --locked --example demo-clusters
 	@scripts/tools nats >/dev/null
 	@scripts/tools prometheus >/dev/null || echo "demo: without Prometheus, then"
 	@scripts/demo run
@@ -43,3 +44,12 @@ demo-kill-api: ## stop the demo's API
 
 demo-revive-api: ## start it again
 	@scripts/demo revive-api
+
+demo-rotate: ## rotate the demo's secret; DR follows 15 s later
+	@scripts/demo rotate
+
+demo-drift: ## rotate it, and DR does not follow
+	@scripts/demo drift
+
+demo-git-down: ## make git unreachable for the demo's Argo CD
+	@scripts/demo git-down

@@ -60,11 +60,10 @@ impl Exporter {
 
     /// Starts it in a directory and waits until it listens.
     pub async fn start_in(config: Config) -> Self {
-        let mut process =
-            Process::start(option_env!("CARGO_BIN_EXE_dr-exporter").expect("cargo names it to tests"), |command| {
-                command.current_dir(config.dir.path()).stdout(Stdio::null()).stderr(Stdio::piped());
-                command.args(["serve", "--config.file=config.yaml", "--web.listen-address=127.0.0.1:0"]);
-            });
+        let mut process = Process::start(binary(), |command| {
+            command.current_dir(config.dir.path()).stdout(Stdio::null()).stderr(Stdio::piped());
+            command.args(["serve", "--config.file=config.yaml", "--web.listen-address=127.0.0.1:0"]);
+        });
         let stderr = process.child().stderr.take().expect("stderr is piped");
         let log = Arc::new(Mutex::new(Vec::new()));
         let kept = Arc::clone(&log);
@@ -170,6 +169,14 @@ impl Drop for Exporter {
         if std::thread::panicking() {
             eprintln!("--- log of the exporter:\n{}", self.log());
         }
+    }
+}
+
+/// The exporter's program. Cargo names it to tests; examples, which share this rig, start none.
+fn binary() -> &'static str {
+    match option_env!("CARGO_BIN_EXE_dr-exporter") {
+        Some(binary) => binary,
+        None => panic!("cargo names the exporter's program to tests alone"),
     }
 }
 

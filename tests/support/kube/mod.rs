@@ -64,6 +64,7 @@ pub struct Cluster {
     address: SocketAddr,
     authority: Arc<Authority>,
     next_user: AtomicUsize,
+    http: reqwest::Client,
     server: Server,
 }
 
@@ -114,7 +115,8 @@ impl Cluster {
                 (Server::Real(running), address)
             }
         };
-        let cluster = Self { flavour, address, authority, next_user: AtomicUsize::new(0), server };
+        let http = http(&authority);
+        let cluster = Self { flavour, address, authority, next_user: AtomicUsize::new(0), http, server };
         wait_until("the API server is ready", SOON, async || {
             if let Server::Real(real) = &cluster.server {
                 real.lives();
@@ -192,11 +194,8 @@ impl Cluster {
 
     /// What happens to be asked as the one who may do everything.
     pub async fn request(&self, method: &str, path: &str, body: Option<(&str, Value)>) -> Result<(u16, Value), String> {
-        let ca = reqwest::Certificate::from_pem(self.ca().as_bytes()).expect("the authority's own certificate");
-        let _provider = client();
-        let http = reqwest::Client::builder().no_proxy().tls_certs_only([ca]).timeout(Duration::from_secs(20)).build();
-        let mut request = http
-            .expect("an HTTP client")
+        let mut request = self
+            .http
             .request(method.parse().expect("a method"), format!("https://{}{path}", self.address))
             .bearer_auth(ADMIN);
         if let Some((kind, body)) = body {
@@ -349,6 +348,14 @@ impl Cluster {
             Server::Real(_) => panic!("a real API server has no faults on demand"),
         }
     }
+}
+
+/// A client that keeps no connection: those of a test's runtime end with it, and clusters are shared.
+fn http(authority: &Authority) -> reqwest::Client {
+    let ca = reqwest::Certificate::from_pem(authority.pem().as_bytes()).expect("the authority's own certificate");
+    let _provider = client();
+    let http = reqwest::Client::builder().no_proxy().tls_certs_only([ca]).timeout(Duration::from_secs(20));
+    http.pool_max_idle_per_host(0).build().expect("an HTTP client")
 }
 
 const ADMIN: &str = "admin-token";

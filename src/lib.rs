@@ -12,6 +12,7 @@
 //! - [`clients`]: connections that checks share.
 //! - [`engine`]: runs checks on time, keeps the ledger, publishes snapshots.
 //! - [`export`]: pure views of a snapshot: metrics, JSON, text, Markdown.
+//! - [`store`]: what outlives the process.
 //! - [`web`]: routes and the status page.
 
 pub mod app;
@@ -22,4 +23,5 @@ pub mod config;
 pub mod domain;
 pub mod engine;
 pub mod export;
+pub mod store;
 pub mod web;

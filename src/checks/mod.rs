@@ -30,6 +30,14 @@ pub mod pods;
 pub trait Check: Send + Sync + 'static {
     /// Measures once. Ends by `run.deadline`; the scheduler ends a run that does not.
     async fn run(&self, run: Run) -> Observation;
+
+    /// What the check must know again after a restart, beside its observations; plain data.
+    fn memory(&self) -> Option<serde_json::Value> {
+        None
+    }
+
+    /// Takes back what [`Check::memory`] gave. What it cannot read it goes on without.
+    fn recall(&self, _memory: &serde_json::Value) {}
 }
 
 /// What one run is given.

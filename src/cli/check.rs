@@ -14,6 +14,7 @@ use crate::clients::tls::{self, TlsFiles};
 use crate::config::{self, Config};
 use crate::domain::status::{Basis, Status};
 use crate::engine::FirstRun;
+use crate::engine::memory::Recalled;
 use crate::export::View;
 use crate::export::report::StatusReport;
 use crate::export::text;
@@ -106,7 +107,7 @@ impl Check {
         if !self.contracts.is_empty() {
             config.contracts.retain(|contract| self.contracts.contains(&contract.spec.name));
         }
-        let engine = Engine::start(&config, FirstRun::Immediate);
+        let engine = Engine::start(&config, FirstRun::Immediate, Recalled::default());
         let mut snapshots = engine.snapshots.clone();
         // Every run ends by its own deadline, so this does too.
         if snapshots.wait_for(|snapshot| snapshot.is_ready()).await.is_err() {

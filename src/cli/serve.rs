@@ -4,6 +4,7 @@ use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Args;
 use tokio::net::TcpListener;
@@ -11,7 +12,13 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info};
 
 use super::{LogOptions, exit, runtime};
+use crate::config::values::PromDuration;
+use crate::engine::memory::Recalled;
+use crate::store::keeper::{Storage, StorageOptions};
 use crate::{app, config};
+
+/// How long the storage may take at the end.
+const STORAGE_END: Duration = Duration::from_secs(5);
 
 /// The options of `serve`.
 #[derive(Debug, Args)]
@@ -22,6 +29,12 @@ pub struct Serve {
     /// Where to listen; `:PORT` is every address of this machine.
     #[arg(long = "web.listen-address", value_name = "ADDRESS", default_value = ":9877")]
     listen_address: String,
+    /// The directory that what must outlive the process is kept in; made if it is not there.
+    #[arg(long = "storage.path", value_name = "DIRECTORY", default_value = "data")]
+    storage_path: PathBuf,
+    /// How long recoveries and changes of status are kept.
+    #[arg(long = "storage.retention", value_name = "DURATION", default_value = "400d", value_parser = PromDuration::from_arg)]
+    storage_retention: PromDuration,
     #[command(flatten)]
     log: LogOptions,
 }
@@ -38,13 +51,22 @@ impl Serve {
             }
         };
         self.log.install();
+        let options = StorageOptions { path: self.storage_path.clone(), retention: self.storage_retention.get() };
+        let (storage, thread, stored) = match Storage::start(options) {
+            Ok(started) => started,
+            Err(error) => {
+                eprintln!("{error}");
+                return exit::CONFIG.into();
+            }
+        };
+        let recalled = Recalled { storage: Some(storage), stored };
         let serve = async {
             let listener = listen(&self.listen_address).await.map_err(|e| format!("{}: {e}", self.listen_address))?;
             let address = listener.local_addr().map_err(|error| error.to_string())?;
             let version = env!("CARGO_PKG_VERSION");
             info!(%address, version, config = %self.config_file.display(), "listening");
             let terminated = terminated().map_err(|error| format!("signals cannot be caught: {error}"))?;
-            app::serve(&config, listener, terminated).await.map_err(|fatal| fatal.to_string())
+            app::serve(&config, listener, terminated, recalled).await.map_err(|fatal| fatal.to_string())
         };
         let served = runtime().and_then(|runtime| {
             let served = runtime.block_on(serve);
@@ -52,6 +74,7 @@ impl Serve {
             runtime.shutdown_background();
             served
         });
+        thread.join(STORAGE_END);
         match served {
             Ok(()) => {
                 info!("stopped");

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::observation::Observation;
+use super::observation::{Health, Observation};
 use super::recovery_clock::{ClockEvent, Mode, Recovery, RecoveryClock, Thresholds};
 use super::recovery_point::RecoveryPoint;
+use super::remembered::{Circumstances, Remembered, RememberedCheck, RememberedClock};
 use super::status::{self, Basis, HealthKnown, Status, Target};
 use super::time::Timestamp;
 
@@ -181,6 +182,7 @@ pub struct Contract {
     thresholds: Vec<Option<Thresholds>>,
     points: Vec<RecoveryPoint>,
     clock: RecoveryClock,
+    circumstances: Option<Circumstances>,
     recoveries: Vec<RecoveryCount>,
 }
 
@@ -204,6 +206,7 @@ impl Contract {
             thresholds: spec.checks.iter().map(CheckSpec::thresholds).collect(),
             points: vec![RecoveryPoint::default(); spec.checks.len()],
             clock: RecoveryClock::new(spec.checks.len()),
+            circumstances: None,
             recoveries: sorts.map(|(met, mode)| RecoveryCount { met, mode, count: 0 }).collect(),
             spec,
         }
@@ -239,6 +242,9 @@ impl Contract {
             point.observe(at, copy);
         }
         let event = self.clock.observe(check, at, &observation.health, &self.thresholds);
+        if let Some(ClockEvent::Started(_)) = event {
+            self.circumstances = Some(self.circumstances_of(check, at, &observation.health));
+        }
         if let Some(ClockEvent::Stopped(recovery)) = event {
             let met = self.spec.rto.and_then(|rto| recovery.met(rto));
             let mode = recovery.outage.mode;
@@ -247,6 +253,71 @@ impl Contract {
             }
         }
         event
+    }
+
+    fn circumstances_of(&self, check: usize, at: Timestamp, health: &Health) -> Circumstances {
+        let reason = match health {
+            Health::Unhealthy(finding) | Health::NoAnswer(finding) => finding.reason.label,
+            Health::Healthy => "",
+        };
+        let points = self.feeding_points().map(|(_, point)| point.exposure(at));
+        Circumstances {
+            check: self.spec.checks.get(check).map(|check| check.name.clone()).unwrap_or_default(),
+            reason: reason.to_owned(),
+            // One that is not known makes the whole not known.
+            data_at_risk: points.reduce(|a, b| a.zip(b).map(|(a, b)| a.max(b))).flatten(),
+        }
+    }
+
+    /// What is known of the outage that runs, or ran last, beside its times.
+    #[must_use]
+    pub fn circumstances(&self) -> Option<&Circumstances> {
+        self.circumstances.as_ref()
+    }
+
+    /// Everything that must outlive the process.
+    #[must_use]
+    pub fn remember(&self) -> Remembered {
+        let checks = self.spec.checks.iter().enumerate().map(|(index, spec)| {
+            let mut check = RememberedCheck::default();
+            self.clock.remember(index, &mut check);
+            if let Some(point) = self.points.get(index) {
+                point.remember(&mut check);
+            }
+            (spec.name.clone(), check)
+        });
+        let mut clock = RememberedClock {
+            running: self.clock.running().copied(),
+            circumstances: self.circumstances.clone(),
+            last: self.clock.last_recovery().copied(),
+            ..RememberedClock::default()
+        };
+        for RecoveryCount { met, mode, count } in &self.recoveries {
+            *clock.count(*met, *mode) = *count;
+        }
+        Remembered { clock, checks: checks.collect() }
+    }
+
+    /// A contract that goes on from what was remembered of one of its name. Checks are matched by name; what was
+    /// remembered of others is left alone.
+    #[must_use]
+    pub fn recall(spec: Arc<ContractSpec>, mut remembered: Remembered) -> Self {
+        let mut contract = Self::new(spec);
+        for (index, spec) in contract.spec.checks.iter().enumerate() {
+            let Some(check) = remembered.checks.get(&spec.name) else { continue };
+            contract.clock.recall(index, check);
+            if let Some(point) = contract.points.get_mut(index) {
+                *point = RecoveryPoint::recall(check);
+            }
+        }
+        // A clock that no check can stop any more would run for ever.
+        let running = remembered.clock.running.filter(|_| contract.thresholds.iter().any(Option::is_some));
+        contract.clock.resume(running, remembered.clock.last);
+        contract.circumstances = remembered.clock.circumstances.take();
+        for RecoveryCount { met, mode, count } in &mut contract.recoveries {
+            *count = *remembered.clock.count(*met, *mode);
+        }
+        contract
     }
 
     /// Judges an objective at `now`; none if the contract does not have it.

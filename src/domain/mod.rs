@@ -7,5 +7,6 @@ pub mod contract;
 pub mod observation;
 pub mod recovery_clock;
 pub mod recovery_point;
+pub mod remembered;
 pub mod status;
 pub mod time;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::observation::Health;
+use super::remembered::RememberedCheck;
 use super::time::Timestamp;
 
 /// When a check starts the clock, and when it counts as recovered.
@@ -181,6 +182,34 @@ impl RecoveryClock {
             return None;
         }
         Some(ClockEvent::Started(self.start(at, at, mode)))
+    }
+
+    /// Takes what is to be remembered of a check out.
+    pub fn remember(&self, index: usize, check: &mut RememberedCheck) {
+        let Some(runs) = self.checks.get(index) else { return };
+        (check.failures, check.first_failure, check.last_failure) =
+            (runs.failures, runs.first_failure, runs.last_failure);
+        (check.successes, check.first_success) = (runs.successes, runs.first_success);
+        (check.unseen_since, check.health_seen) = (runs.unseen_since, runs.evidence);
+    }
+
+    /// Puts what was remembered of a check back.
+    pub fn recall(&mut self, index: usize, check: &RememberedCheck) {
+        let Some(runs) = self.checks.get_mut(index) else { return };
+        *runs = Runs {
+            failures: check.failures,
+            first_failure: check.first_failure,
+            successes: check.successes,
+            first_success: check.first_success,
+            unseen_since: check.unseen_since,
+            last_failure: check.last_failure,
+            evidence: check.health_seen,
+        };
+    }
+
+    /// Puts the clock back to where it was: one that ran goes on from its own trigger.
+    pub fn resume(&mut self, running: Option<Outage>, last: Option<Recovery>) {
+        (self.running, self.last) = (running, last);
     }
 
     fn earliest_failure(&self, thresholds: &[Option<Thresholds>]) -> Option<Timestamp> {

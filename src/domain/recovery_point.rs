@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::observation::CopyState;
+use super::remembered::RememberedCheck;
 use super::time::Timestamp;
 
 /// What is known about one copy.
@@ -51,6 +52,18 @@ impl RecoveryPoint {
         };
         self.evidence = self.evidence.max(Some(at));
         self.lacking = lacking;
+    }
+
+    /// Takes what is to be remembered out.
+    pub fn remember(&self, check: &mut RememberedCheck) {
+        (check.latched, check.copy_seen) = (self.latched, self.evidence);
+        (check.lacking, check.lost) = (self.lacking, self.lost);
+    }
+
+    /// What was remembered, as a recovery point.
+    #[must_use]
+    pub fn recall(check: &RememberedCheck) -> Self {
+        Self { latched: check.latched, evidence: check.copy_seen, lacking: check.lacking, lost: check.lost }
     }
 
     fn latch(&mut self, point: Timestamp) {

@@ -1,6 +1,6 @@
 //! The single writer: takes reports, moves the rules, publishes snapshots, tells of changes.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,8 +9,9 @@ use tokio::time::MissedTickBehavior;
 use tracing::{info, warn};
 
 use super::clock::Clock;
+use super::memory::{self, Memory, Recalled};
 use super::scheduler::{self, Report};
-use super::snapshot::{CheckRecord, ContractRecord, Snapshot};
+use super::snapshot::{CheckRecord, ContractRecord, Histogram, Snapshot};
 use crate::checks::KindConfig;
 use crate::domain::contract::{Contract, ContractSpec, Judgement, Objective};
 use crate::domain::observation::{Observation, Outcome};
@@ -21,6 +22,9 @@ use crate::domain::time::Timestamp;
 /// How often the ledger ticks: statuses change as time passes, though nobody reports.
 pub const TICK: Duration = Duration::from_secs(1);
 
+/// How long the last batch may take at an orderly end.
+const LAST_COMMIT: Duration = Duration::from_secs(3);
+
 /// The ledger.
 pub struct Ledger {
     contracts: Vec<Arc<ContractRecord>>,
@@ -28,26 +32,37 @@ pub struct Ledger {
     clock: Clock,
     /// The last status that was told, by contract and objective.
     told: HashMap<(usize, Objective), Basis>,
+    memory: Memory,
+    durations: BTreeMap<&'static str, Histogram>,
     published: watch::Sender<Arc<Snapshot>>,
 }
 
 impl Ledger {
-    /// A ledger for contracts of which nothing is known. `paces` tells each check how often to run.
+    /// A ledger for contracts that go on from what is recalled. `paces` tells each check how often to run.
     #[must_use]
     pub fn new(
         specs: &[Arc<ContractSpec>],
+        fingerprints: Vec<Vec<String>>,
         paces: Vec<Vec<watch::Sender<Duration>>>,
         clock: Clock,
+        mut recalled: Recalled,
     ) -> (Self, watch::Receiver<Arc<Snapshot>>) {
-        let contracts: Vec<_> = specs.iter().map(|spec| Arc::new(record(spec))).collect();
-        let durations = KindConfig::ALL.iter().map(|kind| (kind.name, super::snapshot::Histogram::default())).collect();
-        let snapshot = Snapshot { contracts: contracts.clone(), durations, ticked: clock.now() };
+        let told = memory::told(specs, &recalled.stored).collect();
+        let (memory, contracts) = Memory::recall(specs, fingerprints, &mut recalled, clock);
+        let contracts: Vec<_> = contracts.into_iter().map(|contract| Arc::new(record(contract))).collect();
+        let durations: BTreeMap<_, _> = KindConfig::ALL.iter().map(|kind| (kind.name, Histogram::default())).collect();
+        let (ticked, storage) = (clock.now(), memory.health());
+        let snapshot = Snapshot { contracts: contracts.clone(), durations: durations.clone(), ticked, storage };
         let (published, snapshots) = watch::channel(Arc::new(snapshot));
-        (Self { contracts, paces, clock, told: HashMap::new(), published }, snapshots)
+        let ledger = Self { contracts, paces, clock, told, memory, durations, published };
+        for contract in 0..ledger.contracts.len() {
+            ledger.pace(contract);
+        }
+        (ledger, snapshots)
     }
 
-    /// Takes reports until there are no more senders.
-    pub async fn run(mut self, mut reports: mpsc::Receiver<Report>) {
+    /// Takes reports until it is stopped; then hands over all that it knows.
+    pub async fn run(mut self, mut reports: mpsc::Receiver<Report>, mut stopped: watch::Receiver<bool>) {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut batch = Vec::new();
@@ -55,39 +70,81 @@ impl Ledger {
             tokio::select! {
                 _ = ticks.tick() => {}
                 received = reports.recv_many(&mut batch, super::REPORT_QUEUE) => if received == 0 { return },
+                () = told_to_stop(&mut stopped) => return self.end().await,
             }
             self.take(std::mem::take(&mut batch));
+            // What is shown is on the disk, unless that does not answer.
+            self.memory.commit_soon().await;
+            self.publish();
         }
     }
 
+    async fn end(mut self) {
+        let moment = self.clock.moment();
+        for (index, record) in self.contracts.iter().enumerate() {
+            self.memory.note(index, &record.contract, moment, true);
+        }
+        self.memory.commit(LAST_COMMIT).await;
+    }
+
     fn take(&mut self, reports: Vec<Report>) {
-        let mut durations = self.published.borrow().durations.clone();
+        let moment = self.clock.moment();
+        let mut touched = BTreeSet::new();
         for report in reports {
+            let (contract, check) = (report.id.contract, report.id.check);
+            touched.insert(contract);
             // A status that time alone brought about must be told before the report ends it.
-            self.tell_of_statuses(report.id.contract, report.seen());
-            let Some(record) = self.contracts.get_mut(report.id.contract).map(Arc::make_mut) else { continue };
-            if let Some(spec) = record.contract.spec().checks.get(report.id.check) {
-                durations.entry(spec.kind).or_default().observe(report.took);
+            self.tell_of_statuses(contract, report.seen());
+            let Some(record) = self.contracts.get_mut(contract).map(Arc::make_mut) else { continue };
+            if let Some(spec) = record.contract.spec().checks.get(check) {
+                self.durations.entry(spec.kind).or_default().observe(report.took);
             }
             tell_of_run(record, &report);
-            if let Some(event) = record.contract.observe(report.id.check, report.seen(), &report.observation) {
+            let event = record.contract.observe(check, report.seen(), &report.observation);
+            if let Some(event) = event {
                 tell_of_clock(record.contract.spec(), event);
-                for (index, pace) in self.paces.get(report.id.contract).into_iter().flatten().enumerate() {
-                    if let Some(interval) = record.contract.interval(index) {
-                        pace.send_replace(interval);
-                    }
+                if let ClockEvent::Stopped(recovery) = event {
+                    self.memory.note_recovery(&record.contract, &recovery, moment);
                 }
             }
-            if let Some(check) = record.checks.get_mut(report.id.check) {
+            if let Some(memory) = report.memory.clone() {
+                self.memory.note_memory(contract, check, &record.contract, memory, moment);
+            }
+            if let Some(check) = record.checks.get_mut(check) {
                 check.take(report);
             }
+            if event.is_some() {
+                self.pace(contract);
+            }
         }
-        let now = self.clock.now();
         for contract in 0..self.contracts.len() {
-            self.tell_of_statuses(contract, now);
+            self.tell_of_statuses(contract, moment.now);
         }
-        let snapshot = Snapshot { contracts: self.contracts.clone(), durations, ticked: now };
+        for index in touched {
+            if let Some(record) = self.contracts.get(index) {
+                self.memory.note(index, &record.contract, moment, false);
+            }
+        }
+    }
+
+    fn publish(&self) {
+        let snapshot = Snapshot {
+            contracts: self.contracts.clone(),
+            durations: self.durations.clone(),
+            ticked: self.clock.now(),
+            storage: self.memory.health(),
+        };
         self.published.send_replace(Arc::new(snapshot));
+    }
+
+    /// Tells the checks of a contract how often to run.
+    fn pace(&self, contract: usize) {
+        let (Some(record), Some(paces)) = (self.contracts.get(contract), self.paces.get(contract)) else { return };
+        for (index, pace) in paces.iter().enumerate() {
+            if let Some(interval) = record.contract.interval(index) {
+                pace.send_replace(interval);
+            }
+        }
     }
 
     fn tell_of_statuses(&mut self, contract: usize, now: Timestamp) {
@@ -96,9 +153,20 @@ impl Ledger {
             let Some(judgement) = record.contract.judge(objective, now) else { continue };
             let before = self.told.insert((contract, objective), judgement.basis);
             if before != Some(judgement.basis) {
-                tell_of_status(record.contract.spec(), &judgement, before);
+                let spec = record.contract.spec();
+                tell_of_status(spec, &judgement, before);
+                let moment = self.clock.moment();
+                self.memory.note_status(memory::transition(spec, objective, before, judgement.basis, now, moment));
             }
         }
+    }
+}
+
+/// Completes when the engine is stopped; whoever could stop it being gone is no reason to.
+async fn told_to_stop(stopped: &mut watch::Receiver<bool>) {
+    let told = stopped.wait_for(|stopped| *stopped).await.is_ok();
+    if !told {
+        std::future::pending::<()>().await;
     }
 }
 
@@ -115,12 +183,12 @@ fn tell_of_status(spec: &ContractSpec, judgement: &Judgement, before: Option<Bas
     }
 }
 
-fn record(spec: &Arc<ContractSpec>) -> ContractRecord {
-    let checks = spec.checks.iter().map(|check| {
+fn record(contract: Contract) -> ContractRecord {
+    let checks = contract.spec().checks.iter().map(|check| {
         let of_kind = KindConfig::ALL.iter().find(|kind| kind.name == check.kind).map_or(&[][..], |kind| kind.reasons);
         CheckRecord::new(of_kind.iter().chain(scheduler::REASONS).copied())
     });
-    ContractRecord { checks: checks.collect(), contract: Contract::new(Arc::clone(spec)) }
+    ContractRecord { checks: checks.collect(), contract }
 }
 
 /// One line per change, not per poll: a run is told of when it finds something else than the run before.

@@ -55,6 +55,8 @@ pub struct Report {
     pub took: Duration,
     /// What it found.
     pub observation: Observation,
+    /// What the check must know again after a restart.
+    pub memory: Option<serde_json::Value>,
 }
 
 impl Report {
@@ -102,7 +104,8 @@ impl Schedule {
                     observation
                 }
             };
-            let report = Report { id: self.id, at: self.clock.now(), took: started.elapsed(), observation };
+            let (at, took, memory) = (self.clock.now(), started.elapsed(), self.check.memory());
+            let report = Report { id: self.id, at, took, observation, memory };
             if self.reports.send(report).await.is_err() {
                 return;
             }

@@ -8,6 +8,7 @@ use super::scheduler::Report;
 use crate::domain::contract::Contract;
 use crate::domain::observation::{Finding, Observation, Outcome, Reason};
 use crate::domain::time::Timestamp;
+use crate::store::keeper::StoreHealth;
 
 /// Everything that is known.
 #[derive(Debug, Clone)]
@@ -18,6 +19,8 @@ pub struct Snapshot {
     pub durations: BTreeMap<&'static str, Histogram>,
     /// When the ledger last ticked.
     pub ticked: Timestamp,
+    /// How the storage is; none where there is none.
+    pub storage: Option<StoreHealth>,
 }
 
 impl Snapshot {

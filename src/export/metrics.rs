@@ -103,6 +103,8 @@ descriptions! {
         "What is running; always 1";
     CHECKS: Gauge "dr_exporter_checks" [""]
         "How many checks are configured";
+    STORE_ERRORS: Counter "dr_exporter_store_errors" [""]
+        "How often the storage failed";
 }
 
 /// A metric with its samples.
@@ -222,6 +224,9 @@ fn families(view: View<'_>) -> BTreeMap<&'static str, Family> {
     builder.gauge(BUILD_INFO, &[("version", env!("CARGO_PKG_VERSION"))], 1.0);
     let checks: usize = view.snapshot.contracts.iter().map(|record| record.checks.len()).sum();
     builder.gauge(CHECKS, &[], as_f64(checks as u64));
+    if let Some(storage) = &view.snapshot.storage {
+        builder.add(STORE_ERRORS, Sample::Counter(Vec::new(), as_f64(storage.errors)));
+    }
     for (description, value) in process::figures() {
         match description.kind {
             Kind::Counter => builder.add(description, Sample::Counter(Vec::new(), value)),

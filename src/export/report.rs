@@ -12,6 +12,7 @@ use crate::domain::status::{Basis, Status};
 use crate::domain::time::Timestamp;
 use crate::engine::clock::Moment;
 use crate::engine::snapshot::{CheckRecord, ContractRecord};
+use crate::store::keeper::StoreHealth;
 
 /// The status of every contract at one moment.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -22,8 +23,19 @@ pub struct StatusReport {
     pub now: Timestamp,
     /// Whether every check has run at least once.
     pub ready: bool,
+    /// How the storage is; none for a program that runs every check once.
+    pub storage: Option<StorageStatus>,
     /// The contracts, in the order of the configuration.
     pub contracts: Vec<ContractStatus>,
+}
+
+/// How the storage is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StorageStatus {
+    /// How often it failed since the start.
+    pub errors: u64,
+    /// What is wrong with it now: until that is mended what is measured lives in memory alone.
+    pub failing: Option<String>,
 }
 
 /// The status of one contract.
@@ -196,6 +208,11 @@ impl StatusReport {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             now: view.moment.wall(view.moment.now),
             ready: view.snapshot.is_ready(),
+            storage: view
+                .snapshot
+                .storage
+                .clone()
+                .map(|StoreHealth { errors, failing }| StorageStatus { errors, failing }),
             contracts: view.snapshot.contracts.iter().map(|record| contract(record, view.moment)).collect(),
         }
     }

@@ -3,20 +3,25 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Path, State};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::watch;
 use tower_http::compression::CompressionLayer;
 
+use crate::domain::time::Timestamp;
 use crate::engine::clock::{Clock, Moment};
 use crate::engine::ledger::TICK;
 use crate::engine::snapshot::Snapshot;
 use crate::export::report::StatusReport;
 use crate::export::{View, metrics};
+use crate::store::RecoveryQuery;
+use crate::store::keeper::Storage;
 
 mod page;
 
@@ -30,6 +35,7 @@ const OPENMETRICS: &str = "application/openmetrics-text";
 struct Seen {
     snapshots: watch::Receiver<Arc<Snapshot>>,
     clock: Clock,
+    storage: Option<Storage>,
 }
 
 impl Seen {
@@ -44,18 +50,19 @@ impl Seen {
 }
 
 /// All routes.
-pub fn router(snapshots: watch::Receiver<Arc<Snapshot>>, clock: Clock) -> Router {
+pub fn router(snapshots: watch::Receiver<Arc<Snapshot>>, clock: Clock, storage: Option<Storage>) -> Router {
     Router::new()
         .route("/", get(page))
         .route("/metrics", get(scrape))
         .route("/api/v1/status", get(status))
         .route("/api/v1/contracts/{name}", get(contract))
+        .route("/api/v1/recoveries", get(recoveries))
         .route("/-/healthy", get(healthy))
         .route("/-/ready", get(ready))
         .fallback(|| async { error(StatusCode::NOT_FOUND, "there is nothing here; / has the links") })
         .method_not_allowed_fallback(|| async { error(StatusCode::METHOD_NOT_ALLOWED, "this can only be read") })
         .layer(CompressionLayer::new())
-        .with_state(Seen { snapshots, clock })
+        .with_state(Seen { snapshots, clock, storage })
 }
 
 fn error(status: StatusCode, message: &str) -> Response {
@@ -87,6 +94,34 @@ async fn contract(State(seen): State<Seen>, Path(name): Path<String>) -> Respons
     match seen.report().contract(&name) {
         Some(contract) => Json(contract).into_response(),
         None => error(StatusCode::NOT_FOUND, "there is no contract of this name; /api/v1/status lists them"),
+    }
+}
+
+/// Which recoveries are asked for.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Recoveries {
+    contract: Option<String>,
+    since: Option<Timestamp>,
+    limit: Option<u32>,
+}
+
+/// How many recoveries one answer holds if it is not said, and at most.
+const RECOVERIES: u32 = 100;
+const MOST_RECOVERIES: u32 = 10_000;
+
+async fn recoveries(State(seen): State<Seen>, query: Result<Query<Recoveries>, QueryRejection>) -> Response {
+    let Ok(Query(Recoveries { contract, since, limit })) = query else {
+        let message = "the query can hold contract=NAME, since=TIME as in 2026-01-31T12:00:00Z, and limit=NUMBER";
+        return error(StatusCode::BAD_REQUEST, message);
+    };
+    let limit = limit.unwrap_or(RECOVERIES).min(MOST_RECOVERIES);
+    let Some(storage) = &seen.storage else {
+        return error(StatusCode::NOT_FOUND, "there is no storage");
+    };
+    match storage.recoveries(RecoveryQuery { contract, since, limit }).await {
+        Ok(recoveries) => Json(json!({ "recoveries": recoveries })).into_response(),
+        Err(message) => error(StatusCode::SERVICE_UNAVAILABLE, &message),
     }
 }
 

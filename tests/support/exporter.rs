@@ -35,6 +35,11 @@ impl Config {
         path
     }
 
+    /// The directory.
+    pub fn path(&self) -> &std::path::Path {
+        self.dir.path()
+    }
+
     /// With a further file.
     pub fn with(self, name: &str, content: &str) -> Self {
         self.file(name, content);
@@ -60,30 +65,28 @@ impl Exporter {
 
     /// Starts it in a directory and waits until it listens.
     pub async fn start_in(config: Config) -> Self {
-        let mut process = Process::start(binary(), |command| {
-            command.current_dir(config.dir.path()).stdout(Stdio::null()).stderr(Stdio::piped());
-            command.args(["serve", "--config.file=config.yaml", "--web.listen-address=127.0.0.1:0"]);
-        });
-        let stderr = process.child().stderr.take().expect("stderr is piped");
-        let log = Arc::new(Mutex::new(Vec::new()));
-        let kept = Arc::clone(&log);
-        std::thread::spawn(move || {
-            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                kept.lock().unwrap_or_else(PoisonError::into_inner).push(line);
-            }
-        });
-        let lines = || log.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let address = wait_until("the exporter listens", Duration::from_secs(15), async || {
-            let address = lines().iter().find_map(|line| listening(line));
-            if address.is_none()
-                && let Some(status) = process.ended()
-            {
-                panic!("the exporter ended with {status}:\n{}", lines().join("\n"));
-            }
-            address
-        });
-        let address = address.await;
+        let (process, log, address) = launch(&config).await;
         Self { config, process, log, address, http: client() }
+    }
+
+    /// Kills it, without a warning, and starts it anew in the same directory.
+    pub async fn kill_and_restart(&mut self) {
+        self.kill();
+        self.restart().await;
+    }
+
+    /// Kills it, without a warning.
+    pub fn kill(&mut self) {
+        self.process.signal("KILL");
+        self.process.wait(Duration::from_secs(5)).expect("a process that is killed ends");
+    }
+
+    /// Starts one that has ended anew in the same directory.
+    pub async fn restart(&mut self) {
+        let (process, log, address) = launch(&self.config).await;
+        let old = std::mem::replace(&mut self.process, process);
+        drop(old);
+        (self.log, self.address) = (log, address);
     }
 
     /// The URL of a path.
@@ -178,6 +181,35 @@ fn binary() -> &'static str {
         Some(binary) => binary,
         None => panic!("cargo names the exporter's program to tests alone"),
     }
+}
+
+type Log = Arc<Mutex<Vec<String>>>;
+
+async fn launch(config: &Config) -> (Process, Log, SocketAddr) {
+    let mut process = Process::start(binary(), |command| {
+        command.current_dir(config.dir.path()).stdout(Stdio::null()).stderr(Stdio::piped());
+        command.args(["serve", "--config.file=config.yaml", "--web.listen-address=127.0.0.1:0"]);
+    });
+    let stderr = process.child().stderr.take().expect("stderr is piped");
+    let log = Log::default();
+    let kept = Arc::clone(&log);
+    std::thread::spawn(move || {
+        for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+            kept.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+        }
+    });
+    let lines = || log.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let address = wait_until("the exporter listens", Duration::from_secs(15), async || {
+        let address = lines().iter().find_map(|line| listening(line));
+        if address.is_none()
+            && let Some(status) = process.ended()
+        {
+            panic!("the exporter ended with {status}:\n{}", lines().join("\n"));
+        }
+        address
+    });
+    let address = address.await;
+    (process, log, address)
 }
 
 /// The address of a line that says that the exporter listens.

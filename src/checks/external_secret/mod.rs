@@ -14,6 +14,7 @@ mod verdict;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
+use serde::Deserialize;
 use tokio::time::Instant;
 
 use crate::checks::{Check, Kind, KindInfo, Run};
@@ -221,6 +222,15 @@ impl Check for ExternalSecretCheck {
             copy: Some(verdict.copy),
             seen: Some(seen),
         }
+    }
+
+    fn memory(&self) -> Option<serde_json::Value> {
+        serde_json::to_value(*self.differs_since.lock().unwrap_or_else(PoisonError::into_inner)).ok()
+    }
+
+    fn recall(&self, memory: &serde_json::Value) {
+        let since = Option::<Timestamp>::deserialize(memory).unwrap_or_default();
+        *self.differs_since.lock().unwrap_or_else(PoisonError::into_inner) = since;
     }
 }
 

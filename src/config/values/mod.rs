@@ -101,6 +101,14 @@ impl PromDuration {
         Self(Duration::from_secs(seconds))
     }
 
+    /// The duration that an argument of the command line stands for.
+    ///
+    /// # Errors
+    /// What would be right.
+    pub fn from_arg(text: &str) -> Result<Self, String> {
+        Self::parse(text).ok_or_else(|| format!("expected {}", Self::EXPECTED))
+    }
+
     /// The duration.
     #[must_use]
     pub const fn get(self) -> Duration {

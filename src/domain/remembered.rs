@@ -1,0 +1,161 @@
+//! What outlives the process: taken out of a contract, and put back into one of the same name.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::recovery_clock::{Mode, Outage, Recovery};
+use super::time::Timestamp;
+
+/// What is remembered of one check.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RememberedCheck {
+    /// The recovery point.
+    pub latched: Option<Timestamp>,
+    /// When something was last learned about the copy.
+    pub copy_seen: Option<Timestamp>,
+    /// Whether that was that the copy lacks something.
+    pub lacking: bool,
+    /// Whether that was that the copy is lost.
+    pub lost: bool,
+    /// When the component's health was last seen.
+    pub health_seen: Option<Timestamp>,
+    /// How often in a row it failed.
+    pub failures: u32,
+    /// The first of these failures.
+    pub first_failure: Option<Timestamp>,
+    /// The last time that it was seen to fail.
+    pub last_failure: Option<Timestamp>,
+    /// How often in a row it was healthy, since a trigger if there was one.
+    pub successes: u32,
+    /// The first of these.
+    pub first_success: Option<Timestamp>,
+    /// The observation before the first success, where nobody could look for long.
+    pub unseen_since: Option<Timestamp>,
+}
+
+/// What is known of an outage beside its times.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Circumstances {
+    /// The check that triggered it.
+    pub check: String,
+    /// What it found, from the closed list.
+    pub reason: String,
+    /// How much data was at risk at the trigger, where the contract has an RPO and that was known.
+    pub data_at_risk: Option<Duration>,
+}
+
+/// What is remembered of a contract as a whole.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RememberedClock {
+    /// The outage whose clock runs.
+    pub running: Option<Outage>,
+    /// What is known of it.
+    pub circumstances: Option<Circumstances>,
+    /// The last outage that is over.
+    pub last: Option<Recovery>,
+    /// How many recoveries met their target.
+    pub met: u64,
+    /// How many missed it.
+    pub missed: u64,
+    /// How many drills met their target.
+    pub drills_met: u64,
+    /// How many drills missed it.
+    pub drills_missed: u64,
+}
+
+/// What is remembered of one contract.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Remembered {
+    /// The clock and the counts.
+    pub clock: RememberedClock,
+    /// The checks, by name.
+    pub checks: BTreeMap<String, RememberedCheck>,
+}
+
+impl RememberedCheck {
+    fn instants(&mut self) -> [&mut Option<Timestamp>; 7] {
+        let Self { latched, copy_seen, health_seen, first_failure, last_failure, first_success, unseen_since, .. } =
+            self;
+        [latched, copy_seen, health_seen, first_failure, last_failure, first_success, unseen_since]
+    }
+
+    /// The same on another timeline.
+    #[must_use]
+    pub fn carried(mut self, carry: impl Fn(Timestamp) -> Timestamp) -> Self {
+        for instant in self.instants().into_iter().flatten() {
+            *instant = carry(*instant);
+        }
+        self
+    }
+
+    /// Whether `self`, which came after `stored`, tells of anything but that time went on and all stayed as it was: a newer
+    /// look that found the same, a proof that moved on, one more success in a row.
+    #[must_use]
+    pub fn is_news_after(&self, stored: &Self) -> bool {
+        let quiet = |check: &Self| Self {
+            latched: None,
+            copy_seen: None,
+            health_seen: None,
+            successes: u32::from(check.successes > 0),
+            last_failure: None,
+            ..check.clone()
+        };
+        let went_back = match (self.latched, stored.latched) {
+            (Some(now), Some(before)) => now < before,
+            (None, Some(_)) => true,
+            (_, None) => self.latched.is_some(),
+        };
+        went_back || quiet(self) != quiet(stored)
+    }
+
+    /// How far the recovery point has moved on since `stored`.
+    #[must_use]
+    pub fn moved_since(&self, stored: &Self) -> Duration {
+        self.latched.zip(stored.latched).map_or(Duration::ZERO, |(now, before)| now.since(before))
+    }
+}
+
+impl RememberedClock {
+    /// The same on another timeline.
+    #[must_use]
+    pub fn carried(mut self, carry: impl Fn(Timestamp) -> Timestamp) -> Self {
+        let carried = |outage: Outage| Outage {
+            first_failure: carry(outage.first_failure),
+            trigger: carry(outage.trigger),
+            mode: outage.mode,
+        };
+        self.running = self.running.map(carried);
+        self.last = self.last.map(|last| Recovery {
+            outage: carried(last.outage),
+            healthy: carry(last.healthy),
+            earliest: carry(last.earliest),
+        });
+        self
+    }
+
+    /// The count of one sort of recovery.
+    pub fn count(&mut self, met: bool, mode: Mode) -> &mut u64 {
+        match (met, mode) {
+            (true, Mode::Real) => &mut self.met,
+            (false, Mode::Real) => &mut self.missed,
+            (true, Mode::Drill) => &mut self.drills_met,
+            (false, Mode::Drill) => &mut self.drills_missed,
+        }
+    }
+}
+
+impl Remembered {
+    /// The same on another timeline.
+    #[must_use]
+    pub fn carried(self, carry: impl Fn(Timestamp) -> Timestamp + Copy) -> Self {
+        Self {
+            clock: self.clock.carried(carry),
+            checks: self.checks.into_iter().map(|(name, check)| (name, check.carried(carry))).collect(),
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! What can be wrong with a disk and a file.
+
+use std::fs;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use super::support::exporter::{Config, Exporter};
+use super::support::process::Process;
+use super::{API, SOON, Service, ask, recoveries};
+
+/// What the exporter says when it refuses to start, and its exit code.
+fn refused(config: &Config) -> (Option<i32>, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_dr-exporter"))
+        .current_dir(config.path())
+        .args(["serve", "--config.file=config.yaml", "--web.listen-address=127.0.0.1:0"])
+        .stdin(Stdio::null())
+        .output()
+        .expect("it runs");
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_process_on_the_same_file_is_refused() {
+    let service = Service::start().await;
+    let exporter = Exporter::start_in(Config::new(&service.config("30s", "200ms"))).await;
+    let (code, said) = refused(exporter.config());
+    assert_eq!(code, Some(78), "{said}");
+    assert!(said.contains("in use by another dr-exporter") && said.contains("--storage.path"), "{said}");
+    exporter.until("the first goes on", SOON, |scrape| scrape.get("dr_check_healthy", &API) == Some(1.0)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_of_a_later_version_is_refused_and_left_alone() {
+    let service = Service::start().await;
+    let mut exporter = Exporter::start_in(Config::new(&service.config("30s", "200ms"))).await;
+    exporter.kill();
+    let file = exporter.config().path().join("data/dr-exporter.db");
+    rusqlite::Connection::open(&file).expect("it opens").pragma_update(None, "user_version", 99).expect("written");
+    let before = fs::read(&file).expect("the file");
+    let (code, said) = refused(exporter.config());
+    assert_eq!(code, Some(78), "{said}");
+    assert!(said.contains("later dr-exporter (schema 99, known is 1)"), "{said}");
+    assert_eq!(fs::read(&file).expect("the file"), before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_file_is_set_aside_and_never_deleted() {
+    let service = Service::start().await;
+    let config = Config::new(&service.config("30s", "200ms"));
+    fs::create_dir(config.path().join("data")).expect("a directory");
+    let rubbish = b"this is no database, and somebody may want it back".repeat(100);
+    fs::write(config.path().join("data/dr-exporter.db"), &rubbish).expect("written");
+    let exporter = Exporter::start_in(config).await;
+    exporter.logs(&["damaged", "set aside"], SOON).await;
+    exporter.until("it measures", SOON, |scrape| scrape.get("dr_check_healthy", &API) == Some(1.0)).await;
+    let names = fs::read_dir(exporter.config().path().join("data")).expect("a directory");
+    let aside = names.flatten().find(|file| file.file_name().to_string_lossy().contains(".damaged-2"));
+    assert_eq!(fs::read(aside.expect("a file that was set aside").path()).expect("it is there"), rubbish);
+    assert_eq!(exporter.scrape().await.get("dr_exporter_store_errors_total", &[]), Some(0.0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_the_storage_fails_it_measures_on_and_writes_later() {
+    let service = Service::start().await;
+    let config = Config::new(&service.config("30s", "200ms"));
+    // Where the directory should be there is a file.
+    let blocked = config.file("data", "in the way");
+    let mut exporter = Exporter::start_in(config).await;
+    exporter.logs(&["the storage fails", "goes on in memory"], SOON).await;
+    service.well(false);
+    let clock = |wanted: f64| move |scrape: &super::support::scrape::Scrape| scrape.get("dr_recovery_in_progress", &API) == Some(wanted);
+    exporter.until("it measures", SOON, clock(1.0)).await;
+    service.well(true);
+    let scrape = exporter.until("it is over", SOON, clock(0.0)).await;
+    assert!(scrape.get("dr_exporter_store_errors_total", &[]).is_some_and(|errors| errors >= 1.0), "{scrape}");
+    assert_eq!(exporter.get("/-/ready").await.status(), 200);
+    let status: serde_json::Value = exporter.get("/api/v1/status").await.json().await.expect("JSON");
+    assert!(status["storage"]["failing"].as_str().is_some_and(|text| text.contains("data")), "{status}");
+    assert_eq!(exporter.get("/api/v1/recoveries").await.status(), 503);
+
+    fs::remove_file(blocked).expect("it is removed");
+    exporter.logs(&["takes writes again"], SOON).await;
+    assert_eq!(recoveries(&exporter, "").await.len(), 1, "what was held is written");
+    exporter.kill_and_restart().await;
+    let met = [("contract", "api"), ("result", "met"), ("mode", "real")];
+    assert_eq!(exporter.scrape().await.get("dr_recoveries_total", &met), Some(1.0));
+}
+
+/// A file system of a megabyte; unmounted when it is dropped.
+struct Small(std::path::PathBuf);
+
+impl Small {
+    fn mount(at: std::path::PathBuf) -> Option<Self> {
+        fs::create_dir(&at).expect("a directory");
+        let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"]).arg(&at).output();
+        match mounted {
+            Ok(output) if output.status.success() => Some(Self(at)),
+            _ => None,
+        }
+    }
+}
+
+impl Drop for Small {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disk_that_is_full_loses_nothing_that_is_over() {
+    let service = Service::start().await;
+    let config = Config::new(&service.config("30s", "200ms"));
+    let Some(small) = Small::mount(config.path().join("data")) else {
+        eprintln!("skipped: a tmpfs cannot be mounted here");
+        return;
+    };
+    let mut exporter = Exporter::start_in(config).await;
+    exporter.until("it is healthy", SOON, |scrape| scrape.get("dr_check_healthy", &API) == Some(1.0)).await;
+    let ballast = small.0.join("ballast");
+    // Filled to the last byte.
+    let _ = fs::write(&ballast, vec![0_u8; 2 << 20]);
+    let clock = |wanted: f64| move |scrape: &super::support::scrape::Scrape| scrape.get("dr_recovery_in_progress", &API) == Some(wanted);
+    for _ in 0..3 {
+        service.well(false);
+        exporter.until("the clock runs", SOON, clock(1.0)).await;
+        service.well(true);
+        exporter.until("it is over", SOON, clock(0.0)).await;
+    }
+    exporter.logs(&["the storage fails"], SOON).await;
+    fs::remove_file(&ballast).expect("it is removed");
+    exporter.logs(&["takes writes again"], SOON).await;
+    exporter.kill_and_restart().await;
+    let met = [("contract", "api"), ("result", "met"), ("mode", "real")];
+    assert_eq!(exporter.scrape().await.get("dr_recoveries_total", &met), Some(3.0));
+    assert_eq!(recoveries(&exporter, "").await.len(), 3);
+    exporter.kill();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_orderly_end_writes_everything_and_a_person_can_read_it_meanwhile() {
+    let service = Service::start().await;
+    let mut exporter = Exporter::start_in(Config::new(&service.config("30s", "200ms"))).await;
+    exporter.until("it is healthy", SOON, |scrape| scrape.get("dr_check_healthy", &API) == Some(1.0)).await;
+    assert!(ask(exporter.config().path(), "SELECT count(*) FROM transitions") >= 1, "while it runs");
+    let process: &mut Process = exporter.process();
+    process.signal("TERM");
+    let status = process.wait(Duration::from_secs(8)).expect("it ends");
+    assert!(status.success(), "{status}");
+    assert_eq!(ask(exporter.config().path(), "SELECT count(*) FROM checks WHERE json_extract(state, '$.health_seen') IS NOT NULL"), 1);
+}

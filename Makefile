@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 BIN := $(CURDIR)/.tools/bin
 
-.PHONY: help test lint build tools demo demo-cut demo-heal demo-kill-api demo-revive-api demo-rotate demo-drift demo-git-down
+.PHONY: help test torture lint build tools demo demo-cut demo-heal demo-kill-api demo-revive-api demo-rotate demo-drift demo-git-down
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -16,6 +16,9 @@ test: ## bring what the tests need and run them all
 	@scripts/tools cc nats nats-old prometheus >/dev/null
 	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-8} NATS_SERVER=$(BIN)/nats-server NATS_SERVER_OLD=$(BIN)/nats-server-old \
 	PROMETHEUS=$(BIN)/prometheus PROMTOOL=$(BIN)/promtool cargo test --locked --no-fail-fast
+
+torture: ## kill the exporter a thousand times during outages
+	DR_TORTURE=$${DR_TORTURE:-1000} cargo test --locked --test storage -- --nocapture torture
 
 lint: ## check formatting, clippy and rustdoc; no warning passes
 	@scripts/tools cc >/dev/null

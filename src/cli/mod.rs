@@ -11,6 +11,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 mod check;
 mod config;
 mod serve;
+mod storage;
 
 /// The exit codes, the same for every output. 0 to 3 are those of monitoring plug-ins.
 mod exit {
@@ -41,6 +42,9 @@ enum Command {
     /// Check configuration files, or print their schema.
     #[command(subcommand)]
     Config(config::Config),
+    /// Look at what is kept across restarts.
+    #[command(subcommand)]
+    Storage(storage::Storage),
 }
 
 /// Runs the program with its command line.
@@ -58,6 +62,7 @@ pub fn run() -> ExitCode {
         Command::Serve(serve) => serve.run(),
         Command::Check(check) => check.run(),
         Command::Config(config) => config.run(),
+        Command::Storage(storage) => storage.run(),
     }
 }
 

@@ -68,7 +68,9 @@ async fn while_the_storage_fails_it_measures_on_and_writes_later() {
     let mut exporter = Exporter::start_in(config).await;
     exporter.logs(&["the storage fails", "goes on in memory"], SOON).await;
     service.well(false);
-    let clock = |wanted: f64| move |scrape: &super::support::scrape::Scrape| scrape.get("dr_recovery_in_progress", &API) == Some(wanted);
+    let clock = |wanted: f64| {
+        move |scrape: &super::support::scrape::Scrape| scrape.get("dr_recovery_in_progress", &API) == Some(wanted)
+    };
     exporter.until("it measures", SOON, clock(1.0)).await;
     service.well(true);
     let scrape = exporter.until("it is over", SOON, clock(0.0)).await;
@@ -119,7 +121,9 @@ async fn a_disk_that_is_full_loses_nothing_that_is_over() {
     let ballast = small.0.join("ballast");
     // Filled to the last byte.
     let _ = fs::write(&ballast, vec![0_u8; 2 << 20]);
-    let clock = |wanted: f64| move |scrape: &super::support::scrape::Scrape| scrape.get("dr_recovery_in_progress", &API) == Some(wanted);
+    let clock = |wanted: f64| {
+        move |scrape: &super::support::scrape::Scrape| scrape.get("dr_recovery_in_progress", &API) == Some(wanted)
+    };
     for _ in 0..3 {
         service.well(false);
         exporter.until("the clock runs", SOON, clock(1.0)).await;
@@ -146,5 +150,42 @@ async fn an_orderly_end_writes_everything_and_a_person_can_read_it_meanwhile() {
     process.signal("TERM");
     let status = process.wait(Duration::from_secs(8)).expect("it ends");
     assert!(status.success(), "{status}");
-    assert_eq!(ask(exporter.config().path(), "SELECT count(*) FROM checks WHERE json_extract(state, '$.health_seen') IS NOT NULL"), 1);
+    assert_eq!(
+        ask(
+            exporter.config().path(),
+            "SELECT count(*) FROM checks WHERE json_extract(state, '$.health_seen') IS NOT NULL"
+        ),
+        1
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_line_looks_at_it_while_it_is_used() {
+    let service = Service::start().await;
+    let exporter = Exporter::start_in(Config::new(&service.config("30s", "200ms"))).await;
+    service.well(false);
+    let runs = |scrape: &super::support::scrape::Scrape| scrape.get("dr_recovery_in_progress", &API) == Some(1.0);
+    exporter.until("the clock runs", SOON, runs).await;
+    let run = |arguments: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_dr-exporter"))
+            .current_dir(exporter.config().path())
+            .args(["storage"])
+            .args(arguments)
+            .output()
+            .expect("it runs");
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
+        (output.status.code(), text(output.stdout), text(output.stderr))
+    };
+    let (code, said, wrong) = run(&["check"]);
+    assert_eq!(code, Some(0), "{wrong}");
+    assert!(said.contains("1 contracts, 1 checks, 0 recoveries") && said.contains("clocks that run: api"), "{said}");
+    let (code, said, wrong) = run(&["export", "--output=json"]);
+    assert_eq!(code, Some(0), "{wrong}");
+    let export: serde_json::Value = serde_json::from_str(&said).expect("JSON");
+    assert_eq!(export["schema"], 1);
+    assert_eq!(export["state"]["clocks"]["api"]["circumstances"]["reason"], "status");
+    assert!(export["transitions"].as_array().is_some_and(|all| !all.is_empty()));
+    let (code, _, wrong) = run(&["check", "--storage.path=nowhere"]);
+    assert_eq!(code, Some(78), "{wrong}");
+    assert!(wrong.contains("nowhere"), "{wrong}");
 }

@@ -1,0 +1,83 @@
+//! `storage`: looks at what is kept, also while a daemon uses it.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+use super::exit;
+use crate::store::sqlite::{Export, SqliteStore};
+
+/// What is done with the storage.
+#[derive(Debug, Subcommand)]
+pub enum Storage {
+    /// Say whether the storage is whole, and what is in it.
+    Check(Place),
+    /// Print everything that is in it.
+    Export {
+        #[command(flatten)]
+        place: Place,
+        /// The form.
+        #[arg(long, value_enum, default_value_t = Form::Json)]
+        output: Form,
+    },
+}
+
+/// Which storage.
+#[derive(Debug, Args)]
+pub struct Place {
+    /// The directory that `serve` keeps it in.
+    #[arg(long = "storage.path", value_name = "DIRECTORY", default_value = "data")]
+    path: PathBuf,
+}
+
+/// The form of an export.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum Form {
+    /// One JSON object.
+    Json,
+}
+
+impl Storage {
+    /// Looks, and prints.
+    #[must_use]
+    pub fn run(self) -> ExitCode {
+        let (Self::Check(place) | Self::Export { place, .. }) = &self;
+        let export = match SqliteStore::inspect(&place.path).and_then(|found| found.export()) {
+            Ok(export) => export,
+            Err(error) => {
+                eprintln!("{error}");
+                return exit::CONFIG.into();
+            }
+        };
+        let text = match self {
+            Self::Check(_) => summary(&export),
+            Self::Export { output: Form::Json, .. } => match serde_json::to_string_pretty(&export) {
+                Ok(text) => text,
+                Err(error) => {
+                    eprintln!("what is in the storage cannot be written as JSON: {error}");
+                    return ExitCode::FAILURE;
+                }
+            },
+        };
+        // Whoever closed the pipe has read enough.
+        let _ = writeln!(std::io::stdout(), "{text}");
+        ExitCode::SUCCESS
+    }
+}
+
+fn summary(export: &Export) -> String {
+    let running =
+        export.state.clocks.iter().filter(|(_, clock)| clock.running.is_some()).map(|(name, _)| name.as_str());
+    let running: Vec<&str> = running.collect();
+    let running = if running.is_empty() { "none".to_owned() } else { running.join(", ") };
+    let checks: usize = export.state.checks.values().map(std::collections::BTreeMap::len).sum();
+    format!(
+        "ok, schema {}: {} contracts, {checks} checks, {} recoveries, {} changes of status; clocks that run: {running}",
+        export.schema,
+        export.state.clocks.len(),
+        export.recoveries.len(),
+        export.transitions.len(),
+    )
+}

@@ -4,6 +4,7 @@
 //! own clock (`ts`), which is absent before 2.10, and the error code, which tells *no such message* from *no answer*.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_nats::{HeaderMap, Message};
 use bytes::Bytes;
@@ -79,6 +80,20 @@ pub struct StreamConfig {
     /// Whether `DIRECT.GET` works.
     #[serde(default)]
     pub allow_direct: bool,
+    /// The nanoseconds after which a message is let go; 0 for never.
+    #[serde(default)]
+    max_age: u64,
+    /// Whether a message may say for itself when it is let go.
+    #[serde(default)]
+    pub allow_msg_ttl: bool,
+}
+
+impl StreamConfig {
+    /// The age at which messages are let go, if they are.
+    #[must_use]
+    pub fn max_age(&self) -> Option<Duration> {
+        (self.max_age > 0).then(|| Duration::from_nanos(self.max_age))
+    }
 }
 
 /// What a stream mirrors.

@@ -5,6 +5,7 @@
 mod support;
 
 mod access;
+mod completeness;
 mod identity;
 mod link;
 mod promotion;

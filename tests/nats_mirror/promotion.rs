@@ -2,7 +2,9 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::support::nats::{MIRROR, ORIGIN, Pair};
+use serde_json::json;
+
+use super::support::nats::{Cold, MIRROR, ORIGIN, Pair, current};
 use super::support::publisher::Publisher;
 use super::support::scrape::Scrape;
 use super::support::watch::Watch;
@@ -98,5 +100,43 @@ async fn both_written_before_the_exporter_looks() {
         exporter.until("they have diverged", SOON, |scrape| scrape.get("dr_nats_diverged", &CHECK) == Some(1.0)).await;
     assert_eq!(writer(&scrape).as_deref(), Some("both"));
     let_pass(Duration::from_secs(1)).await;
+    watch.never(SystemTime::UNIX_EPOCH, CONTRACT, "rpo", "met");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_split_brain_does_not_heal_when_limits_take_the_fork() {
+    let pair = Cold::new(&current(), "").await.start().await;
+    pair.origin.create(json!({"name": ORIGIN, "subjects": ["agentese.>"], "num_replicas": 1, "max_msgs": 50})).await;
+    pair.create_mirror(ORIGIN, MIRROR, json!({"max_msgs": 50})).await;
+    pair.origin.publish_many("agentese.a", 20).await;
+    pair.mirror.reaches(MIRROR, 20, SOON).await;
+    let exporter = watch_pair(&pair).await;
+    let scrape = exporter.becomes(CONTRACT, "rpo", "met", SOON).await;
+    assert_eq!(scrape.get("dr_nats_diverged", &CHECK), Some(0.0), "{scrape}");
+    pair.mirror.promote(MIRROR, &["agentese.>"]).await.expect("the mirror is promoted");
+    pair.origin.publish_many("agentese.a", 5).await;
+    pair.mirror.publish_many("agentese.a", 5).await;
+    let forked = SystemTime::now();
+    exporter.until("they have diverged", SOON, |scrape| scrape.get("dr_nats_diverged", &CHECK) == Some(1.0)).await;
+    let watch = Watch::start(&exporter);
+    pair.mirror.publish_many("agentese.a", 100).await;
+    let scrape = exporter
+        .until("nothing is left to compare", SOON, |scrape| {
+            scrape.reasons(CONTRACT).contains_key("identity_unproven")
+                && scrape.get("dr_nats_diverged", &CHECK).is_none()
+        })
+        .await;
+    println!("{scrape}");
+    let_pass(SEEN + Duration::from_secs(1)).await;
+    watch.never(forked, CONTRACT, "rpo", "met");
+    watch.never(forked, CONTRACT, "rpo", "at_risk");
+    for look in watch.since(forked) {
+        assert_ne!(look.scrape.get("dr_nats_diverged", &CHECK), Some(0.0), "nothing was compared:\n{}", look.scrape);
+    }
+    // Nor does a late exporter take it for a copy.
+    let late = watch_pair(&pair).await;
+    let watch = Watch::start(&late);
+    late.until("a run", SOON, |scrape| scrape.reasons(CONTRACT).contains_key("identity_unproven")).await;
+    let_pass(SEEN).await;
     watch.never(SystemTime::UNIX_EPOCH, CONTRACT, "rpo", "met");
 }

@@ -85,6 +85,23 @@ impl Server {
         }));
     }
 
+    /// SIGKILL, and what is stored is kept aside.
+    pub fn kill_and_save(&mut self) {
+        self.kill();
+        self.copy("js", "saved");
+    }
+
+    /// SIGKILL, and what is stored is what was kept aside: what was stored since is lost, as in a power cut.
+    pub fn kill_and_restore(&mut self) {
+        self.kill_and_wipe();
+        self.copy("saved", "js");
+    }
+
+    fn copy(&self, from: &str, to: &str) {
+        let status = Command::new("cp").arg("-a").args([self.path(from), self.path(to)]).status().expect("cp runs");
+        assert!(status.success(), "{from} is copied to {to}");
+    }
+
     /// The running process.
     pub fn process(&self) -> &Process {
         self.process.as_ref().expect("the server was started")
@@ -224,6 +241,12 @@ impl Api {
     /// Empties a stream.
     pub async fn purge(&self, name: &str) {
         Self::done(format!("purge {name}"), self.call(&format!("STREAM.PURGE.{name}"), Value::Null).await);
+    }
+
+    /// Empties a stream of what comes before a sequence.
+    pub async fn purge_up_to(&self, name: &str, seq: u64) {
+        let result = self.call(&format!("STREAM.PURGE.{name}"), json!({"seq": seq})).await;
+        Self::done(format!("purge {name} up to {seq}"), result);
     }
 
     /// Deletes one message.

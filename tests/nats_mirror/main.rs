@@ -10,6 +10,8 @@ mod identity;
 mod link;
 mod promotion;
 mod reasons;
+mod region;
+mod servers;
 mod steady;
 
 use std::time::{Duration, SystemTime};

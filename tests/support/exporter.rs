@@ -28,9 +28,14 @@ impl Config {
         config
     }
 
+    /// The path of a file of it.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
     /// Writes a file next to it.
     pub fn file(&self, name: &str, content: &str) -> PathBuf {
-        let path = self.dir.path().join(name);
+        let path = self.path(name);
         fs::write(&path, content).expect("a file of the configuration is written");
         path
     }

@@ -111,6 +111,7 @@ impl Kind for NatsMirrorConfig {
         can_feed: Feeds { rto: true, rpo: true },
         reasons: &[
             &nats::CONNECT_FAILED,
+            &nats::CONNECTING,
             &nats::TIMEOUT,
             &nats::AUTH_FAILED,
             &nats::LOCAL,

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::time::Duration;
 
@@ -65,7 +65,13 @@ impl Exporter {
 
     /// Starts it in a directory and waits until it listens.
     pub async fn start_in(config: Config) -> Self {
+        Self::start_as(config, |_| {}).await
+    }
+
+    /// Starts it in a directory, `prepare`d in a further way, and waits until it listens.
+    pub async fn start_as(config: Config, prepare: impl FnOnce(&mut Command)) -> Self {
         let mut process = Process::start(env!("CARGO_BIN_EXE_dr-exporter"), |command| {
+            prepare(command);
             command.current_dir(config.dir.path()).stdout(Stdio::null()).stderr(Stdio::piped());
             command.args(["serve", "--config.file=config.yaml", "--web.listen-address=127.0.0.1:0"]);
         });

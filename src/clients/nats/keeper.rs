@@ -15,7 +15,7 @@ use url::Url;
 use super::{AUTH_FAILED, CONNECT_FAILED, CREDENTIALS_UNREADABLE, Denials, LOCAL, Link, NatsConnection, TLS_FAILED};
 use crate::clients::causes;
 use crate::clients::route::is_local;
-use crate::clients::tls::{self, TlsFiles};
+use crate::clients::tls::{self, TlsError, TlsFiles};
 use crate::config::values::{NatsServer, Secret, SecretFile};
 use crate::domain::observation::{Finding, Reason};
 
@@ -120,7 +120,7 @@ impl Keeper {
             return Err(Finding::new(&CONNECT_FAILED, "the connection has no servers"));
         };
         // A disk that hangs must not look like a server that does.
-        let options = timeout_at(Instant::now() + CONNECT_TIMEOUT, self.options()).await;
+        let options = timeout_at(Instant::now() + CONNECT_TIMEOUT, self.options(server)).await;
         let options =
             options.map_err(|_| unreadable(&"a file could not be read in time"))??.event_callback(move |event| {
                 // Nobody listens any more once the connection was given up; then nobody needs to know.
@@ -138,7 +138,7 @@ impl Keeper {
         }
     }
 
-    async fn options(&self) -> Result<ConnectOptions, Finding> {
+    async fn options(&self, server: &NatsServer) -> Result<ConnectOptions, Finding> {
         let config = &self.config;
         let options = ConnectOptions::new()
             .name(concat!("dr-exporter/", env!("CARGO_PKG_VERSION")))
@@ -158,7 +158,14 @@ impl Keeper {
             insecure_skip_verify: false,
         };
         let requires_tls = config.ca_file.is_some() || config.cert_file.is_some();
-        let tls = tls::client_config(&tls).await.map_err(|error| unreadable(&error))?;
+        let tls = match tls::client_config(&tls).await {
+            // Whoever needs no TLS needs no roots; should the server want it, it is told that we trust nobody.
+            Err(TlsError::NoSystemRoots) if server.as_str().starts_with("nats:") && !requires_tls => {
+                tls::trusting_nobody()
+            }
+            tls => tls,
+        };
+        let tls = tls.map_err(|error| unreadable(&error))?;
         Ok(options.tls_client_config(tls).require_tls(requires_tls))
     }
 

@@ -75,6 +75,14 @@ impl Server {
         fs::write(self.path("server.conf"), config).expect("the server's file is written");
     }
 
+    /// Changes the configuration of the running server: it reads it anew, and ends the connections that it forbids.
+    pub fn reconfigure(&self, from: &str, to: &str) {
+        let config = fs::read_to_string(self.path("server.conf")).expect("the server's file is read");
+        assert!(config.contains(from), "{from} is not in {config}");
+        fs::write(self.path("server.conf"), config.replace(from, to)).expect("the server's file is written");
+        self.process().signal("HUP");
+    }
+
     /// Starts the process, on the same port as before.
     pub fn run(&mut self) {
         let log = File::options().create(true).append(true).open(self.path("log")).expect("the server's log opens");

@@ -164,6 +164,8 @@ struct Memory {
     counted: Option<(u64, Instant)>,
     /// The newest message that was the same on both sides.
     witness: Option<Witness>,
+    /// Whether the mirror took the origin's messages when it last answered.
+    mirror_is_rival: bool,
     /// Whether a person was told that the origin is a work queue.
     warned_of_work_queue: bool,
 }
@@ -180,7 +182,7 @@ impl Check for MirrorCheck {
         let origin = self.origin.info(run.deadline).await;
         let memory = self.remember(&mirror, &origin);
         let (copy, identity) = self.copy(&mirror, &origin, &memory, run).await;
-        let writer = verdict::writer(&origin, &mirror);
+        let writer = verdict::writer(&origin, &mirror, memory.mirror_is_rival);
         Observation {
             health: verdict::health(&origin, &mirror, writer, identity.as_ref()),
             readings: readings::of(&origin, &mirror, &memory, writer, identity.as_ref(), &copy, run),
@@ -202,6 +204,9 @@ impl MirrorCheck {
                 memory.warned_of_work_queue = true;
                 warn!(stream = self.origin.name(), "the origin is a work queue: mirroring it takes its messages away");
             }
+        }
+        if let Some(rival) = verdict::is_rival(origin, mirror) {
+            memory.mirror_is_rival = rival;
         }
         if let Ok(mirror) = mirror
             && mirror.answer.config.mirror.is_some()

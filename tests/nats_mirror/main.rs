@@ -9,6 +9,7 @@ mod completeness;
 mod identity;
 mod link;
 mod promotion;
+mod quorum;
 mod reasons;
 mod region;
 mod servers;

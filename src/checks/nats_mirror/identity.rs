@@ -256,13 +256,15 @@ impl Pair<'_> {
 
     /// The time of the origin's message with this sequence.
     async fn on_origin(&self, sequence: u64) -> Result<Option<Timestamp>, Finding> {
-        let message = self.origin.message(sequence, self.deadline()).await;
+        let direct = self.origin_info.answer.config.allow_direct;
+        let message = self.origin.message(sequence, direct, self.deadline()).await;
         Ok(message.map_err(|error| unanswered("origin", error))?.map(|message| message.time))
     }
 
     /// The time of the mirror's message with this sequence.
     async fn on_mirror(&self, sequence: u64) -> Result<Option<Timestamp>, Finding> {
-        let message = self.mirror.message(sequence, self.deadline()).await;
+        let direct = self.mirror_info.config.allow_direct;
+        let message = self.mirror.message(sequence, direct, self.deadline()).await;
         Ok(message.map_err(|error| unanswered("mirror", error))?.map(|message| message.time))
     }
 

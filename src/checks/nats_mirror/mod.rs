@@ -102,7 +102,7 @@ pub static IDENTITY_UNPROVEN: Reason = Reason::new(
 /// The mirror lacks messages that it has passed.
 pub static COPY_INCOMPLETE: Reason = Reason::new(
     "copy_incomplete",
-    "Was the mirror purged, begun in the middle, or has it tighter limits than its origin? Create it again to fill it.",
+    "Was the mirror purged, begun in the middle, or are its limits tighter? Unless it is promoted, create it again.",
 );
 
 impl Kind for NatsMirrorConfig {

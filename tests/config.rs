@@ -238,6 +238,7 @@ fn the_schema_refuses_what_it_can_express() {
         "feeds-not-promised",
         "warn-after-without-rpo",
         "drill-without-rto",
+        "mirror-is-its-origin",
         "argocd-no-source",
         "external-secret-nothing-to-compare",
         "kubernetes-groups-alone",

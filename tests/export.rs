@@ -93,7 +93,7 @@ fn copied(up_to: i64) -> Observation {
     };
     Observation {
         health: Health::Healthy,
-        copy: Some(CopyState::Behind { since: t(up_to), precision: Duration::ZERO }),
+        copy: Some(CopyState::Behind { since: t(up_to), precision: Duration::ZERO, finding: None }),
         readings: vec![
             number("dr_nats_origin_last_sequence", 1000.0),
             number("dr_nats_mirror_last_sequence", 900.0),

@@ -4,6 +4,7 @@
 //! own clock (`ts`), which is absent before 2.10, and the error code, which tells *no such message* from *no answer*.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_nats::{HeaderMap, Message};
 use bytes::Bytes;
@@ -79,6 +80,20 @@ pub struct StreamConfig {
     /// Whether `DIRECT.GET` works.
     #[serde(default)]
     pub allow_direct: bool,
+    /// The nanoseconds after which a message is let go; 0 for never.
+    #[serde(default)]
+    max_age: u64,
+    /// Whether a message may say for itself when it is let go.
+    #[serde(default)]
+    pub allow_msg_ttl: bool,
+}
+
+impl StreamConfig {
+    /// The age at which messages are let go, if they are.
+    #[must_use]
+    pub fn max_age(&self) -> Option<Duration> {
+        (self.max_age > 0).then(|| Duration::from_nanos(self.max_age))
+    }
 }
 
 /// What a stream mirrors.
@@ -164,6 +179,14 @@ mod code {
     pub const STREAM_NOT_FOUND: u32 = 10059;
 }
 
+/// What a search for a message gave.
+enum Found {
+    /// The stream's leader says what it holds, or that it holds none.
+    Asked(Option<StoredMessage>),
+    /// A direct read came upon it.
+    Direct(StoredMessage),
+}
+
 enum ApiFailure {
     Refused(ApiError),
     Unanswered(Unanswered),
@@ -196,13 +219,21 @@ impl Stream {
         Ok(Answered { answer, sent, received: Instant::now() })
     }
 
-    /// The message with this sequence, if it still exists.
+    /// The message with this sequence, if it still exists. For `direct` see [`Stream::first_message`].
     ///
     /// # Errors
     /// Why that is not known.
-    pub async fn message(&self, sequence: u64, deadline: Instant) -> Result<Option<StoredMessage>, StreamError> {
-        let found = self.first_message(sequence, ">", false, deadline).await?.answer;
-        Ok(found.filter(|message| message.sequence == sequence))
+    pub async fn message(
+        &self,
+        sequence: u64,
+        direct: bool,
+        deadline: Instant,
+    ) -> Result<Option<StoredMessage>, StreamError> {
+        match self.find(sequence, ">", direct, deadline).await? {
+            Found::Asked(found) => Ok(found.filter(|message| message.sequence == sequence)),
+            Found::Direct(message) if message.sequence == sequence => Ok(Some(message)),
+            Found::Direct(_) => Err(self.proves_nothing()),
+        }
     }
 
     /// The first existing message at or after a sequence whose subject matches the filter.
@@ -220,27 +251,38 @@ impl Stream {
         direct: bool,
         deadline: Instant,
     ) -> Result<Answered<Option<StoredMessage>>, StreamError> {
-        // A bare `seq` answers "not found" for a deleted message, which would read as "nothing more".
-        let question = Bytes::from(json!({"seq": sequence, "next_by_subj": filter}).to_string());
         let sent = Instant::now();
-        let answer = match self.ask::<MessageResponse>("STREAM.MSG.GET", question.clone(), deadline).await {
-            Ok(MessageResponse { message: MessageBody { seq, time } }) => Some(StoredMessage { sequence: seq, time }),
-            Err(ApiFailure::Refused(error)) if error.err_code == code::MESSAGE_NOT_FOUND => None,
-            Err(ApiFailure::Refused(error)) if direct && error.err_code == code::NO_QUORUM => {
-                Some(self.direct(question, deadline).await?)
-            }
-            Err(failure) => return Err(self.failed(failure)),
+        let answer = match self.find(sequence, filter, direct, deadline).await? {
+            Found::Asked(found) => found,
+            Found::Direct(message) => Some(message),
         };
         Ok(Answered { answer, sent, received: Instant::now() })
+    }
+
+    async fn find(&self, sequence: u64, filter: &str, direct: bool, deadline: Instant) -> Result<Found, StreamError> {
+        // A bare `seq` answers "not found" for a deleted message, which would read as "nothing more".
+        let question = Bytes::from(json!({"seq": sequence, "next_by_subj": filter}).to_string());
+        match self.ask::<MessageResponse>("STREAM.MSG.GET", question.clone(), deadline).await {
+            Ok(MessageResponse { message: MessageBody { seq, time } }) => {
+                Ok(Found::Asked(Some(StoredMessage { sequence: seq, time })))
+            }
+            Err(ApiFailure::Refused(error)) if error.err_code == code::MESSAGE_NOT_FOUND => Ok(Found::Asked(None)),
+            Err(ApiFailure::Refused(error)) if direct && error.err_code == code::NO_QUORUM => {
+                self.direct(question, deadline).await.map(Found::Direct)
+            }
+            Err(failure) => Err(self.failed(failure)),
+        }
     }
 
     async fn direct(&self, question: Bytes, deadline: Instant) -> Result<StoredMessage, StreamError> {
         let subject = format!("{}.DIRECT.GET.{}", self.api, self.name());
         let answer = self.connection.request(&subject, question, deadline).await.map_err(StreamError::Unanswered)?;
-        answer.headers.as_ref().and_then(|headers| self.own_message(headers)).ok_or_else(|| {
-            let detail = format!("the cluster of {} has no leader, and a direct read proves nothing", self.name());
-            StreamError::Unanswered(Finding::new(&JETSTREAM_UNAVAILABLE, detail))
-        })
+        answer.headers.as_ref().and_then(|headers| self.own_message(headers)).ok_or_else(|| self.proves_nothing())
+    }
+
+    fn proves_nothing(&self) -> StreamError {
+        let detail = format!("the cluster of {} has no leader, and a direct read proves no absence", self.name());
+        StreamError::Unanswered(Finding::new(&JETSTREAM_UNAVAILABLE, detail))
     }
 
     fn own_message(&self, headers: &HeaderMap) -> Option<StoredMessage> {

@@ -11,6 +11,7 @@ use crate::config::values::{KubernetesRef, Name, NatsRef};
 pub mod jetstream;
 pub mod kubernetes;
 pub mod nats;
+pub(crate) mod route;
 pub mod tls;
 
 /// Every connection that checks share, by the name it has in the configuration. One that no check names is not made.

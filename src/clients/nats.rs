@@ -85,6 +85,11 @@ pub static CONNECT_FAILED: Reason = Reason::new(
     "connect_failed",
     "Is the server up, and does the network (DNS, firewall, NetworkPolicy) let this exporter reach it?",
 );
+/// The connection was not there in time, and is still being made: not every server was tried.
+pub static CONNECTING: Reason = Reason::new(
+    "connecting",
+    "Nothing is known yet: a server was lost, and the others are being tried. If it stays, raise the check's timeout.",
+);
 /// The server did not answer in time.
 pub static TIMEOUT: Reason = Reason::new(
     "timeout",
@@ -122,8 +127,10 @@ pub type Unanswered = Finding;
 
 #[derive(Debug, Clone)]
 enum Link {
+    /// Not every server was tried since the last connection: nothing is known.
     Connecting,
     Up(async_nats::Client),
+    /// Every server was tried in vain.
     Down(Finding),
 }
 
@@ -162,7 +169,8 @@ impl Connection {
         self.domain.as_ref()
     }
 
-    /// Sends a request and waits for the answer until `deadline`.
+    /// Sends a request and waits for the answer until `deadline`. Asks again when the connection is lost meanwhile: a
+    /// request must be one that may be repeated.
     ///
     /// # Errors
     /// Why there is no answer.
@@ -172,40 +180,51 @@ impl Connection {
         payload: Bytes,
         deadline: Instant,
     ) -> Result<async_nats::Message, Unanswered> {
-        let client = self.client(deadline).await?;
-        let asked = Instant::now();
-        // A request that is denied looks like one that is not answered; only the connection's events tell.
-        let answer = tokio::select! {
-            answer = timeout_at(deadline, client.request(subject.to_owned(), payload)) => answer,
-            denial = self.denials.wait_for(subject, asked) => return Err(Finding::new(&PERMISSION_DENIED, denial)),
-        };
-        match answer {
-            Ok(Ok(message)) => Ok(message),
-            Ok(Err(error)) if error.kind() == RequestErrorKind::NoResponders => {
-                Err(Finding::new(&JETSTREAM_UNAVAILABLE, format!("nobody answers at {subject}")))
-            }
-            Ok(Err(error)) if error.kind() != RequestErrorKind::TimedOut => {
-                Err(Finding::new(&CONNECT_FAILED, format!("request to {subject} failed: {error}")))
-            }
-            Ok(Err(_)) | Err(_) => {
-                Err(Finding::new(&TIMEOUT, format!("no answer at {subject} within {:.1?}", asked.elapsed())))
-            }
-        }
-    }
-
-    async fn client(&self, deadline: Instant) -> Result<async_nats::Client, Unanswered> {
         let mut link = self.link.clone();
-        let settled = timeout_at(deadline, link.wait_for(|link| !matches!(link, Link::Connecting))).await;
-        match settled {
-            Ok(Ok(link)) => match &*link {
-                Link::Up(client) => Ok(client.clone()),
-                Link::Down(finding) => Err(finding.clone()),
-                Link::Connecting => Err(Finding::new(&CONNECT_FAILED, "still connecting")),
-            },
-            Ok(Err(_)) => Err(Finding::new(&CONNECT_FAILED, "the connection was closed")),
-            Err(_) => Err(Finding::new(&CONNECT_FAILED, "still connecting")),
+        loop {
+            let client = client(&mut link, deadline).await?;
+            let asked = Instant::now();
+            // A request that is denied looks like one that is not answered; only the connection's events tell.
+            let answer = tokio::select! {
+                answer = timeout_at(deadline, client.request(subject.to_owned(), payload.clone())) => answer,
+                denial = self.denials.wait_for(subject, asked) => return Err(Finding::new(&PERMISSION_DENIED, denial)),
+                lost = link.changed() => {
+                    lost.map_err(|_| ended())?;
+                    continue;
+                }
+            };
+            match answer {
+                Ok(Ok(message)) => return Ok(message),
+                Ok(Err(error)) if error.kind() == RequestErrorKind::NoResponders => {
+                    return Err(Finding::new(&JETSTREAM_UNAVAILABLE, format!("nobody answers at {subject}")));
+                }
+                Ok(Err(error)) if error.kind() != RequestErrorKind::TimedOut => {
+                    // The connection is no use, which the keeper is about to find out too.
+                    let failed = |_| Finding::new(&CONNECT_FAILED, format!("request to {subject} failed: {error}"));
+                    timeout_at(deadline, link.changed()).await.map_err(failed)?.map_err(|_| ended())?;
+                }
+                Ok(Err(_)) | Err(_) => {
+                    let detail = format!("no answer at {subject} within {:.1?}", asked.elapsed());
+                    return Err(Finding::new(&TIMEOUT, detail));
+                }
+            }
         }
     }
+}
+
+/// The connection as soon as it is there.
+async fn client(link: &mut watch::Receiver<Link>, deadline: Instant) -> Result<async_nats::Client, Unanswered> {
+    let connecting = || Finding::new(&CONNECTING, "no server has taken the connection yet, and not all were tried");
+    let settled = timeout_at(deadline, link.wait_for(|link| !matches!(link, Link::Connecting))).await;
+    match settled.map_err(|_| connecting())?.map(|link| link.clone()).map_err(|_| ended())? {
+        Link::Up(client) => Ok(client),
+        Link::Down(finding) => Err(finding),
+        Link::Connecting => Err(connecting()),
+    }
+}
+
+fn ended() -> Unanswered {
+    Finding::new(&LOCAL, "nobody keeps the connection any more")
 }
 
 /// The permission violations of one connection, newest last.

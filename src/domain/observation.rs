@@ -99,6 +99,8 @@ pub enum CopyState {
         since: Timestamp,
         /// How far `since` can lie from the truth, because it was carried over from another machine's clock.
         precision: Duration,
+        /// What is wrong with the copy, where it does not merely lag and will not catch up by itself.
+        finding: Option<Finding>,
     },
     /// Whoever keeps the copy says that it was complete at this instant.
     ///
@@ -118,6 +120,9 @@ pub enum CopyState {
         /// How it differs.
         finding: Finding,
     },
+    /// The copy lacks something that it held or should hold, and nobody can tell how old that is: what was proven before
+    /// no longer holds.
+    Damaged(Finding),
     /// The copy does not exist, or is another one than the primary's.
     Lost(Finding),
     /// Nothing was learned.
@@ -149,9 +154,16 @@ impl Observation {
     #[must_use]
     pub fn outcome(&self) -> Outcome {
         match (&self.health, &self.copy) {
-            (Health::Unhealthy(_), _) | (_, Some(CopyState::Lost(_) | CopyState::Outdated { .. })) => {
-                Outcome::Unhealthy
-            }
+            (Health::Unhealthy(_), _)
+            | (
+                _,
+                Some(
+                    CopyState::Lost(_)
+                    | CopyState::Damaged(_)
+                    | CopyState::Outdated { .. }
+                    | CopyState::Behind { finding: Some(_), .. },
+                ),
+            ) => Outcome::Unhealthy,
             (Health::NoAnswer(_), _) | (_, Some(CopyState::Unknown(_) | CopyState::Vouched { doubt: Some(_), .. })) => {
                 Outcome::NoAnswer
             }
@@ -168,11 +180,17 @@ impl Observation {
         let of_copy = match &self.copy {
             Some(
                 CopyState::Lost(finding)
+                | CopyState::Damaged(finding)
                 | CopyState::Unknown(finding)
                 | CopyState::Outdated { finding, .. }
+                | CopyState::Behind { finding: Some(finding), .. }
                 | CopyState::Vouched { doubt: Some(finding), .. },
             ) => Some(finding),
-            Some(CopyState::Complete { .. } | CopyState::Behind { .. } | CopyState::Vouched { doubt: None, .. })
+            Some(
+                CopyState::Complete { .. }
+                | CopyState::Behind { finding: None, .. }
+                | CopyState::Vouched { doubt: None, .. },
+            )
             | None => None,
         };
         // One cause often spoils both halves; it is one failure.

@@ -8,9 +8,9 @@ use super::time::Timestamp;
 
 /// What is known about one copy.
 ///
-/// A proof stays true, so the recovery point is latched: it moves forward only. Two things withdraw it: the copy is
-/// proven lost, or is proven to lack something from before the recovery point (it was made anew, or went back), for then
-/// the earlier proof spoke of another copy.
+/// A proof stays true, so the recovery point is latched: it moves forward only. Three things withdraw it: the copy is
+/// proven lost; it is proven to lack something from before the recovery point (it was made anew, or went back), for then
+/// the earlier proof spoke of another copy; or it is proven to lack something of unknown age.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RecoveryPoint {
     latched: Option<Timestamp>,
@@ -31,7 +31,7 @@ impl RecoveryPoint {
                 self.latch(up_to.min(at));
                 false
             }
-            CopyState::Behind { since, precision } => {
+            CopyState::Behind { since, precision, .. } => {
                 let since = since.min(at);
                 if self.latched.is_some_and(|latched| latched > since.plus(precision)) {
                     self.latched = None;
@@ -41,6 +41,11 @@ impl RecoveryPoint {
             }
             CopyState::Outdated { up_to, .. } => {
                 self.latched = self.latched.max(up_to.map(|up_to| up_to.min(at)));
+                self.lost = false;
+                true
+            }
+            CopyState::Damaged(_) => {
+                self.latched = None;
                 self.lost = false;
                 true
             }

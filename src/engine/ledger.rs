@@ -9,7 +9,7 @@ use tokio::time::MissedTickBehavior;
 use tracing::{info, warn};
 
 use super::clock::Clock;
-use super::memory::{self, Memory, Recalled};
+use super::memory::{self, Extent, Memory, Recalled};
 use super::scheduler::{self, Report};
 use super::snapshot::{CheckRecord, ContractRecord, Histogram, Snapshot};
 use crate::checks::KindConfig;
@@ -82,7 +82,7 @@ impl Ledger {
     async fn end(mut self) {
         let moment = self.clock.moment();
         for (index, record) in self.contracts.iter().enumerate() {
-            self.memory.note(index, &record.contract, moment, true);
+            self.memory.note(index, &record.contract, moment, Extent::All);
         }
         self.memory.commit(LAST_COMMIT).await;
     }
@@ -108,7 +108,7 @@ impl Ledger {
                 }
             }
             if let Some(memory) = report.memory.clone() {
-                self.memory.note_memory(contract, check, &record.contract, memory, moment);
+                self.memory.note_memory(contract, check, memory);
             }
             if let Some(check) = record.checks.get_mut(check) {
                 check.take(report);
@@ -120,10 +120,10 @@ impl Ledger {
         for contract in 0..self.contracts.len() {
             self.tell_of_statuses(contract, moment.now);
         }
-        for index in touched {
-            if let Some(record) = self.contracts.get(index) {
-                self.memory.note(index, &record.contract, moment, false);
-            }
+        let drift = self.memory.drift_is_due();
+        for (index, record) in self.contracts.iter().enumerate().filter(|(index, _)| drift || touched.contains(index)) {
+            let extent = if drift { Extent::Drift } else { Extent::News };
+            self.memory.note(index, &record.contract, moment, extent);
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tokio::sync::oneshot;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tracing::warn;
 
 use super::clock::{Clock, Moment};
@@ -21,10 +21,11 @@ use crate::store::{Batch, ClosedRecovery, RecoveryResult, Stored, StoredCheck, T
 /// How long the ledger waits for a batch to be on the disk before it shows what the batch holds. A disk that takes longer
 /// does not hold up measuring.
 const COMMIT: Duration = Duration::from_secs(2);
-/// A recovery point that moves on is written when it has moved by this share of the RPO, or by this long: after a restart
-/// the exposure is overstated by no more, until the next proof.
+/// What only moves on with time is written this often, all of it at once: next to a thousand small writes, one.
+const DRIFT: Duration = Duration::from_secs(60);
+/// A recovery point that moves on is written then, if it has moved by this share of the RPO. After a kill the exposure is
+/// overstated by no more than the two together, until the next proof.
 const STEP_SHARE: f64 = 0.1;
-const LEAST_STEP: Duration = Duration::from_secs(30);
 
 /// What a start goes on from.
 #[derive(Debug, Default)]
@@ -42,12 +43,26 @@ pub(super) struct Memory {
     kept: Vec<Kept>,
     changed: Batch,
     outstanding: Option<oneshot::Receiver<bool>>,
+    drift_at: Instant,
+}
+
+/// How much of what is known is taken in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Extent {
+    /// What happened.
+    News,
+    /// And what has moved on far.
+    Drift,
+    /// Everything.
+    All,
 }
 
 struct Kept {
     state: Remembered,
     fingerprints: Vec<String>,
     memories: Vec<Option<Value>>,
+    /// Whether what a check remembers has changed since it was handed over.
+    dirty: Vec<bool>,
 }
 
 impl Memory {
@@ -63,11 +78,12 @@ impl Memory {
         for (spec, fingerprints) in specs.iter().zip(fingerprints) {
             let state = remembered(spec, &fingerprints, &mut recalled.stored, clock);
             let contract = Contract::recall(Arc::clone(spec), state);
-            let memories = vec![None; fingerprints.len()];
-            kept.push(Kept { state: contract.remember(), fingerprints, memories });
+            let (memories, dirty) = (vec![None; fingerprints.len()], vec![false; fingerprints.len()]);
+            kept.push(Kept { state: contract.remember(), fingerprints, memories, dirty });
             contracts.push(contract);
         }
-        (Self { storage, kept, changed: Batch::default(), outstanding: None }, contracts)
+        let drift_at = Instant::now() + DRIFT;
+        (Self { storage, kept, changed: Batch::default(), outstanding: None, drift_at }, contracts)
     }
 
     /// How the storage is; none where there is none.
@@ -79,8 +95,17 @@ impl Memory {
         Some(health)
     }
 
-    /// Takes in how a contract stands. What only moved on with time is left out until it has moved far, or `all` counts.
-    pub(super) fn note(&mut self, index: usize, contract: &Contract, moment: Moment, all: bool) {
+    /// Whether it is time to take in what has moved on. Says so once.
+    pub(super) fn drift_is_due(&mut self) -> bool {
+        let due = Instant::now() >= self.drift_at;
+        if due {
+            self.drift_at = Instant::now() + DRIFT;
+        }
+        due
+    }
+
+    /// Takes in how a contract stands.
+    pub(super) fn note(&mut self, index: usize, contract: &Contract, moment: Moment, extent: Extent) {
         if self.storage.is_none() {
             return;
         }
@@ -90,41 +115,35 @@ impl Memory {
             self.changed.clocks.insert(spec.name.clone(), now.clock.clone().carried(|at| moment.wall(at)));
             kept.state.clock = now.clock;
         }
-        let step = spec.rpo.map_or(LEAST_STEP, |rpo| rpo.mul_f64(STEP_SHARE)).max(LEAST_STEP);
-        for (check, (name, state)) in now.checks.into_iter().enumerate() {
-            let before = kept.state.checks.get(&name).cloned().unwrap_or_default();
-            let far = state.moved_since(&before) >= step;
-            if state.is_news_after(&before) || far || all && state != before {
-                // Checks are kept by name, and stand by place in the specification.
-                let place = spec.checks.iter().position(|spec| spec.name == name).unwrap_or(check);
-                self.changed.checks.insert((spec.name.clone(), name.clone()), kept.stored(place, &state, moment));
-                kept.state.checks.insert(name, state);
+        let step = spec.rpo.map_or(Duration::ZERO, |rpo| rpo.mul_f64(STEP_SHARE));
+        for (place, check) in spec.checks.iter().enumerate() {
+            let Some(state) = now.checks.get(&check.name) else { continue };
+            let before = kept.state.checks.get(&check.name).cloned().unwrap_or_default();
+            let dirty = kept.dirty.get(place).copied().unwrap_or_default();
+            let moved = state.moved_since(&before);
+            let taken = match extent {
+                Extent::News => state.is_news_after(&before),
+                Extent::Drift => state.is_news_after(&before) || dirty || !moved.is_zero() && moved >= step,
+                Extent::All => dirty || *state != before,
+            };
+            if taken {
+                let key = (spec.name.clone(), check.name.clone());
+                self.changed.checks.insert(key, kept.stored(place, state, moment));
+                kept.state.checks.insert(check.name.clone(), state.clone());
+                if let Some(dirty) = kept.dirty.get_mut(place) {
+                    *dirty = false;
+                }
             }
         }
     }
 
-    /// Takes in what a check itself remembers.
-    pub(super) fn note_memory(
-        &mut self,
-        index: usize,
-        check: usize,
-        contract: &Contract,
-        memory: Value,
-        moment: Moment,
-    ) {
+    /// Takes in what a check itself remembers: written with the check's next news, or when drift is.
+    pub(super) fn note_memory(&mut self, index: usize, check: usize, memory: Value) {
         let Some(kept) = self.kept.get_mut(index) else { return };
-        let Some(known) = kept.memories.get_mut(check) else { return };
-        if known.as_ref() == Some(&memory) {
-            return;
+        let (Some(known), Some(dirty)) = (kept.memories.get_mut(check), kept.dirty.get_mut(check)) else { return };
+        if known.as_ref() != Some(&memory) {
+            (*known, *dirty) = (Some(memory), true);
         }
-        *known = Some(memory);
-        if self.storage.is_none() {
-            return;
-        }
-        let Some(spec) = contract.spec().checks.get(check) else { return };
-        let state = kept.state.checks.get(&spec.name).cloned().unwrap_or_default();
-        let key = (contract.spec().name.clone(), spec.name.clone());
-        self.changed.checks.insert(key, kept.stored(check, &state, moment));
     }
 
     /// Takes in a recovery that ended.

@@ -327,6 +327,7 @@ const fn copy(copy: &CopyState) -> &'static str {
         CopyState::Behind { .. } => "behind",
         CopyState::Vouched { .. } => "vouched",
         CopyState::Outdated { .. } => "outdated",
+        CopyState::Damaged(_) => "damaged",
         CopyState::Lost(_) => "lost",
         CopyState::Unknown(_) => "unknown",
     }

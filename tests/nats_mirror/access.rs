@@ -76,6 +76,35 @@ async fn tls_with_ca_and_client_certificate() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn without_tls_no_roots_are_needed() {
+    fn trusts_nobody(command: &mut Command) {
+        command.env("SSL_CERT_FILE", "/nonexistent").env("SSL_CERT_DIR", "/nonexistent");
+    }
+    let users = "authorization { users: [{ user: app, password: app }] }\n";
+    let (server, api) = Server::start(&current(), users, app()).await;
+    streams(&api).await;
+    let connection = as_app(&server);
+    let exporter = Exporter::start_as(config(&connection).with("app", "app\n"), trusts_nobody).await;
+    works(&exporter, &api).await;
+    assert_eq!(exporter.scrape().await.reasons(CONTRACT).get("credentials_unreadable"), None);
+
+    // Nor to ask the exporter itself.
+    let ask = |url: &str| {
+        let mut check = Command::new(env!("CARGO_BIN_EXE_dr-exporter"));
+        trusts_nobody(&mut check);
+        let output = check.args(["check", "--url", url]).output().expect("check runs");
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+    };
+    let said = ask(&exporter.url("/"));
+    assert!(said.contains("PASS") && !said.contains("certificates"), "{said}");
+    // With TLS they are, and it is said so.
+    let said = ask(&exporter.url("/").replace("http:", "https:"));
+    assert!(said.contains("no trusted root certificates"), "{said}");
+    let tls = Exporter::start_as(config(&connection.replace("nats://", "tls://")).with("app", "app\n"), trusts_nobody);
+    tls.await.logs(&["credentials_unreadable", "no trusted root certificates"], SOON).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nkey() {
     let key = nkeys::KeyPair::new_user();
     let seed = key.seed().expect("a new key has a seed");

@@ -5,13 +5,13 @@ use std::time::{Duration, SystemTime};
 use serde_json::json;
 
 use super::support::exporter::Exporter;
-use super::support::nats::{Cold, MIRROR, ORIGIN, Pair, current};
+use super::support::nats::{Cold, MIRROR, ORIGIN, Pair, Server, app, current};
 use super::support::proxy::Mode;
 use super::support::publisher::Publisher;
 use super::support::scrape::Scrape;
 use super::support::watch::Watch;
 use super::support::{let_pass, wait_until};
-use super::{CHECK, CONTRACT, INTERVAL, RPO, SEEN, SOON, watch_pair};
+use super::{CHECK, CONTRACT, INTERVAL, RPO, SEEN, SOON, always_calm, as_app, contract, start, watch_pair};
 
 /// A mirror may take its time until it asks its origin again.
 const AGAIN: Duration = Duration::from_secs(90);
@@ -199,4 +199,80 @@ async fn mirror_of_a_namesake() {
     let_pass(SEEN + Duration::from_secs(1)).await;
     watch.never(since, CONTRACT, "rpo", "met");
     no_new_proof(&watch, since);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_origin_itself_is_no_mirror() {
+    let users = "authorization { users: [{ user: app, password: app }] }\n";
+    let (server, api) = Server::start(&current(), users, app()).await;
+    api.create_stream(ORIGIN, &["agentese.>"]).await;
+    api.publish_many("agentese.a", 20).await;
+    // Two connections of different names, which lead to the same place.
+    let since = SystemTime::now();
+    let exporter = start(&contract(&as_app(&server), &as_app(&server), ORIGIN, ORIGIN)).await;
+    let watch = Watch::start(&exporter);
+    exporter.becomes(CONTRACT, "rpo", "breached", SOON).await;
+    lost(&exporter, &["mirror_of_other_stream"]).await;
+    exporter.logs(&["mirror_of_other_stream", "the origin itself"], SOON).await;
+    let_pass(SEEN).await;
+    watch.never(since, CONTRACT, "rpo", "met");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_origin_was_promoted_and_has_let_its_oldest_message_go() {
+    let users = "authorization { users: [{ user: app, password: app }] }\n";
+    let (server, api) = Server::start(&current(), users, app()).await;
+    api.create_stream("BEFORE", &["before.>"]).await;
+    api.publish_many("before.a", 20).await;
+    api.create(json!({"name": ORIGIN, "num_replicas": 1, "mirror": {"name": "BEFORE"}})).await;
+    api.reaches(ORIGIN, 20, SOON).await;
+    api.promote(ORIGIN, &["agentese.>"]).await.expect("the origin was a mirror once");
+    api.create(json!({"name": MIRROR, "num_replicas": 1, "mirror": {"name": ORIGIN}})).await;
+    api.publish_many("agentese.a", 5).await;
+    api.reaches(MIRROR, 25, SOON).await;
+    let exporter = start(&contract(&as_app(&server), &as_app(&server), ORIGIN, MIRROR)).await;
+    exporter.becomes(CONTRACT, "rpo", "met", SOON).await;
+    let (watch, since) = (Watch::start(&exporter), SystemTime::now());
+    api.delete_message(ORIGIN, 1).await;
+    let_pass(SEEN).await;
+    always_calm(&watch, since);
+    // Nor is it another one when it is empty, as an idle stream is that lets its messages go by age.
+    api.purge(ORIGIN).await;
+    let_pass(SEEN).await;
+    always_calm(&watch, since);
+    // An exporter that starts now still finds a message to compare, once there is one.
+    api.publish_many("agentese.a", 1).await;
+    api.reaches(MIRROR, 26, SOON).await;
+    let late = start(&contract(&as_app(&server), &as_app(&server), ORIGIN, MIRROR)).await;
+    let watch = Watch::start(&late);
+    late.becomes(CONTRACT, "rpo", "met", SOON).await;
+    watch.never(SystemTime::UNIX_EPOCH, CONTRACT, "rpo", "breached");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_origin_lost_its_tail_and_has_passed_the_mirror_since() {
+    let mut pair = Pair::start().await;
+    pair.origin.publish_many("agentese.a", 95).await;
+    pair.mirror.reaches(MIRROR, 95, SOON).await;
+    pair.primary.kill_and_save();
+    pair.primary.run();
+    wait_until("the origin is back", SOON, async || pair.origin.last_seq(ORIGIN).await).await;
+    pair.origin.publish_many("agentese.a", 5).await;
+    pair.mirror.reaches(MIRROR, 100, AGAIN).await;
+    let exporter = watch_pair(&pair).await;
+    exporter.becomes(CONTRACT, "rpo", "met", SOON).await;
+    let_pass(SEEN).await;
+
+    let watch = Watch::start(&exporter);
+    pair.primary.kill_and_restore();
+    pair.primary.run();
+    wait_until("the origin is back", SOON, async || pair.origin.last_seq(ORIGIN).await.filter(|last| *last == 95))
+        .await;
+    pair.origin.publish_many("agentese.a", 30).await;
+    let since = SystemTime::now();
+    pair.mirror.reaches(MIRROR, 125, AGAIN).await;
+    lost(&exporter, &["not_same_stream"]).await;
+    exporter.logs(&["not_same_stream", "sequence 100 of the origin"], SOON).await;
+    let_pass(SEEN + Duration::from_secs(1)).await;
+    watch.always(since + SEEN, CONTRACT, "rpo", "breached");
 }

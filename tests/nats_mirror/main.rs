@@ -5,10 +5,14 @@
 mod support;
 
 mod access;
+mod completeness;
 mod identity;
 mod link;
 mod promotion;
+mod quorum;
 mod reasons;
+mod region;
+mod servers;
 mod steady;
 
 use std::time::{Duration, SystemTime};

@@ -2,12 +2,15 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::support::nats::{MIRROR, ORIGIN, Pair};
+use serde_json::json;
+
+use super::support::nats::{Cold, MIRROR, ORIGIN, Pair, current};
+use super::support::proxy::{Mode, Proxy};
 use super::support::publisher::Publisher;
 use super::support::scrape::Scrape;
 use super::support::watch::Watch;
 use super::support::{let_pass, wait_until};
-use super::{CHECK, CONTRACT, DOWN_INTERVAL, INTERVAL, SEEN, SOON, TIMEOUT, watch_pair};
+use super::{CHECK, CONTRACT, DOWN_INTERVAL, INTERVAL, SEEN, SOON, TIMEOUT, as_app, contract, start, watch_pair};
 
 /// Which side takes writes, as the page says.
 fn writer(scrape: &Scrape) -> Option<String> {
@@ -99,4 +102,88 @@ async fn both_written_before_the_exporter_looks() {
     assert_eq!(writer(&scrape).as_deref(), Some("both"));
     let_pass(Duration::from_secs(1)).await;
     watch.never(SystemTime::UNIX_EPOCH, CONTRACT, "rpo", "met");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_split_brain_does_not_heal_when_limits_take_the_fork() {
+    let pair = Cold::new(&current(), "").await.start().await;
+    pair.origin.create(json!({"name": ORIGIN, "subjects": ["agentese.>"], "num_replicas": 1, "max_msgs": 50})).await;
+    pair.create_mirror(ORIGIN, MIRROR, json!({"max_msgs": 50})).await;
+    pair.origin.publish_many("agentese.a", 20).await;
+    pair.mirror.reaches(MIRROR, 20, SOON).await;
+    let exporter = watch_pair(&pair).await;
+    let scrape = exporter.becomes(CONTRACT, "rpo", "met", SOON).await;
+    assert_eq!(scrape.get("dr_nats_diverged", &CHECK), Some(0.0), "{scrape}");
+    pair.mirror.promote(MIRROR, &["agentese.>"]).await.expect("the mirror is promoted");
+    pair.origin.publish_many("agentese.a", 5).await;
+    pair.mirror.publish_many("agentese.a", 5).await;
+    let forked = SystemTime::now();
+    exporter.until("they have diverged", SOON, |scrape| scrape.get("dr_nats_diverged", &CHECK) == Some(1.0)).await;
+    let watch = Watch::start(&exporter);
+    pair.mirror.publish_many("agentese.a", 100).await;
+    let scrape = exporter
+        .until("nothing is left to compare", SOON, |scrape| {
+            scrape.reasons(CONTRACT).contains_key("identity_unproven")
+                && scrape.get("dr_nats_diverged", &CHECK).is_none()
+        })
+        .await;
+    println!("{scrape}");
+    let_pass(SEEN + Duration::from_secs(1)).await;
+    watch.never(forked, CONTRACT, "rpo", "met");
+    watch.never(forked, CONTRACT, "rpo", "at_risk");
+    for look in watch.since(forked) {
+        assert_ne!(look.scrape.get("dr_nats_diverged", &CHECK), Some(0.0), "nothing was compared:\n{}", look.scrape);
+    }
+    // Nor does a late exporter take it for a copy.
+    let late = watch_pair(&pair).await;
+    let watch = Watch::start(&late);
+    late.until("a run", SOON, |scrape| scrape.reasons(CONTRACT).contains_key("identity_unproven")).await;
+    let_pass(SEEN).await;
+    watch.never(SystemTime::UNIX_EPOCH, CONTRACT, "rpo", "met");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_split_brain_does_not_end_because_dr_cannot_be_asked() {
+    const ME: [(&str, &str); 1] = [("contract", CONTRACT)];
+    let pair = Cold::new(&current(), ", { user: asking, password: app }").await.start().await;
+    pair.create_streams().await;
+    let mut way = Proxy::to(pair.dr.address).await;
+    let dr = format!("servers: [\"nats://{}\"], user: asking, password_file: app", way.address());
+    let exporter = start(&contract(&as_app(&pair.primary), &dr, ORIGIN, MIRROR)).await;
+    exporter.becomes(CONTRACT, "rpo", "met", SOON).await;
+    pair.mirror.promote(MIRROR, &["agentese.>"]).await.expect("the mirror is promoted");
+    let running = |scrape: &Scrape| scrape.get("dr_recovery_in_progress", &ME) == Some(1.0);
+    let scrape = exporter.until("the recovery clock runs", SOON, running).await;
+    assert_eq!(writer(&scrape).as_deref(), Some("both"));
+
+    let goes_on = async |what: &str, reasons: &[&str]| {
+        let given = |scrape: &Scrape| reasons.iter().any(|reason| scrape.reasons(CONTRACT).contains_key(*reason));
+        exporter.until(what, SOON, |scrape| given(scrape) && writer(scrape).is_none()).await;
+        let watch = Watch::start(&exporter);
+        let_pass(SEEN).await;
+        for look in watch.since(SystemTime::UNIX_EPOCH) {
+            assert!(running(&look.scrape), "both are still writable, {what}:\n{}", look.scrape);
+            assert_ne!(look.scrape.get("dr_check_healthy", &CHECK), Some(1.0), "{what}:\n{}", look.scrape);
+        }
+    };
+    pair.dr.reconfigure("user: asking, password: app", "user: asking, password: changed");
+    goes_on("DR refuses our password", &["auth_failed"]).await;
+    pair.dr.reconfigure("user: asking, password: changed", "user: asking, password: app");
+    exporter.until("DR answers again", SOON, |scrape| writer(scrape).as_deref() == Some("both")).await;
+    way.set(Mode::BlackHole).await;
+    goes_on("DR is silent", &["timeout", "connecting", "connect_failed"]).await;
+    way.heal().await;
+    exporter.until("DR answers again", SOON, |scrape| writer(scrape).as_deref() == Some("both")).await;
+    // One side is fenced: that is an answer.
+    pair.mirror.delete(MIRROR).await;
+    let scrape = exporter.until("it ends", SOON, |scrape| !running(scrape)).await;
+    assert_eq!(writer(&scrape).as_deref(), Some("origin"));
+    // From then on DR's silence says nothing of the component again.
+    way.cut().await;
+    exporter.until("DR is gone", SOON, |scrape| scrape.reasons(CONTRACT).contains_key("connect_failed")).await;
+    let watch = Watch::start(&exporter);
+    let_pass(SEEN).await;
+    for look in watch.since(SystemTime::UNIX_EPOCH) {
+        assert_eq!(writer(&look.scrape).as_deref(), Some("origin"), "{}", look.scrape);
+    }
 }

@@ -23,6 +23,7 @@ fn copy() -> impl Strategy<Value = CopyOf> {
         Just((|at: Timestamp, ago| CopyState::Vouched { up_to: at.minus(seconds(ago)), doubt: None }) as CopyOf),
         Just((|at: Timestamp, ago| doubted(at.minus(seconds(ago)))) as CopyOf),
         Just((|_, _| CopyState::Outdated { up_to: None, finding: finding() }) as CopyOf),
+        Just((|_, _| CopyState::Damaged(finding())) as CopyOf),
         Just((|_, _| CopyState::Lost(finding())) as CopyOf),
         Just((|_, _| CopyState::Unknown(finding())) as CopyOf),
     ]
@@ -33,7 +34,7 @@ fn doubted(up_to: Timestamp) -> CopyState {
 }
 
 fn behind(since: Timestamp) -> CopyState {
-    CopyState::Behind { since, precision: Duration::from_millis(10) }
+    CopyState::Behind { since, precision: Duration::from_millis(10), finding: None }
 }
 
 /// One step of a history: which of two checks, how long after the step before, what it found.
@@ -73,7 +74,7 @@ proptest! {
     #[test]
     fn a_recovery_point_never_moves_back_unless_withdrawn(history in prop::collection::vec(step(), 0..40)) {
         play(&history, |before, after, check, _, observation| {
-            let withdrawn = matches!(observation.copy, Some(CopyState::Lost(_) | CopyState::Behind { .. }));
+            let withdrawn = matches!(observation.copy, Some(CopyState::Lost(_) | CopyState::Damaged(_) | CopyState::Behind { .. }));
             if !withdrawn {
                 assert!(point(after, check) >= point(before, check));
             }

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use dr_exporter::domain::contract::{Contract, Objective};
-use dr_exporter::domain::observation::CopyState::{self, Behind, Complete, Lost, Outdated, Unknown, Vouched};
+use dr_exporter::domain::observation::CopyState::{self, Behind, Complete, Damaged, Lost, Outdated, Unknown, Vouched};
+use dr_exporter::domain::observation::Outcome;
 use dr_exporter::domain::status::{Basis, Status};
 
 use super::{check, contract, finding, healthy, no_answer, of_copy, of_health, seconds, spec, t, unhealthy};
@@ -13,7 +14,7 @@ fn complete(at: i64) -> CopyState {
 }
 
 fn behind(at: i64) -> CopyState {
-    Behind { since: t(at), precision: Duration::ZERO }
+    Behind { since: t(at), precision: Duration::ZERO, finding: None }
 }
 
 fn vouched(at: i64) -> CopyState {
@@ -69,6 +70,20 @@ fn rpo_table() {
         ("outdated, and never proven", &[(90, outdated(None))], 100, NoRecoveryPoint),
         ("outdated, with a proof of its own", &[(90, outdated(Some(50)))], 100, ExposureWithinTarget),
         ("outdated takes no proof back", &[(60, complete(60)), (90, outdated(Some(0)))], 100, ExposureWithinTarget),
+        (
+            "damaged: what was proven no longer holds",
+            &[(0, complete(0)), (10, Damaged(finding()))],
+            10,
+            NoRecoveryPoint,
+        ),
+        (
+            "damaged, and nothing learned since",
+            &[(0, complete(0)), (10, Damaged(finding())), (20, Unknown(finding()))],
+            20,
+            NoRecoveryPoint,
+        ),
+        ("damaged, then proven anew", &[(0, Damaged(finding())), (10, complete(10))], 20, ExposureWithinTarget),
+        ("lost, then there and damaged", &[(0, Lost(finding())), (10, Damaged(finding()))], 20, NoRecoveryPoint),
         ("lost, then there and outdated", &[(0, Lost(finding())), (10, outdated(None))], 20, NoRecoveryPoint),
     ];
     for (name, found, now, expected) in table {
@@ -228,9 +243,29 @@ fn a_point_moves_back_only_beyond_the_precision_of_the_news() {
     for (precision, expected) in [(5, Some(10)), (6, Some(10)), (4, Some(15))] {
         let mut contract = contract(spec(vec![check("a")]));
         contract.observe(0, t(10), &of_copy(complete(10)));
-        let behind = Behind { since: t(5), precision: seconds(precision) };
+        let behind = Behind { since: t(5), precision: seconds(precision), finding: None };
         contract.observe(0, t(20), &of_copy(behind));
         let judgement = contract.judge(Objective::Rpo, t(20)).expect("an RPO");
         assert_eq!(judgement.observed, expected.map(seconds), "precision {precision}");
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_copy_is_told_and_makes_the_run_unhealthy() {
+    let incomplete = Behind { since: t(0), precision: Duration::ZERO, finding: Some(finding()) };
+    let table = [
+        (complete(0), Outcome::Healthy, 0),
+        (behind(0), Outcome::Healthy, 0),
+        (incomplete, Outcome::Unhealthy, 1),
+        (Damaged(finding()), Outcome::Unhealthy, 1),
+        (Lost(finding()), Outcome::Unhealthy, 1),
+        (outdated(None), Outcome::Unhealthy, 1),
+        (doubted(0), Outcome::NoAnswer, 1),
+        (Unknown(finding()), Outcome::NoAnswer, 1),
+    ];
+    for (copy, outcome, told) in table {
+        let observation = of_copy(copy);
+        assert_eq!(observation.outcome(), outcome, "{observation:?}");
+        assert_eq!(observation.findings().count(), told, "{observation:?}");
     }
 }

@@ -11,7 +11,7 @@ use super::{API, SOON, Service, ask, recoveries};
 /// What the exporter says when it refuses to start, and its exit code.
 fn refused(config: &Config) -> (Option<i32>, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_dr-exporter"))
-        .current_dir(config.path())
+        .current_dir(config.directory())
         .args(["serve", "--config.file=config.yaml", "--web.listen-address=127.0.0.1:0"])
         .stdin(Stdio::null())
         .output()
@@ -34,7 +34,7 @@ async fn a_file_of_a_later_version_is_refused_and_left_alone() {
     let service = Service::start().await;
     let mut exporter = Exporter::start_in(Config::new(&service.config("30s", "200ms"))).await;
     exporter.kill();
-    let file = exporter.config().path().join("data/dr-exporter.db");
+    let file = exporter.config().directory().join("data/dr-exporter.db");
     rusqlite::Connection::open(&file).expect("it opens").pragma_update(None, "user_version", 99).expect("written");
     let before = fs::read(&file).expect("the file");
     let (code, said) = refused(exporter.config());
@@ -47,13 +47,13 @@ async fn a_file_of_a_later_version_is_refused_and_left_alone() {
 async fn a_damaged_file_is_set_aside_and_never_deleted() {
     let service = Service::start().await;
     let config = Config::new(&service.config("30s", "200ms"));
-    fs::create_dir(config.path().join("data")).expect("a directory");
+    fs::create_dir(config.directory().join("data")).expect("a directory");
     let rubbish = b"this is no database, and somebody may want it back".repeat(100);
-    fs::write(config.path().join("data/dr-exporter.db"), &rubbish).expect("written");
+    fs::write(config.directory().join("data/dr-exporter.db"), &rubbish).expect("written");
     let exporter = Exporter::start_in(config).await;
     exporter.logs(&["damaged", "set aside"], SOON).await;
     exporter.until("it measures", SOON, |scrape| scrape.get("dr_check_healthy", &API) == Some(1.0)).await;
-    let names = fs::read_dir(exporter.config().path().join("data")).expect("a directory");
+    let names = fs::read_dir(exporter.config().directory().join("data")).expect("a directory");
     let aside = names.flatten().find(|file| file.file_name().to_string_lossy().contains(".damaged-2"));
     assert_eq!(fs::read(aside.expect("a file that was set aside").path()).expect("it is there"), rubbish);
     assert_eq!(exporter.scrape().await.get("dr_exporter_store_errors_total", &[]), Some(0.0));
@@ -112,7 +112,7 @@ impl Drop for Small {
 async fn a_disk_that_is_full_loses_nothing_that_is_over() {
     let service = Service::start().await;
     let config = Config::new(&service.config("30s", "200ms"));
-    let Some(small) = Small::mount(config.path().join("data")) else {
+    let Some(small) = Small::mount(config.directory().join("data")) else {
         eprintln!("skipped: a tmpfs cannot be mounted here");
         return;
     };
@@ -145,14 +145,14 @@ async fn an_orderly_end_writes_everything_and_a_person_can_read_it_meanwhile() {
     let service = Service::start().await;
     let mut exporter = Exporter::start_in(Config::new(&service.config("30s", "200ms"))).await;
     exporter.until("it is healthy", SOON, |scrape| scrape.get("dr_check_healthy", &API) == Some(1.0)).await;
-    assert!(ask(exporter.config().path(), "SELECT count(*) FROM transitions") >= 1, "while it runs");
+    assert!(ask(exporter.config().directory(), "SELECT count(*) FROM transitions") >= 1, "while it runs");
     let process: &mut Process = exporter.process();
     process.signal("TERM");
     let status = process.wait(Duration::from_secs(8)).expect("it ends");
     assert!(status.success(), "{status}");
     assert_eq!(
         ask(
-            exporter.config().path(),
+            exporter.config().directory(),
             "SELECT count(*) FROM checks WHERE json_extract(state, '$.health_seen') IS NOT NULL"
         ),
         1
@@ -168,7 +168,7 @@ async fn the_command_line_looks_at_it_while_it_is_used() {
     exporter.until("the clock runs", SOON, runs).await;
     let run = |arguments: &[&str]| {
         let output = Command::new(env!("CARGO_BIN_EXE_dr-exporter"))
-            .current_dir(exporter.config().path())
+            .current_dir(exporter.config().directory())
             .args(["storage"])
             .args(arguments)
             .output()

@@ -113,7 +113,7 @@ async fn what_left_the_configuration_stays_in_the_file_and_comes_back() {
     exporter.restart().await;
     let scrape = exporter.scrape().await;
     assert!(!scrape.to_string().contains("\"other\""), "{scrape}");
-    assert_eq!(ask(exporter.config().path(), "SELECT count(*) FROM contracts WHERE name = 'other'"), 1);
+    assert_eq!(ask(exporter.config().directory(), "SELECT count(*) FROM contracts WHERE name = 'other'"), 1);
     exporter.kill();
     exporter.config().file("config.yaml", &both);
     exporter.restart().await;
@@ -130,7 +130,7 @@ async fn a_clock_that_was_set_back_makes_no_duration_negative() {
     exporter.until("the clock runs", SOON, runs).await;
     exporter.kill();
     // As if it had been stored by a wall clock that was an hour ahead.
-    let file = exporter.config().path().join("data/dr-exporter.db");
+    let file = exporter.config().directory().join("data/dr-exporter.db");
     let connection = rusqlite::Connection::open(file).expect("the file opens");
     let state: String = connection.query_row("SELECT state FROM contracts", [], |row| row.get(0)).expect("a state");
     let mut state: serde_json::Value = serde_json::from_str(&state).expect("JSON");
@@ -160,7 +160,7 @@ async fn steady_polls_write_next_to_nothing() {
         let line = io.lines().find_map(|line| line.strip_prefix("wchar: ")).expect("a count");
         line.parse::<u64>().expect("bytes")
     };
-    let changes = || ask(exporter.config().path(), "SELECT count(*) FROM transitions");
+    let changes = || ask(exporter.config().directory(), "SELECT count(*) FROM transitions");
     let before = (written(), changes());
     let_pass(Duration::from_secs(3)).await;
     assert_eq!(changes(), before.1);

@@ -59,14 +59,14 @@ async fn killed_at_random_it_loses_no_recovery_and_no_trigger() {
         seen = now;
         exporter.kill();
         killed += 1;
-        let rows = ask(exporter.config().path(), "SELECT count(*) FROM recoveries");
+        let rows = ask(exporter.config().directory(), "SELECT count(*) FROM recoveries");
         assert!(rows >= counted as i64, "after {killed} kills: {counted} were shown, {rows} are kept");
         exporter.restart().await;
     }
     let scrape = exporter.scrape().await;
     let total: f64 = scrape.series("dr_recoveries_total", &API).map(|(_, value)| value).sum();
-    let uncertain = ask(exporter.config().path(), "SELECT count(*) FROM recoveries WHERE result = 'uncertain'");
-    let rows = ask(exporter.config().path(), "SELECT count(*) FROM recoveries");
+    let uncertain = ask(exporter.config().directory(), "SELECT count(*) FROM recoveries WHERE result = 'uncertain'");
+    let rows = ask(exporter.config().directory(), "SELECT count(*) FROM recoveries");
     assert!(rows as f64 >= total, "{rows} are kept, {total} are counted");
     assert!(total >= 1.0 && killed >= 20, "{killed} kills, {total} recoveries: that is no torture");
     eprintln!(

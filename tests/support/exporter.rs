@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::time::Duration;
 
@@ -28,15 +28,20 @@ impl Config {
         config
     }
 
+    /// The path of a file of it.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
     /// Writes a file next to it.
     pub fn file(&self, name: &str, content: &str) -> PathBuf {
-        let path = self.dir.path().join(name);
+        let path = self.path(name);
         fs::write(&path, content).expect("a file of the configuration is written");
         path
     }
 
     /// The directory.
-    pub fn path(&self) -> &std::path::Path {
+    pub fn directory(&self) -> &std::path::Path {
         self.dir.path()
     }
 
@@ -65,7 +70,12 @@ impl Exporter {
 
     /// Starts it in a directory and waits until it listens.
     pub async fn start_in(config: Config) -> Self {
-        let (process, log, address) = launch(&config).await;
+        Self::start_as(config, |_| {}).await
+    }
+
+    /// Starts it in a directory, `prepare`d in a further way, and waits until it listens.
+    pub async fn start_as(config: Config, prepare: impl FnOnce(&mut Command)) -> Self {
+        let (process, log, address) = launch(&config, prepare).await;
         Self { config, process, log, address, http: client() }
     }
 
@@ -83,7 +93,7 @@ impl Exporter {
 
     /// Starts one that has ended anew in the same directory.
     pub async fn restart(&mut self) {
-        let (process, log, address) = launch(&self.config).await;
+        let (process, log, address) = launch(&self.config, |_| {}).await;
         let old = std::mem::replace(&mut self.process, process);
         drop(old);
         (self.log, self.address) = (log, address);
@@ -185,8 +195,9 @@ fn binary() -> &'static str {
 
 type Log = Arc<Mutex<Vec<String>>>;
 
-async fn launch(config: &Config) -> (Process, Log, SocketAddr) {
+async fn launch(config: &Config, prepare: impl FnOnce(&mut Command)) -> (Process, Log, SocketAddr) {
     let mut process = Process::start(binary(), |command| {
+        prepare(command);
         command.current_dir(config.dir.path()).stdout(Stdio::null()).stderr(Stdio::piped());
         command.args(["serve", "--config.file=config.yaml", "--web.listen-address=127.0.0.1:0"]);
     });

@@ -75,6 +75,14 @@ impl Server {
         fs::write(self.path("server.conf"), config).expect("the server's file is written");
     }
 
+    /// Changes the configuration of the running server: it reads it anew, and ends the connections that it forbids.
+    pub fn reconfigure(&self, from: &str, to: &str) {
+        let config = fs::read_to_string(self.path("server.conf")).expect("the server's file is read");
+        assert!(config.contains(from), "{from} is not in {config}");
+        fs::write(self.path("server.conf"), config.replace(from, to)).expect("the server's file is written");
+        self.process().signal("HUP");
+    }
+
     /// Starts the process, on the same port as before.
     pub fn run(&mut self) {
         let log = File::options().create(true).append(true).open(self.path("log")).expect("the server's log opens");
@@ -83,6 +91,23 @@ impl Server {
             command.arg("-c").arg(config);
             command.stdout(Stdio::from(log.try_clone().expect("the log is cloned"))).stderr(Stdio::from(log));
         }));
+    }
+
+    /// SIGKILL, and what is stored is kept aside.
+    pub fn kill_and_save(&mut self) {
+        self.kill();
+        self.copy("js", "saved");
+    }
+
+    /// SIGKILL, and what is stored is what was kept aside: what was stored since is lost, as in a power cut.
+    pub fn kill_and_restore(&mut self) {
+        self.kill_and_wipe();
+        self.copy("saved", "js");
+    }
+
+    fn copy(&self, from: &str, to: &str) {
+        let status = Command::new("cp").arg("-a").args([self.path(from), self.path(to)]).status().expect("cp runs");
+        assert!(status.success(), "{from} is copied to {to}");
     }
 
     /// The running process.
@@ -224,6 +249,12 @@ impl Api {
     /// Empties a stream.
     pub async fn purge(&self, name: &str) {
         Self::done(format!("purge {name}"), self.call(&format!("STREAM.PURGE.{name}"), Value::Null).await);
+    }
+
+    /// Empties a stream of what comes before a sequence.
+    pub async fn purge_up_to(&self, name: &str, seq: u64) {
+        let result = self.call(&format!("STREAM.PURGE.{name}"), json!({"seq": seq})).await;
+        Self::done(format!("purge {name} up to {seq}"), result);
     }
 
     /// Deletes one message.

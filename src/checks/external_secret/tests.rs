@@ -81,6 +81,7 @@ fn short(verdict: &Verdict) -> (&'static str, &'static str, &'static str) {
         CopyState::Behind { .. } => ("behind", None),
         CopyState::Vouched { doubt, .. } => ("vouched", doubt.as_ref()),
         CopyState::Outdated { finding, .. } => ("outdated", Some(finding)),
+        CopyState::Damaged(finding) => ("damaged", Some(finding)),
         CopyState::Lost(finding) => ("lost", Some(finding)),
         CopyState::Unknown(finding) => ("unknown", Some(finding)),
     };

@@ -1,4 +1,4 @@
-//! Why there is no whole answer. Pure, but for the question whether this machine has a route to an address.
+//! Why there is no whole answer. Pure, but for the question whether this machine can send to an address.
 
 use std::error::Error;
 use std::io::{self, ErrorKind};
@@ -7,9 +7,10 @@ use std::net::IpAddr;
 use rustls::{AlertDescription, CertificateError};
 use url::{Host, Url};
 
-use super::progress::{ResolveError, has_route};
+use super::progress::ResolveError;
 use super::{CONNECT, LOCAL, PROTOCOL, RESET, RESOLVE, TIMEOUT, TLS};
-use crate::clients::{causes, is_of_this_machine};
+use crate::clients::causes;
+use crate::clients::route::is_local;
 use crate::domain::observation::Reason;
 use crate::domain::time::Timestamp;
 
@@ -93,13 +94,13 @@ fn of_io(error: &io::Error, stage: Stage, url: &Url) -> Option<(&'static Reason,
 
 /// Whether an error is our own machine's: it is out of something, forbids it, or has no way to the address.
 fn is_ours(error: &io::Error, url: &Url) -> bool {
-    let address: Option<IpAddr> = match url.host() {
+    let addresses: Option<IpAddr> = match url.host() {
         Some(Host::Ipv4(address)) => Some(address.into()),
         Some(Host::Ipv6(address)) => Some(address.into()),
         // The resolver leaves out what there is no route to.
         Some(Host::Domain(_)) | None => None,
     };
-    is_of_this_machine(error) || error.raw_os_error().is_some() && address.is_some_and(|address| !has_route(address))
+    is_local(error, addresses.as_slice())
 }
 
 fn of_tls(error: &rustls::Error) -> String {

@@ -4,7 +4,7 @@
 use std::error::Error;
 use std::fmt;
 use std::io::{self, ErrorKind};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
@@ -14,6 +14,7 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use tower::{Layer, Service};
 
 use super::{CREDENTIALS_UNREADABLE, LOCAL, TIMEOUT};
+use crate::clients::route::has_route;
 use crate::domain::observation::Finding;
 
 /// A time-out that is noticed this much too late tells that this process was held up, not the endpoint.
@@ -179,22 +180,6 @@ async fn look_up(name: &str) -> Result<Vec<SocketAddr>, ResolveError> {
     }
 }
 
-/// Whether this machine has a route to an address. Sends nothing.
-pub(super) fn has_route(to: IpAddr) -> bool {
-    const NO_SUCH_FAMILY: i32 = if cfg!(target_os = "linux") { 97 } else { 47 };
-
-    let any: IpAddr = if to.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-    match UdpSocket::bind((any, 0)).and_then(|socket| socket.connect((to, 9))) {
-        Ok(()) => true,
-        Err(error) => {
-            // The last is what a link-local address without its link gives.
-            use ErrorKind::{AddrNotAvailable, InvalidInput, NetworkUnreachable};
-            let none = matches!(error.kind(), NetworkUnreachable | AddrNotAvailable | InvalidInput);
-            !none && error.raw_os_error() != Some(NO_SUCH_FAMILY)
-        }
-    }
-}
-
 /// Reports when a connection is begun and when it is made.
 #[derive(Clone)]
 pub(super) struct Watch(pub(super) Arc<Progress>);
@@ -268,12 +253,5 @@ mod tests {
             assert_eq!(finding.reason.label, reason, "{phase:?}");
             assert!(finding.detail.contains(detail), "{:?} should hold {detail:?}", finding.detail);
         }
-    }
-
-    #[test]
-    fn this_machine_has_a_route_to_itself_and_none_to_nowhere() {
-        assert!(has_route(Ipv4Addr::LOCALHOST.into()));
-        // A link-local address without its link.
-        assert!(!has_route(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1).into()));
     }
 }

@@ -5,6 +5,7 @@
 //! either counts, the two must be the same stream (`identity`). What the mirror says of itself (`lag`, `active`) is
 //! shown and never believed. Health is whether clients can write somewhere, and not to two places at once (`verdict`).
 
+mod completeness;
 mod identity;
 mod readings;
 mod verdict;
@@ -12,18 +13,20 @@ mod verdict;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use tracing::warn;
 
 use crate::checks::{Check, Kind, KindInfo, Run};
-use crate::clients::jetstream::{Answered, Stream, StreamError, StreamInfo};
+use crate::clients::jetstream::{Answered, StoredMessage, Stream, StreamError, StreamInfo};
 use crate::clients::{Clients, nats};
 use crate::config::config;
+use crate::config::decode::{Decoder, Fields};
 use crate::config::values::{DomainName, NatsRef, StreamName};
 use crate::domain::contract::Feeds;
 use crate::domain::observation::{CopyState, Finding, Observation, Reason};
 use crate::domain::time::Timestamp;
-use identity::Identity;
+use identity::{Identity, Witness};
 
 config! {
     /// A JetStream stream and its mirror in the DR region. Feeds `rto` and `rpo`.
@@ -32,6 +35,17 @@ config! {
         pub origin: StreamSide,
         /// The stream that mirrors it in the DR region.
         pub mirror: StreamSide,
+    }
+    validate = NatsMirrorConfig::validate;
+}
+
+impl NatsMirrorConfig {
+    fn validate(&self, fields: &Fields<'_>, cx: &mut Decoder<'_>) {
+        let Self { origin, mirror } = self;
+        if origin.nats == mirror.nats && origin.stream == mirror.stream && origin.domain == mirror.domain {
+            let message = "this is the origin itself; name the stream that mirrors it, and its connection";
+            cx.under("mirror", |cx| cx.error(fields.position("mirror"), message));
+        }
     }
 }
 
@@ -84,7 +98,12 @@ pub static NOT_SAME_STREAM: Reason = Reason::new(
 /// Nothing shows whether the mirror is a copy of this origin or of one before it.
 pub static IDENTITY_UNPROVEN: Reason = Reason::new(
     "identity_unproven",
-    "The mirror is older than the origin and lacks its beginning: delete the mirror and create it again.",
+    "Create a mirror again that is older than its origin. A promoted stream: compare both sides by hand (docs/nats.md).",
+);
+/// The mirror lacks messages that it has passed.
+pub static COPY_INCOMPLETE: Reason = Reason::new(
+    "copy_incomplete",
+    "Was the mirror purged, begun in the middle, or are its limits tighter? Unless it is promoted, create it again.",
 );
 
 impl Kind for NatsMirrorConfig {
@@ -93,6 +112,7 @@ impl Kind for NatsMirrorConfig {
         can_feed: Feeds { rto: true, rpo: true },
         reasons: &[
             &nats::CONNECT_FAILED,
+            &nats::CONNECTING,
             &nats::TIMEOUT,
             &nats::AUTH_FAILED,
             &nats::LOCAL,
@@ -109,6 +129,7 @@ impl Kind for NatsMirrorConfig {
             &ORIGIN_RECREATED,
             &NOT_SAME_STREAM,
             &IDENTITY_UNPROVEN,
+            &COPY_INCOMPLETE,
         ],
         readings: readings::ALL,
     };
@@ -134,15 +155,22 @@ struct MirrorCheck {
 }
 
 /// What is remembered from run to run.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
 struct Memory {
     /// When the origin of the last answer was created: another one is another stream.
     origin_created: Option<Timestamp>,
     /// What the mirror filtered while it still was a mirror: a promoted one no longer tells.
     filters: Option<Vec<String>>,
     /// The origin's last sequence, and when it was read.
+    #[serde(skip)]
     counted: Option<(u64, Instant)>,
+    /// The newest message that was the same on both sides.
+    witness: Option<Witness>,
+    /// Whether the mirror took the origin's messages when it last answered.
+    mirror_is_rival: bool,
     /// Whether a person was told that the origin is a work queue.
+    #[serde(skip)]
     warned_of_work_queue: bool,
 }
 
@@ -158,12 +186,22 @@ impl Check for MirrorCheck {
         let origin = self.origin.info(run.deadline).await;
         let memory = self.remember(&mirror, &origin);
         let (copy, identity) = self.copy(&mirror, &origin, &memory, run).await;
-        let writer = verdict::writer(&origin, &mirror);
+        let writer = verdict::writer(&origin, &mirror, memory.mirror_is_rival);
         Observation {
             health: verdict::health(&origin, &mirror, writer, identity.as_ref()),
             readings: readings::of(&origin, &mirror, &memory, writer, identity.as_ref(), &copy, run),
             copy: Some(copy),
             seen: None,
+        }
+    }
+
+    fn memory(&self) -> Option<serde_json::Value> {
+        serde_json::to_value(&*self.memory.lock().unwrap_or_else(PoisonError::into_inner)).ok()
+    }
+
+    fn recall(&self, memory: &serde_json::Value) {
+        if let Ok(memory) = Memory::deserialize(memory) {
+            *self.memory.lock().unwrap_or_else(PoisonError::into_inner) = memory;
         }
     }
 }
@@ -180,6 +218,9 @@ impl MirrorCheck {
                 memory.warned_of_work_queue = true;
                 warn!(stream = self.origin.name(), "the origin is a work queue: mirroring it takes its messages away");
             }
+        }
+        if let Some(rival) = verdict::is_rival(origin, mirror) {
+            memory.mirror_is_rival = rival;
         }
         if let Ok(mirror) = mirror
             && mirror.answer.config.mirror.is_some()
@@ -214,17 +255,32 @@ impl MirrorCheck {
         let pair = identity::Pair {
             origin: &self.origin,
             mirror: &self.mirror,
-            origin_info: &origin.answer,
+            origin_info: origin,
             mirror_info: &mirror.answer,
             filters: &filters,
-            deadline: run.deadline,
+            witness: memory.witness.filter(|witness| witness.mirror_created == mirror.answer.created),
+            run,
         };
         match pair.identity().await {
-            Ok(Identity::Same) => (self.proof(origin, mirror, &filters, run).await, Some(Identity::Same)),
+            Ok(Identity::Same { common, missing }) => {
+                self.keep_witness(common, &pair);
+                (self.proven(&pair, missing).await, Some(Identity::Same { common, missing }))
+            }
             Ok(Identity::Other(finding)) => (CopyState::Lost(finding.clone()), Some(Identity::Other(finding))),
             Ok(Identity::Unproven(finding)) => (CopyState::Unknown(finding.clone()), Some(Identity::Unproven(finding))),
             Err(finding) => (CopyState::Unknown(finding), None),
         }
+    }
+
+    /// Remembers the newest message that was the same on both sides; the one of before where there was none.
+    fn keep_witness(&self, common: Option<StoredMessage>, pair: &identity::Pair<'_>) {
+        let witness = common.map(|StoredMessage { sequence, time }| Witness {
+            sequence,
+            time,
+            mirror_created: pair.mirror_info.created,
+            origin_created: pair.origin_info.answer.created,
+        });
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner).witness = witness.or(pair.witness);
     }
 
     fn no_origin(&self, error: &StreamError) -> Finding {
@@ -236,23 +292,36 @@ impl MirrorCheck {
         }
     }
 
-    /// The proof itself, for two that are the same stream.
-    async fn proof(
-        &self,
-        origin: &Answered<StreamInfo>,
-        mirror: &Answered<StreamInfo>,
-        filters: &[String],
-        run: Run,
-    ) -> CopyState {
-        let last = mirror.answer.state.last_seq;
+    /// What is proven of a copy that is one of this origin.
+    async fn proven(&self, pair: &identity::Pair<'_>, missing: Option<StoredMessage>) -> CopyState {
+        let Some(missing) = missing else {
+            return match pair.holes() {
+                Some(finding) => CopyState::Damaged(finding),
+                None => self.tail(pair).await,
+            };
+        };
+        let StoredMessage { sequence, time } = missing;
+        let detail = format!("sequence {sequence} of the origin, of {time}, is not on {}", self.mirror.name());
+        let finding = Finding::new(&COPY_INCOMPLETE, detail);
+        if pair.is_promoted() {
+            // It lives by limits of its own since, and what it never held cannot be told from what it let go.
+            return CopyState::Damaged(finding);
+        }
+        behind(time, Some(finding), pair)
+    }
+
+    /// What is proven of a copy that holds everything up to its last sequence.
+    async fn tail(&self, pair: &identity::Pair<'_>) -> CopyState {
+        let (origin, run) = (pair.origin_info, pair.run);
+        let last = pair.mirror_info.state.last_seq;
         if last >= origin.answer.state.last_seq {
             return CopyState::Complete { up_to: run.clock.at(origin.sent) };
         }
         let mut asked = None::<Instant>;
         let mut missing = None::<jiff::Timestamp>;
-        for filter in filters {
+        for filter in pair.filters {
             let direct = origin.answer.config.allow_direct;
-            match self.origin.first_message(last + 1, filter, direct, run.deadline).await {
+            match self.origin.first_message(last.saturating_add(1), filter, direct, run.deadline).await {
                 Ok(Answered { answer, sent, .. }) => {
                     asked = Some(asked.map_or(sent, |asked| asked.min(sent)));
                     let time = answer.map(|message| message.time);
@@ -263,11 +332,16 @@ impl MirrorCheck {
         }
         match missing {
             None => CopyState::Complete { up_to: run.clock.at(asked.unwrap_or(origin.sent)) },
-            Some(time) => {
-                CopyState::Behind { since: to_own_clock(time, origin, run), precision: origin.received - origin.sent }
-            }
+            Some(time) => behind(time, None, pair),
         }
     }
+}
+
+/// The copy lacks what the origin stored at `time`.
+fn behind(time: jiff::Timestamp, finding: Option<Finding>, pair: &identity::Pair<'_>) -> CopyState {
+    let origin = pair.origin_info;
+    let since = to_own_clock(time, origin, pair.run);
+    CopyState::Behind { since, precision: origin.received - origin.sent, finding }
 }
 
 /// The instant of this process at which the origin's clock showed `time`.

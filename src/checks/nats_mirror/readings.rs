@@ -20,7 +20,7 @@ static MIRROR_LAST_SEQUENCE: ReadingKind = ReadingKind {
 };
 static LAG_MESSAGES: ReadingKind = ReadingKind {
     metric: "dr_nats_mirror_lag_messages",
-    help: "Messages on the origin that the mirror lacks, by sequence; absent for a filtered mirror that is behind",
+    help: "Messages on the origin that the mirror lacks, by sequence; absent for a mirror that is filtered and behind, or incomplete",
     label: None,
 };
 static LAG_SECONDS: ReadingKind = ReadingKind {
@@ -50,7 +50,7 @@ pub(super) static WRITER: ReadingKind = ReadingKind {
 };
 static IS_DIVERGED: ReadingKind = ReadingKind {
     metric: "dr_nats_diverged",
-    help: "Whether the two streams hold different messages under the same sequence",
+    help: "Whether the two streams hold different messages under the same sequence; absent where none could be compared",
     label: None,
 };
 
@@ -100,9 +100,10 @@ pub(super) fn of(
             read(&LAG_MESSAGES, number(0));
             read(&LAG_SECONDS, number(0));
         }
-        CopyState::Behind { since, .. } => {
+        CopyState::Behind { since, finding, .. } => {
             if let (Ok(origin), Ok(mirror)) = (origin, mirror)
                 && mirror.answer.filters() == [">"]
+                && finding.is_none()
             {
                 let lag = origin.answer.state.last_seq.saturating_sub(mirror.answer.state.last_seq);
                 read(&LAG_MESSAGES, number(lag));
@@ -112,7 +113,7 @@ pub(super) fn of(
         _ => {}
     }
     match identity {
-        Some(Identity::Same) => read(&IS_DIVERGED, number(0)),
+        Some(Identity::Same { common: Some(_), .. }) => read(&IS_DIVERGED, number(0)),
         Some(Identity::Other(finding)) if finding.reason == &DIVERGED => read(&IS_DIVERGED, number(1)),
         _ => {}
     }

@@ -41,14 +41,28 @@ impl Writer {
 
 /// Who can be written to; nothing where the answer hangs on a side that we failed to ask.
 ///
-/// Seen from here, a stream that cannot be reached cannot be written to: the server is the component itself.
-pub(super) fn writer(origin: &Side, mirror: &Side) -> Option<Writer> {
+/// Seen from here, a stream that cannot be reached cannot be written to: the server is the component itself. That does
+/// not fence it: where it took messages beside the origin when it last answered (`was_rival`), only an answer tells that
+/// it no longer does.
+pub(super) fn writer(origin: &Side, mirror: &Side, was_rival: bool) -> Option<Writer> {
+    let silent = matches!(mirror, Err(StreamError::Unanswered(_)));
     match (takes_messages(origin), takes_messages(mirror)) {
+        (Some(true), _) if silent && was_rival => None,
         (Some(true), Some(true)) if shares_subjects(origin, mirror) => Some(Writer::Both),
         (Some(true), _) => Some(Writer::Origin),
         (Some(false), Some(true)) => Some(Writer::Mirror),
         (Some(false), Some(false)) => Some(Writer::None),
         (None, _) | (Some(false), None) => None,
+    }
+}
+
+/// Whether the mirror takes the origin's messages; nothing if it gave no answer. Without the origin's it is to be feared.
+pub(super) fn is_rival(origin: &Side, mirror: &Side) -> Option<bool> {
+    match (origin, mirror) {
+        (_, Err(StreamError::Unanswered(_))) => None,
+        (_, Err(StreamError::NotFound)) => Some(false),
+        (Ok(_), Ok(info)) => Some(info.answer.is_writable() && shares_subjects(origin, mirror)),
+        (Err(_), Ok(info)) => Some(info.answer.is_writable()),
     }
 }
 
@@ -121,8 +135,16 @@ fn unmeasured(origin: &Side, mirror: &Side) -> Finding {
         Err(StreamError::Unanswered(finding)) if !is_the_component_s(finding) => Some(of_side(name, finding)),
         _ => None,
     };
+    let silent = || match mirror {
+        Err(StreamError::Unanswered(finding)) => {
+            let detail = format!("mirror: it took messages when it last answered, and now: {}", finding.detail);
+            Some(Finding::new(finding.reason, detail))
+        }
+        _ => None,
+    };
     ours("origin", origin)
         .or_else(|| ours("mirror", mirror))
+        .or_else(silent)
         .unwrap_or_else(|| Finding::new(&TIMEOUT, "neither side could be asked"))
 }
 

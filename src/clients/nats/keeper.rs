@@ -1,23 +1,30 @@
 //! What keeps a connection up: connects, waits until it is lost, and begins again with the files as they are then.
 
+use std::error::Error;
 use std::io;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use async_nats::{ConnectError, ConnectErrorKind, ConnectOptions, Event, ServerError};
+use tokio::net::lookup_host;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::{info, warn};
+use url::Url;
 
 use super::{AUTH_FAILED, CONNECT_FAILED, CREDENTIALS_UNREADABLE, Denials, LOCAL, Link, NatsConnection, TLS_FAILED};
-use crate::clients::tls::{self, TlsFiles};
-use crate::clients::{causes, is_of_this_machine};
-use crate::config::values::{Secret, SecretFile};
+use crate::clients::causes;
+use crate::clients::route::is_local;
+use crate::clients::tls::{self, TlsError, TlsFiles};
+use crate::config::values::{NatsServer, Secret, SecretFile};
 use crate::domain::observation::{Finding, Reason};
 
 /// How often connecting is tried at the least, so that a server that is back is soon seen to be.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// A name that was just looked up to connect is looked up again to see whose fault it was.
+const LOOK_UP_TIMEOUT: Duration = Duration::from_secs(1);
 /// A connection whose peer vanished without a word is given up after two pings.
 const PING_INTERVAL: Duration = Duration::from_secs(3);
 
@@ -30,35 +37,45 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
-    /// Connects, again and again, for ever.
+    /// Connects, again and again, for ever. The servers are tried in turn: what one of them says of itself is not said
+    /// of the connection before all were tried.
     pub(super) async fn run(self) {
+        let servers = self.config.servers.len().max(1);
         let mut pause = FIRST_PAUSE;
         let mut next_server = 0;
+        let mut failed = Vec::new();
         loop {
-            let (events, mut incoming) = mpsc::unbounded_channel();
+            let (events, incoming) = mpsc::unbounded_channel();
             match self.connect(next_server, events).await {
                 Ok(client) => {
                     pause = FIRST_PAUSE;
+                    failed.clear();
                     self.up(client);
-                    while let Some(event) = incoming.recv().await {
-                        match event {
-                            Event::Disconnected | Event::Closed => break,
-                            Event::ServerError(ServerError::Other(text)) if text.contains("ermissions Violation") => {
-                                self.denials.record(text);
-                            }
-                            Event::Connected => {}
-                            other => info!(connection = self.name, event = %other, "nats connection event"),
-                        }
-                    }
-                    self.down(Finding::new(&CONNECT_FAILED, "the server closed the connection"));
+                    self.stays_up(incoming).await;
+                    self.lost();
                 }
-                Err(finding) => {
-                    self.down(finding);
-                    next_server += 1;
-                    // Jitter, so that a thousand exporters do not knock at once on a server that comes back.
-                    sleep(pause.mul_f64(rand::random_range(0.5..=1.0))).await;
-                    pause = (pause * 2).min(LONGEST_PAUSE);
+                Err(finding) => failed.push(finding),
+            }
+            next_server = (next_server + 1) % servers;
+            if failed.len() >= servers {
+                self.down(of_all(failed.drain(..)));
+                // Jitter, so that a thousand exporters do not knock at once on a server that comes back.
+                sleep(pause.mul_f64(rand::random_range(0.5..=1.0))).await;
+                pause = (pause * 2).min(LONGEST_PAUSE);
+            }
+        }
+    }
+
+    /// Takes in what the connection tells until it is lost.
+    async fn stays_up(&self, mut incoming: mpsc::UnboundedReceiver<Event>) {
+        while let Some(event) = incoming.recv().await {
+            match event {
+                Event::Disconnected | Event::Closed => return,
+                Event::ServerError(ServerError::Other(text)) if text.contains("ermissions Violation") => {
+                    self.denials.record(text);
                 }
+                Event::Connected => {}
+                other => info!(connection = self.name, event = %other, "nats connection event"),
             }
         }
     }
@@ -67,6 +84,11 @@ impl Keeper {
         info!(connection = self.name, server = client.server_info().server_name, "nats connected");
         self.denials.clear();
         self.link.send_replace(Link::Up(client));
+    }
+
+    fn lost(&self) {
+        info!(connection = self.name, "nats connection lost");
+        self.link.send_replace(Link::Connecting);
     }
 
     fn down(&self, finding: Finding) {
@@ -98,7 +120,7 @@ impl Keeper {
             return Err(Finding::new(&CONNECT_FAILED, "the connection has no servers"));
         };
         // A disk that hangs must not look like a server that does.
-        let options = timeout_at(Instant::now() + CONNECT_TIMEOUT, self.options()).await;
+        let options = timeout_at(Instant::now() + CONNECT_TIMEOUT, self.options(server)).await;
         let options =
             options.map_err(|_| unreadable(&"a file could not be read in time"))??.event_callback(move |event| {
                 // Nobody listens any more once the connection was given up; then nobody needs to know.
@@ -109,14 +131,14 @@ impl Keeper {
         // The client's own time-out does not cover name resolution.
         match timeout_at(Instant::now() + CONNECT_TIMEOUT, options.connect(where_to)).await {
             Ok(Ok(client)) => Ok(client),
-            Ok(Err(error)) => Err(Finding::new(connect_reason(&error), format!("{where_to}: {error}"))),
+            Ok(Err(error)) => Err(Finding::new(connect_reason(&error, server).await, format!("{where_to}: {error}"))),
             Err(_) => {
                 Err(Finding::new(&CONNECT_FAILED, format!("{where_to}: no connection within {CONNECT_TIMEOUT:?}")))
             }
         }
     }
 
-    async fn options(&self) -> Result<ConnectOptions, Finding> {
+    async fn options(&self, server: &NatsServer) -> Result<ConnectOptions, Finding> {
         let config = &self.config;
         let options = ConnectOptions::new()
             .name(concat!("dr-exporter/", env!("CARGO_PKG_VERSION")))
@@ -136,7 +158,14 @@ impl Keeper {
             insecure_skip_verify: false,
         };
         let requires_tls = config.ca_file.is_some() || config.cert_file.is_some();
-        let tls = tls::client_config(&tls).await.map_err(|error| unreadable(&error))?;
+        let tls = match tls::client_config(&tls).await {
+            // Whoever needs no TLS needs no roots; should the server want it, it is told that we trust nobody.
+            Err(TlsError::NoSystemRoots) if server.as_str().starts_with("nats:") && !requires_tls => {
+                tls::trusting_nobody()
+            }
+            tls => tls,
+        };
+        let tls = tls.map_err(|error| unreadable(&error))?;
         Ok(options.tls_client_config(tls).require_tls(requires_tls))
     }
 
@@ -173,18 +202,37 @@ fn unreadable(error: &impl std::fmt::Display) -> Finding {
     Finding::new(&CREDENTIALS_UNREADABLE, error.to_string())
 }
 
-/// Without a route nothing was sent, and nothing is known of the server.
-fn is_ours(error: &io::Error) -> bool {
-    is_of_this_machine(error) || error.kind() == io::ErrorKind::NetworkUnreachable
+/// The one word for servers that all failed. One that was there and refused us, or that we could not try, may be one that
+/// clients can use: then it is not known that there is none.
+fn of_all(failed: impl Iterator<Item = Finding>) -> Finding {
+    let (down, ours): (Vec<_>, Vec<_>) = failed.partition(|finding| finding.reason == &CONNECT_FAILED);
+    let nothing = || Finding::new(&CONNECT_FAILED, "no server was tried");
+    ours.into_iter().chain(down).next().unwrap_or_else(nothing)
 }
 
-fn connect_reason(error: &ConnectError) -> &'static Reason {
+async fn connect_reason(error: &ConnectError, server: &NatsServer) -> &'static Reason {
     match error.kind() {
-        ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => &AUTH_FAILED,
-        ConnectErrorKind::Tls => &TLS_FAILED,
+        ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => return &AUTH_FAILED,
+        ConnectErrorKind::Tls => return &TLS_FAILED,
         // A handshake that fails comes as an I/O error with the TLS error inside.
-        _ if tls::is_cause_of(error) => &TLS_FAILED,
-        _ if causes(error).filter_map(|cause| cause.downcast_ref()).any(is_ours) => &LOCAL,
-        _ => &CONNECT_FAILED,
+        _ if tls::is_cause_of(error) => return &TLS_FAILED,
+        _ => {}
+    }
+    let Some(error) =
+        causes(error).filter_map(<dyn Error>::downcast_ref::<io::Error>).find(|e| e.raw_os_error().is_some())
+    else {
+        return &CONNECT_FAILED;
+    };
+    if is_local(error, &addresses(server).await) { &LOCAL } else { &CONNECT_FAILED }
+}
+
+/// Where a server's name leads; nowhere if that cannot be found out.
+async fn addresses(server: &NatsServer) -> Vec<IpAddr> {
+    let url = Url::parse(server.as_str()).ok();
+    let Some(host) = url.as_ref().and_then(Url::host_str) else { return Vec::new() };
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    match timeout(LOOK_UP_TIMEOUT, lookup_host((host, 0))).await {
+        Ok(Ok(found)) => found.map(|address| address.ip()).collect(),
+        Ok(Err(_)) | Err(_) => Vec::new(),
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::support::nats::{Cold, MIRROR, ORIGIN, Pair, current};
 use super::support::proxy::{Mode, Proxy};
@@ -106,10 +106,26 @@ async fn both_written_before_the_exporter_looks() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_split_brain_does_not_heal_when_limits_take_the_fork() {
+    // Nothing that both once held is left on the promoted side.
+    forks(json!({"max_msgs": 50})).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_split_brain_does_not_heal_when_newer_values_take_the_fork() {
+    // The older messages, of other subjects, stay on both sides and are equal.
+    forks(json!({"max_msgs_per_subject": 1})).await;
+}
+
+async fn forks(limits: Value) {
     let pair = Cold::new(&current(), "").await.start().await;
-    pair.origin.create(json!({"name": ORIGIN, "subjects": ["agentese.>"], "num_replicas": 1, "max_msgs": 50})).await;
-    pair.create_mirror(ORIGIN, MIRROR, json!({"max_msgs": 50})).await;
-    pair.origin.publish_many("agentese.a", 20).await;
+    let mut origin = limits.clone();
+    origin["name"] = json!(ORIGIN);
+    origin["subjects"] = json!(["agentese.>"]);
+    pair.origin.create(origin).await;
+    pair.create_mirror(ORIGIN, MIRROR, limits).await;
+    for number in 0..20 {
+        pair.origin.publish_many(&format!("agentese.{number}"), 1).await;
+    }
     pair.mirror.reaches(MIRROR, 20, SOON).await;
     let exporter = watch_pair(&pair).await;
     let scrape = exporter.becomes(CONTRACT, "rpo", "met", SOON).await;

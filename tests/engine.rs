@@ -12,9 +12,8 @@ use dr_exporter::domain::status::{Basis, Status};
 use dr_exporter::engine::clock::Clock;
 use dr_exporter::engine::memory::Recalled;
 use dr_exporter::engine::snapshot::{CheckRecord, Snapshot};
-use dr_exporter::engine::{self, FirstRun, Plan};
+use dr_exporter::engine::{self, FirstRun, Plan, Running};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
 static DOWN: Reason = Reason::new("down", "start it");
@@ -85,9 +84,9 @@ fn unhealthy() -> Health {
     Health::Unhealthy(Finding::new(&DOWN, "it is down"))
 }
 
-fn start(plans: Vec<Plan>, clock: Clock, first: FirstRun) -> (watch::Receiver<Arc<Snapshot>>, JoinSet<()>) {
+fn start(plans: Vec<Plan>, clock: Clock, first: FirstRun) -> (watch::Receiver<Arc<Snapshot>>, Running) {
     let running = engine::start(plans, clock, first, Recalled::default());
-    (running.snapshots, running.tasks)
+    (running.snapshots.clone(), running)
 }
 
 async fn until(snapshots: &mut watch::Receiver<Arc<Snapshot>>, what: &str, holds: impl Fn(&Snapshot) -> bool) {
@@ -107,7 +106,7 @@ fn runs(snapshot: &Snapshot, contract: usize, outcome: Outcome) -> u64 {
 async fn a_panicking_check_harms_only_itself_and_is_counted() {
     let broken = Scripted::new(|| async { panic!("a bug with a name") });
     let plans = vec![plan("broken", vec![check("a")], vec![broken]), plan("fine", vec![check("b")], vec![healthy()])];
-    let (mut snapshots, mut tasks) = start(plans, Clock::start(), FirstRun::Immediate);
+    let (mut snapshots, mut running) = start(plans, Clock::start(), FirstRun::Immediate);
     until(&mut snapshots, "five runs of each", |snapshot| {
         runs(snapshot, 0, Outcome::NoAnswer) >= 5 && runs(snapshot, 1, Outcome::Healthy) >= 5
     })
@@ -118,7 +117,8 @@ async fn a_panicking_check_harms_only_itself_and_is_counted() {
     let failure = broken.last_failure.as_ref().expect("a failure");
     assert!(failure.findings[0].detail.contains("a bug with a name"), "{:?}", failure.findings);
     assert!(snapshot.contracts[0].contract.clock().running().is_none(), "our own fault is no outage");
-    assert!(tasks.try_join_next().is_none(), "no task of the engine may end");
+    let ended = timeout(Duration::from_secs(1), running.ended()).await;
+    assert!(ended.is_err(), "no task of the engine may end");
 }
 
 #[tokio::test(start_paused = true)]
@@ -126,7 +126,7 @@ async fn a_hanging_check_is_ended_counted_and_run_again() {
     let hanging = Scripted::new(std::future::pending);
     let plans =
         vec![plan("hanging", vec![check("a")], vec![hanging.clone()]), plan("fine", vec![check("b")], vec![healthy()])];
-    let (mut snapshots, _tasks) = start(plans, Clock::start(), FirstRun::Immediate);
+    let (mut snapshots, _running) = start(plans, Clock::start(), FirstRun::Immediate);
     until(&mut snapshots, "three hung runs", |snapshot| record(snapshot, 0, 0).failures["hung"] >= 3).await;
     let snapshot = snapshots.borrow().clone();
     assert!(runs(&snapshot, 1, Outcome::Healthy) >= 3, "the other check goes on");
@@ -150,7 +150,7 @@ async fn a_run_that_cannot_be_ended_is_never_overlapped() {
     });
     let quick = || CheckSpec { interval: Duration::from_millis(40), timeout: Duration::from_millis(20), ..check("c") };
     let plans = vec![plan("blocking", vec![quick()], vec![blocking]), plan("fine", vec![quick()], vec![healthy()])];
-    let (mut snapshots, _tasks) = start(plans, Clock::start(), FirstRun::Immediate);
+    let (mut snapshots, _running) = start(plans, Clock::start(), FirstRun::Immediate);
     until(&mut snapshots, "still running, twice", |snapshot| {
         record(snapshot, 0, 0).failures["still_running"] >= 2 && runs(snapshot, 1, Outcome::Healthy) >= 2
     })
@@ -163,7 +163,7 @@ async fn a_run_that_cannot_be_ended_is_never_overlapped() {
 #[tokio::test(start_paused = true)]
 async fn runs_follow_the_interval_with_jitter() {
     let steady = Scripted::new(|| async { Health::Healthy });
-    let (mut snapshots, _tasks) =
+    let (mut snapshots, _running) =
         start(vec![plan("c", vec![check("a")], vec![steady.clone()])], Clock::start(), FirstRun::Spread);
     until(&mut snapshots, "30 runs", |snapshot| runs(snapshot, 0, Outcome::Healthy) >= 30).await;
     let gaps = steady.gaps();
@@ -178,7 +178,7 @@ async fn a_run_longer_than_the_interval_delays_the_next_and_is_not_made_up_for()
         Health::Healthy
     });
     let hurried = CheckSpec { interval: Duration::from_secs(1), ..check("a") };
-    let (mut snapshots, _tasks) =
+    let (mut snapshots, _running) =
         start(vec![plan("c", vec![hurried], vec![slow.clone()])], Clock::start(), FirstRun::Immediate);
     until(&mut snapshots, "five runs", |snapshot| runs(snapshot, 0, Outcome::Healthy) >= 5).await;
     assert!(slow.gaps().iter().all(|gap| *gap >= Duration::from_secs(4)), "{:?}", slow.gaps());
@@ -189,7 +189,7 @@ async fn a_clock_is_measured_finely_from_trigger_to_health() {
     static UP: AtomicBool = AtomicBool::new(false);
     let failing = Scripted::new(|| async { if UP.load(Ordering::SeqCst) { Health::Healthy } else { unhealthy() } });
     let clock = Clock::start();
-    let (mut snapshots, _tasks) =
+    let (mut snapshots, _running) =
         start(vec![plan("c", vec![check("a")], vec![failing.clone()])], clock, FirstRun::Immediate);
     until(&mut snapshots, "the clock runs", |snapshot| snapshot.contracts[0].contract.clock().running().is_some())
         .await;
@@ -219,7 +219,7 @@ async fn nothing_is_ready_or_met_before_it_is_measured() {
         Health::Healthy
     });
     let clock = Clock::start();
-    let (mut snapshots, _tasks) = start(vec![plan("c", vec![check("a")], vec![slow])], clock, FirstRun::Immediate);
+    let (mut snapshots, _running) = start(vec![plan("c", vec![check("a")], vec![slow])], clock, FirstRun::Immediate);
     let judge =
         |snapshot: &Snapshot| snapshot.contracts[0].contract.judge(Objective::Rto, clock.now()).expect("an RTO");
     {
@@ -236,7 +236,7 @@ async fn nothing_is_ready_or_met_before_it_is_measured() {
 #[tokio::test(start_paused = true)]
 async fn the_ledger_ticks_though_nobody_reports() {
     let clock = Clock::start();
-    let (mut snapshots, _tasks) = start(Vec::new(), clock, FirstRun::Immediate);
+    let (mut snapshots, _running) = start(Vec::new(), clock, FirstRun::Immediate);
     let started = clock.now();
     until(&mut snapshots, "five ticks", |snapshot| snapshot.ticked.since(started) >= Duration::from_secs(5)).await;
 }

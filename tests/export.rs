@@ -18,7 +18,7 @@ use dr_exporter::domain::observation::{
 use dr_exporter::domain::time::Timestamp;
 use dr_exporter::engine::clock::Moment;
 use dr_exporter::engine::scheduler::{CheckId, Report};
-use dr_exporter::engine::snapshot::{CheckRecord, ContractRecord, Histogram, Snapshot};
+use dr_exporter::engine::snapshot::{CheckRecord, Configuration, ContractRecord, Histogram, Snapshot};
 use dr_exporter::export::metrics::{self, Kind};
 use dr_exporter::export::report::StatusReport;
 use dr_exporter::export::{View, text};
@@ -65,7 +65,7 @@ fn record(spec: Arc<ContractSpec>, seen: Vec<(i64, Observation)>) -> Arc<Contrac
     let mut check = CheckRecord::new([&DOWN, &GONE].into_iter());
     for (at, observation) in seen {
         contract.observe(0, t(at), &observation);
-        let id = CheckId { contract: 0, check: 0 };
+        let id = CheckId(0);
         check.take(Report { id, at: t(at), took: Duration::from_millis(20), observation, memory: None });
     }
     Arc::new(ContractRecord { contract, checks: vec![check] })
@@ -131,6 +131,7 @@ fn snapshot() -> Snapshot {
         ],
         durations,
         ticked: t(100),
+        configuration: Some(Configuration { successful: true, read: t(0) }),
         storage: Some(StoreHealth { errors: 2, failing: Some("data/dr-exporter.db: disk is full".to_owned()) }),
     }
 }

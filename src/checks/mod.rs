@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use crate::clients::Clients;
 use crate::clients::kubernetes::Wanted;
 use crate::config::decode::{Decode, Decoder};
+use crate::config::values::Name;
 use crate::config::yaml::Node;
 use crate::domain::contract::Feeds;
 use crate::domain::observation::{Observation, ReadingKind, Reason};
@@ -80,6 +81,11 @@ pub trait Kind {
 
     /// Makes the check. Never fails and does no I/O: what is wrong with a file or a server is an observation.
     fn build(&self, clients: &Clients) -> Arc<dyn Check>;
+
+    /// The connections that it uses, each with its section.
+    fn connections(&self) -> Vec<(&'static str, &Name)> {
+        Vec::new()
+    }
 }
 
 /// The one list of kinds: for each, its key and the type of its stanza.
@@ -116,6 +122,14 @@ macro_rules! kinds {
             pub const fn info(&self) -> &'static KindInfo {
                 match self {
                     $(Self::$variant(_) => &<$config as Kind>::INFO,)+
+                }
+            }
+
+            /// The connections that it uses, each with its section.
+            #[must_use]
+            pub fn connections(&self) -> Vec<(&'static str, &Name)> {
+                match self {
+                    $(Self::$variant(config) => config.connections(),)+
                 }
             }
 

@@ -30,6 +30,31 @@ impl Clients {
         Self { nats: config.nats.clone(), kubernetes: config.kubernetes.clone(), ..Self::default() }
     }
 
+    /// The connections of another configuration. Those that are configured as they were are kept as they are.
+    #[must_use]
+    pub fn reloaded(&self, config: &Config) -> Self {
+        let next = Self::new(config);
+        let started = self.nats_started.lock().unwrap_or_else(PoisonError::into_inner);
+        let same = |name: &Name| is_same(self.nats.get(name), next.nats.get(name));
+        let nats = started.iter().filter(|(name, _)| same(name)).map(|(name, one)| (name.clone(), Arc::clone(one)));
+        let nats = nats.collect();
+        let started = self.clusters.lock().unwrap_or_else(PoisonError::into_inner);
+        let same = |name: &Name| is_same(self.kubernetes.get(name), next.kubernetes.get(name));
+        let clusters = started.iter().filter(|(name, _)| same(name)).map(|(name, one)| (name.clone(), Arc::clone(one)));
+        let clusters = clusters.collect();
+        Self { nats_started: Mutex::new(nats), clusters: Mutex::new(clusters), ..next }
+    }
+
+    /// What a connection is made of, in a word that changes when that does.
+    #[must_use]
+    pub fn described(&self, section: &str, name: &Name) -> String {
+        match section {
+            NatsRef::SECTION => format!("{:?}", self.nats.get(name)),
+            KubernetesRef::SECTION => format!("{:?}", self.kubernetes.get(name)),
+            _ => String::new(),
+        }
+    }
+
     /// The NATS connection of this name, which starts to connect when it is first asked for. Needs a tokio runtime.
     ///
     /// The loader refuses a reference to a connection that does not exist; should one get here all the same, it is a
@@ -60,6 +85,11 @@ impl Clients {
         };
         Arc::clone(clusters.entry(name.clone()).or_insert_with(make))
     }
+}
+
+/// Whether a connection is configured as it was. Its description names files, and holds nothing of theirs.
+fn is_same<T: std::fmt::Debug>(before: Option<&T>, after: Option<&T>) -> bool {
+    before.is_some() && format!("{before:?}") == format!("{after:?}")
 }
 
 /// Does `work`, which may block on a disk, off the async workers. A panic in it goes on in the caller.

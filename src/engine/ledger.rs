@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::MissedTickBehavior;
 use tracing::{info, warn};
 
 use super::clock::Clock;
 use super::memory::{self, Extent, Memory, Recalled};
-use super::scheduler::{self, Report};
-use super::snapshot::{CheckRecord, ContractRecord, Histogram, Snapshot};
+use super::scheduler::{self, CheckId, Report};
+use super::snapshot::{CheckRecord, Configuration, ContractRecord, Histogram, Snapshot};
 use crate::checks::KindConfig;
 use crate::domain::contract::{Contract, ContractSpec, Judgement, Objective};
 use crate::domain::observation::{Observation, Outcome};
@@ -25,57 +25,140 @@ pub const TICK: Duration = Duration::from_secs(1);
 /// How long the last batch may take at an orderly end.
 const LAST_COMMIT: Duration = Duration::from_secs(3);
 
+/// What the ledger is told.
+pub enum Message {
+    /// A run is over.
+    Report(Report),
+    /// There are other contracts from here on; answered when it knows them.
+    Swap(Lineup, oneshot::Sender<()>),
+    /// How reading the configuration went.
+    Configuration(Configuration),
+}
+
+/// The contracts, and what measures them, each in the order of the configuration.
+#[derive(Default)]
+pub struct Lineup {
+    /// The promises.
+    pub specs: Vec<Arc<ContractSpec>>,
+    /// What each check measures, in a word.
+    pub fingerprints: Vec<Vec<String>>,
+    /// The schedules of the checks.
+    pub ids: Vec<Vec<CheckId>>,
+    /// Tells each check how often to run.
+    pub paces: Vec<Vec<watch::Sender<Duration>>>,
+}
+
 /// The ledger.
 pub struct Ledger {
     contracts: Vec<Arc<ContractRecord>>,
+    /// Where the check of a schedule stands.
+    places: HashMap<CheckId, (usize, usize)>,
     paces: Vec<Vec<watch::Sender<Duration>>>,
     clock: Clock,
     /// The last status that was told, by contract and objective.
     told: HashMap<(usize, Objective), Basis>,
     memory: Memory,
     durations: BTreeMap<&'static str, Histogram>,
+    configuration: Option<Configuration>,
     published: watch::Sender<Arc<Snapshot>>,
 }
 
+fn places(ids: &[Vec<CheckId>]) -> HashMap<CheckId, (usize, usize)> {
+    let of = |(contract, ids): (usize, &Vec<CheckId>)| {
+        ids.iter().enumerate().map(|(check, id)| (*id, (contract, check))).collect::<Vec<_>>()
+    };
+    ids.iter().enumerate().flat_map(of).collect()
+}
+
 impl Ledger {
-    /// A ledger for contracts that go on from what is recalled. `paces` tells each check how often to run.
+    /// A ledger for contracts that go on from what is recalled.
     #[must_use]
-    pub fn new(
-        specs: &[Arc<ContractSpec>],
-        fingerprints: Vec<Vec<String>>,
-        paces: Vec<Vec<watch::Sender<Duration>>>,
-        clock: Clock,
-        mut recalled: Recalled,
-    ) -> (Self, watch::Receiver<Arc<Snapshot>>) {
-        let told = memory::told(specs, &recalled.stored).collect();
-        let (memory, contracts) = Memory::recall(specs, fingerprints, &mut recalled, clock);
+    pub fn new(lineup: Lineup, clock: Clock, recalled: Recalled) -> (Self, watch::Receiver<Arc<Snapshot>>) {
+        let Lineup { specs, fingerprints, ids, paces } = lineup;
+        let told = memory::told(&specs, &recalled.stored).collect();
+        let (memory, contracts) = Memory::recall(&specs, fingerprints, recalled, clock);
         let contracts: Vec<_> = contracts.into_iter().map(|contract| Arc::new(record(contract))).collect();
         let durations: BTreeMap<_, _> = KindConfig::ALL.iter().map(|kind| (kind.name, Histogram::default())).collect();
         let (ticked, storage) = (clock.now(), memory.health());
-        let snapshot = Snapshot { contracts: contracts.clone(), durations: durations.clone(), ticked, storage };
+        let (contracts_shown, durations_shown) = (contracts.clone(), durations.clone());
+        let snapshot =
+            Snapshot { contracts: contracts_shown, durations: durations_shown, ticked, storage, configuration: None };
         let (published, snapshots) = watch::channel(Arc::new(snapshot));
-        let ledger = Self { contracts, paces, clock, told, memory, durations, published };
+        let places = places(&ids);
+        let ledger = Self { contracts, places, paces, clock, told, memory, durations, configuration: None, published };
         for contract in 0..ledger.contracts.len() {
             ledger.pace(contract);
         }
         (ledger, snapshots)
     }
 
-    /// Takes reports until it is stopped; then hands over all that it knows.
-    pub async fn run(mut self, mut reports: mpsc::Receiver<Report>, mut stopped: watch::Receiver<bool>) {
+    /// Takes messages until it is stopped; then hands over all that it knows.
+    pub async fn run(mut self, mut messages: mpsc::Receiver<Message>, mut stopped: watch::Receiver<bool>) {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut batch = Vec::new();
         loop {
             tokio::select! {
                 _ = ticks.tick() => {}
-                received = reports.recv_many(&mut batch, super::REPORT_QUEUE) => if received == 0 { return },
+                received = messages.recv_many(&mut batch, super::REPORT_QUEUE) => if received == 0 { return },
                 () = told_to_stop(&mut stopped) => return self.end().await,
             }
-            self.take(std::mem::take(&mut batch));
+            let mut reports = Vec::new();
+            let mut swapped = Vec::new();
+            for message in std::mem::take(&mut batch) {
+                match message {
+                    Message::Report(report) => reports.push(report),
+                    Message::Configuration(configuration) => self.configuration = Some(configuration),
+                    Message::Swap(lineup, done) => {
+                        self.take(std::mem::take(&mut reports));
+                        self.swap(lineup);
+                        swapped.push(done);
+                    }
+                }
+            }
+            self.take(reports);
             // What is shown is on the disk, unless that does not answer.
             self.memory.commit_soon().await;
             self.publish();
+            for done in swapped {
+                // Whoever does not wait need not be told.
+                let _ = done.send(());
+            }
+        }
+    }
+
+    /// Goes over to other contracts: what is known of those that stay, by name, stays.
+    fn swap(&mut self, lineup: Lineup) {
+        let Lineup { specs, fingerprints, ids, paces } = lineup;
+        let moment = self.clock.moment();
+        let place = |name: &str| self.contracts.iter().position(|record| record.contract.spec().name == name);
+        let before: Vec<Option<usize>> = specs.iter().map(|spec| place(&spec.name)).collect();
+        let known = |old: Option<usize>| old.and_then(|old| self.contracts.get(old)).cloned();
+        let records: Vec<_> = before.iter().map(|old| known(*old)).collect();
+        let told = before.iter().enumerate().flat_map(|(new, old)| {
+            let of = |objective| Some(((new, objective), *self.told.get(&((*old)?, objective))?));
+            Objective::ALL.into_iter().filter_map(of).collect::<Vec<_>>()
+        });
+        let told: HashMap<_, _> = told.collect();
+        let old: Vec<_> = self.contracts.iter().map(|record| record.contract.clone()).collect();
+        let contracts = self.memory.swap(&specs, fingerprints, &before, &old, self.clock, moment);
+        let contracts = contracts.into_iter().zip(records).map(|((contract, same), known)| {
+            let mut fresh = record(contract);
+            let Some(known) = known else { return Arc::new(fresh) };
+            let names: Vec<_> = known.contract.spec().checks.iter().map(|check| check.name.clone()).collect();
+            let spec = fresh.contract.spec().clone();
+            for ((check, now), same) in spec.checks.iter().zip(&mut fresh.checks).zip(same) {
+                let before = names.iter().position(|name| *name == check.name).and_then(|at| known.checks.get(at));
+                if let Some(before) = before.filter(|_| same) {
+                    *now = before.clone();
+                }
+            }
+            Arc::new(fresh)
+        });
+        self.contracts = contracts.collect();
+        (self.told, self.places, self.paces) = (told, places(&ids), paces);
+        for contract in 0..self.contracts.len() {
+            self.pace(contract);
         }
     }
 
@@ -91,7 +174,8 @@ impl Ledger {
         let moment = self.clock.moment();
         let mut touched = BTreeSet::new();
         for report in reports {
-            let (contract, check) = (report.id.contract, report.id.check);
+            // The last report of a schedule that was taken out.
+            let Some((contract, check)) = self.places.get(&report.id).copied() else { continue };
             touched.insert(contract);
             // A status that time alone brought about must be told before the report ends it.
             self.tell_of_statuses(contract, report.seen());
@@ -99,7 +183,7 @@ impl Ledger {
             if let Some(spec) = record.contract.spec().checks.get(check) {
                 self.durations.entry(spec.kind).or_default().observe(report.took);
             }
-            tell_of_run(record, &report);
+            tell_of_run(record, check, &report);
             let event = record.contract.observe(check, report.seen(), &report.observation);
             if let Some(event) = event {
                 tell_of_clock(record.contract.spec(), event);
@@ -133,6 +217,7 @@ impl Ledger {
             durations: self.durations.clone(),
             ticked: self.clock.now(),
             storage: self.memory.health(),
+            configuration: self.configuration,
         };
         self.published.send_replace(Arc::new(snapshot));
     }
@@ -192,8 +277,8 @@ fn record(contract: Contract) -> ContractRecord {
 }
 
 /// One line per change, not per poll: a run is told of when it finds something else than the run before.
-fn tell_of_run(record: &ContractRecord, report: &Report) {
-    let (spec, index) = (record.contract.spec(), report.id.check);
+fn tell_of_run(record: &ContractRecord, index: usize, report: &Report) {
+    let spec = record.contract.spec();
     let (Some(check), Some(before)) = (spec.checks.get(index), record.checks.get(index)) else { return };
     let observation = &report.observation;
     let last = before.last.as_ref().map(|last| &last.observation);

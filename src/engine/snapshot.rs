@@ -21,6 +21,17 @@ pub struct Snapshot {
     pub ticked: Timestamp,
     /// How the storage is; none where there is none.
     pub storage: Option<StoreHealth>,
+    /// How the last reading of the configuration went; none for a program that reads it once.
+    pub configuration: Option<Configuration>,
+}
+
+/// How the last reading of the configuration went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Configuration {
+    /// Whether it was good; a bad one changes nothing.
+    pub successful: bool,
+    /// When a good one was last read.
+    pub read: Timestamp,
 }
 
 impl Snapshot {

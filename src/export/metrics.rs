@@ -103,6 +103,10 @@ descriptions! {
         "What is running; always 1";
     CHECKS: Gauge "dr_exporter_checks" [""]
         "How many checks are configured";
+    RELOAD_SUCCESSFUL: Gauge "dr_exporter_config_last_reload_successful" [""]
+        "1 if the configuration was good when it was last read, 0 if the one before is still in use";
+    RELOAD_SUCCESS: Gauge "dr_exporter_config_last_reload_success_timestamp_seconds" [""]
+        "When a good configuration was last read";
     STORE_ERRORS: Counter "dr_exporter_store_errors" [""]
         "How often the storage failed";
 }
@@ -224,6 +228,11 @@ fn families(view: View<'_>) -> BTreeMap<&'static str, Family> {
     builder.gauge(BUILD_INFO, &[("version", env!("CARGO_PKG_VERSION"))], 1.0);
     let checks: usize = view.snapshot.contracts.iter().map(|record| record.checks.len()).sum();
     builder.gauge(CHECKS, &[], as_f64(checks as u64));
+    if let Some(configuration) = view.snapshot.configuration {
+        builder.gauge(RELOAD_SUCCESSFUL, &[], if configuration.successful { 1.0 } else { 0.0 });
+        let read = builder.seconds_since_epoch(configuration.read);
+        builder.gauge(RELOAD_SUCCESS, &[], read);
+    }
     if let Some(storage) = &view.snapshot.storage {
         builder.add(STORE_ERRORS, Sample::Counter(Vec::new(), as_f64(storage.errors)));
     }

@@ -7,13 +7,14 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::Deserialize;
 use serde_json::json;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, oneshot, watch};
 use tower_http::compression::CompressionLayer;
 
+use crate::app::Reload;
 use crate::domain::time::Timestamp;
 use crate::engine::clock::{Clock, Moment};
 use crate::engine::ledger::TICK;
@@ -36,6 +37,7 @@ struct Seen {
     snapshots: watch::Receiver<Arc<Snapshot>>,
     clock: Clock,
     storage: Option<Storage>,
+    reloads: mpsc::Sender<Reload>,
 }
 
 impl Seen {
@@ -50,7 +52,12 @@ impl Seen {
 }
 
 /// All routes.
-pub fn router(snapshots: watch::Receiver<Arc<Snapshot>>, clock: Clock, storage: Option<Storage>) -> Router {
+pub fn router(
+    snapshots: watch::Receiver<Arc<Snapshot>>,
+    clock: Clock,
+    storage: Option<Storage>,
+    reloads: mpsc::Sender<Reload>,
+) -> Router {
     Router::new()
         .route("/", get(page))
         .route("/metrics", get(scrape))
@@ -59,10 +66,13 @@ pub fn router(snapshots: watch::Receiver<Arc<Snapshot>>, clock: Clock, storage: 
         .route("/api/v1/recoveries", get(recoveries))
         .route("/-/healthy", get(healthy))
         .route("/-/ready", get(ready))
+        .route("/-/reload", post(reload))
         .fallback(|| async { error(StatusCode::NOT_FOUND, "there is nothing here; / has the links") })
-        .method_not_allowed_fallback(|| async { error(StatusCode::METHOD_NOT_ALLOWED, "this can only be read") })
+        .method_not_allowed_fallback(|| async {
+            error(StatusCode::METHOD_NOT_ALLOWED, "this can only be read, but for /-/reload, which takes POST")
+        })
         .layer(CompressionLayer::new())
-        .with_state(Seen { snapshots, clock, storage })
+        .with_state(Seen { snapshots, clock, storage, reloads })
 }
 
 fn error(status: StatusCode, message: &str) -> Response {
@@ -135,6 +145,19 @@ async fn healthy(State(seen): State<Seen>) -> Response {
             error(StatusCode::SERVICE_UNAVAILABLE, &format!("the engine has not ticked for {silence:.0?}"))
         }
     })
+}
+
+/// Reads the configuration anew. A bad one changes nothing; the answer has all that is wrong with it.
+async fn reload(State(seen): State<Seen>) -> Response {
+    let (answer, answered) = oneshot::channel();
+    if seen.reloads.send(answer).await.is_err() {
+        return error(StatusCode::SERVICE_UNAVAILABLE, "the process is ending");
+    }
+    match answered.await {
+        Ok(Ok(())) => (StatusCode::OK, "reloaded\n").into_response(),
+        Ok(Err(errors)) => error(StatusCode::BAD_REQUEST, &errors),
+        Err(_) => error(StatusCode::SERVICE_UNAVAILABLE, "the process is ending"),
+    }
 }
 
 /// Ready once every check has run: until then the figures are incomplete.

@@ -5,6 +5,7 @@
 mod support;
 
 mod faults;
+mod reload;
 mod restart;
 mod torture;
 

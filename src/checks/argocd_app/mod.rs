@@ -20,7 +20,7 @@ use crate::clients::kubernetes::objects::Application;
 use crate::clients::kubernetes::{self, BAD_ANSWER, Cluster};
 use crate::config::config;
 use crate::config::decode::{Decoder, Fields};
-use crate::config::values::{FilePath, HttpUrl, KubernetesRef, Namespace, ObjectName, PromDuration, SecretFile};
+use crate::config::values::{FilePath, HttpUrl, KubernetesRef, Name, Namespace, ObjectName, PromDuration, SecretFile};
 use crate::domain::contract::Feeds;
 use crate::domain::observation::{CopyState, Finding, Health, Observation, Reason, join};
 use crate::domain::time::Timestamp;
@@ -174,6 +174,11 @@ impl Kind for ArgocdAppConfig {
             (Source::Cluster(clients.kubernetes(&primary.kubernetes)), Place { namespace, name })
         });
         Arc::new(ArgocdAppCheck { dr: (source, place), primary, stale_after: self.stale_after.get() })
+    }
+
+    fn connections(&self) -> Vec<(&'static str, &Name)> {
+        let primary = self.primary.iter().map(|primary| &primary.kubernetes);
+        self.kubernetes.iter().chain(primary).map(KubernetesRef::place).collect()
     }
 }
 

@@ -22,7 +22,7 @@ use crate::clients::jetstream::{Answered, StoredMessage, Stream, StreamError, St
 use crate::clients::{Clients, nats};
 use crate::config::config;
 use crate::config::decode::{Decoder, Fields};
-use crate::config::values::{DomainName, NatsRef, StreamName};
+use crate::config::values::{DomainName, Name, NatsRef, StreamName};
 use crate::domain::contract::Feeds;
 use crate::domain::observation::{CopyState, Finding, Observation, Reason};
 use crate::domain::time::Timestamp;
@@ -142,6 +142,10 @@ impl Kind for NatsMirrorConfig {
             mirror: stream(&self.mirror),
             memory: Mutex::new(Memory::default()),
         })
+    }
+
+    fn connections(&self) -> Vec<(&'static str, &Name)> {
+        vec![self.origin.nats.place(), self.mirror.nats.place()]
     }
 }
 

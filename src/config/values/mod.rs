@@ -278,6 +278,12 @@ macro_rules! reference {
             pub fn name(&self) -> &Name {
                 &self.0
             }
+
+            /// The section and the connection's name.
+            #[must_use]
+            pub fn place(&self) -> (&'static str, &Name) {
+                (Self::SECTION, &self.0)
+            }
         }
 
         impl Decode for $name {

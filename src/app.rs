@@ -122,11 +122,11 @@ pub struct Served {
 /// # Errors
 /// What ended it before it was told to.
 pub async fn serve(
-    served: Served,
+    what: Served,
     shutdown: impl Future<Output = ()>,
     mut hangups: mpsc::Receiver<()>,
 ) -> Result<(), Fatal> {
-    let Served { config, config_file, recalled, listener } = served;
+    let Served { config, config_file, recalled, listener } = what;
     let storage = recalled.storage.clone();
     let mut engine = Engine::start(&config, FirstRun::Spread, recalled);
     let mut read = Configuration { successful: true, read: engine.clock.now() };

@@ -89,10 +89,10 @@ async fn while_the_storage_fails_it_measures_on_and_writes_later() {
 }
 
 /// A file system of a megabyte; unmounted when it is dropped.
-struct Small(std::path::PathBuf);
+pub struct Small(pub std::path::PathBuf);
 
 impl Small {
-    fn mount(at: std::path::PathBuf) -> Option<Self> {
+    pub fn mount(at: std::path::PathBuf) -> Option<Self> {
         fs::create_dir(&at).expect("a directory");
         let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"]).arg(&at).output();
         match mounted {

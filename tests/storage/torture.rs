@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
+use super::faults::Small;
 use super::support::exporter::{Config, Exporter};
 use super::support::let_pass;
 use super::{API, Service, ask, recoveries};
@@ -73,4 +74,58 @@ async fn killed_at_random_it_loses_no_recovery_and_no_trigger() {
         "{killed} kills in {:.0?}: {rows} recoveries kept, {total} counted, {uncertain} uncertain",
         begin.elapsed()
     );
+}
+
+/// How often it is killed on a disk that is full now and then.
+const KILLS_ON_A_SMALL_DISK: usize = 40;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_on_a_disk_that_fills_up_it_loses_nothing_that_was_written() {
+    let seed = std::env::var("DR_TORTURE_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or_else(rand::random);
+    eprintln!("DR_TORTURE_SEED={seed}");
+    let mut random = StdRng::seed_from_u64(seed);
+    let service = Service::start().await;
+    let config = service.config("5s", "100ms").replace("failures_to_trigger: 3", "failures_to_trigger: 2");
+    let config = Config::new(&config);
+    let Some(small) = Small::mount(config.directory().join("data")) else {
+        eprintln!("skipped: a tmpfs cannot be mounted here");
+        return;
+    };
+    let ballast = small.0.join("ballast");
+    let mut exporter = Exporter::start_in(config).await;
+    let (mut well, mut rows, mut failed) = (true, 0, false);
+    for killed in 0..KILLS_ON_A_SMALL_DISK {
+        match random.random_range(0..4) {
+            // To the last byte.
+            0 => drop(std::fs::write(&ballast, vec![0_u8; 2 << 20])),
+            1 => drop(std::fs::remove_file(&ballast)),
+            _ => {
+                well = !well;
+                service.well(well);
+            }
+        }
+        let_pass(Duration::from_millis(random.random_range(0..700))).await;
+        let scrape = exporter.scrape().await;
+        failed |= scrape.get("dr_exporter_store_errors_total", &[]).is_some_and(|errors| errors > 0.0);
+        let total: f64 = scrape.series("dr_recoveries_total", &API).map(|(_, value)| value).sum();
+        exporter.kill();
+        exporter.restart().await;
+        let now = ask(exporter.config().directory(), "SELECT count(*) FROM recoveries");
+        let triggers = ask(exporter.config().directory(), "SELECT count(DISTINCT trigger) FROM recoveries");
+        assert!(
+            now >= rows && now == triggers,
+            "after {killed} kills {rows} that were written are {now}, {triggers} of them different"
+        );
+        rows = now;
+        assert!(total >= 0.0 && !exporter.log().contains("damaged"), "after {killed} kills:\n{}", exporter.log());
+    }
+    drop(std::fs::remove_file(&ballast));
+    service.well(true);
+    let whole = |scrape: &super::support::scrape::Scrape| {
+        let total: f64 = scrape.series("dr_recoveries_total", &API).map(|(_, value)| value).sum();
+        scrape.get("dr_recovery_in_progress", &API) == Some(0.0) && total <= rows as f64 + 1.0
+    };
+    exporter.until("it is well in the end, and counts nothing twice", super::SOON, whole).await;
+    eprintln!("{KILLS_ON_A_SMALL_DISK} kills: {rows} recoveries kept; the disk failed: {failed}");
+    exporter.kill();
 }

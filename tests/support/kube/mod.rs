@@ -19,6 +19,31 @@ use super::certs::Authority;
 use super::exporter::client;
 use super::wait_until;
 
+/// Makes tests of functions that take a [`Flavour`]: one on the fake, and one on the real API server.
+#[allow(unused_macros)]
+macro_rules! both {
+    ($($name:ident,)+) => {
+        mod fake {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $name() {
+                super::$name(crate::support::kube::Flavour::Fake).await;
+            })+
+        }
+        mod real {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $name() {
+                if crate::support::kube::assets().is_none() {
+                    eprintln!("skipped: KUBEBUILDER_ASSETS is not set (setup-envtest use -p path)");
+                    return;
+                }
+                super::$name(crate::support::kube::Flavour::Real).await;
+            })+
+        }
+    };
+}
+#[allow(unused_imports)]
+pub(crate) use both;
+
 /// How many users a cluster knows beforehand: a real one reads its tokens when it starts, and never again.
 const USERS: usize = 400;
 const SOON: Duration = Duration::from_secs(60);
@@ -51,11 +76,19 @@ pub struct User {
 pub struct Call {
     pub user: String,
     pub verb: String,
+    pub group: String,
     pub resource: String,
     pub namespace: String,
     pub name: String,
     pub query: String,
     pub status: u16,
+}
+
+/// What a cluster has outside of the test's process.
+#[derive(Debug, Clone, Default)]
+pub struct Leaves {
+    pub processes: Vec<u32>,
+    pub directory: Option<PathBuf>,
 }
 
 /// A cluster.
@@ -339,6 +372,14 @@ impl Cluster {
             Server::Real(real) => real.calls(),
         };
         calls.into_iter().filter(|call| call.user == user.name).collect()
+    }
+
+    /// What must not be left when this is gone.
+    pub fn leaves(&self) -> Leaves {
+        match &self.server {
+            Server::Fake(_) => Leaves::default(),
+            Server::Real(real) => real.leaves(),
+        }
     }
 
     /// The fake, for faults that a real server does not have on demand.

@@ -15,13 +15,14 @@ use tempfile::TempDir;
 use super::super::certs::Authority;
 use super::super::free_ports;
 use super::super::process::Process;
-use super::{ADMIN, Call, USERS, user};
+use super::{ADMIN, Call, Leaves, USERS, user};
 
 /// A running pair. The processes belong to a thread of their own: the kernel ends them with the thread that started them,
 /// and a test's thread ends with the test.
 pub struct Running {
     pub address: SocketAddr,
     dir: TempDir,
+    processes: [u32; 2],
     stop: Option<mpsc::Sender<()>>,
     ended: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
@@ -77,6 +78,7 @@ pub fn start(assets: &Path, authority: &Authority, at: SocketAddr) -> Running {
         "--max-requests-inflight=2000".to_owned(),
     ];
     let (stop, stopped) = mpsc::channel::<()>();
+    let (tell, told) = mpsc::channel();
     let ended = Arc::new(AtomicBool::new(false));
     let seen = Arc::clone(&ended);
     let (log, assets) = (dir.path().join("log"), assets.to_owned());
@@ -87,19 +89,21 @@ pub fn start(assets: &Path, authority: &Authority, at: SocketAddr) -> Running {
                 command.args(arguments).stdout(Stdio::null()).stderr(log);
             })
         };
-        let _etcd = start("etcd", &etcd);
+        let etcd = start("etcd", &etcd);
         // It ends at once when it cannot reach etcd.
         let deadline = Instant::now() + Duration::from_secs(30);
         while std::net::TcpStream::connect(client).is_err() && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(20));
         }
         let mut server = start("kube-apiserver", &server);
+        let _ = tell.send([etcd.id(), server.id()]);
         // Goes on until the cluster is dropped.
         while let Err(mpsc::RecvTimeoutError::Timeout) = stopped.recv_timeout(Duration::from_millis(200)) {
             seen.store(server.ended().is_some(), Ordering::Relaxed);
         }
     });
-    Running { address, dir, stop: Some(stop), ended, thread: Some(thread) }
+    let processes = told.recv().expect("the processes start");
+    Running { address, dir, processes, stop: Some(stop), ended, thread: Some(thread) }
 }
 
 const AUDIT: &str = "apiVersion: audit.k8s.io/v1
@@ -120,6 +124,10 @@ impl Running {
         assert!(!self.ended.load(Ordering::Relaxed), "kube-apiserver ended:\n{}", log());
     }
 
+    pub fn leaves(&self) -> Leaves {
+        Leaves { processes: self.processes.to_vec(), directory: Some(self.dir.path().to_owned()) }
+    }
+
     /// The audit log.
     pub fn calls(&self) -> Vec<Call> {
         let log = fs::read_to_string(self.dir.path().join("audit.log")).unwrap_or_default();
@@ -132,6 +140,7 @@ impl Running {
                 Call {
                     user: text(&event["user"]["username"]),
                     verb: text(&event["verb"]),
+                    group: text(&event["objectRef"]["apiGroup"]),
                     resource: text(&event["objectRef"]["resource"]),
                     namespace: text(&event["objectRef"]["namespace"]),
                     name: text(&event["objectRef"]["name"]),

@@ -290,10 +290,18 @@ impl Cluster {
         assert!(status == 200 || status == 202, "{name}: {status} {answer}");
     }
 
-    /// Gives a user a Role of these rules in a namespace.
-    pub async fn grant(&self, namespace: &str, user: &User, rules: Value) {
+    /// Gives a user a Role of these rules in a namespace, in place of the one that was given before.
+    pub async fn grant(&self, namespace: &str, user: &User, mut rules: Value) {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
         let group = "rbac.authorization.k8s.io";
         let metadata = json!({"namespace": namespace, "name": user.name});
+        // Rights to nothing, which tell when the API server goes by this Role.
+        let mark = format!("grant-{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        for name in [&mark, "any"] {
+            let rule =
+                json!({"apiGroups": ["rig.test"], "resources": ["grants"], "resourceNames": [name], "verbs": ["be"]});
+            rules.as_array_mut().expect("a list of rules").push(rule);
+        }
         self.apply(json!({"apiVersion": format!("{group}/v1"), "kind": "Role", "metadata": metadata, "rules": rules}))
             .await;
         self.apply(json!({
@@ -302,13 +310,34 @@ impl Cluster {
             "subjects": [{"apiGroup": group, "kind": "User", "name": user.name}],
         }))
         .await;
+        self.goes_by(namespace, user, &mark, true).await;
     }
 
+    /// Takes what was granted.
     pub async fn revoke(&self, namespace: &str, user: &User) {
         self.delete("RoleBinding", namespace, &user.name).await;
+        self.goes_by(namespace, user, "any", false).await;
     }
 
-    /// Serves a custom resource in these versions, the last of which is stored.
+    /// Waits until the API server goes by a Role, or no longer does: a real one follows its own objects a little later.
+    async fn goes_by(&self, namespace: &str, user: &User, mark: &str, wanted: bool) {
+        if self.flavour == Flavour::Fake {
+            return;
+        }
+        let version = "authorization.k8s.io/v1";
+        let path = format!("/apis/{version}/subjectaccessreviews");
+        let question = json!({"apiVersion": version, "kind": "SubjectAccessReview", "spec": {
+            "user": user.name,
+            "resourceAttributes": {"namespace": namespace, "group": "rig.test", "resource": "grants", "name": mark, "verb": "be"},
+        }});
+        wait_until("the API server goes by its roles", SOON, async || {
+            let answer = self.request("POST", &path, Some(("application/json", question.clone()))).await.ok()?;
+            (answer.1["status"]["allowed"].as_bool()? == wanted).then_some(())
+        })
+        .await;
+    }
+
+    /// Serves a custom resource in these versions, the first of which is stored.
     pub async fn install_crd(&self, plural: &str, versions: &[&str]) {
         if let Server::Fake(fake) = &self.server {
             fake.serves(plural, versions);

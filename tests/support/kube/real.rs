@@ -2,30 +2,60 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::path::Path;
-use std::process::{Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
-use tempfile::TempDir;
-
 use super::super::certs::Authority;
 use super::super::free_ports;
 use super::super::process::Process;
 use super::{ADMIN, Call, Leaves, USERS, user};
+use serde_json::Value;
 
 /// A running pair. The processes belong to a thread of their own: the kernel ends them with the thread that started them,
 /// and a test's thread ends with the test.
 pub struct Running {
     pub address: SocketAddr,
-    dir: TempDir,
+    dir: Scratch,
     processes: [u32; 2],
     stop: Option<mpsc::Sender<()>>,
     ended: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
+}
+
+/// A directory that goes with this value, and with the process that holds it, however that ends: a shared cluster is
+/// never dropped, and a killed test drops nothing.
+struct Scratch {
+    path: PathBuf,
+    remover: Child,
+}
+
+impl Scratch {
+    fn new() -> Self {
+        let path = tempfile::Builder::new().prefix("dr-kube-").tempdir().expect("a directory for the cluster").keep();
+        // Its input ends with us. The servers may still be writing while they are killed: hence again and again.
+        let script = "trap '' INT TERM HUP; read -r _; i=0; \
+                      until rm -rf -- \"$0\" || [ $((i += 1)) -gt 100 ]; do sleep 0.1; done";
+        let mut remover = Command::new("sh");
+        remover.args(["-c", script]).arg(&path);
+        remover.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        let remover = remover.spawn().expect("a shell that cleans up");
+        Self { path, remover }
+    }
+
+    fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        drop(self.remover.stdin.take());
+        let _ = self.remover.wait();
+    }
 }
 
 impl Drop for Running {
@@ -38,7 +68,7 @@ impl Drop for Running {
 }
 
 pub fn start(assets: &Path, authority: &Authority, at: SocketAddr) -> Running {
-    let dir = TempDir::with_prefix("dr-kube-").expect("a directory for the cluster");
+    let dir = Scratch::new();
     let path = |name: &str| dir.path().join(name).display().to_string();
     authority.write(dir.path(), "server", "127.0.0.1");
     fs::write(dir.path().join("tokens.csv"), tokens()).expect("tokens are written");

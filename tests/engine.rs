@@ -219,7 +219,8 @@ async fn nothing_is_ready_or_met_before_it_is_measured() {
         Health::Healthy
     });
     let clock = Clock::start();
-    let (mut snapshots, _tasks) = start(vec![plan("c", vec![check("a")], vec![slow])], clock, FirstRun::Immediate);
+    let (mut snapshots, _tasks) =
+        start(vec![plan("c", vec![check("a")], vec![slow])], clock, FirstRun::Immediate);
     let judge =
         |snapshot: &Snapshot| snapshot.contracts[0].contract.judge(Objective::Rto, clock.now()).expect("an RTO");
     {

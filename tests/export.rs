@@ -19,10 +19,10 @@ use dr_exporter::domain::time::Timestamp;
 use dr_exporter::engine::clock::Moment;
 use dr_exporter::engine::scheduler::{CheckId, Report};
 use dr_exporter::engine::snapshot::{CheckRecord, ContractRecord, Histogram, Snapshot};
+use dr_exporter::store::keeper::StoreHealth;
 use dr_exporter::export::metrics::{self, Kind};
 use dr_exporter::export::report::StatusReport;
 use dr_exporter::export::{View, text};
-use dr_exporter::store::keeper::StoreHealth;
 
 static DOWN: Reason = Reason::new("down", "Start it.");
 static GONE: Reason = Reason::new("gone", "Make it anew.");

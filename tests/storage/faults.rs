@@ -68,9 +68,7 @@ async fn while_the_storage_fails_it_measures_on_and_writes_later() {
     let mut exporter = Exporter::start_in(config).await;
     exporter.logs(&["the storage fails", "goes on in memory"], SOON).await;
     service.well(false);
-    let clock = |wanted: f64| {
-        move |scrape: &super::support::scrape::Scrape| scrape.get("dr_recovery_in_progress", &API) == Some(wanted)
-    };
+    let clock = |wanted: f64| move |scrape: &super::support::scrape::Scrape| scrape.get("dr_recovery_in_progress", &API) == Some(wanted);
     exporter.until("it measures", SOON, clock(1.0)).await;
     service.well(true);
     let scrape = exporter.until("it is over", SOON, clock(0.0)).await;
@@ -121,9 +119,7 @@ async fn a_disk_that_is_full_loses_nothing_that_is_over() {
     let ballast = small.0.join("ballast");
     // Filled to the last byte.
     let _ = fs::write(&ballast, vec![0_u8; 2 << 20]);
-    let clock = |wanted: f64| {
-        move |scrape: &super::support::scrape::Scrape| scrape.get("dr_recovery_in_progress", &API) == Some(wanted)
-    };
+    let clock = |wanted: f64| move |scrape: &super::support::scrape::Scrape| scrape.get("dr_recovery_in_progress", &API) == Some(wanted);
     for _ in 0..3 {
         service.well(false);
         exporter.until("the clock runs", SOON, clock(1.0)).await;
@@ -150,11 +146,5 @@ async fn an_orderly_end_writes_everything_and_a_person_can_read_it_meanwhile() {
     process.signal("TERM");
     let status = process.wait(Duration::from_secs(8)).expect("it ends");
     assert!(status.success(), "{status}");
-    assert_eq!(
-        ask(
-            exporter.config().path(),
-            "SELECT count(*) FROM checks WHERE json_extract(state, '$.health_seen') IS NOT NULL"
-        ),
-        1
-    );
+    assert_eq!(ask(exporter.config().path(), "SELECT count(*) FROM checks WHERE json_extract(state, '$.health_seen') IS NOT NULL"), 1);
 }

@@ -94,17 +94,11 @@ async fn what_left_the_configuration_stays_in_the_file_and_comes_back() {
     let both = format!(
         "{}{}",
         service.config("30s", "200ms"),
-        service
-            .config("30s", "200ms")
-            .split_once("contracts:\n")
-            .expect("contracts")
-            .1
-            .replace("name: api", "name: other")
+        service.config("30s", "200ms").split_once("contracts:\n").expect("contracts").1.replace("name: api", "name: other")
     );
     let mut exporter = Exporter::start_in(Config::new(&both)).await;
     service.well(false);
-    let clocks =
-        |scrape: &Scrape| scrape.series("dr_recovery_in_progress", &[]).filter(|(_, value)| *value == 1.0).count();
+    let clocks = |scrape: &Scrape| scrape.series("dr_recovery_in_progress", &[]).filter(|(_, value)| *value == 1.0).count();
     exporter.until("both clocks run", SOON, |scrape| clocks(scrape) == 2).await;
     service.well(true);
     exporter.until("both are over", SOON, |scrape| clocks(scrape) == 0).await;

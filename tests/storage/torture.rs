@@ -45,10 +45,7 @@ async fn killed_at_random_it_loses_no_recovery_and_no_trigger() {
         if let (false, true, Some(started)) = (well, runs, started) {
             let first = *trigger.get_or_insert(started);
             // An outage that began before the last one was seen to be over goes on from that one's trigger.
-            assert!(
-                (started - first).abs() < 0.001,
-                "after {killed} kills: triggered at {first}, now it says {started}"
-            );
+            assert!((started - first).abs() < 0.001, "after {killed} kills: triggered at {first}, now it says {started}");
         }
         let total: f64 = scrape.series("dr_recoveries_total", &API).map(|(_, value)| value).sum();
         assert!(total >= counted, "after {killed} kills: {counted} recoveries were shown, and now there are {total}");
@@ -69,8 +66,5 @@ async fn killed_at_random_it_loses_no_recovery_and_no_trigger() {
     let rows = ask(exporter.config().path(), "SELECT count(*) FROM recoveries");
     assert!(rows as f64 >= total, "{rows} are kept, {total} are counted");
     assert!(total >= 1.0 && killed >= 20, "{killed} kills, {total} recoveries: that is no torture");
-    eprintln!(
-        "{killed} kills in {:.0?}: {rows} recoveries kept, {total} counted, {uncertain} uncertain",
-        begin.elapsed()
-    );
+    eprintln!("{killed} kills in {:.0?}: {rows} recoveries kept, {total} counted, {uncertain} uncertain", begin.elapsed());
 }

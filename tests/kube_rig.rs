@@ -356,20 +356,40 @@ async fn calls_are_counted(flavour: Flavour) {
     get(cluster, &user, &format!("{}?limit=7", secrets(&namespace))).await;
     get(cluster, &user, &format!("{}/nats", externals(&namespace))).await;
     get(cluster, &other, &secrets(&namespace)).await;
+    ask(cluster, As::Token(&user.token), &secrets(&namespace), METADATA_LIST).await;
     let told = |user: &User| -> Vec<String> {
         let calls = cluster.calls(user).into_iter();
         calls
             .map(|call| {
                 assert_eq!((&call.user, &call.namespace), (&user.name, &namespace));
+                assert_eq!(call.metadata_only.is_some(), flavour == Flavour::Fake, "a real log does not tell");
                 format!("{} {}/{} {} {:?} {}", call.verb, call.resource, call.name, call.query, call.group, call.status)
             })
             .collect()
     };
     assert_eq!(
         told(&user),
-        ["list secrets/ limit=7 \"\" 200", "get externalsecrets/nats  \"external-secrets.io\" 403"]
+        [
+            "list secrets/ limit=7 \"\" 200",
+            "get externalsecrets/nats  \"external-secrets.io\" 403",
+            "list secrets/  \"\" 200",
+        ]
     );
     assert_eq!(told(&other), ["list secrets/  \"\" 403"]);
+    if flavour == Flavour::Fake {
+        let only: Vec<_> = cluster.calls(&user).iter().map(|call| call.metadata_only).collect();
+        assert_eq!(only, [Some(false), Some(false), Some(true)]);
+    }
+}
+
+/// What the fake cannot do must not look as if it had been done.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_fake_refuses_what_it_does_not_know() {
+    let (cluster, namespace, _) = place(Flavour::Fake).await;
+    for query in ["labelSelector=a%3Db", "fieldSelector=metadata.name%3Da", "watch=true", "resourceVersion=1"] {
+        let answer = get(cluster, &cluster.admin(), &format!("{}?{query}", secrets(&namespace))).await;
+        assert_eq!(answer.status, 501, "{query}: {}", answer.body);
+    }
 }
 
 async fn a_cluster_ends_when_it_is_dropped(flavour: Flavour) {

@@ -124,30 +124,30 @@ async fn answer(
 ) -> Result<Response<Full<Bytes>>, Box<dyn std::error::Error + Send + Sync>> {
     let (head, body) = request.into_parts();
     let body = body.collect().await?.to_bytes();
-    let path = head.uri.path().to_owned();
-    let query = head.uri.query().unwrap_or_default().to_owned();
     let header = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    if path == "/readyz" {
+    if head.uri.path() == "/readyz" {
         return Ok(respond(200, "ok".into()));
     }
-    let asked = Asked::of(&path).unwrap_or_default();
-    let verb = asked.verb(&head.method);
+    let asked = Asked::of(&head);
     let mut who = lock(&state).who(header("authorization"), certificate.as_deref());
     let impersonated = header("impersonate-user");
     if !impersonated.is_empty() && who.as_deref() == Some("admin") {
         who = Some(impersonated.to_owned());
     }
-    let fault = lock(&state).fault(&asked, verb, who.as_deref(), &query);
+    let fault = lock(&state).fault(&asked, who.as_deref());
     let mut extra = None;
     let reply = match fault {
-        Some(Fault::Close) => return Err("the connection ends here".into()),
+        Some(Fault::Close) => {
+            lock(&state).log(who.as_deref(), &asked, 0);
+            return Err("the connection ends here".into());
+        }
         Some(Fault::Status(code)) => (code, status(code, "this is a fault on demand")),
         Some(Fault::Page(code)) => {
-            lock(&state).log(who.as_deref(), verb, &asked, &query, code);
+            lock(&state).log(who.as_deref(), &asked, code);
             return Ok(respond(code, "a proxy's page".to_owned()));
         }
         Some(Fault::Body(text)) => {
-            lock(&state).log(who.as_deref(), verb, &asked, &query, 200);
+            lock(&state).log(who.as_deref(), &asked, 200);
             return Ok(respond(200, text));
         }
         other => {
@@ -156,12 +156,11 @@ async fn answer(
                 Some(Fault::Item(item)) => extra = Some(item),
                 _ => {}
             }
-            let metadata_only = header("accept").contains("as=PartialObjectMetadata");
             let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
-            lock(&state).serve(who.as_deref(), verb, &asked, &query, body, metadata_only)
+            lock(&state).serve(who.as_deref(), &asked, body)
         }
     };
-    lock(&state).log(who.as_deref(), verb, &asked, &query, reply.0);
+    lock(&state).log(who.as_deref(), &asked, reply.0);
     let mut text = reply.1;
     if let (Some(item), Some(items)) = (extra, text.get_mut("items").and_then(Value::as_array_mut)) {
         items.push(item);

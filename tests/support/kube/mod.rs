@@ -81,6 +81,8 @@ pub struct Call {
     pub namespace: String,
     pub name: String,
     pub query: String,
+    /// Whether only metadata was asked for. A real one's log does not tell.
+    pub metadata_only: Option<bool>,
     pub status: u16,
 }
 

@@ -1,6 +1,6 @@
 //! What a request is for.
 
-use http::Method;
+use http::request::Parts;
 
 use super::super::KINDS;
 use super::state::Key;
@@ -14,10 +14,30 @@ pub struct Asked {
     pub namespace: String,
     pub name: String,
     pub status: bool,
+    pub verb: &'static str,
+    pub query: String,
+    pub metadata_only: bool,
 }
 
 impl Asked {
-    pub fn of(path: &str) -> Option<Self> {
+    pub fn of(head: &Parts) -> Self {
+        let accept = head.headers.get("accept").and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let mut asked = Self::of_path(head.uri.path()).unwrap_or_default();
+        asked.metadata_only = accept.contains("as=PartialObjectMetadata");
+        asked.query = head.uri.query().unwrap_or_default().to_owned();
+        asked.verb = match (head.method.as_str(), asked.name.is_empty()) {
+            ("GET", true) => "list",
+            ("GET", false) => "get",
+            ("POST", _) => "create",
+            ("PUT", _) => "update",
+            ("PATCH", _) => "patch",
+            ("DELETE", _) => "delete",
+            _ => "other",
+        };
+        asked
+    }
+
+    fn of_path(path: &str) -> Option<Self> {
         let mut parts = path.trim_matches('/').split('/');
         let mut asked = Self::default();
         match parts.next()? {
@@ -35,18 +55,6 @@ impl Asked {
         asked.name = rest.get(1).copied().unwrap_or_default().to_owned();
         asked.status = rest.get(2) == Some(&"status");
         Some(asked)
-    }
-
-    pub fn verb(&self, method: &Method) -> &'static str {
-        match (method.as_str(), self.name.is_empty()) {
-            ("GET", true) => "list",
-            ("GET", false) => "get",
-            ("POST", _) => "create",
-            ("PUT", _) => "update",
-            ("PATCH", _) => "patch",
-            ("DELETE", _) => "delete",
-            _ => "other",
-        }
     }
 
     pub fn key(&self, name: &str) -> Key {

@@ -54,14 +54,14 @@ impl State {
         (0..USERS).map(user).find(|user| user.token == token).map(|user| user.name)
     }
 
-    pub fn fault(&mut self, asked: &Asked, verb: &str, who: Option<&str>, query: &str) -> Option<Fault> {
-        if who == Some("admin") || !matches!(verb, "list" | "get") {
+    pub fn fault(&mut self, asked: &Asked, who: Option<&str>) -> Option<Fault> {
+        if who == Some("admin") || !matches!(asked.verb, "list" | "get") {
             return None;
         }
         let key = (asked.namespace.clone(), asked.plural.clone());
         let fault = self.faults.get(&key)?.clone();
         if let Fault::ExpireOnce = fault {
-            if !query.contains("continue=") {
+            if !asked.query.contains("continue=") {
                 return None;
             }
             self.faults.remove(&key);
@@ -70,44 +70,37 @@ impl State {
         Some(fault)
     }
 
-    pub fn log(&mut self, who: Option<&str>, verb: &str, asked: &Asked, query: &str, status: u16) {
+    pub fn log(&mut self, who: Option<&str>, asked: &Asked, status: u16) {
         self.calls.push(Call {
             user: who.unwrap_or_default().to_owned(),
-            verb: verb.to_owned(),
+            verb: asked.verb.to_owned(),
             group: asked.group.clone(),
             resource: asked.plural.clone(),
             namespace: asked.namespace.clone(),
             name: asked.name.clone(),
-            query: query.to_owned(),
+            query: asked.query.clone(),
+            metadata_only: Some(asked.metadata_only),
             status,
         });
     }
 
-    pub fn serve(
-        &mut self,
-        who: Option<&str>,
-        verb: &str,
-        asked: &Asked,
-        query: &str,
-        body: Value,
-        metadata_only: bool,
-    ) -> Reply {
+    pub fn serve(&mut self, who: Option<&str>, asked: &Asked, body: Value) -> Reply {
         let Some(who) = who else { return (401, status(401, "Unauthorized")) };
-        if who != "admin" && !self.allows(who, verb, asked) {
-            return forbidden(who, verb, asked);
+        if who != "admin" && !self.allows(who, asked) {
+            return forbidden(who, asked);
         }
         if !self.is_served(asked) {
             return (404, Value::String("404 page not found\n".to_owned()));
         }
         // What is not known must not look as if it had been done.
         const KNOWN: [&str; 3] = ["limit", "continue", "gracePeriodSeconds"];
-        let names = query.split('&').filter_map(|pair| pair.split('=').next()).filter(|name| !name.is_empty());
+        let names = asked.query.split('&').filter_map(|pair| pair.split('=').next()).filter(|name| !name.is_empty());
         if let Some(unknown) = names.into_iter().find(|name| !KNOWN.contains(name)) {
             return (501, status(501, &format!("this fake does not know `{unknown}`")));
         }
-        match verb {
-            "list" => self.list(asked, query, metadata_only),
-            "get" => self.get(asked, metadata_only),
+        match asked.verb {
+            "list" => self.list(asked),
+            "get" => self.get(asked, asked.metadata_only),
             "create" => self.create(asked, body),
             "update" => self.update(asked, body),
             "patch" => {
@@ -141,7 +134,7 @@ impl State {
     }
 
     /// RBAC: a rule of a Role that is bound to the user in the namespace.
-    fn allows(&self, who: &str, verb: &str, asked: &Asked) -> bool {
+    fn allows(&self, who: &str, asked: &Asked) -> bool {
         let has = |list: &Value, wanted: &str| {
             list.as_array().is_some_and(|list| list.iter().any(|item| item == wanted || item == "*"))
         };
@@ -162,15 +155,15 @@ impl State {
             .filter_map(|role| role["rules"].as_array())
             .flatten()
             .any(|rule| {
-                has(&rule["verbs"], verb)
+                has(&rule["verbs"], asked.verb)
                     && has(&rule["apiGroups"], &asked.group)
                     && has(&rule["resources"], &asked.plural)
                     && (rule["resourceNames"].is_null() || has(&rule["resourceNames"], &asked.name))
             })
     }
 
-    fn list(&self, asked: &Asked, query: &str, metadata_only: bool) -> Reply {
-        let value = |name: &str| query.split('&').find_map(|pair| pair.strip_prefix(&format!("{name}=")));
+    fn list(&self, asked: &Asked) -> Reply {
+        let value = |name: &str| asked.query.split('&').find_map(|pair| pair.strip_prefix(&format!("{name}=")));
         let limit =
             value("limit").and_then(|limit| limit.parse().ok()).filter(|limit| *limit > 0).unwrap_or(usize::MAX);
         // No name of Kubernetes has an underscore.
@@ -193,15 +186,15 @@ impl State {
                 found.last().map_or(Value::Null, |((_, _, namespace, name), _)| json!(format!("{namespace}_{name}")));
         }
         let items = found.into_iter().map(|(_, object)| {
-            let mut item = shown(asked, object, metadata_only);
+            let mut item = shown(asked, object, asked.metadata_only);
             // Items of a list of the API server's own kinds do not say what they are.
-            if let (Some(fields), false, false) = (item.as_object_mut(), metadata_only, asked.is_custom()) {
+            if let (Some(fields), false, false) = (item.as_object_mut(), asked.metadata_only, asked.is_custom()) {
                 fields.retain(|field, _| field != "kind" && field != "apiVersion");
             }
             item
         });
         let items: Vec<Value> = items.collect();
-        let (kind, version) = if metadata_only {
+        let (kind, version) = if asked.metadata_only {
             ("PartialObjectMetadataList".to_owned(), "meta.k8s.io/v1".to_owned())
         } else {
             (format!("{}List", asked.kind()), asked.api_version())
@@ -273,8 +266,8 @@ impl State {
     }
 }
 
-fn forbidden(who: &str, verb: &str, asked: &Asked) -> Reply {
-    let (resource, plural, group) = (asked.resource(), &asked.plural, &asked.group);
+fn forbidden(who: &str, asked: &Asked) -> Reply {
+    let (verb, resource, plural, group) = (asked.verb, asked.resource(), &asked.plural, &asked.group);
     let name = if asked.name.is_empty() { String::new() } else { format!(" \"{}\"", asked.name) };
     let place = match asked.namespace.as_str() {
         "" => "at the cluster scope".to_owned(),

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use http::HeaderMap;
 use serde_json::{Value, json};
+use support::kube::fake::Fault;
 use support::kube::{Cluster, Flavour, User, both};
 use support::process::{Process, runs};
 use support::wait_until;
@@ -170,6 +171,8 @@ async fn a_role_holds_when_it_is_granted_and_no_longer_when_it_is_taken(flavour:
         cluster.grant(&namespace, &user, json!([rule("", "secrets", &["list"])])).await;
         assert_eq!(get(cluster, &user, &secrets).await.status, 200, "what is granted holds at once");
         assert_eq!(get(cluster, &user, &pods).await.status, 403, "and nothing else");
+        let one = get(cluster, &user, &format!("{secrets}/nats")).await;
+        assert_eq!(one.status, 403, "who may list may not get");
         cluster.grant(&namespace, &user, json!([rule("", "pods", &["list"])])).await;
         assert_eq!(get(cluster, &user, &secrets).await.status, 403, "a new role takes the place of the old one");
         assert_eq!(get(cluster, &user, &pods).await.status, 200);
@@ -390,6 +393,49 @@ async fn the_fake_refuses_what_it_does_not_know() {
         let answer = get(cluster, &cluster.admin(), &format!("{}?{query}", secrets(&namespace))).await;
         assert_eq!(answer.status, 501, "{query}: {}", answer.body);
     }
+}
+
+/// Faults hit readers, in one namespace, and never who prepares the test.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_fake_fails_on_demand() {
+    let (cluster, namespace, user) = place(Flavour::Fake).await;
+    let path = externals(&namespace);
+    for name in ["a", "b", "c"] {
+        cluster.apply(external(&namespace, name)).await;
+    }
+    cluster.grant(&namespace, &user, json!([rule("external-secrets.io", "externalsecrets", &["list"])])).await;
+    let faulty = |fault| cluster.fake().fault(&namespace, "externalsecrets", fault);
+
+    faulty(Fault::Status(503));
+    get(cluster, &user, &path).await.told(503, "ServiceUnavailable");
+    assert_eq!(get(cluster, &cluster.admin(), &path).await.names(), ["a", "b", "c"]);
+    faulty(Fault::Page(404));
+    let page = get(cluster, &user, &path).await;
+    assert_eq!((page.status, page.body.as_str()), (404, Some("a proxy's page")));
+    faulty(Fault::Body("{}".to_owned()));
+    assert_eq!(get(cluster, &user, &path).await.body, json!({}));
+    faulty(Fault::Item(json!(7)));
+    assert_eq!(get(cluster, &user, &path).await.items()[3], json!(7));
+    faulty(Fault::Delay(Duration::from_millis(300)));
+    let begin = std::time::Instant::now();
+    assert_eq!(get(cluster, &user, &path).await.names(), ["a", "b", "c"]);
+    assert!(begin.elapsed() >= Duration::from_millis(300), "it came after {:?}", begin.elapsed());
+    faulty(Fault::Close);
+    let authority = reqwest::Certificate::from_pem(cluster.ca().as_bytes()).expect("a certificate");
+    let client = reqwest::Client::builder().no_proxy().tls_certs_only([authority]).timeout(SOON).build();
+    let request = client.expect("a client").get(format!("https://{}{path}", cluster.address()));
+    assert!(request.bearer_auth(&user.token).send().await.is_err_and(|error| error.is_request()), "no answer");
+    assert_eq!(cluster.calls(&user).last().map(|call| call.status), Some(0), "it was asked all the same");
+
+    faulty(Fault::ExpireOnce);
+    let first = get(cluster, &user, &format!("{path}?limit=2")).await;
+    let more = first.body["metadata"]["continue"].as_str().expect("a second page");
+    let second = format!("{path}?limit=2&continue={more}");
+    get(cluster, &user, &second).await.told(410, "Expired");
+    assert_eq!(get(cluster, &user, &second).await.names(), ["c"], "once");
+    faulty(Fault::Status(500));
+    cluster.fake().heal(&namespace, "externalsecrets");
+    assert_eq!(get(cluster, &user, &path).await.status, 200);
 }
 
 async fn a_cluster_ends_when_it_is_dropped(flavour: Flavour) {

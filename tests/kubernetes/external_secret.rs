@@ -64,6 +64,23 @@ async fn a_healthy_pair(flavour: Flavour) {
     assert!(!exporter.log().contains(&HASH[..12]), "the log tells the hash");
 }
 
+/// The rights that reading the hash needs would give the data, too.
+#[tokio::test(flavor = "multi_thread")]
+async fn secrets_are_asked_for_their_metadata_only() {
+    let pair = Pair::new(Flavour::Fake).await;
+    equal(&pair).await;
+    let exporter = pair.exporter(&pair_of(&pair, "rto: 30m\n    rpo: 1h")).await;
+    exporter.becomes("nats", "rpo", "met", SOON).await;
+    for (cluster, user) in [(pair.primary, &pair.at_primary), (pair.dr, &pair.at_dr)] {
+        let calls = cluster.calls(user).into_iter().filter(|call| call.resource == "secrets");
+        let asked: Vec<_> = calls.map(|call| (call.verb, call.name, call.metadata_only)).collect();
+        assert!(!asked.is_empty(), "the hash was read");
+        for call in asked {
+            assert_eq!(call, ("get".to_owned(), "nats".to_owned(), Some(true)));
+        }
+    }
+}
+
 async fn a_rotation_that_reaches_dr_late(flavour: Flavour) {
     let pair = Pair::new(flavour).await;
     equal(&pair).await;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::View;
-use crate::domain::contract::{CheckSpec, Judgement, Objective};
+use crate::domain::contract::{CheckSpec, Judgement, Objective, RecoveryCount};
 use crate::domain::observation::{CopyState, Finding, Health, ReadingValue};
 use crate::domain::recovery_clock::{Mode, Recovery};
 use crate::domain::status::{Basis, Status};
@@ -57,8 +57,21 @@ pub struct ContractStatus {
     pub outage: Option<OutageStatus>,
     /// The last outage that is over.
     pub last_recovery: Option<RecoveryStatus>,
+    /// How often recoveries ended in which way.
+    pub recoveries: Vec<RecoveryCountStatus>,
     /// The checks, in the order of the configuration.
     pub checks: Vec<CheckStatus>,
+}
+
+/// How often recoveries ended in one way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecoveryCountStatus {
+    /// Whether the target of their day was met.
+    pub met: bool,
+    /// Real or drill.
+    pub mode: Mode,
+    /// How many.
+    pub count: u64,
 }
 
 /// The status of one objective.
@@ -246,6 +259,11 @@ fn contract(record: &ContractRecord, moment: Moment) -> ContractStatus {
             elapsed_seconds: moment.now.since(outage.trigger).as_secs_f64(),
         }),
         last_recovery: contract.clock().last_recovery().map(|last| recovery(last, moment)),
+        recoveries: contract
+            .recoveries()
+            .iter()
+            .map(|RecoveryCount { met, mode, count }| RecoveryCountStatus { met: *met, mode: *mode, count: *count })
+            .collect(),
         checks: checks.map(|(index, (spec, check_record))| check(record, index, spec, check_record, moment)).collect(),
     }
 }

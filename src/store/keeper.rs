@@ -68,8 +68,8 @@ impl StorageThread {
 }
 
 impl Storage {
-    /// Opens the storage, and gives what a restart goes on from. One that cannot be read or written is tried again and
-    /// again, and the program measures on without it; what it holds then is not gone on from.
+    /// Opens the storage, and gives what a restart goes on from. One that cannot be written is tried again and again, and the
+    /// program measures on in memory; what can be read of it is gone on from all the same.
     ///
     /// # Errors
     /// Another process uses it, or a later version wrote it.
@@ -88,7 +88,9 @@ impl Storage {
             Err(error) if error.is_final() => return Err(error),
             Err(error) => {
                 keeper.failed(&error);
-                Stored::default()
+                // What cannot be written can often be read.
+                let stored = SqliteStore::inspect(&keeper.options.path).and_then(|found| found.stored());
+                stored.unwrap_or_default()
             }
         };
         let (orders, incoming) = mpsc::channel();

@@ -107,8 +107,12 @@ impl SqliteStore {
     /// There is none, or it cannot be read.
     pub fn inspect(directory: &Path) -> Result<Inspection, StoreError> {
         let path = directory.join(FILE);
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(&path, flags).map_err(|error| of(&path, &error))?;
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
+        let opened = match uri_of_one_that_nobody_writes(&path) {
+            Some(uri) => Connection::open_with_flags(uri, flags),
+            None => Connection::open_with_flags(&path, flags),
+        };
+        let connection = opened.map_err(|error| of(&path, &error))?;
         connection.busy_timeout(BUSY).map_err(|error| of(&path, &error))?;
         verify(&path, &connection)?;
         Ok(Inspection { path, connection })
@@ -136,6 +140,14 @@ pub struct Export {
 }
 
 impl Inspection {
+    /// What a restart goes on from.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn stored(&self) -> Result<Stored, StoreError> {
+        stored(&self.connection).map_err(|error| of(&self.path, &error))
+    }
+
     /// Everything in it.
     ///
     /// # Errors
@@ -165,6 +177,17 @@ impl Inspection {
         };
         read().map_err(|error| of(&self.path, &error))
     }
+}
+
+/// A file without a log beside it is whole by itself. SQLite must be told so where it cannot make its files beside it, as on
+/// a file system that is read-only.
+fn uri_of_one_that_nobody_writes(path: &Path) -> Option<String> {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    let log_is_empty = fs::metadata(&log).map_or(true, |log| log.len() == 0);
+    let path = fs::canonicalize(path).ok().filter(|_| log_is_empty)?;
+    let uri = url::Url::from_file_path(path).ok()?;
+    Some(format!("{uri}?immutable=1"))
 }
 
 fn connect(path: &Path) -> Result<Connection, StoreError> {

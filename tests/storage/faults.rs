@@ -189,3 +189,72 @@ async fn the_command_line_looks_at_it_while_it_is_used() {
     assert_eq!(code, Some(78), "{wrong}");
     assert!(wrong.contains("nowhere"), "{wrong}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_system_that_became_read_only_is_still_gone_on_from() {
+    let service = Service::start().await;
+    let config = Config::new(&service.config("30s", "200ms"));
+    let Some(small) = Small::mount(config.directory().join("data")) else {
+        eprintln!("skipped: a tmpfs cannot be mounted here");
+        return;
+    };
+    let remount = |how: &str| {
+        let how = format!("remount,{how}");
+        let done = Command::new("mount").args(["-o", how.as_str()]).arg(&small.0).status().expect("mount runs");
+        assert!(done.success(), "{how}");
+    };
+    let mut exporter = Exporter::start_in(config).await;
+    service.well(false);
+    let runs = |scrape: &super::support::scrape::Scrape| scrape.get("dr_recovery_in_progress", &API) == Some(1.0);
+    let before = exporter.until("the clock runs", SOON, runs).await;
+    let started = before.get("dr_recovery_started_timestamp_seconds", &API);
+    for orderly in [false, true] {
+        if orderly {
+            exporter.process().signal("TERM");
+            exporter.process().wait(Duration::from_secs(8)).expect("it ends");
+        } else {
+            exporter.kill();
+        }
+        remount("ro");
+        exporter.restart().await;
+        let scrape = exporter.scrape().await;
+        assert!(runs(&scrape), "orderly {orderly}: the outage is not forgotten:\n{scrape}");
+        assert_eq!(scrape.get("dr_recovery_started_timestamp_seconds", &API), started, "orderly {orderly}\n{scrape}");
+        assert!(scrape.get("dr_exporter_store_errors_total", &[]).is_some_and(|errors| errors >= 1.0), "{scrape}");
+        remount("rw");
+        exporter.logs(&["takes writes again"], SOON).await;
+    }
+    exporter.kill();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_retention_lets_go_is_forgotten_and_nothing_else() {
+    let service = Service::start().await;
+    let mut exporter = Exporter::start_in(Config::new(&service.config("30s", "200ms"))).await;
+    service.well(false);
+    let clock = |wanted: f64| {
+        move |scrape: &super::support::scrape::Scrape| scrape.get("dr_recovery_in_progress", &API) == Some(wanted)
+    };
+    exporter.until("the clock runs", SOON, clock(1.0)).await;
+    service.well(true);
+    exporter.until("it is over", SOON, clock(0.0)).await;
+    exporter.kill();
+    let file = exporter.config().directory().join("data/dr-exporter.db");
+    let connection = rusqlite::Connection::open(file).expect("the file opens");
+    let old = "2020-01-01T00:00:00.000000000Z";
+    connection
+        .execute_batch(&format!(
+            "INSERT INTO recoveries SELECT contract, '{old}', '{old}', '{old}', '{old}', 1, 1, 1, 'met', 'real', 'a', 'b', NULL FROM recoveries;
+             INSERT INTO transitions VALUES ('api', 'rto', '{old}', NULL, 'met', 'last_recovery_met');
+             INSERT INTO transitions VALUES ('left', 'rto', '{old}', NULL, 'met', 'last_recovery_met');"
+        ))
+        .expect("written");
+    drop(connection);
+    exporter.restart().await;
+    exporter.logs(&["the retention lets go"], SOON).await;
+    let directory = exporter.config().directory();
+    assert_eq!(ask(directory, "SELECT count(*) FROM recoveries"), 1);
+    assert_eq!(ask(directory, "SELECT count(*) FROM transitions WHERE at < '2021' AND contract = 'api'"), 0);
+    // The last status of a contract is what it goes on from when it comes back.
+    assert_eq!(ask(directory, "SELECT count(*) FROM transitions WHERE contract = 'left'"), 1);
+}

@@ -129,3 +129,49 @@ async fn killed_on_a_disk_that_fills_up_it_loses_nothing_that_was_written() {
     eprintln!("{KILLS_ON_A_SMALL_DISK} kills: {rows} recoveries kept; the disk failed: {failed}");
     exporter.kill();
 }
+
+/// The figures for many checks: `cargo test --release --test storage -- --ignored --nocapture thousand`.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a measurement, not a test"]
+async fn a_thousand_checks() {
+    let service = Service::start().await;
+    let one = service.config("60s", "5s");
+    let (head, contract) = one.split_once("contracts:\n").expect("contracts");
+    let contracts: String =
+        (0..1000).map(|index| contract.replace("name: api", &format!("name: api-{index}"))).collect();
+    let mut exporter = Exporter::start_in(Config::new(&format!("{head}contracts:\n{contracts}"))).await;
+    let all = |scrape: &super::support::scrape::Scrape| {
+        scrape.series("dr_check_healthy", &[]).filter(|(_, value)| *value == 1.0).count() == 1000
+    };
+    exporter.until("all are healthy", Duration::from_secs(60), all).await;
+    let_pass(Duration::from_secs(70)).await;
+    let id = exporter.process().id();
+    let read = |file: &str| std::fs::read_to_string(format!("/proc/{id}/{file}")).expect("a process");
+    let ticks = || {
+        let stat = read("stat");
+        let fields: Vec<&str> = stat.rsplit(')').next().expect("fields").split_whitespace().collect();
+        fields[11].parse::<u64>().expect("ticks") + fields[12].parse::<u64>().expect("ticks")
+    };
+    let written = || {
+        let io = read("io");
+        let line = io.lines().find_map(|line| line.strip_prefix("write_bytes: ")).expect("a count");
+        line.parse::<u64>().expect("bytes")
+    };
+    let directory = exporter.config().directory().join("data");
+    let size = || {
+        let files = std::fs::read_dir(&directory).expect("a directory").flatten();
+        files.map(|file| file.metadata().map_or(0, |data| data.len())).sum::<u64>()
+    };
+    let before = (ticks(), written(), size(), Instant::now());
+    let_pass(Duration::from_secs(120)).await;
+    let seconds = before.3.elapsed().as_secs_f64();
+    let cpu = (ticks() - before.0) as f64 / seconds;
+    let bytes = (written() - before.1) as f64 / seconds * 60.0;
+    let growth = (size() as f64 - before.2 as f64) / seconds * 86_400.0;
+    println!(
+        "1,000 checks every 5 s, steady: {cpu:.1} % of a core in all, {:.1} kB written a minute, {:.1} kB growth a day; {} kB in the directory",
+        bytes / 1e3,
+        growth / 1e3,
+        size() / 1000
+    );
+}

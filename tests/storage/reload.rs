@@ -46,7 +46,7 @@ async fn clocks_and_counts_stay_and_a_target_holds_at_once() {
         .until("the new one is measured", SOON, |scrape| scrape.get("dr_recovery_in_progress", &other) == Some(1.0))
         .await;
     service.well(true);
-    let both_over = |scrape: &Scrape| scrape.series("dr_recovery_in_progress", &[]).all(|(_, value)| *value == 0.0);
+    let both_over = |scrape: &Scrape| scrape.series("dr_recovery_in_progress", &[]).all(|(_, value)| value == 0.0);
     exporter.until("both are over", SOON, both_over).await;
 
     // One leaves, and comes back with what it had.

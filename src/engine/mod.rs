@@ -85,16 +85,12 @@ pub fn start(plans: Vec<Plan>, clock: Clock, first: FirstRun, recalled: Recalled
 /// A check that is to be scheduled.
 struct Scheduled {
     key: (String, String),
-    active: ActiveParts,
-    interval: watch::Receiver<Duration>,
-}
-
-struct ActiveParts {
     id: CheckId,
     check: Arc<dyn Check>,
     spec: CheckSpec,
     fingerprint: String,
     pace: watch::Sender<Duration>,
+    interval: watch::Receiver<Duration>,
 }
 
 /// What the ledger is told of the plans, and the checks that are to be scheduled for them: those whose schedule runs already
@@ -118,9 +114,8 @@ fn line_up(plans: Vec<Plan>, active: &BTreeMap<(String, String), Active>, next: 
             let id = CheckId(next + scheduled.len() as u64);
             ids.push(id);
             paces.push(pace.clone());
-            let fingerprint = fingerprint.clone();
-            let active = ActiveParts { id, check, spec: spec.clone(), fingerprint, pace };
-            scheduled.push(Scheduled { key, active, interval });
+            let (spec, fingerprint) = (spec.clone(), fingerprint.clone());
+            scheduled.push(Scheduled { key, id, check, spec, fingerprint, pace, interval });
         }
         lineup.specs.push(plan.spec);
         lineup.fingerprints.push(plan.fingerprints);
@@ -132,8 +127,7 @@ fn line_up(plans: Vec<Plan>, active: &BTreeMap<(String, String), Active>, next: 
 
 impl Running {
     fn schedule(&mut self, scheduled: Vec<Scheduled>, first: FirstRun) {
-        for Scheduled { key, active, interval } in scheduled {
-            let ActiveParts { id, check, spec, fingerprint, pace } = active;
+        for Scheduled { key, id, check, spec, fingerprint, pace, interval } in scheduled {
             let (timeout, clock, reports) = (spec.timeout, self.clock, self.messages.clone());
             let schedule = Schedule { id, check: Arc::clone(&check), timeout, interval, clock, reports };
             let task = self.tasks.spawn(schedule.run(first));

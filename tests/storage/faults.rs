@@ -1,7 +1,7 @@
 //! What can be wrong with a disk and a file.
 
 use std::fs;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use super::support::exporter::{Config, Exporter};
@@ -10,13 +10,13 @@ use super::{API, SOON, Service, ask, recoveries};
 
 /// What the exporter says when it refuses to start, and its exit code.
 fn refused(config: &Config) -> (Option<i32>, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_dr-exporter"))
-        .current_dir(config.directory())
-        .args(["serve", "--config.file=config.yaml", "--web.listen-address=127.0.0.1:0"])
-        .stdin(Stdio::null())
-        .output()
-        .expect("it runs");
-    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    let log = config.path("refused.log");
+    let mut process = Process::start(env!("CARGO_BIN_EXE_dr-exporter"), |command| {
+        command.current_dir(config.directory()).stderr(fs::File::create(&log).expect("a log"));
+        command.args(["serve", "--config.file=config.yaml", "--web.listen-address=127.0.0.1:0"]);
+    });
+    let status = process.wait(Duration::from_secs(10)).expect("it refuses to start");
+    (status.code(), fs::read_to_string(log).expect("a log"))
 }
 
 #[tokio::test(flavor = "multi_thread")]

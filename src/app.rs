@@ -1,5 +1,6 @@
 //! The composition root: wires the house together, watches over it, reloads it, and shuts it down.
 
+use std::fmt;
 use std::future::Future;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,14 +11,15 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{error, info, warn};
 
-use crate::checks::KindConfig;
 use crate::clients::{Clients, blocking};
 use crate::config::model::Contract;
+use crate::config::triggers::Trigger;
+use crate::config::values::{CheckRef, Name};
 use crate::config::{self, Config};
 use crate::engine::clock::Clock;
 use crate::engine::memory::{self, Recalled};
 use crate::engine::snapshot::{Configuration, Snapshot};
-use crate::engine::{self, FirstRun, Plan, Running};
+use crate::engine::{self, FirstRun, Plan, Plans, Running, TriggerPlan};
 use crate::store::Stored;
 use crate::web;
 
@@ -57,17 +59,14 @@ impl Engine {
     pub fn start(config: &Config, first: FirstRun, recalled: Recalled) -> Self {
         let clock = Clock::start();
         let clients = Clients::new(config);
-        let plans = config.contracts.iter().map(|contract| plan(contract, &clients, &recalled.stored));
-        let running = engine::start(plans.collect(), clock, first, recalled);
+        let running = engine::start(plans(config, &clients, &recalled.stored), clock, first, recalled);
         Self { snapshots: running.snapshots.clone(), clock, running, clients }
     }
 
     /// Goes over to another configuration in one step. What is configured as it was runs on.
     async fn swap(&mut self, config: &Config) {
         let clients = self.clients.reloaded(config);
-        let nothing = Stored::default();
-        let plans = config.contracts.iter().map(|contract| plan(contract, &clients, &nothing));
-        self.running.swap(plans.collect()).await;
+        self.running.swap(plans(config, &clients, &Stored::default())).await;
         self.clients = clients;
     }
 
@@ -77,10 +76,38 @@ impl Engine {
     }
 }
 
+/// Everything that a configuration asks for.
+fn plans(config: &Config, clients: &Clients, stored: &Stored) -> Plans {
+    let contracts: Vec<Plan> = config.contracts.iter().map(|contract| plan(contract, clients, stored)).collect();
+    let triggers = config.triggers.iter().filter_map(|trigger| trigger_plan(trigger, &contracts, clients));
+    Plans { triggers: triggers.collect(), contracts }
+}
+
+/// A trigger with what it watches.
+fn trigger_plan(trigger: &Trigger, contracts: &[Plan], clients: &Clients) -> Option<TriggerPlan> {
+    let watched = trigger.watched().and_then(|CheckRef { contract, check }| {
+        let plan = contracts.iter().find(|plan| plan.spec.name == contract.as_str())?;
+        let checks = plan.spec.checks.iter().zip(&plan.fingerprints);
+        checks.into_iter().find(|(spec, _)| spec.name == check.as_str())
+    });
+    let spec = trigger.spec(|_| watched.map(|(spec, _)| spec))?;
+    let own = trigger.own();
+    let measured = match (&own, watched) {
+        (Some(own), _) => fingerprint(own, &own.connections(), clients),
+        (None, watched) => watched.map(|(_, fingerprint)| fingerprint.clone()).unwrap_or_default(),
+    };
+    Some(TriggerPlan {
+        fingerprint: format!("{measured} {}/{:?}", spec.when.failures_to_trigger, spec.when.hold),
+        check: own.map(|own| own.build(clients)),
+        spec: Arc::new(spec),
+    })
+}
+
 /// A contract with its checks, which know again what they knew.
 fn plan(contract: &Contract, clients: &Clients, stored: &Stored) -> Plan {
     let spec = Arc::new(contract.spec.clone());
-    let fingerprints: Vec<String> = contract.kinds.iter().map(|kind| fingerprint(kind, clients)).collect();
+    let fingerprints: Vec<String> =
+        contract.kinds.iter().map(|kind| fingerprint(kind, &kind.connections(), clients)).collect();
     let checks = contract.kinds.iter().zip(&spec.checks).zip(&fingerprints).map(|((kind, spec), fingerprint)| {
         let check = kind.build(clients);
         if let Some(memory) = memory::memory_of(stored, &contract.spec.name, &spec.name, fingerprint) {
@@ -93,9 +120,9 @@ fn plan(contract: &Contract, clients: &Clients, stored: &Stored) -> Plan {
 
 /// A word for what a check measures: FNV-1a over its stanza and the connections that it uses, which hold no secrets. What
 /// was proven of one stream, secret or application says nothing about another.
-fn fingerprint(kind: &KindConfig, clients: &Clients) -> String {
-    let mut described = format!("{kind:?}");
-    for (section, name) in kind.connections() {
+fn fingerprint(stanza: &impl fmt::Debug, connections: &[(&'static str, &Name)], clients: &Clients) -> String {
+    let mut described = format!("{stanza:?}");
+    for (section, name) in connections {
         described.push_str(&clients.described(section, name));
     }
     let hash = described

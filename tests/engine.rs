@@ -8,11 +8,13 @@ use async_trait::async_trait;
 use dr_exporter::checks::{Check, Run};
 use dr_exporter::domain::contract::{CheckSpec, ContractSpec, Feeds, Objective, Priority};
 use dr_exporter::domain::observation::{Finding, Health, Observation, Outcome, Reason};
+use dr_exporter::domain::recovery_clock::Thresholds;
 use dr_exporter::domain::status::{Basis, Status};
+use dr_exporter::domain::trigger::{TriggerMode, TriggerSpec, Watched};
 use dr_exporter::engine::clock::Clock;
 use dr_exporter::engine::memory::Recalled;
 use dr_exporter::engine::snapshot::{CheckRecord, Snapshot};
-use dr_exporter::engine::{self, FirstRun, Plan, Running};
+use dr_exporter::engine::{self, FirstRun, Plan, Plans, Running, TriggerPlan};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -28,6 +30,7 @@ fn check(name: &str) -> CheckSpec {
         failures_to_trigger: 3,
         successes_to_recover: 1,
         warn_after: None,
+        lag_budget: None,
         feeds: Feeds { rto: true, rpo: false },
     }
 }
@@ -42,6 +45,7 @@ fn plan(name: &str, specs: Vec<CheckSpec>, checks: Vec<Arc<dyn Check>>) -> Plan 
         rpo: None,
         at_risk_ratio: 0.8,
         drill_every: None,
+        independent_of: Vec::new(),
         checks: specs,
     };
     let fingerprints = vec![String::new(); checks.len()];
@@ -84,7 +88,8 @@ fn unhealthy() -> Health {
     Health::Unhealthy(Finding::new(&DOWN, "it is down"))
 }
 
-fn start(plans: Vec<Plan>, clock: Clock, first: FirstRun) -> (watch::Receiver<Arc<Snapshot>>, Running) {
+fn start(contracts: Vec<Plan>, clock: Clock, first: FirstRun) -> (watch::Receiver<Arc<Snapshot>>, Running) {
+    let plans = Plans { contracts, ..Plans::default() };
     let running = engine::start(plans, clock, first, Recalled::default());
     (running.snapshots.clone(), running)
 }
@@ -239,4 +244,59 @@ async fn the_ledger_ticks_though_nobody_reports() {
     let (mut snapshots, _running) = start(Vec::new(), clock, FirstRun::Immediate);
     let started = clock.now();
     until(&mut snapshots, "five ticks", |snapshot| snapshot.ticked.since(started) >= Duration::from_secs(5)).await;
+}
+
+/// Each of two triggers sees every run of what it watches, in the order of the runs: one that watches a contract's check, one
+/// with a check of its own.
+#[tokio::test(start_paused = true)]
+async fn a_trigger_goes_on_and_off_at_the_exact_run() {
+    let sick = |runs: std::ops::Range<u32>| {
+        let count = AtomicU32::new(0);
+        Scripted::new(move || {
+            let run = count.fetch_add(1, Ordering::SeqCst);
+            let health = if runs.contains(&run) { unhealthy() } else { Health::Healthy };
+            async move { health }
+        })
+    };
+    let trigger = |name: &str, watched, failures_to_trigger| TriggerSpec {
+        name: name.to_owned(),
+        action: "act".to_owned(),
+        notification: "pager".to_owned(),
+        mode: TriggerMode::Manual,
+        watched,
+        when: Thresholds {
+            failures_to_trigger,
+            hold: Duration::ZERO,
+            successes_to_recover: 1,
+            freshness: Duration::from_secs(35),
+        },
+    };
+    let watches = Watched::Check { contract: "api".to_owned(), check: "health".to_owned() };
+    let (of_api, own) = (sick(4..9), sick(3..5));
+    let triggers = vec![
+        TriggerPlan { spec: Arc::new(trigger("watching", watches, 4)), check: None, fingerprint: String::new() },
+        TriggerPlan {
+            spec: Arc::new(trigger("own", Watched::Own(Box::new(check("own"))), 1)),
+            check: Some(own.clone()),
+            fingerprint: String::new(),
+        },
+    ];
+    let contracts = vec![plan("api", vec![check("health")], vec![of_api.clone()])];
+    let running =
+        engine::start(Plans { contracts, triggers }, Clock::start(), FirstRun::Immediate, Recalled::default());
+    let mut snapshots = running.snapshots.clone();
+    let fires = |snapshot: &Snapshot, trigger: usize| snapshot.triggers[trigger].trigger.firing().is_some();
+    let begun = |check: &Mutex<Vec<Instant>>| check.lock().unwrap().len();
+
+    until(&mut snapshots, "its own check fails", |snapshot| fires(snapshot, 1)).await;
+    assert_eq!(begun(&own.begun), 4, "it fires at the fourth run");
+    until(&mut snapshots, "its own check is well", |snapshot| !fires(snapshot, 1)).await;
+    assert_eq!(begun(&own.begun), 6, "and is clear at the sixth");
+
+    until(&mut snapshots, "the contract's check fails", |snapshot| fires(snapshot, 0)).await;
+    assert_eq!(begun(&of_api.begun), 8, "it fires at the fourth failure");
+    until(&mut snapshots, "the contract's check is well", |snapshot| !fires(snapshot, 0)).await;
+    assert_eq!(begun(&of_api.begun), 10, "and is clear at the first success");
+    let snapshot = snapshots.borrow().clone();
+    assert!(snapshot.triggers.iter().all(|record| record.trigger.last_fired().is_some()));
 }

@@ -41,6 +41,7 @@ fn check(name: &str, kind: &'static str, rpo: bool) -> CheckSpec {
         failures_to_trigger: 3,
         successes_to_recover: 1,
         warn_after: rpo.then_some(Duration::from_secs(60)),
+        lag_budget: None,
         feeds: Feeds { rto: true, rpo },
     }
 }
@@ -55,6 +56,7 @@ fn spec(name: &str, component: &str, rpo: bool, checks: Vec<CheckSpec>) -> Arc<C
         rpo: rpo.then_some(Duration::from_secs(100)),
         at_risk_ratio: 0.8,
         drill_every: None,
+        independent_of: Vec::new(),
         checks,
     })
 }

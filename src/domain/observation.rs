@@ -85,6 +85,17 @@ pub enum Health {
     NoAnswer(Finding),
 }
 
+impl Health {
+    /// What was wrong.
+    #[must_use]
+    pub fn finding(&self) -> Option<&Finding> {
+        match self {
+            Self::Healthy => None,
+            Self::Unhealthy(finding) | Self::NoAnswer(finding) => Some(finding),
+        }
+    }
+}
+
 /// What a run learned about the DR copy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CopyState {
@@ -173,10 +184,7 @@ impl Observation {
 
     /// Everything that was wrong with this run.
     pub fn findings(&self) -> impl Iterator<Item = &Finding> {
-        let of_health = match &self.health {
-            Health::Healthy => None,
-            Health::Unhealthy(finding) | Health::NoAnswer(finding) => Some(finding),
-        };
+        let of_health = self.health.finding();
         let of_copy = match &self.copy {
             Some(
                 CopyState::Lost(finding)

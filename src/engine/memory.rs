@@ -10,13 +10,21 @@ use tokio::time::{Instant, timeout};
 use tracing::warn;
 
 use super::clock::{Clock, Moment};
+use super::ledger::TriggerLine;
 use crate::domain::contract::{CheckSpec, Contract, ContractSpec, Objective};
-use crate::domain::recovery_clock::Recovery;
+use crate::domain::independence::DegradedOperation;
+use crate::domain::observation::Health;
+use crate::domain::recovery_clock::{ClockEvent, Recovery};
 use crate::domain::remembered::{Remembered, RememberedCheck};
 use crate::domain::status::Basis;
 use crate::domain::time::Timestamp;
+use crate::domain::trigger::Trigger;
 use crate::store::keeper::{Storage, StoreHealth};
 use crate::store::{Batch, ClosedRecovery, RecoveryResult, Stored, StoredCheck, Transition};
+
+mod triggers;
+
+use triggers::TriggerMemory;
 
 /// How long the ledger waits for a batch to be on the disk before it shows what the batch holds. A disk that takes longer
 /// does not hold up measuring.
@@ -43,6 +51,7 @@ pub(super) struct Memory {
     left: Stored,
     /// As it was handed over last, by contract, on the steady timeline.
     kept: Vec<Kept>,
+    triggers: TriggerMemory,
     changed: Batch,
     outstanding: Option<oneshot::Receiver<bool>>,
     drift_at: Instant,
@@ -84,7 +93,8 @@ impl Memory {
             contracts.push(contract);
         }
         let drift_at = Instant::now() + DRIFT;
-        (Self { storage, left, kept, changed: Batch::default(), outstanding: None, drift_at }, contracts)
+        let triggers = TriggerMemory::new(std::mem::take(&mut left.triggers));
+        (Self { storage, left, kept, triggers, changed: Batch::default(), outstanding: None, drift_at }, contracts)
     }
 
     /// Goes over to other contracts. `before` says where each of them stood among the `old` ones. Gives the contracts as they
@@ -207,6 +217,50 @@ impl Memory {
     pub(super) fn note_status(&mut self, transition: Transition) {
         if self.storage.is_some() {
             self.changed.transitions.push(transition);
+        }
+    }
+
+    /// Goes over from the `old` triggers to others. Gives them as they go on, and where each stood among the old ones.
+    pub(super) fn swap_triggers(
+        &mut self,
+        lines: &[TriggerLine],
+        old: &[Trigger],
+        clock: Clock,
+    ) -> Vec<(Trigger, Option<usize>)> {
+        let swapped = self.triggers.swap(lines, old, clock, &mut self.changed);
+        self.drop_if_nobody_keeps();
+        swapped
+    }
+
+    /// Takes in how a trigger stands.
+    pub(super) fn note_trigger(&mut self, index: usize, trigger: &Trigger, moment: Moment, extent: Extent) {
+        self.triggers.note(index, trigger, moment, extent, &mut self.changed);
+        self.drop_if_nobody_keeps();
+    }
+
+    /// Takes in that a trigger began or ended to fire.
+    pub(super) fn note_firing(
+        &mut self,
+        index: usize,
+        trigger: &Trigger,
+        event: ClockEvent,
+        health: &Health,
+        moment: Moment,
+    ) {
+        self.triggers.note_firing(index, trigger, event, health, moment, &mut self.changed);
+        self.drop_if_nobody_keeps();
+    }
+
+    /// Takes in how a contract's independence was tested.
+    pub(super) fn note_operation(&mut self, operation: DegradedOperation) {
+        self.changed.operations.push(operation);
+        self.drop_if_nobody_keeps();
+    }
+
+    /// Without a storage nothing piles up.
+    fn drop_if_nobody_keeps(&mut self) {
+        if self.storage.is_none() {
+            self.changed = Batch::default();
         }
     }
 

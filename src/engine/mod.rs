@@ -9,8 +9,9 @@ use tokio::task::{AbortHandle, JoinSet};
 
 use crate::checks::Check;
 use crate::domain::contract::{CheckSpec, ContractSpec};
+use crate::domain::trigger::{TriggerSpec, Watched};
 use clock::Clock;
-use ledger::{Ledger, Lineup, Message};
+use ledger::{Ledger, Lineup, Message, TriggerLine};
 use memory::Recalled;
 use scheduler::{CheckId, Schedule};
 use snapshot::{Configuration, Snapshot};
@@ -20,6 +21,25 @@ pub mod ledger;
 pub mod memory;
 pub mod scheduler;
 pub mod snapshot;
+
+/// Everything that is to be measured.
+#[derive(Default)]
+pub struct Plans {
+    /// The promises.
+    pub contracts: Vec<Plan>,
+    /// The conditions that call for a decision.
+    pub triggers: Vec<TriggerPlan>,
+}
+
+/// A trigger, with what measures its condition.
+pub struct TriggerPlan {
+    /// The condition.
+    pub spec: Arc<TriggerSpec>,
+    /// Its own check, where it watches no contract's.
+    pub check: Option<Arc<dyn Check>>,
+    /// What is measured, in a word that changes when that does.
+    pub fingerprint: String,
+}
 
 /// A contract with the checks that measure it, in the order of its specification.
 pub struct Plan {
@@ -51,9 +71,18 @@ pub struct Running {
     messages: mpsc::Sender<Message>,
     stop: watch::Sender<bool>,
     clock: Clock,
-    /// The schedules that run, by contract and check.
-    active: BTreeMap<(String, String), Active>,
+    /// The schedules that run.
+    active: BTreeMap<Key, Active>,
     next: u64,
+}
+
+/// Whose check it is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Key {
+    /// A contract's, by their names.
+    Contract(String, String),
+    /// A trigger's own.
+    Trigger(String),
 }
 
 /// A check whose schedule runs.
@@ -68,7 +97,7 @@ struct Active {
 
 /// Starts the engine, which goes on from what is recalled.
 #[must_use]
-pub fn start(plans: Vec<Plan>, clock: Clock, first: FirstRun, recalled: Recalled) -> Running {
+pub fn start(plans: Plans, clock: Clock, first: FirstRun, recalled: Recalled) -> Running {
     let (messages, incoming) = mpsc::channel(REPORT_QUEUE);
     let (stop, stopped) = watch::channel(false);
     let (active, next) = (BTreeMap::new(), 0);
@@ -84,7 +113,7 @@ pub fn start(plans: Vec<Plan>, clock: Clock, first: FirstRun, recalled: Recalled
 
 /// A check that is to be scheduled.
 struct Scheduled {
-    key: (String, String),
+    key: Key,
     id: CheckId,
     check: Arc<dyn Check>,
     spec: CheckSpec,
@@ -93,36 +122,70 @@ struct Scheduled {
     interval: watch::Receiver<Duration>,
 }
 
-/// What the ledger is told of the plans, and the checks that are to be scheduled for them: those whose schedule runs already
-/// as it should are left alone.
-fn line_up(plans: Vec<Plan>, active: &BTreeMap<(String, String), Active>, next: u64) -> (Lineup, Vec<Scheduled>) {
-    let (mut lineup, mut scheduled) = (Lineup::default(), Vec::new());
-    for plan in plans {
-        let (mut ids, mut paces) = (Vec::new(), Vec::new());
-        let checks = plan.checks.into_iter().zip(&plan.spec.checks).zip(&plan.fingerprints);
-        for ((check, spec), fingerprint) in checks {
-            let key = (plan.spec.name.clone(), spec.name.clone());
-            let known = active.get(&key).filter(|known| known.fingerprint == *fingerprint);
-            if let Some(known) = known.filter(|known| known.spec == *spec) {
-                ids.push(known.id);
-                paces.push(known.pace.clone());
-                continue;
-            }
-            // One that only runs at another pace keeps what it remembers.
-            let check = known.map_or(check, |known| Arc::clone(&known.check));
-            let (pace, interval) = watch::channel(spec.interval);
-            let id = CheckId(next + scheduled.len() as u64);
-            ids.push(id);
-            paces.push(pace.clone());
-            let (spec, fingerprint) = (spec.clone(), fingerprint.clone());
-            scheduled.push(Scheduled { key, id, check, spec, fingerprint, pace, interval });
+/// Puts checks on schedules: those whose schedule runs already as it should are left alone.
+struct LineUp<'a> {
+    active: &'a BTreeMap<Key, Active>,
+    next: u64,
+    scheduled: Vec<Scheduled>,
+}
+
+impl LineUp<'_> {
+    fn place(
+        &mut self,
+        key: Key,
+        check: Arc<dyn Check>,
+        spec: &CheckSpec,
+        fingerprint: &str,
+    ) -> (CheckId, watch::Sender<Duration>) {
+        let known = self.active.get(&key).filter(|known| known.fingerprint == *fingerprint);
+        if let Some(known) = known.filter(|known| known.spec == *spec) {
+            return (known.id, known.pace.clone());
         }
+        // One that only runs at another pace keeps what it remembers.
+        let check = known.map_or(check, |known| Arc::clone(&known.check));
+        let (pace, interval) = watch::channel(spec.interval);
+        let id = CheckId(self.next + self.scheduled.len() as u64);
+        let (spec, fingerprint) = (spec.clone(), fingerprint.to_owned());
+        self.scheduled.push(Scheduled { key, id, check, spec, fingerprint, pace: pace.clone(), interval });
+        (id, pace)
+    }
+}
+
+/// What the ledger is told of the plans, and the checks that are to be scheduled for them.
+fn line_up(plans: Plans, active: &BTreeMap<Key, Active>, next: u64) -> (Lineup, Vec<Scheduled>) {
+    let mut lineup = Lineup::default();
+    let mut schedules = LineUp { active, next, scheduled: Vec::new() };
+    for plan in plans.contracts {
+        let checks = plan.checks.into_iter().zip(&plan.spec.checks).zip(&plan.fingerprints);
+        let placed = checks.map(|((check, spec), fingerprint)| {
+            schedules.place(Key::Contract(plan.spec.name.clone(), spec.name.clone()), check, spec, fingerprint)
+        });
+        let (ids, paces) = placed.unzip();
         lineup.specs.push(plan.spec);
         lineup.fingerprints.push(plan.fingerprints);
         lineup.ids.push(ids);
         lineup.paces.push(paces);
     }
-    (lineup, scheduled)
+    for TriggerPlan { spec, check, fingerprint } in plans.triggers {
+        let own = match (&spec.watched, check) {
+            (Watched::Own(own), Some(check)) => {
+                Some(schedules.place(Key::Trigger(spec.name.clone()), check, own, &fingerprint).0)
+            }
+            _ => None,
+        };
+        lineup.triggers.push(TriggerLine { spec, fingerprint, own });
+    }
+    (lineup, schedules.scheduled)
+}
+
+impl Plans {
+    fn keys(&self) -> std::collections::BTreeSet<Key> {
+        let contracts = self.contracts.iter().flat_map(|plan| {
+            plan.spec.checks.iter().map(|check| Key::Contract(plan.spec.name.clone(), check.name.clone()))
+        });
+        let own = self.triggers.iter().filter(|trigger| trigger.check.is_some());
+        contracts.chain(own.map(|trigger| Key::Trigger(trigger.spec.name.clone()))).collect()
+    }
 }
 
 impl Running {
@@ -137,14 +200,10 @@ impl Running {
         }
     }
 
-    /// Goes over to other plans in one step: contracts and checks are matched by name, what is known of them stays, and
+    /// Goes over to other plans in one step: contracts, checks and triggers are matched by name, what is known of them stays, and
     /// checks that are planned as they were run on without a hiccup.
-    pub async fn swap(&mut self, plans: Vec<Plan>) {
-        let names = |plan: &Plan| {
-            let contract = plan.spec.name.clone();
-            plan.spec.checks.iter().map(|check| (contract.clone(), check.name.clone())).collect::<Vec<_>>()
-        };
-        let planned: std::collections::BTreeSet<_> = plans.iter().flat_map(names).collect();
+    pub async fn swap(&mut self, plans: Plans) {
+        let planned = plans.keys();
         let (lineup, scheduled) = line_up(plans, &self.active, self.next);
         self.next += scheduled.len() as u64;
         let (done, swapped) = oneshot::channel();

@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
 use super::sqlite::SqliteStore;
-use super::{Batch, ClosedRecovery, RecoveryQuery, Store, StoreError, Stored};
+use super::{Batch, ClosedRecovery, Firing, FiringQuery, RecoveryQuery, Store, StoreError, Stored};
 use crate::domain::time::Timestamp;
 
 /// How long after a failure writing is tried again.
@@ -41,6 +41,7 @@ pub struct StoreHealth {
 enum Order {
     Save(Batch, oneshot::Sender<bool>),
     Recoveries(RecoveryQuery, oneshot::Sender<Result<Vec<ClosedRecovery>, String>>),
+    Firings(FiringQuery, oneshot::Sender<Result<Vec<Firing>, String>>),
 }
 
 /// Access to the storage. The last one that is dropped ends it, after everything was written that can be.
@@ -121,6 +122,16 @@ impl Storage {
         answered.await.unwrap_or_else(|_| Err("the storage has ended".to_owned()))
     }
 
+    /// Firings of triggers, the newest first.
+    ///
+    /// # Errors
+    /// Why they cannot be read.
+    pub async fn firings(&self, query: FiringQuery) -> Result<Vec<Firing>, String> {
+        let (answer, answered) = oneshot::channel();
+        let _ = self.orders.send(Order::Firings(query, answer));
+        answered.await.unwrap_or_else(|_| Err("the storage has ended".to_owned()))
+    }
+
     /// How the storage is.
     #[must_use]
     pub fn health(&self) -> StoreHealth {
@@ -149,11 +160,10 @@ impl Keeper {
                     let _ = answer.send(written);
                 }
                 Ok(Order::Recoveries(query, answer)) => {
-                    let found = match &mut self.store {
-                        Some(store) => store.recoveries(&query).map_err(|error| error.to_string()),
-                        None => Err("the storage cannot be used now; the log tells why".to_owned()),
-                    };
-                    let _ = answer.send(found);
+                    let _ = answer.send(self.read(|store| store.recoveries(&query)));
+                }
+                Ok(Order::Firings(query, answer)) => {
+                    let _ = answer.send(self.read(|store| store.firings(&query)));
                 }
                 Err(RecvTimeoutError::Timeout) => {
                     self.write(false);
@@ -164,6 +174,13 @@ impl Keeper {
                     return;
                 }
             }
+        }
+    }
+
+    fn read<T>(&mut self, read: impl FnOnce(&mut SqliteStore) -> Result<T, StoreError>) -> Result<T, String> {
+        match &mut self.store {
+            Some(store) => read(store).map_err(|error| error.to_string()),
+            None => Err("the storage cannot be used now; the log tells why".to_owned()),
         }
     }
 

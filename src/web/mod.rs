@@ -21,8 +21,8 @@ use crate::engine::ledger::TICK;
 use crate::engine::snapshot::Snapshot;
 use crate::export::report::StatusReport;
 use crate::export::{View, metrics};
-use crate::store::RecoveryQuery;
 use crate::store::keeper::Storage;
+use crate::store::{FiringQuery, RecoveryQuery};
 
 mod page;
 
@@ -64,6 +64,7 @@ pub fn router(
         .route("/api/v1/status", get(status))
         .route("/api/v1/contracts/{name}", get(contract))
         .route("/api/v1/recoveries", get(recoveries))
+        .route("/api/v1/triggers", get(triggers))
         .route("/-/healthy", get(healthy))
         .route("/-/ready", get(ready))
         .route("/-/reload", post(reload))
@@ -116,21 +117,48 @@ struct Recoveries {
     limit: Option<u32>,
 }
 
-/// How many recoveries one answer holds if it is not said, and at most.
-const RECOVERIES: u32 = 100;
-const MOST_RECOVERIES: u32 = 10_000;
+/// How many records one answer holds if it is not said, and at most.
+const RECORDS: u32 = 100;
+const MOST_RECORDS: u32 = 10_000;
 
 async fn recoveries(State(seen): State<Seen>, query: Result<Query<Recoveries>, QueryRejection>) -> Response {
     let Ok(Query(Recoveries { contract, since, limit })) = query else {
         let message = "the query can hold contract=NAME, since=TIME as in 2026-01-31T12:00:00Z, and limit=NUMBER";
         return error(StatusCode::BAD_REQUEST, message);
     };
-    let limit = limit.unwrap_or(RECOVERIES).min(MOST_RECOVERIES);
+    let limit = limit.unwrap_or(RECORDS).min(MOST_RECORDS);
     let Some(storage) = &seen.storage else {
         return error(StatusCode::NOT_FOUND, "there is no storage");
     };
     match storage.recoveries(RecoveryQuery { contract, since, limit }).await {
         Ok(recoveries) => Json(json!({ "recoveries": recoveries })).into_response(),
+        Err(message) => error(StatusCode::SERVICE_UNAVAILABLE, &message),
+    }
+}
+
+/// Which firings are asked for.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Triggers {
+    trigger: Option<String>,
+    since: Option<Timestamp>,
+    limit: Option<u32>,
+}
+
+/// The triggers as they stand, and what is on record of their firings.
+async fn triggers(State(seen): State<Seen>, query: Result<Query<Triggers>, QueryRejection>) -> Response {
+    let Ok(Query(Triggers { trigger, since, limit })) = query else {
+        let message = "the query can hold trigger=NAME, since=TIME as in 2026-01-31T12:00:00Z, and limit=NUMBER";
+        return error(StatusCode::BAD_REQUEST, message);
+    };
+    let mut triggers = seen.report().triggers;
+    triggers.retain(|status| trigger.as_ref().is_none_or(|name| *name == status.name));
+    let limit = limit.unwrap_or(RECORDS).min(MOST_RECORDS);
+    let Some(storage) = &seen.storage else {
+        return error(StatusCode::NOT_FOUND, "there is no storage");
+    };
+    match storage.firings(FiringQuery { trigger, since, limit }).await {
+        Ok(firings) => Json(json!({ "triggers": triggers, "firings": firings })).into_response(),
         Err(message) => error(StatusCode::SERVICE_UNAVAILABLE, &message),
     }
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::support::exporter::{Config, Exporter};
 use super::support::{let_pass, scrape::Scrape};
-use super::{API, SOON, Service};
+use super::{API, SOON, Service, config};
 
 fn runs(scrape: &Scrape) -> bool {
     scrape.get("dr_recovery_in_progress", &API) == Some(1.0)
@@ -25,13 +25,13 @@ const BAD: &str = "defaults: { interval: 0s }\ncontracts:\n  - name: api\n    co
 #[tokio::test(flavor = "multi_thread")]
 async fn clocks_and_counts_stay_and_a_target_holds_at_once() {
     let service = Service::start().await;
-    let exporter = Exporter::start_in(Config::new(&service.config("60s", "200ms"))).await;
+    let exporter = Exporter::start_in(Config::new(&config(&service, "60s", "200ms"))).await;
     service.well(false);
     let before = exporter.until("the clock runs", SOON, runs).await;
     assert_eq!(before.get("dr_exporter_config_last_reload_successful", &[]), Some(1.0), "{before}");
     let started = before.get("dr_recovery_started_timestamp_seconds", &API);
 
-    let another = service.config("1s", "200ms");
+    let another = config(&service, "1s", "200ms");
     let second = another.split_once("contracts:\n").expect("contracts").1.replace("name: api", "name: other");
     exporter.config().file("config.yaml", &format!("{another}{second}"));
     assert_eq!(reload(&exporter).await, (200, "reloaded\n".to_owned()));
@@ -63,7 +63,7 @@ async fn clocks_and_counts_stay_and_a_target_holds_at_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bad_one_changes_nothing_and_is_told_of_in_full() {
     let service = Service::start().await;
-    let mut exporter = Exporter::start_in(Config::new(&service.config("60s", "200ms"))).await;
+    let mut exporter = Exporter::start_in(Config::new(&config(&service, "60s", "200ms"))).await;
     exporter.until("it is healthy", SOON, |scrape| scrape.get("dr_check_healthy", &API) == Some(1.0)).await;
     let read = exporter.scrape().await.get("dr_exporter_config_last_reload_success_timestamp_seconds", &[]);
     exporter.config().file("config.yaml", BAD);
@@ -80,7 +80,7 @@ async fn a_bad_one_changes_nothing_and_is_told_of_in_full() {
     assert_eq!(scrape.get("dr_exporter_config_last_reload_success_timestamp_seconds", &[]), read, "{scrape}");
     assert_eq!(scrape.get("dr_objective_target_seconds", &API), Some(60.0), "{scrape}");
 
-    exporter.config().file("config.yaml", &service.config("50s", "200ms"));
+    exporter.config().file("config.yaml", &config(&service, "50s", "200ms"));
     exporter.process().signal("HUP");
     let good = |scrape: &Scrape| scrape.get("dr_exporter_config_last_reload_successful", &[]) == Some(1.0);
     let scrape = exporter.until("SIGHUP reads it", SOON, good).await;
@@ -94,7 +94,7 @@ async fn a_bad_one_changes_nothing_and_is_told_of_in_full() {
 async fn a_hundred_reloads_under_scraping_hold_nothing_up() {
     const INTERVAL: Duration = Duration::from_millis(200);
     let service = Service::start().await;
-    let mut exporter = Exporter::start_in(Config::new(&service.config("60s", "200ms"))).await;
+    let mut exporter = Exporter::start_in(Config::new(&config(&service, "60s", "200ms"))).await;
     exporter.until("it is healthy", SOON, |scrape| scrape.get("dr_check_healthy", &API) == Some(1.0)).await;
     let id = exporter.process().id();
     let resident = || {
@@ -102,7 +102,7 @@ async fn a_hundred_reloads_under_scraping_hold_nothing_up() {
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a size");
         line.trim().trim_end_matches(" kB").parse::<u64>().expect("kB")
     };
-    let (good, half) = (service.config("60s", "200ms"), 50);
+    let (good, half) = (config(&service, "60s", "200ms"), 50);
     let more =
         format!("{good}{}", good.split_once("contracts:\n").expect("contracts").1.replace("name: api", "name: other"));
     let (mut last, mut since, mut early) = (0.0, Instant::now(), 0);

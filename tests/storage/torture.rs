@@ -9,7 +9,7 @@ use rand::{Rng, SeedableRng};
 use super::faults::Small;
 use super::support::exporter::{Config, Exporter};
 use super::support::let_pass;
-use super::{API, Service, ask, recoveries};
+use super::{API, Service, ask, config, recoveries};
 
 /// How often it is killed, if that takes no longer than `LIMIT`. `DR_TORTURE` names another number.
 const KILLS: usize = 200;
@@ -25,7 +25,7 @@ async fn killed_at_random_it_loses_no_recovery_and_no_trigger() {
     let mut random = StdRng::seed_from_u64(seed);
 
     let service = Service::start().await;
-    let config = service.config("5s", "100ms").replace("failures_to_trigger: 3", "failures_to_trigger: 2");
+    let config = config(&service, "5s", "100ms").replace("failures_to_trigger: 3", "failures_to_trigger: 2");
     let mut exporter = Exporter::start_in(Config::new(&config)).await;
     let begin = Instant::now();
     let (mut well, mut killed) = (true, 0);
@@ -85,7 +85,7 @@ async fn killed_on_a_disk_that_fills_up_it_loses_nothing_that_was_written() {
     eprintln!("DR_TORTURE_SEED={seed}");
     let mut random = StdRng::seed_from_u64(seed);
     let service = Service::start().await;
-    let config = service.config("5s", "100ms").replace("failures_to_trigger: 3", "failures_to_trigger: 2");
+    let config = config(&service, "5s", "100ms").replace("failures_to_trigger: 3", "failures_to_trigger: 2");
     let config = Config::new(&config);
     let Some(small) = Small::mount(config.directory().join("data")) else {
         eprintln!("skipped: a tmpfs cannot be mounted here");
@@ -135,7 +135,7 @@ async fn killed_on_a_disk_that_fills_up_it_loses_nothing_that_was_written() {
 #[ignore = "a measurement, not a test"]
 async fn a_thousand_checks() {
     let service = Service::start().await;
-    let one = service.config("60s", "5s");
+    let one = config(&service, "60s", "5s");
     let (head, contract) = one.split_once("contracts:\n").expect("contracts");
     let contracts: String =
         (0..1000).map(|index| contract.replace("name: api", &format!("name: api-{index}"))).collect();

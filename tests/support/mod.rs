@@ -13,6 +13,7 @@ pub mod process;
 pub mod proxy;
 pub mod publisher;
 pub mod scrape;
+pub mod service;
 pub mod watch;
 
 use std::fmt::Debug;

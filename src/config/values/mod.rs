@@ -12,10 +12,12 @@ use crate::domain::contract::{Objective, Priority};
 mod files;
 mod kubernetes;
 mod network;
+mod promql;
 
 pub use files::{FilePath, Secret, SecretFile};
 pub use kubernetes::{LabelSelector, Namespace, ObjectName};
 pub use network::{DomainName, HeaderName, HttpMethod, HttpUrl, NatsServer, Pattern, StatusSet, StreamName, Subject};
+pub use promql::{Finite, PromQuery};
 
 /// A word that is written as a text.
 pub(super) trait Word: Sized {
@@ -307,4 +309,8 @@ reference! {
 reference! {
     /// The name of a connection of the `kubernetes` section, which exists.
     KubernetesRef: "kubernetes"
+}
+reference! {
+    /// The name of a connection of the `prometheus` section, which exists.
+    PrometheusRef: "prometheus"
 }

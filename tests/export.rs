@@ -104,6 +104,7 @@ fn copied(up_to: i64) -> Observation {
             writer("none", 0.0),
         ],
         seen: None,
+        notes: Vec::new(),
     }
 }
 

@@ -20,6 +20,7 @@ use crate::engine::clock::Clock;
 
 pub mod argocd_app;
 pub mod external_secret;
+pub mod grafana_dashboards;
 pub mod http;
 pub mod nats_mirror;
 pub mod pods;
@@ -169,6 +170,8 @@ kinds! {
     argocd_app: argocd_app::ArgocdAppConfig => ArgocdApp,
     /// Pods that must be ready.
     pods: pods::PodsConfig => Pods,
+    /// A Grafana and its dashboards.
+    grafana_dashboards: grafana_dashboards::GrafanaDashboardsConfig => GrafanaDashboards,
     /// Any number that a Prometheus has.
     promql: promql::PromqlConfig => Promql,
 }

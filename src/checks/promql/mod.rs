@@ -178,6 +178,6 @@ impl Check for PromqlCheck {
             },
         );
         let seen = number.as_ref().ok().map(|number| run.clock.at(number.sent));
-        Observation { health, copy, readings, seen }
+        Observation { health, copy, readings, seen, notes: Vec::new() }
     }
 }

@@ -10,11 +10,13 @@ use super::yaml::{Node, Value};
 use crate::domain::contract::{Objective, Priority};
 
 mod files;
+mod grafana;
 mod kubernetes;
 mod network;
 mod promql;
 
 pub use files::{FilePath, Secret, SecretFile};
+pub use grafana::DashboardUid;
 pub use kubernetes::{LabelSelector, Namespace, ObjectName};
 pub use network::{DomainName, HeaderName, HttpMethod, HttpUrl, NatsServer, Pattern, StatusSet, StreamName, Subject};
 pub use promql::{Finite, PromQuery};

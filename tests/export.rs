@@ -12,13 +12,18 @@ use std::time::Duration;
 
 use dr_exporter::checks::KindConfig;
 use dr_exporter::domain::contract::{CheckSpec, Contract, ContractSpec, Feeds, Priority};
+use dr_exporter::domain::independence::Independence;
 use dr_exporter::domain::observation::{
     CopyState, Finding, Health, Observation, Reading, ReadingKind, ReadingValue, Reason,
 };
+use dr_exporter::domain::recovery_clock::Thresholds;
 use dr_exporter::domain::time::Timestamp;
+use dr_exporter::domain::trigger::{Trigger, TriggerMode, TriggerSpec, Watched};
 use dr_exporter::engine::clock::Moment;
 use dr_exporter::engine::scheduler::{CheckId, Report};
-use dr_exporter::engine::snapshot::{CheckRecord, Configuration, ContractRecord, Histogram, Snapshot};
+use dr_exporter::engine::snapshot::{
+    CheckRecord, Configuration, ContractRecord, Histogram, LastRun, Snapshot, TriggerRecord,
+};
 use dr_exporter::export::metrics::{self, Kind};
 use dr_exporter::export::report::StatusReport;
 use dr_exporter::export::{View, text};
@@ -41,7 +46,7 @@ fn check(name: &str, kind: &'static str, rpo: bool) -> CheckSpec {
         failures_to_trigger: 3,
         successes_to_recover: 1,
         warn_after: rpo.then_some(Duration::from_secs(60)),
-        lag_budget: None,
+        lag_budget: rpo.then_some(Duration::from_secs(30)),
         feeds: Feeds { rto: true, rpo },
     }
 }
@@ -56,7 +61,7 @@ fn spec(name: &str, component: &str, rpo: bool, checks: Vec<CheckSpec>) -> Arc<C
         rpo: rpo.then_some(Duration::from_secs(100)),
         at_risk_ratio: 0.8,
         drill_every: None,
-        independent_of: Vec::new(),
+        independent_of: if name == "recovered" { vec!["down".to_owned()] } else { Vec::new() },
         checks,
     })
 }
@@ -70,7 +75,32 @@ fn record(spec: Arc<ContractSpec>, seen: Vec<(i64, Observation)>) -> Arc<Contrac
         let id = CheckId(0);
         check.take(Report { id, at: t(at), took: Duration::from_millis(20), observation, memory: None });
     }
-    Arc::new(ContractRecord { contract, checks: vec![check] })
+    let tested = Independence { last_ok: Some(t(90)), ..Independence::default() };
+    let independence = contract.spec().independent_of.iter().map(|other| (other.clone(), tested.clone())).collect();
+    Arc::new(ContractRecord { contract, checks: vec![check], independence })
+}
+
+/// A trigger that watches `down/health`, and saw this.
+fn trigger(name: &str, mode: TriggerMode, seen: Vec<(i64, Observation)>) -> Arc<TriggerRecord> {
+    let mut trigger = Trigger::new(Arc::new(TriggerSpec {
+        name: name.to_owned(),
+        action: "dns_failover".to_owned(),
+        notification: "pagerduty_critical".to_owned(),
+        mode,
+        watched: Watched::Check { contract: "down".to_owned(), check: "health".to_owned() },
+        when: Thresholds {
+            failures_to_trigger: 3,
+            hold: Duration::ZERO,
+            successes_to_recover: 1,
+            freshness: Duration::from_secs(35),
+        },
+    }));
+    let mut last = None;
+    for (at, observation) in seen {
+        trigger.observe(t(at), &observation.health);
+        last = Some(LastRun { at: t(at), took: Duration::from_millis(20), observation });
+    }
+    Arc::new(TriggerRecord { trigger, last })
 }
 
 fn down() -> Observation {
@@ -106,6 +136,7 @@ fn copied(up_to: i64) -> Observation {
             writer("none", 0.0),
         ],
         seen: None,
+        notes: Vec::new(),
     }
 }
 
@@ -130,6 +161,11 @@ fn snapshot() -> Snapshot {
             ),
             record(spec("at-risk", "Streams", true, streams()), vec![(95, copied(10))]),
             record(spec("lost", "Streams", true, streams()), vec![(85, copied(80)), (95, lost)]),
+        ],
+        triggers: vec![
+            trigger("fires", TriggerMode::Auto, vec![(60, down()), (70, down()), (80, down()), (90, down())]),
+            trigger("clear", TriggerMode::Manual, vec![(10, down()), (20, down()), (30, down()), (95, up())]),
+            trigger("unknown", TriggerMode::Auto, vec![(20, down()), (30, down())]),
         ],
         durations,
         ticked: t(100),

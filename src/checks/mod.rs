@@ -20,9 +20,11 @@ use crate::engine::clock::Clock;
 
 pub mod argocd_app;
 pub mod external_secret;
+pub mod grafana_dashboards;
 pub mod http;
 pub mod nats_mirror;
 pub mod pods;
+pub mod promql;
 
 /// Something that is measured, repeatedly.
 ///
@@ -79,6 +81,11 @@ pub trait Kind {
     /// What is fixed about the kind.
     const INFO: KindInfo;
 
+    /// The objectives that this stanza can say something about, where that is less than its kind can.
+    fn can_feed(&self) -> Feeds {
+        Self::INFO.can_feed
+    }
+
     /// Makes the check. Never fails and does no I/O: what is wrong with a file or a server is an observation.
     fn build(&self, clients: &Clients) -> Arc<dyn Check>;
 
@@ -125,6 +132,14 @@ macro_rules! kinds {
                 }
             }
 
+            /// The objectives that it can say something about.
+            #[must_use]
+            pub fn can_feed(&self) -> Feeds {
+                match self {
+                    $(Self::$variant(config) => config.can_feed(),)+
+                }
+            }
+
             /// The connections that it uses, each with its section.
             #[must_use]
             pub fn connections(&self) -> Vec<(&'static str, &Name)> {
@@ -155,4 +170,8 @@ kinds! {
     argocd_app: argocd_app::ArgocdAppConfig => ArgocdApp,
     /// Pods that must be ready.
     pods: pods::PodsConfig => Pods,
+    /// A Grafana and its dashboards.
+    grafana_dashboards: grafana_dashboards::GrafanaDashboardsConfig => GrafanaDashboards,
+    /// Any number that a Prometheus has.
+    promql: promql::PromqlConfig => Promql,
 }

@@ -6,11 +6,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::{io, iter, panic};
 
 use crate::config::Config;
-use crate::config::values::{KubernetesRef, Name, NatsRef};
+use crate::config::values::{KubernetesRef, Name, NatsRef, PrometheusRef};
 
+pub mod http;
 pub mod jetstream;
 pub mod kubernetes;
 pub mod nats;
+pub mod prometheus;
 pub(crate) mod route;
 pub mod tls;
 
@@ -21,13 +23,19 @@ pub struct Clients {
     nats_started: Mutex<BTreeMap<Name, Arc<nats::Connection>>>,
     kubernetes: BTreeMap<Name, kubernetes::KubernetesConnection>,
     clusters: Mutex<BTreeMap<Name, Arc<kubernetes::Cluster>>>,
+    prometheus: BTreeMap<Name, prometheus::PrometheusConnection>,
 }
 
 impl Clients {
     /// The connections of a configuration, none of them made yet.
     #[must_use]
     pub fn new(config: &Config) -> Self {
-        Self { nats: config.nats.clone(), kubernetes: config.kubernetes.clone(), ..Self::default() }
+        Self {
+            nats: config.nats.clone(),
+            kubernetes: config.kubernetes.clone(),
+            prometheus: config.prometheus.clone(),
+            ..Self::default()
+        }
     }
 
     /// The connections of another configuration. Those that are configured as they were are kept as they are.
@@ -51,6 +59,7 @@ impl Clients {
         match section {
             NatsRef::SECTION => format!("{:?}", self.nats.get(name)),
             KubernetesRef::SECTION => format!("{:?}", self.kubernetes.get(name)),
+            PrometheusRef::SECTION => format!("{:?}", self.prometheus.get(name)),
             _ => String::new(),
         }
     }
@@ -84,6 +93,14 @@ impl Clients {
             Arc::new(kubernetes::Cluster::new(name.as_str(), config))
         };
         Arc::clone(clusters.entry(name.clone()).or_insert_with(make))
+    }
+
+    /// The Prometheus of this name; none if the reference leads nowhere, which the loader refuses. Nothing is kept of one
+    /// from run to run, so every asker has its own.
+    #[must_use]
+    pub fn prometheus(&self, reference: &PrometheusRef) -> Option<prometheus::Prometheus> {
+        let name = reference.name();
+        self.prometheus.get(name).map(|config| prometheus::Prometheus::new(name.as_str(), config))
     }
 }
 

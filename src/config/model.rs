@@ -13,6 +13,7 @@ use super::{config, rules};
 use crate::checks::KindConfig;
 use crate::clients::kubernetes::KubernetesConnection;
 use crate::clients::nats::NatsConnection;
+use crate::clients::prometheus::PrometheusConnection;
 use crate::domain::contract::{ContractSpec, Objective, Priority};
 
 /// A contract, and the stanzas of its checks in the order of its specification.
@@ -64,6 +65,8 @@ config! {
         pub nats: BTreeMap<Name, NatsConnection> = BTreeMap::new(),
         /// Connections to Kubernetes clusters, by name.
         pub kubernetes: BTreeMap<Name, KubernetesConnection> = BTreeMap::new(),
+        /// Connections to Prometheus, and to what speaks its API, by name.
+        pub prometheus: BTreeMap<Name, PrometheusConnection> = BTreeMap::new(),
         /// The promises, and how they are measured.
         pub contracts: Vec<Contract>,
         /// Conditions that call for a failover decision.

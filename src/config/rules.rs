@@ -2,7 +2,7 @@
 
 use super::decode::{Decoder, Fields, Key};
 use super::model::{CheckOptions, Config, Contract, ContractOptions, Defaults};
-use super::values::{CheckRef, ClockRef, ContractRef, KubernetesRef, Name, NatsRef};
+use super::values::{CheckRef, ClockRef, ContractRef, KubernetesRef, Name, NatsRef, PrometheusRef};
 use super::yaml::{Entry, Node, Position, Value};
 use crate::domain::contract::{CheckSpec, ContractSpec, Feeds, Objective};
 
@@ -18,7 +18,7 @@ pub(super) fn whole(node: &Node, cx: &mut Decoder<'_>) {
             cx.under(list, |cx| names_are_unique(&entry.node, cx));
         }
     }
-    for connections in [NatsRef::REFERENT, KubernetesRef::REFERENT] {
+    for connections in [NatsRef::REFERENT, KubernetesRef::REFERENT, PrometheusRef::REFERENT] {
         let names: Vec<&str> = node.get(connections.section).map(Entry::keys).unwrap_or_default();
         cx.resolve(connections, &names);
     }
@@ -134,7 +134,7 @@ fn check(contract: &ContractOptions, check: &CheckOptions, node: &Node, cx: &mut
 /// The objectives that a check feeds: those that it names, else all that its kind can feed and the contract has.
 fn feeds(contract: &ContractOptions, check: &CheckOptions, at: Position, cx: &mut Decoder<'_>) -> Feeds {
     let kind = check.kind.info();
-    let possible = |objective| kind.can_feed.has(objective) && contract.target(objective).is_some();
+    let possible = |objective| check.kind.can_feed().has(objective) && contract.target(objective).is_some();
     let Some(named) = &check.schedule.feeds else {
         let feeds = Feeds { rto: possible(Objective::Rto), rpo: possible(Objective::Rpo) };
         let promises = Objective::ALL.into_iter().any(|objective| contract.target(objective).is_some());
@@ -149,7 +149,7 @@ fn feeds(contract: &ContractOptions, check: &CheckOptions, at: Position, cx: &mu
     };
     for objective in named {
         let (label, name) = (objective.label(), kind.name);
-        if !kind.can_feed.has(*objective) {
+        if !check.kind.can_feed().has(*objective) {
             cx.under("feeds", |cx| cx.error(at, format!("a check of kind {name} cannot feed {label}; remove it")));
         } else if contract.target(*objective).is_none() {
             cx.under("feeds", |cx| {

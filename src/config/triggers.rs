@@ -7,6 +7,8 @@ use super::decode::{Decode, Decoder, Fields};
 use super::values::{CheckRef, Name, PromDuration, Times};
 use super::yaml::Node;
 use crate::checks::pods::PodsConfig;
+use crate::checks::promql::PromqlConfig;
+use crate::checks::promql::bound::QueryConfig;
 use crate::checks::{Check, Kind};
 use crate::clients::Clients;
 use crate::domain::contract::{CheckSpec, Feeds};
@@ -14,7 +16,7 @@ use crate::domain::recovery_clock::Thresholds;
 use crate::domain::trigger::{TriggerMode, TriggerSpec, Watched};
 
 config! {
-    /// A condition that calls for a failover decision. What it watches is one of `check` and `pods`.
+    /// A condition that calls for a failover decision. What it watches is one of `check`, `promql` and `pods`.
     pub struct TriggerOptions {
         /// Unique among triggers.
         pub name: Name,
@@ -28,6 +30,8 @@ config! {
         pub check: Option<CheckRef> = None,
         /// How many failures of the check in a row it takes. Only with `check`; as many as `defaults` says, if left out.
         pub consecutive_failures: Option<Times> = None,
+        /// A query: fires while its number lies beyond a bound.
+        pub promql: Option<QueryConfig> = None,
         /// Pods: fires while fewer than `min_ready` of them are ready, which are all unhealthy if that is left out.
         pub pods: Option<PodsConfig> = None,
         /// How long the condition must hold. Not with `check`; the first look is enough, if left out.
@@ -45,6 +49,8 @@ config! {
 pub enum Own {
     /// Whether enough pods are ready.
     Pods(PodsConfig),
+    /// Whether a query's number stays within its bound.
+    Promql(QueryConfig),
 }
 
 /// A trigger, and what it watches.
@@ -61,6 +67,7 @@ impl Own {
     fn kind(&self) -> &'static str {
         match self {
             Self::Pods(_) => PodsConfig::INFO.name,
+            Self::Promql(_) => PromqlConfig::INFO.name,
         }
     }
 
@@ -69,6 +76,7 @@ impl Own {
     pub fn build(&self, clients: &Clients) -> Arc<dyn Check> {
         match self {
             Self::Pods(pods) => pods.build(clients),
+            Self::Promql(query) => query.build(clients),
         }
     }
 
@@ -77,13 +85,14 @@ impl Own {
     pub fn connections(&self) -> Vec<(&'static str, &Name)> {
         match self {
             Self::Pods(pods) => pods.connections(),
+            Self::Promql(query) => query.connections(),
         }
     }
 }
 
 /// Exactly one condition, and with it only the keys that mean something there.
 fn one_condition(options: &TriggerOptions, fields: &Fields<'_>, cx: &mut Decoder<'_>) {
-    let conditions = ["check", "pods"];
+    let conditions = ["check", "promql", "pods"];
     let mut given = conditions.iter().filter_map(|key| fields.get(key));
     let Some(first) = given.next() else {
         cx.error(
@@ -126,7 +135,8 @@ impl Trigger {
     /// What it watches by a check of its own; none if it watches a contract's.
     #[must_use]
     pub fn own(&self) -> Option<Own> {
-        self.options.pods.clone().map(Own::Pods)
+        let TriggerOptions { promql, pods, .. } = &self.options;
+        promql.clone().map(Own::Promql).or_else(|| pods.clone().map(Own::Pods))
     }
 
     /// The check of a contract that it watches.

@@ -151,13 +151,15 @@ pub struct Observation {
     pub readings: Vec<Reading>,
     /// When it was seen, where that was before the run ended: what several checks share is read once for all of them.
     pub seen: Option<Timestamp>,
+    /// What is worth knowing and decides nothing, for people: shown with the last run, never a label.
+    pub notes: Vec<String>,
 }
 
 impl Observation {
     /// An observation of a kind that knows of no copy.
     #[must_use]
     pub fn of_health(health: Health) -> Self {
-        Self { health, copy: None, readings: Vec::new(), seen: None }
+        Self { health, copy: None, readings: Vec::new(), seen: None, notes: Vec::new() }
     }
 
     /// The one word for the whole run: a failure of component or copy outweighs a failure to measure, which outweighs

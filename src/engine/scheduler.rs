@@ -149,6 +149,7 @@ fn failure(reason: &'static Reason, detail: String) -> Observation {
         copy: Some(CopyState::Unknown(finding)),
         readings: Vec::new(),
         seen: None,
+        notes: Vec::new(),
     }
 }
 

@@ -225,6 +225,9 @@ pub struct RunStatus {
     pub findings: Vec<FindingStatus>,
     /// Further figures, as `/metrics` has them.
     pub readings: Vec<ReadingStatus>,
+    /// What is worth knowing and decides nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 /// A run that found something wrong.
@@ -396,6 +399,7 @@ fn check(record: &ContractRecord, index: usize, spec: &CheckSpec, check: &CheckR
                     value: reading.value.at(moment),
                 })
                 .collect(),
+            notes: last.observation.notes.clone(),
         }),
         last_failure: check.last_failure.as_ref().map(|failure| FailureStatus {
             at: moment.wall(failure.at),

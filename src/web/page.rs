@@ -155,7 +155,10 @@ fn checks(report: &StatusReport) -> Markup {
 fn last_run(check: &CheckStatus) -> Markup {
     html! {
         @match &check.last_run {
-            Some(run) => { (run.outcome.replace('_', " ")) br; small { (run.at) } }
+            Some(run) => {
+                (run.outcome.replace('_', " ")) br; small { (run.at) }
+                @for note in &run.notes { div { small { (note) } } }
+            }
             None => "not yet",
         }
     }

@@ -46,7 +46,7 @@ fn of_health(health: Health) -> Observation {
 }
 
 fn of_copy(copy: CopyState) -> Observation {
-    Observation { health: Health::Healthy, copy: Some(copy), readings: Vec::new(), seen: None }
+    Observation { health: Health::Healthy, copy: Some(copy), readings: Vec::new(), seen: None, notes: Vec::new() }
 }
 
 fn check(name: &str) -> CheckSpec {

@@ -225,6 +225,7 @@ impl Check for ExternalSecretCheck {
             health: verdict.health,
             copy: Some(verdict.copy),
             seen: Some(seen),
+            notes: Vec::new(),
         }
     }
 

@@ -196,6 +196,7 @@ impl Check for MirrorCheck {
             readings: readings::of(&origin, &mirror, &memory, writer, identity.as_ref(), &copy, run),
             copy: Some(copy),
             seen: None,
+            notes: Vec::new(),
         }
     }
 

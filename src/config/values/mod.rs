@@ -11,12 +11,16 @@ use crate::domain::contract::{Objective, Priority};
 use crate::domain::trigger::TriggerMode;
 
 mod files;
+mod grafana;
 mod kubernetes;
 mod network;
+mod promql;
 
 pub use files::{FilePath, Secret, SecretFile};
+pub use grafana::DashboardUid;
 pub use kubernetes::{LabelSelector, Namespace, ObjectName};
 pub use network::{DomainName, HeaderName, HttpMethod, HttpUrl, NatsServer, Pattern, StatusSet, StreamName, Subject};
+pub use promql::{Finite, PromQuery};
 
 /// A word that is written as a text.
 pub(super) trait Word: Sized {
@@ -365,4 +369,8 @@ impl Decode for CheckRef {
     fn schema() -> serde_json::Value {
         json!({"type": "string", "pattern": "^[a-z0-9][a-z0-9_-]{0,62}/[a-z0-9][a-z0-9_-]{0,62}$"})
     }
+}
+reference! {
+    /// The name of a connection of the `prometheus` section, which exists.
+    PrometheusRef: "connection" of "prometheus"
 }

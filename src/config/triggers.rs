@@ -34,7 +34,7 @@ config! {
         pub promql: Option<QueryConfig> = None,
         /// Pods: fires while fewer than `min_ready` of them are ready, which are all unhealthy if that is left out.
         pub pods: Option<PodsConfig> = None,
-        /// How long the condition must hold. Not with `check`; the first look is enough, if left out.
+        /// How long the condition must have held, from the first look that saw it. No time, if left out.
         pub r#for: Option<PromDuration> = None,
         /// How often to look. Not with `check`; as `defaults` says, if left out.
         pub interval: Option<PromDuration> = None,
@@ -105,7 +105,7 @@ fn one_condition(options: &TriggerOptions, fields: &Fields<'_>, cx: &mut Decoder
         cx.error(second.at, "the trigger has a second condition; make it a trigger of its own");
     }
     let out_of_place: &[&str] =
-        if options.check.is_some() { &["for", "interval", "timeout"] } else { &["consecutive_failures"] };
+        if options.check.is_some() { &["interval", "timeout"] } else { &["consecutive_failures"] };
     for key in out_of_place.iter().filter(|key| fields.get(key).is_some()) {
         let condition = &first.key;
         cx.under(key, |cx| {

@@ -201,7 +201,7 @@ fn the_schema_accepts_every_shipped_file_and_the_examples_of_the_docs() {
         assert!(errors.is_empty(), "{}: {errors:?}", file.display());
     }
     let mut examples = 0;
-    for file in ["README.md", "docs/configuration.md"] {
+    for file in ["README.md", "docs/configuration.md", "docs/triggers.md"] {
         let text = text(&root().join(file));
         for block in text.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()) {
             examples += 1;

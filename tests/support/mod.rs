@@ -10,6 +10,7 @@ pub mod jwt;
 pub mod kube;
 pub mod nats;
 pub mod process;
+pub mod prometheus;
 pub mod proxy;
 pub mod publisher;
 pub mod scrape;

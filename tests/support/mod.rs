@@ -6,6 +6,7 @@
 
 pub mod certs;
 pub mod exporter;
+pub mod grafana;
 pub mod jwt;
 pub mod kube;
 pub mod nats;

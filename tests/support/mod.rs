@@ -6,10 +6,12 @@
 
 pub mod certs;
 pub mod exporter;
+pub mod grafana;
 pub mod jwt;
 pub mod kube;
 pub mod nats;
 pub mod process;
+pub mod prometheus;
 pub mod proxy;
 pub mod publisher;
 pub mod scrape;

@@ -1,6 +1,8 @@
 //! The API must live without observability.
 
 use super::support::exporter::{Config, Exporter};
+use super::support::grafana::Grafana;
+use super::support::prometheus::Prometheus;
 use super::support::scrape::Scrape;
 use super::support::service::Service;
 use super::support::watch::Watch;
@@ -82,4 +84,47 @@ async fn every_outage_of_the_other_tests_it_for_real() {
     let row = connection.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
     let (all, over, passed): (i64, i64, i64) = row.expect("an answer");
     assert_eq!((all, over, passed), (1, 1, 0), "one outage is one test, and it failed");
+}
+
+/// As it is promised: Prometheus and Grafana are stopped, and the API answers all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn prometheus_and_grafana_are_stopped_while_the_api_lives() {
+    let api = Service::start().await;
+    let mut prometheus = Prometheus::start(&[api.address]).await;
+    let mut grafana = Grafana::start(&["overview"]).await;
+    let (at_prometheus, at_grafana) = (prometheus.url(), grafana.url());
+    let yaml = format!(
+        "{}{}    independent_of: [observability]
+  - name: observability
+    component: Observability
+    owner: ops
+    priority: P2
+    rto: 60s
+    checks:
+      - name: prometheus
+        http: {{ url: \"{at_prometheus}/-/healthy\" }}
+      - name: grafana
+        grafana_dashboards: {{ url: \"{at_grafana}\", token_file: grafana.token, uids: [overview] }}
+",
+        Service::defaults("300ms"),
+        api.contract("api", "60s"),
+    );
+    let config = Config::new(&yaml).with("grafana.token", "grafana-token\n");
+    let exporter = Exporter::start_in(config).await;
+    exporter.until("all is well", SOON, |scrape| scrape.all("dr_check_healthy", &[]) == [1.0; 3]).await;
+    let (watch, since) = (Watch::start(&exporter), SystemTime::now());
+    prometheus.kill();
+    grafana.die();
+    exporter.until("it works without them", SOON, |scrape| ok(scrape) == Some(1.0)).await;
+    for look in watch.since(since) {
+        assert_ne!(ok(&look.scrape), Some(0.0), "the API answered all the time:\n{}", look.scrape);
+    }
+    api.well(false);
+    exporter.until("it dies too", SOON, |scrape| ok(scrape) == Some(0.0)).await;
+    api.well(true);
+    prometheus.run().await;
+    grafana.live().await;
+    let over = exporter.until("all is over", SOON, |scrape| !down(scrape, "observability")).await;
+    assert_eq!(ok(&over), None, "{over}");
+    assert!(tested(&over, "violated").is_some(), "{over}");
 }

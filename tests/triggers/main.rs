@@ -7,6 +7,7 @@ mod support;
 
 mod degraded;
 mod firing;
+mod query;
 
 use std::time::Duration;
 

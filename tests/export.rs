@@ -140,6 +140,33 @@ fn copied(up_to: i64) -> Observation {
     }
 }
 
+/// What the check of a Grafana sees: a dashboard is missing, another differs.
+fn dashboards() -> Observation {
+    let number = |metric, value| Reading { kind: reading(metric), label: None, value: ReadingValue::Number(value) };
+    Observation {
+        readings: vec![
+            number("dr_grafana_dashboards_expected", 40.0),
+            number("dr_grafana_dashboards_missing", 1.0),
+            number("dr_grafana_dashboards_differing", 1.0),
+        ],
+        notes: vec!["1 of 39 compared differ from the primary's: api".to_owned()],
+        ..down()
+    }
+}
+
+/// What a query sees: a backup, told of by a sample that is 5 s old.
+fn queried(up_to: i64) -> Observation {
+    let value = ReadingValue::Number(t(up_to).as_unix_seconds());
+    Observation {
+        copy: Some(CopyState::Behind { since: t(up_to), precision: Duration::ZERO, finding: None }),
+        readings: vec![
+            Reading { kind: reading("dr_promql_value"), label: None, value },
+            Reading { kind: reading("dr_promql_sample_age_seconds"), label: None, value: ReadingValue::AgeOf(t(90)) },
+        ],
+        ..up()
+    }
+}
+
 /// Every state worth seeing, at second 100.
 fn snapshot() -> Snapshot {
     let lost =
@@ -161,6 +188,11 @@ fn snapshot() -> Snapshot {
             ),
             record(spec("at-risk", "Streams", true, streams()), vec![(95, copied(10))]),
             record(spec("lost", "Streams", true, streams()), vec![(85, copied(80)), (95, lost)]),
+            record(spec("backups", "Backups", true, vec![check("daily", "promql", true)]), vec![(95, queried(60))]),
+            record(
+                spec("dashboards", "Grafana", false, vec![check("dashboards", "grafana_dashboards", false)]),
+                vec![(95, dashboards())],
+            ),
         ],
         triggers: vec![
             trigger("fires", TriggerMode::Auto, vec![(60, down()), (70, down()), (80, down()), (90, down())]),

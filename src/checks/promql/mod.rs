@@ -81,12 +81,17 @@ impl std::fmt::Display for Condition {
 
 impl PromqlConfig {
     fn validate(&self, fields: &Fields<'_>, cx: &mut Decoder<'_>) {
-        let meanings = [self.healthy_when.is_some(), self.age_seconds, self.timestamp_seconds];
-        if meanings.into_iter().filter(|meant| *meant).count() != 1 {
+        if self.meanings() != 1 {
             let message = "exactly one of `healthy_when`, `age_seconds: true` and `timestamp_seconds: true` is needed";
             cx.error(fields.position("healthy_when"), message);
         }
         Question::validate(&self.query, self.max_staleness, fields, cx);
+    }
+
+    /// How many meanings the number is given.
+    fn meanings(&self) -> usize {
+        let meanings = [self.healthy_when.is_some(), self.age_seconds, self.timestamp_seconds];
+        meanings.into_iter().filter(|meant| *meant).count()
     }
 
     fn meaning(&self) -> Meaning {
@@ -114,13 +119,13 @@ const REASONS: [&Reason; 20] = join(prometheus::REASONS, [&CONDITION_FALSE, &ABS
 /// What the query gave.
 static VALUE: ReadingKind = ReadingKind {
     metric: "dr_promql_value",
-    help: "The number that the query last gave. Absent when it gave none.",
+    help: "The number that the query last gave. Absent when it gave none",
     label: None,
 };
 /// How old what it rests on is.
 static STALENESS: ReadingKind = ReadingKind {
     metric: "dr_promql_sample_age_seconds",
-    help: "Age of the stalest sample that the query rests on, offsets allowed for. Absent where that cannot be told.",
+    help: "Age of the stalest sample that the query rests on, offsets allowed for. Absent where that cannot be told",
     label: None,
 };
 
@@ -133,6 +138,10 @@ impl Kind for PromqlConfig {
     };
 
     fn can_feed(&self) -> Feeds {
+        // Without one meaning, which is an error already, nothing is added to that.
+        if self.meanings() != 1 {
+            return Self::INFO.can_feed;
+        }
         Feeds { rto: self.healthy_when.is_some(), rpo: self.age_seconds || self.timestamp_seconds }
     }
 

@@ -31,7 +31,7 @@ impl Word for PromQuery {
     }
 
     fn schema() -> serde_json::Value {
-        json!({"type": "string", "minLength": 1, "maxLength": Self::LONGEST})
+        json!({"type": "string", "pattern": "\\S", "maxLength": Self::LONGEST})
     }
 }
 

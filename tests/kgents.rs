@@ -7,7 +7,7 @@ use std::time::Duration;
 use dr_exporter::checks::KindConfig;
 use dr_exporter::config::triggers::Own;
 use dr_exporter::config::{self, Config};
-use dr_exporter::domain::contract::{CheckSpec, Contract, ContractSpec, Priority};
+use dr_exporter::domain::contract::{CheckSpec, Contract, Priority};
 use dr_exporter::domain::trigger::{TriggerMode, TriggerSpec, Watched};
 
 const MINUTE: u64 = 60;
@@ -47,9 +47,9 @@ fn recovery_targets() {
     let config = load();
     assert_eq!(config.contracts.len(), table.len());
     for (contract, (component, rto, rpo, priority, owner)) in config.contracts.iter().zip(table) {
-        let ContractSpec { rto: found_rto, rpo: found_rpo, .. } = contract.spec;
+        let targets = (contract.spec.rto, contract.spec.rpo);
         assert_eq!(contract.spec.component, component);
-        assert_eq!((found_rto, found_rpo), (Some(seconds(rto)), rpo.map(seconds)), "{component}");
+        assert_eq!(targets, (Some(seconds(rto)), rpo.map(seconds)), "{component}");
         assert_eq!((contract.spec.priority, contract.spec.owner.as_str()), (priority, owner), "{component}");
         // "RTO/RPO at risk (> 80% threshold)"
         assert!((contract.spec.at_risk_ratio - 0.8).abs() < f64::EPSILON, "{component}");

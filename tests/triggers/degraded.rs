@@ -128,3 +128,24 @@ async fn prometheus_and_grafana_are_stopped_while_the_api_lives() {
     assert_eq!(ok(&over), None, "{over}");
     assert!(tested(&over, "violated").is_some(), "{over}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_test_of_what_is_no_longer_promised_is_over() {
+    let (api, observability) = (Service::start().await, Service::start().await);
+    let config = |promise: &str| {
+        let contracts = (api.contract("api", "60s"), observability.contract("observability", "60s"));
+        format!("{}{}{promise}{}", Service::defaults("300ms"), contracts.0, contracts.1)
+    };
+    let exporter = Exporter::start(&config("    independent_of: [observability]\n")).await;
+    exporter.until("both are healthy", SOON, |scrape| scrape.all("dr_check_healthy", &[]) == [1.0, 1.0]).await;
+    observability.well(false);
+    exporter.until("it works without it", SOON, |scrape| ok(scrape) == Some(1.0)).await;
+    super::reload(&exporter, &config("")).await;
+    assert!(!exporter.metrics().await.contains("dr_degraded_operation"), "its series are gone");
+    let open = async || {
+        let connection = rusqlite::Connection::open(exporter.config().path("data/dr-exporter.db")).ok()?;
+        let sql = "SELECT count(*) FROM degraded_operation WHERE ended IS NULL";
+        connection.query_row(sql, [], |row| row.get::<_, i64>(0)).ok().filter(|open| *open == 0)
+    };
+    super::support::wait_until("the test is over on record", SOON, open).await;
+}

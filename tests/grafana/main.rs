@@ -256,3 +256,19 @@ async fn a_primary_that_never_answered_says_nothing_and_hides_nothing() {
     fails(&alone, "unhealthy", "connect_failed").await;
     fails(&with_list, "unhealthy", "connect_failed").await;
 }
+
+/// A region that is gone does not refuse, it is silent. That must leave time to ask here.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_silent_primary_is_no_failure_of_dr() {
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let grafana = Grafana::start(&["a", "b"]).await;
+    grafana.has().hidden.insert("b".to_owned());
+    let address = silent.local_addr().expect("an address");
+    let keys = format!("uids: [a, b], primary: {{ url: \"http://{address}\", token_file: token }}");
+    let exporter = exporter(&grafana, &keys).await;
+    let scrape = fails(&exporter, "no_answer", "forbidden").await;
+    assert_eq!(runs(&scrape, "unhealthy"), 0.0, "{scrape}");
+    grafana.has().hidden.clear();
+    let scrape = ends(&exporter, "healthy").await;
+    assert_eq!(runs(&scrape, "unhealthy"), 0.0, "{scrape}");
+}

@@ -1,7 +1,10 @@
 //! Everything that is no answer, each with its reason, and none of it a failure of the component.
 
+use std::fs;
+
 use serde_json::json;
 
+use super::support::certs::Authority;
 use super::support::exporter::{Config, Exporter};
 use super::support::prometheus::{Front, Gate, Prometheus, Toy};
 use super::{SOON, config, contract, ends, exporter, fails, figure, runs};
@@ -73,6 +76,40 @@ async fn a_password_is_read_anew_when_it_changes() {
     assert_eq!(runs(&scrape, "up", "unhealthy"), 0.0);
     let told = format!("{}{}", exporter.log(), exporter.get("/").await.text().await.expect("a page"));
     assert!(!told.contains("S3cr3t") && !told.contains("s3cret-pw"), "a password is told");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn both_sides_show_their_certificates() {
+    let toy = Toy::start("").await;
+    let mut prometheus = Prometheus::cold(&[toy.address], &[]);
+    let authority = Authority::new();
+    authority.write(prometheus.directory(), "server", &prometheus.address.ip().to_string());
+    prometheus.web(
+        "tls_server_config: { cert_file: server.pem, key_file: server.key, client_ca_file: ca.pem, \
+         client_auth_type: RequireAndVerifyClientCert }\n",
+    );
+    prometheus.run().await;
+    let url = format!("url: \"https://{}\"", prometheus.address);
+    let start = async |keys: &str| {
+        let directory = Config::new(&config(&format!("{url}, {keys}"), &[contract("up", "rto: 1h", UP)]));
+        Authority::new().write(directory.directory(), "other", "other");
+        fs::rename(directory.path("ca.pem"), directory.path("other-ca.pem")).expect("renamed");
+        authority.write(directory.directory(), "client", "dr-exporter");
+        Exporter::start_in(directory).await
+    };
+    let pair = "cert_file: client.pem, key_file: client.key";
+    let right = start(&format!("ca_file: ca.pem, {pair}")).await;
+    let unverified = start(&format!("insecure_skip_verify: true, {pair}")).await;
+    let distrusting = start(&format!("ca_file: other-ca.pem, {pair}")).await;
+    let anonymous = start("ca_file: ca.pem").await;
+    ends(&right, "up", "healthy").await;
+    ends(&unverified, "up", "healthy").await;
+    for exporter in [&distrusting, &anonymous] {
+        let scrape = fails(exporter, "up", "tls_failed").await;
+        assert_eq!(runs(&scrape, "up", "unhealthy") + runs(&scrape, "up", "healthy"), 0.0, "{scrape}");
+    }
+    fs::remove_file(right.config().path("client.pem")).expect("removed");
+    fails(&right, "up", "credentials_unreadable").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -119,3 +119,23 @@ async fn a_service_that_dies_while_well_starts_no_clock_and_does_not_stay_green(
     let scrape = ends(&exporter, "queue", "healthy").await;
     assert_eq!(runs(&scrape, "queue", "unhealthy"), 0.0, "{scrape}");
 }
+
+/// A range has a value for as long as it is; the half of it that is dead must be seen.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_that_still_has_a_value_is_no_answer_once_one_of_its_sources_is_dead() {
+    let (errors, mut requests) = (Toy::start("errors_total 0\n").await, Toy::start("requests_total 5\n").await);
+    let prometheus = Prometheus::start(&[errors.address, requests.address]).await;
+    let query = "sum(errors_total) / sum(avg_over_time(requests_total[10m]))";
+    prometheus.has(query).await;
+    let stanza = format!("query: {query}\nhealthy_when: {{ below: 0.5 }}");
+    let exporter = exporter(&format!("url: \"{}\"", prometheus.url()), &[contract("ratio", "rto: 1m", &stanza)]).await;
+    ends(&exporter, "ratio", "healthy").await;
+    requests.die();
+    let scrape = fails(&exporter, "ratio", "no_sample").await;
+    assert!(exporter.log().contains("requests_total"), "what is missing is named: {}", exporter.log());
+    assert_eq!(prometheus.ask(query).await, Some(0.0), "Prometheus has a value, and a good one");
+    let healthy = runs(&scrape, "ratio", "healthy");
+    let scrape = fails(&exporter, "ratio", "no_sample").await;
+    assert_eq!(runs(&scrape, "ratio", "healthy"), healthy, "{scrape}");
+    assert_eq!(runs(&scrape, "ratio", "unhealthy"), 0.0, "{scrape}");
+}

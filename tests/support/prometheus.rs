@@ -32,6 +32,16 @@ impl Prometheus {
 
     /// The same, with further arguments, and with a web configuration where that is not empty.
     pub async fn start_with(targets: &[SocketAddr], arguments: &[&str], web: &str) -> Self {
+        let mut prometheus = Self::cold(targets, arguments);
+        if !web.is_empty() {
+            prometheus.web(web);
+        }
+        prometheus.run().await;
+        prometheus
+    }
+
+    /// One that does not run yet.
+    pub fn cold(targets: &[SocketAddr], arguments: &[&str]) -> Self {
         let [address] = free_ports::<1>(own_ip());
         let directory = Config::new("");
         let targets = targets.iter().map(|target| format!("'{target}'")).collect::<Vec<_>>().join(", ");
@@ -45,13 +55,18 @@ impl Prometheus {
         let mut all = vec!["--config.file=prometheus.yml".to_owned(), "--storage.tsdb.path=data".to_owned()];
         all.push(format!("--web.listen-address={address}"));
         all.extend(arguments.iter().map(ToString::to_string));
-        if !web.is_empty() {
-            directory.file("web.yml", web);
-            all.push("--web.config.file=web.yml".to_owned());
-        }
-        let mut prometheus = Self { address, directory, arguments: all, process: None };
-        prometheus.run().await;
-        prometheus
+        Self { address, directory, arguments: all, process: None }
+    }
+
+    /// Gives it a web configuration.
+    pub fn web(&mut self, web: &str) {
+        self.directory.file("web.yml", web);
+        self.arguments.push("--web.config.file=web.yml".to_owned());
+    }
+
+    /// Its directory.
+    pub fn directory(&self) -> &std::path::Path {
+        self.directory.directory()
     }
 
     /// Starts it again, with the data that it had.

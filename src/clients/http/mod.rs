@@ -105,7 +105,8 @@ impl HttpApi {
         largest: usize,
         reasons: &'static Reasons,
     ) -> Self {
-        let tls = ReloadingTls::new(tls, &[b"h2", b"http/1.1"]);
+        // Over HTTP/2 a server that wants a client certificate is not heard to say so.
+        let tls = ReloadingTls::new(tls, &[b"http/1.1"]);
         Self { url: url.clone(), headers, tls, largest, reasons, kept: Mutex::default() }
     }
 

@@ -40,6 +40,13 @@ pub(super) enum Sources {
 /// Why it cannot be told what a query rests on.
 pub(super) type Unknown = &'static str;
 
+impl Around {
+    /// The offset around what may have an `@`, which is counted from there alone.
+    fn at(self, at: Option<&AtModifier>) -> f64 {
+        if at.is_some() { 0.0 } else { self.offset }
+    }
+}
+
 impl Sources {
     /// What a query rests on.
     ///
@@ -92,7 +99,7 @@ impl Sources {
     fn of_subquery(subquery: &SubqueryExpr, around: Around) -> Result<Self, Unknown> {
         match &subquery.at {
             None | Some(AtModifier::End | AtModifier::Start) => {
-                let offset = around.offset + seconds(subquery.offset.as_ref());
+                let offset = around.at(subquery.at.as_ref()) + seconds(subquery.offset.as_ref());
                 Self::of_expression(&subquery.expr, Around { offset, ranged: true })
             }
             Some(AtModifier::At(_)) => Err("it fixes the time of a subquery with `@`"),
@@ -150,7 +157,7 @@ impl Selector {
                 text.push_str(&format!(" @ {:.3}", since.as_secs_f64()));
             }
         }
-        let offset = around.offset + seconds(selector.offset.as_ref());
+        let offset = around.at(selector.at.as_ref()) + seconds(selector.offset.as_ref());
         #[expect(clippy::cast_possible_truncation, reason = "milliseconds of a duration")]
         let millis = (offset * 1000.0).round() as i64;
         match millis {
@@ -203,6 +210,14 @@ mod tests {
             ("x offset 5m", vec![r#"{__name__="x"} offset 300000ms"#]),
             ("rate(x[5m] offset -90s)", vec![r#"{__name__="x"} offset -90000ms"#]),
             ("max_over_time((x offset 1m)[1h:30s] offset 2m)", vec![r#"{__name__="x"} offset 180000ms"#]),
+            (
+                "max_over_time((x @ end() offset 1m)[1h:30s] offset 2m)",
+                vec![r#"{__name__="x"} @ end() offset 60000ms"#],
+            ),
+            (
+                "max_over_time(max_over_time(x[1h:1m] @ end() offset 1m)[1h:] offset 2m)",
+                vec![r#"{__name__="x"} offset 60000ms"#],
+            ),
             ("x @ 1700000000", vec![r#"{__name__="x"} @ 1700000000.000"#]),
             ("histogram_quantile(0.99, sum by (le) (rate(b[5m])))", vec![r#"{__name__="b"}"#]),
             ("topk(scalar(n), x)", vec![r#"{__name__="n"}"#, r#"{__name__="x"}"#]),

@@ -92,7 +92,6 @@ fn copied(up_to: i64) -> Observation {
         value: ReadingValue::Number(value),
     };
     Observation {
-        health: Health::Healthy,
         copy: Some(CopyState::Behind { since: t(up_to), precision: Duration::ZERO, finding: None }),
         readings: vec![
             number("dr_nats_origin_last_sequence", 1000.0),
@@ -103,7 +102,7 @@ fn copied(up_to: i64) -> Observation {
             writer("both", 0.0),
             writer("none", 0.0),
         ],
-        seen: None,
+        ..up()
     }
 }
 

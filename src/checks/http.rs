@@ -174,6 +174,7 @@ impl Kind for HttpConfig {
             &CREDENTIALS_UNREADABLE,
             &LOCAL,
         ],
+        warnings: &[],
         readings: &[],
     };
 

@@ -19,6 +19,7 @@ use crate::domain::observation::{Observation, ReadingKind, Reason};
 use crate::engine::clock::Clock;
 
 pub mod argocd_app;
+pub mod dns;
 pub mod external_secret;
 pub mod http;
 pub mod nats_mirror;
@@ -35,6 +36,12 @@ pub trait Check: Send + Sync + 'static {
     /// What the check must know again after a restart, beside its observations; plain data.
     fn memory(&self) -> Option<serde_json::Value> {
         None
+    }
+
+    /// Whether a memory that has changed must be on the disk before it is shown. Not for one that changes with every run:
+    /// that is written with the check's next news, or within a minute.
+    fn remembers_at_once(&self) -> bool {
+        false
     }
 
     /// Takes back what [`Check::memory`] gave. What it cannot read it goes on without.
@@ -70,6 +77,8 @@ pub struct KindInfo {
     pub can_feed: Feeds,
     /// The closed list of its reasons.
     pub reasons: &'static [&'static Reason],
+    /// The closed list of what it warns of.
+    pub warnings: &'static [&'static Reason],
     /// The gauges it adds to `/metrics`.
     pub readings: &'static [&'static ReadingKind],
 }
@@ -153,6 +162,8 @@ kinds! {
     external_secret: external_secret::ExternalSecretConfig => ExternalSecret,
     /// An Argo CD application in the DR cluster.
     argocd_app: argocd_app::ArgocdAppConfig => ArgocdApp,
+    /// A DNS name, and the region that it leads to.
+    dns: dns::DnsConfig => Dns,
     /// Pods that must be ready.
     pods: pods::PodsConfig => Pods,
 }

@@ -140,13 +140,17 @@ pub struct Observation {
     pub readings: Vec<Reading>,
     /// When it was seen, where that was before the run ended: what several checks share is read once for all of them.
     pub seen: Option<Timestamp>,
+    /// What a person should look at although nothing fails; none where the check looks for no such thing, or could not.
+    pub warnings: Option<Vec<Finding>>,
+    /// What people want to know beside, a line each. For pages; nothing rests on it.
+    pub notes: Vec<String>,
 }
 
 impl Observation {
     /// An observation of a kind that knows of no copy.
     #[must_use]
     pub fn of_health(health: Health) -> Self {
-        Self { health, copy: None, readings: Vec::new(), seen: None }
+        Self { health, copy: None, readings: Vec::new(), seen: None, warnings: None, notes: Vec::new() }
     }
 
     /// The one word for the whole run: a failure of component or copy outweighs a failure to measure, which outweighs

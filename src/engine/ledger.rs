@@ -13,7 +13,7 @@ use super::memory::{self, Extent, Memory, Recalled};
 use super::scheduler::{self, CheckId, Report};
 use super::snapshot::{CheckRecord, Configuration, ContractRecord, Histogram, Snapshot};
 use crate::checks::KindConfig;
-use crate::domain::contract::{Contract, ContractSpec, Judgement, Objective};
+use crate::domain::contract::{CheckSpec, Contract, ContractSpec, Judgement, Objective};
 use crate::domain::observation::{Observation, Outcome};
 use crate::domain::recovery_clock::ClockEvent;
 use crate::domain::status::Basis;
@@ -173,7 +173,7 @@ impl Ledger {
     fn take(&mut self, reports: Vec<Report>) {
         let moment = self.clock.moment();
         let mut touched = BTreeSet::new();
-        for report in reports {
+        for mut report in reports {
             // The last report of a schedule that was taken out.
             let Some((contract, check)) = self.places.get(&report.id).copied() else { continue };
             touched.insert(contract);
@@ -191,7 +191,7 @@ impl Ledger {
                     self.memory.note_recovery(&record.contract, &recovery, moment);
                 }
             }
-            if let Some(memory) = report.memory.clone() {
+            if let Some(memory) = report.memory.take() {
                 self.memory.note_memory(contract, check, memory);
             }
             if let Some(check) = record.checks.get_mut(check) {
@@ -282,6 +282,7 @@ fn tell_of_run(record: &ContractRecord, index: usize, report: &Report) {
     let (Some(check), Some(before)) = (spec.checks.get(index), record.checks.get(index)) else { return };
     let observation = &report.observation;
     let last = before.last.as_ref().map(|last| &last.observation);
+    tell_of_warnings(spec, check, last, observation);
     if last.is_some_and(|last| finds_the_same(last, observation)) {
         return;
     }
@@ -294,6 +295,16 @@ fn tell_of_run(record: &ContractRecord, index: usize, report: &Report) {
     for finding in observation.findings() {
         let (reason, detail, advice) = (finding.reason.label, finding.detail.as_str(), finding.reason.advice);
         warn!(contract, check = name, kind, was, outcome, reason, detail, advice, "check");
+    }
+}
+
+/// One line for a warning that the run before did not have.
+fn tell_of_warnings(spec: &ContractSpec, check: &CheckSpec, last: Option<&Observation>, observation: &Observation) {
+    let known: Vec<_> = last.iter().flat_map(|last| last.warnings.iter().flatten()).map(|known| known.reason).collect();
+    for warning in observation.warnings.iter().flatten().filter(|warning| !known.contains(&warning.reason)) {
+        let (contract, name, kind) = (spec.name.as_str(), check.name.as_str(), check.kind);
+        let (reason, detail, advice) = (warning.reason.label, warning.detail.as_str(), warning.reason.advice);
+        warn!(contract, check = name, kind, reason, detail, advice, "warning");
     }
 }
 

@@ -90,7 +90,7 @@ descriptions! {
     CONSECUTIVE: Gauge "dr_check_consecutive_failures" ["contract,check,kind"]
         "How often in a row the component failed";
     WARNING: Gauge "dr_check_warning" ["contract,check,kind"]
-        "1 while the sync lag is above warn_after. Absent where there is none, or nothing is known";
+        "1 while the sync lag is above warn_after, or the check warns of something else. Absent where nothing is looked at or known";
     COPY_LOST: Gauge "dr_copy_lost" ["contract,check"]
         "1 while the DR copy is proven lost. Absent while nothing fresh is known";
     RUNS: Counter "dr_check_runs" ["contract,check,kind,outcome"]

@@ -82,7 +82,13 @@ fn checks(report: &StatusReport) -> Markup {
 fn last_run(check: &CheckStatus) -> Markup {
     html! {
         @match &check.last_run {
-            Some(run) => { (run.outcome.replace('_', " ")) br; small { (run.at) } }
+            Some(run) => {
+                (run.outcome.replace('_', " ")) br; small { (run.at) }
+                @for warning in &run.warnings {
+                    div { b { (warning.reason) } ": " (warning.detail) br; small { (warning.advice) } }
+                }
+                @for note in &run.notes { br; small { (note) } }
+            }
             None => "not yet",
         }
     }

@@ -9,10 +9,12 @@ use super::decode::{Decode, Decoder, Key};
 use super::yaml::{Node, Value};
 use crate::domain::contract::{Objective, Priority};
 
+mod dns;
 mod files;
 mod kubernetes;
 mod network;
 
+pub use dns::{DnsName, DnsTarget, DnsTransport, DnsType, Resolver};
 pub use files::{FilePath, Secret, SecretFile};
 pub use kubernetes::{LabelSelector, Namespace, ObjectName};
 pub use network::{DomainName, HeaderName, HttpMethod, HttpUrl, NatsServer, Pattern, StatusSet, StreamName, Subject};

@@ -156,14 +156,14 @@ macro_rules! kinds {
 kinds! {
     /// An HTTP endpoint that is the component.
     http: http::HttpConfig => Http,
+    /// A DNS name, and the region that it leads to.
+    dns: dns::DnsConfig => Dns,
     /// A JetStream stream and its mirror in the DR region.
     nats_mirror: nats_mirror::NatsMirrorConfig => NatsMirror,
     /// An External Secret in the DR cluster, and the one in the primary that it should equal.
     external_secret: external_secret::ExternalSecretConfig => ExternalSecret,
     /// An Argo CD application in the DR cluster.
     argocd_app: argocd_app::ArgocdAppConfig => ArgocdApp,
-    /// A DNS name, and the region that it leads to.
-    dns: dns::DnsConfig => Dns,
     /// Pods that must be ready.
     pods: pods::PodsConfig => Pods,
 }

@@ -54,44 +54,48 @@ config! {
 
 impl DnsConfig {
     fn validate(&self, fields: &Fields<'_>, cx: &mut Decoder<'_>) {
-        let regions = fields.position("regions");
-        if self.regions.is_empty() {
-            cx.under("regions", |cx| {
-                cx.error(regions, "there is no region; name at least one, such as primary and dr");
-            });
-        }
-        let kind = self.r#type;
-        for (name, targets) in &self.regions {
-            if !targets.iter().all(|target| target.is_of(kind)) {
-                let expected = match kind {
-                    DnsType::A => "IPv4 addresses and networks",
-                    DnsType::Aaaa => "IPv6 addresses and networks",
-                    DnsType::Cname => "names",
-                };
-                let message =
-                    format!("a region of a check of type {} has {expected}; correct the others", kind.label());
-                cx.under("regions", |cx| cx.under(name.as_str(), |cx| cx.error(regions, message)));
-            }
-        }
-        let pairs = self.regions.iter().enumerate().flat_map(|(index, one)| {
-            self.regions.iter().skip(index + 1).map(move |other| (one, other)).collect::<Vec<_>>()
-        });
-        for ((one, of_one), (other, of_other)) in pairs {
-            if of_one.iter().any(|a| of_other.iter().any(|b| a.overlaps(b))) {
-                let message =
-                    format!("this overlaps with `{}`: an answer would be of both; take it out of one", one.as_str());
-                cx.under("regions", |cx| cx.under(other.as_str(), |cx| cx.error(regions, message)));
-            }
-        }
+        cx.under("regions", |cx| self.validate_regions(fields, cx));
         let resolvers = self.resolvers.as_deref().unwrap_or_default();
-        if resolvers.iter().enumerate().any(|(index, one)| resolvers.iter().skip(index + 1).any(|other| one == other)) {
-            let message = "a resolver stands here twice; remove one";
-            cx.under("resolvers", |cx| cx.error(fields.position("resolvers"), message));
+        let places = fields.get("resolvers").map(|entry| entry.node.items()).unwrap_or_default();
+        for (index, (one, place)) in resolvers.iter().zip(places).enumerate() {
+            if resolvers.iter().take(index).any(|earlier| earlier == one) {
+                let message = "this resolver stands in the list already; remove one";
+                cx.under("resolvers", |cx| cx.at(index, |cx| cx.error(place.at, message)));
+            }
         }
         let secure = resolvers.iter().any(|resolver| matches!(resolver.transport, DnsTransport::Tls(_)));
         if self.ca_file.is_some() && !secure {
             let message = "no resolver is asked over TLS; write one as tls://, or remove this";
             cx.under("ca_file", |cx| cx.error(fields.position("ca_file"), message));
+        }
+    }
+
+    fn validate_regions(&self, fields: &Fields<'_>, cx: &mut Decoder<'_>) {
+        let section = fields.get("regions");
+        let at = |region: &Name| {
+            let entry = section.and_then(|section| section.node.get(region.as_str()));
+            entry.map_or(fields.position("regions"), |entry| entry.at)
+        };
+        if self.regions.is_empty() {
+            cx.error(fields.position("regions"), "there is no region; name at least one, such as primary and dr");
+        }
+        for (index, (region, targets)) in self.regions.iter().enumerate() {
+            if !targets.iter().all(|target| target.is_of(self.r#type)) {
+                let expected = match self.r#type {
+                    DnsType::A => "IPv4 addresses and networks",
+                    DnsType::Aaaa => "IPv6 addresses and networks",
+                    DnsType::Cname => "names",
+                };
+                let kind = self.r#type.label();
+                let message = format!("a region of a check of type {kind} has {expected}; correct the others");
+                cx.under(region.as_str(), |cx| cx.error(at(region), message));
+            }
+            let overlaps = |of_other: &Vec<DnsTarget>| targets.iter().any(|a| of_other.iter().any(|b| a.overlaps(b)));
+            for (other, _) in self.regions.iter().take(index).filter(|(_, of_other)| overlaps(of_other)) {
+                let message =
+                    format!("this overlaps with `{}`: an answer would be of both; take it out of one", other.as_str());
+                cx.under(region.as_str(), |cx| cx.error(at(region), message));
+            }
         }
     }
 }

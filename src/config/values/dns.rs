@@ -50,6 +50,10 @@ impl Word for DnsName {
         let text = name.to_ascii_lowercase();
         Name::from_ascii(format!("{text}.")).ok().map(|wire| Self { text, wire })
     }
+
+    fn schema() -> serde_json::Value {
+        json!({"type": "string", "pattern": "^([A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\\.)+[A-Za-z0-9_][A-Za-z0-9_-]{0,62}\\.?$"})
+    }
 }
 
 /// The type of the records that are asked for.

@@ -1,8 +1,9 @@
 //! Which region answers, since when, and how a change of it spreads over the resolvers. Pure.
 //!
 //! A region is settled when all resolvers that answer name it. From the first that names another to the last that follows the
-//! change spreads. A resolver that gives no answer is not waited for; should it come back with the old region, the change
-//! goes on until that one follows too. When all are back at the settled region, nothing has changed.
+//! change spreads. A resolver that answers with no region is waited for, if it ever named one. One that gives no answer is
+//! not; should it come back with the old region, the change goes on until that one follows too. When all are back at the
+//! settled region, nothing has changed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -19,8 +20,10 @@ pub(super) type Regions = BTreeSet<String>;
 pub(super) struct View {
     /// Which resolver.
     pub resolver: String,
-    /// The regions, and when the answer came; none if it gave no answer that is of a region.
-    pub answer: Option<(Regions, Timestamp)>,
+    /// The regions, empty for an answer that is of none; none if there was no answer.
+    pub regions: Option<Regions>,
+    /// When.
+    pub at: Timestamp,
 }
 
 /// What is remembered from run to run.
@@ -29,7 +32,7 @@ pub(super) struct View {
 pub(super) struct History {
     /// What all resolvers that answered last agreed on.
     settled: Option<Regions>,
-    /// What each resolver answered last.
+    /// What each resolver answered last that was of a region.
     shown: BTreeMap<String, Shown>,
     /// What else than the settled regions was seen since they were settled.
     sighted: Vec<Sighting>,
@@ -37,7 +40,7 @@ pub(super) struct History {
     last: Option<Change>,
 }
 
-/// What a resolver answered last.
+/// What a resolver answered last that was of a region.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Shown {
     regions: Regions,
@@ -123,16 +126,15 @@ impl History {
     pub(super) fn observe(&mut self, views: &[View]) -> Option<Event> {
         self.note(views);
         let told = self.counted(views);
-        let mut named = told.iter().map(|(_, regions)| *regions);
-        let first = named.next()?.clone();
-        let agreed = named.all(|regions| *regions == first);
+        let first = told.first().map(|(_, regions)| *regions).filter(|first| !first.is_empty());
+        let agreed = first.filter(|first| told.iter().all(|(_, regions)| regions == first)).cloned();
         let Some(settled) = self.settled.clone() else {
-            self.settled = agreed.then_some(first);
+            self.settled = agreed;
             return None;
         };
         let began = self.sight(&settled, &told);
-        if agreed && first != settled {
-            return self.settle(settled, first, views).map(Event::Settled);
+        if let Some(agreed) = agreed.filter(|agreed| *agreed != settled) {
+            return self.settle(settled, agreed, views).map(Event::Settled);
         }
         // One that moved on and fell silent may still be there.
         let back = |(name, shown): (&String, &Shown)| shown.regions == settled || self.straggles(name);
@@ -146,10 +148,10 @@ impl History {
     /// Keeps what each resolver answered, and the stragglers of the last change.
     fn note(&mut self, views: &[View]) {
         self.shown.retain(|resolver, _| views.iter().any(|view| view.resolver == *resolver));
-        for View { resolver, answer } in views {
-            let Some((regions, at)) = answer else {
+        for View { resolver, regions, at } in views {
+            let Some(regions) = regions.as_ref().filter(|regions| !regions.is_empty()) else {
                 if let Some(shown) = self.shown.get_mut(resolver) {
-                    shown.watched = false;
+                    shown.watched = regions.is_some();
                 }
                 continue;
             };
@@ -179,8 +181,8 @@ impl History {
 
     /// The answers that count: not those of stragglers, of which the last change is told.
     fn counted<'a>(&self, views: &'a [View]) -> Vec<(&'a str, &'a Regions)> {
-        let answers = views.iter().filter_map(|view| Some((view.resolver.as_str(), &view.answer.as_ref()?.0)));
-        answers.filter(|(name, _)| !self.straggles(name)).collect()
+        let answers = views.iter().filter_map(|view| Some((view.resolver.as_str(), view.regions.as_ref()?)));
+        answers.filter(|(name, _)| self.shown.contains_key(*name) && !self.straggles(name)).collect()
     }
 
     /// Whether a resolver was seen at the old regions when the last change was thought to be over.
@@ -190,7 +192,7 @@ impl History {
 
     /// Keeps when other regions than the settled ones were first seen.
     fn sight(&mut self, settled: &Regions, told: &[(&str, &Regions)]) -> Option<Event> {
-        let others = told.iter().filter(|(_, regions)| *regions != settled);
+        let others = told.iter().filter(|(_, regions)| *regions != settled && !regions.is_empty());
         let mut others: Vec<Shown> = others.filter_map(|(name, _)| self.shown.get(*name).cloned()).collect();
         others.sort_by_key(|shown| shown.since);
         let (quiet, known) = (self.sighted.is_empty(), self.sighted.len());

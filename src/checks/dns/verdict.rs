@@ -89,8 +89,9 @@ impl Told {
 
     /// What the history is told of it.
     pub(super) fn view(&self, clock: Clock) -> View {
-        let regions = self.result.as_ref().ok().map(|sorted| &sorted.regions).filter(|regions| !regions.is_empty());
-        View { resolver: self.resolver.clone(), answer: regions.cloned().zip(self.at(clock)) }
+        let named = self.result.as_ref().map(|sorted| sorted.regions.clone());
+        let regions = named.ok().or_else(|| self.is_answer().then(Regions::new));
+        View { resolver: self.resolver.clone(), regions, at: self.at(clock).unwrap_or_else(|| clock.now()) }
     }
 }
 

@@ -8,8 +8,8 @@ fn regions(words: &str) -> Regions {
     words.split('+').map(str::to_owned).collect()
 }
 
-/// Plays runs, one a line: the second, and what each of the resolvers a, b and c answers; `-` is no answer. Gives the
-/// history and what was told of each run.
+/// Plays runs, one a line: the second, and what each of the resolvers a, b and c answers; `-` is no answer, `0` is one that is
+/// of no region. Gives what was told of each run.
 fn play(history: &mut History, runs: &str) -> Vec<String> {
     let mut told = Vec::new();
     for run in runs.lines().map(str::trim).filter(|run| !run.is_empty()) {
@@ -17,7 +17,8 @@ fn play(history: &mut History, runs: &str) -> Vec<String> {
         let at: i64 = words.next().unwrap().parse().unwrap();
         let view = |(name, word): (char, &str)| View {
             resolver: name.to_string(),
-            answer: (word != "-").then(|| (regions(word), t(at))),
+            regions: (word != "-").then(|| if word == "0" { Regions::new() } else { regions(word) }),
+            at: t(at),
         };
         let views: Vec<View> = ('a'..).zip(words).map(view).collect();
         match history.observe(&views) {
@@ -144,6 +145,20 @@ fn both_regions_at_once_are_a_state_of_their_own() {
     assert_eq!(history.last().map(|change| change.from.clone()), Some(regions("d+p")));
     let by_way = assert_told("0 p p\n 10 p+d p\n 20 d p+d\n 30 d d", &["10: p to d+p", "30: settled at d, Some(10s)"]);
     assert_eq!(by_way.last().map(|change| change.first), Some(t(20)), "the first that answered with that alone");
+}
+
+#[test]
+fn one_that_answers_with_no_region_is_waited_for() {
+    let mut history = assert_told("0 p p\n 10 0 0\n 20 d 0\n 30 d 0", &["20: p to d"]);
+    assert_eq!(history.progress(2).map(|progress| progress.followers), Some(1));
+    assert_eq!(play(&mut history, "45 d d"), ["45: settled at d, Some(25s)"]);
+    assert_eq!(play(&mut history, "50 0 0\n 60 d 0\n 70 d d"), [""; 0], "gone and back is no change");
+}
+
+#[test]
+fn one_that_never_named_a_region_is_not_waited_for() {
+    let history = assert_told("0 p 0 p\n 10 d 0 p\n 20 d 0 d", &["10: p to d", "20: settled at d, Some(10s)"]);
+    assert_eq!(history.settled(), Some(&regions("d")));
 }
 
 #[test]

@@ -144,7 +144,7 @@ async fn babbles(bytes: &'static [u8]) -> String {
 async fn what_is_no_dns() {
     for bytes in [&b"HTTP/1.1 400 Bad Request\r\n"[..], b"", b"\x81\x80\0\x01"] {
         let resolver = babbles(bytes).await;
-        let observation = run(&check(&[resolver.clone()])).await;
+        let observation = run(&check(std::slice::from_ref(&resolver))).await;
         assert_unhealthy(&observation, "bad_answer", &[&resolver, "no DNS message"]);
     }
 }
@@ -194,7 +194,7 @@ async fn every_run_asks_anew() {
 async fn what_this_machine_cannot_do_is_no_failure_of_the_name() {
     // A link-local address without its link leads nowhere.
     let nowhere = "[fe80::1]:53".to_owned();
-    let observation = run(&check(&[nowhere.clone()])).await;
+    let observation = run(&check(std::slice::from_ref(&nowhere))).await;
     assert_no_answer(&observation, "local", &["fe80::1", "this machine"]);
     assert_eq!(regions(&observation), (None, None));
 

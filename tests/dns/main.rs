@@ -7,6 +7,7 @@ mod support;
 mod answers;
 mod failover;
 mod server;
+mod system;
 mod transports;
 mod warnings;
 

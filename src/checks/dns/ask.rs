@@ -1,8 +1,8 @@
 //! One question to one resolver: every run anew, without a cache, a hosts file or search domains.
 
+use std::collections::BTreeSet;
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
-use std::sync::Arc;
 use std::time::Duration;
 
 use hickory_proto::op::{Message, MessageType, Query};
@@ -25,7 +25,7 @@ use crate::domain::observation::Finding;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Answer {
     /// All of it.
-    pub targets: std::collections::BTreeSet<Target>,
+    pub targets: BTreeSet<Target>,
     /// The lowest TTL on the way.
     pub ttl: Duration,
     /// When it came.
@@ -34,8 +34,10 @@ pub(super) struct Answer {
 
 /// How long a datagram may be under way before it is sent again: it may have been lost.
 const RESEND: Duration = Duration::from_secs(1);
-/// Into how many parts the time is divided that there is, where that gives less.
+/// How often it is sent where there is less time.
 const SENDS: u32 = 3;
+/// The shortest wait between two.
+const SHORTEST: Duration = Duration::from_millis(10);
 
 /// Asks a resolver, and asks on where it tells of an alias alone.
 ///
@@ -79,26 +81,20 @@ async fn exchange(
     patience: Duration,
 ) -> Result<Message, Finding> {
     let address = resolver.address;
-    let failed = |error: &io::Error| of_io(error, address.ip());
     let mut query = Message::query();
     query.metadata.recursion_desired = true;
     query.add_query(Query::query(question.name.clone(), question.record_type()));
     let bytes = query.to_vec().map_err(|error| Finding::new(&LOCAL, format!("no question can be made: {error}")))?;
+    if resolver.transport == DnsTransport::Udp {
+        let answer = over_udp(address, &query, &bytes, patience).await?;
+        if !answer.metadata.truncation {
+            return Ok(answer);
+        }
+    }
+    let stream = TcpStream::connect(address).await.map_err(|error| of_io(&error, address.ip()))?;
     match &resolver.transport {
-        DnsTransport::Udp => {
-            let answer = over_udp(address, &query, &bytes, patience).await?;
-            if !answer.metadata.truncation {
-                return Ok(answer);
-            }
-            let stream = TcpStream::connect(address).await.map_err(|error| failed(&error))?;
-            over_stream(stream, address, &query, &bytes).await
-        }
-        DnsTransport::Tcp => {
-            let stream = TcpStream::connect(address).await.map_err(|error| failed(&error))?;
-            over_stream(stream, address, &query, &bytes).await
-        }
+        DnsTransport::Udp | DnsTransport::Tcp => over_stream(stream, address, &query, &bytes).await,
         DnsTransport::Tls(name) => {
-            let stream = TcpStream::connect(address).await.map_err(|error| failed(&error))?;
             let stream = secure(stream, name.clone(), address, trust).await?;
             over_stream(stream, address, &query, &bytes).await
         }
@@ -111,10 +107,11 @@ async fn over_udp(address: SocketAddr, query: &Message, bytes: &[u8], patience: 
     let socket = UdpSocket::bind((any, 0)).await.map_err(failed)?;
     // The system then takes nothing from elsewhere, and tells when nobody listens there.
     socket.connect(address).await.map_err(failed)?;
+    let wait = RESEND.min(patience / SENDS).max(SHORTEST);
     let mut buffer = vec![0; usize::from(u16::MAX)];
     loop {
         socket.send(bytes).await.map_err(failed)?;
-        let Ok(answer) = timeout(RESEND.min(patience / SENDS), async {
+        let Ok(answer) = timeout(wait, async {
             loop {
                 let length = socket.recv(&mut buffer).await.map_err(failed)?;
                 // Another is an answer to nothing that was asked here.
@@ -155,7 +152,7 @@ async fn secure(
     trust: &ReloadingTls,
 ) -> Result<impl AsyncRead + AsyncWrite + Unpin, Finding> {
     let trust = trust.current().await.map_err(|error| Finding::new(&CREDENTIALS_UNREADABLE, error.to_string()))?;
-    TlsConnector::from(Arc::clone(&trust)).connect(name, stream).await.map_err(|error| match error.kind() {
+    TlsConnector::from(trust).connect(name, stream).await.map_err(|error| match error.kind() {
         ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted => {
             Finding::new(&TLS, format!("the resolver ended the connection in the TLS handshake: {error}"))
         }
@@ -190,7 +187,7 @@ fn of_io(error: &io::Error, address: IpAddr) -> Finding {
 }
 
 /// Where the system's resolvers are named.
-pub(super) const RESOLV_CONF: &str = "/etc/resolv.conf";
+const RESOLV_CONF: &str = "/etc/resolv.conf";
 /// How many of them programs ask.
 const ASKED: usize = 3;
 

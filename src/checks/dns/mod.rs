@@ -11,7 +11,7 @@ mod readings;
 mod verdict;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -264,7 +264,7 @@ impl DnsCheck {
     }
 
     /// The memory, on this process's timeline.
-    fn remembered(&self, run: Run) -> std::sync::MutexGuard<'_, Memory> {
+    fn remembered(&self, run: Run) -> MutexGuard<'_, Memory> {
         let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
         if memory.clock.is_none() {
             let now = run.clock.now();

@@ -8,9 +8,8 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use super::{exit, runtime};
+use super::{daemon, exit, runtime};
 use crate::app::Engine;
-use crate::clients::tls::{self, TlsFiles};
 use crate::config::{self, Config};
 use crate::domain::status::{Basis, Status};
 use crate::engine::FirstRun;
@@ -156,15 +155,7 @@ fn one_look_measures_no_recovery(report: &mut StatusReport) {
 }
 
 async fn ask(url: &reqwest::Url) -> Result<StatusReport, String> {
-    let url = url.join("api/v1/status").map_err(|error| format!("{url}: {error}"))?;
-    let tls = TlsFiles { ca_file: None, cert_file: None, key_file: None, insecure_skip_verify: false };
-    // Plain HTTP needs nobody to be trusted.
-    let tls = if url.scheme() == "https" { tls::client_config(&tls).await } else { tls::trusting_nobody() };
-    let tls = tls.map_err(|error| error.to_string())?;
-    let client = reqwest::Client::builder().tls_backend_preconfigured(tls).timeout(ASK_TIMEOUT).build();
-    let answer = client.map_err(|error| error.to_string())?.get(url).send().await;
-    let answer = answer.and_then(reqwest::Response::error_for_status).map_err(|error| error.to_string())?;
-    let body = answer.bytes().await.map_err(|error| error.to_string())?;
+    let body = daemon::ask(url, "api/v1/status", ASK_TIMEOUT).await?;
     serde_json::from_slice(&body).map_err(|error| format!("that is no dr-exporter's answer: {error}"))
 }
 

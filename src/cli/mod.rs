@@ -10,6 +10,8 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 mod check;
 mod config;
+mod daemon;
+mod health;
 mod serve;
 mod storage;
 
@@ -42,6 +44,10 @@ enum Command {
     /// Check configuration files, or print their schema.
     #[command(subcommand)]
     Config(config::Config),
+    /// Say whether a running daemon measures; for container health checks.
+    ///
+    /// Exit codes: 0 it does, 1 it does not or does not answer.
+    Health(health::Health),
     /// Look at what is kept across restarts.
     #[command(subcommand)]
     Storage(storage::Storage),
@@ -62,6 +68,7 @@ pub fn run() -> ExitCode {
         Command::Serve(serve) => serve.run(),
         Command::Check(check) => check.run(),
         Command::Config(config) => config.run(),
+        Command::Health(health) => health.run(),
         Command::Storage(storage) => storage.run(),
     }
 }

@@ -5,6 +5,7 @@
 mod support;
 
 mod check;
+mod health;
 mod outage;
 mod prometheus;
 mod routes;

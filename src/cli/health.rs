@@ -1,0 +1,34 @@
+//! `health`: whether a running daemon measures, for the health checks of containers.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::{daemon, runtime};
+
+/// The options of `health`.
+#[derive(Debug, Args)]
+pub struct Health {
+    /// The daemon's address.
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9877")]
+    url: reqwest::Url,
+}
+
+/// How long the daemon may take to answer.
+const LIMIT: Duration = Duration::from_secs(3);
+
+impl Health {
+    /// Asks `/-/healthy`: 0 if the daemon measures, 1 if it does not or cannot be asked.
+    #[must_use]
+    pub fn run(self) -> ExitCode {
+        let asked = runtime().and_then(|runtime| runtime.block_on(daemon::ask(&self.url, "-/healthy", LIMIT)));
+        match asked {
+            Ok(_) => ExitCode::SUCCESS,
+            Err(message) => {
+                eprintln!("{message}");
+                ExitCode::FAILURE
+            }
+        }
+    }
+}

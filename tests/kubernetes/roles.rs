@@ -33,7 +33,7 @@ const CONTRACTS: &str = "  - name: streams
 ";
 
 fn manifest(side: &str) -> Vec<Value> {
-    let path = format!("{}/deploy/rbac/{side}.yaml", env!("CARGO_MANIFEST_DIR"));
+    let path = format!("{}/deploy/rbac/{side}/rbac.yaml", env!("CARGO_MANIFEST_DIR"));
     let text = std::fs::read_to_string(&path).expect("the manifest is there");
     text.split("\n---\n").map(|document| serde_saphyr::from_str(document).expect("the manifest is YAML")).collect()
 }

@@ -1,27 +1,32 @@
-//! The composition root: wires the house together, watches over it, and shuts it down.
+//! The composition root: wires the house together, watches over it, reloads it, and shuts it down.
 
+use std::fmt;
 use std::future::Future;
 use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::sync::{oneshot, watch};
-use tracing::{info, warn};
+use tokio::sync::{mpsc, oneshot, watch};
+use tracing::{error, info, warn};
 
-use crate::checks::KindConfig;
-use crate::clients::Clients;
-use crate::config::Config;
+use crate::clients::{Clients, blocking};
 use crate::config::model::Contract;
+use crate::config::triggers::Trigger;
+use crate::config::values::{CheckRef, Name};
+use crate::config::{self, Config};
 use crate::engine::clock::Clock;
 use crate::engine::memory::{self, Recalled};
-use crate::engine::snapshot::Snapshot;
-use crate::engine::{self, FirstRun, Plan, Running};
+use crate::engine::snapshot::{Configuration, Snapshot};
+use crate::engine::{self, FirstRun, Plan, Plans, Running, TriggerPlan};
 use crate::store::Stored;
 use crate::web;
 
 /// How long requests that are under way may take to end at shutdown.
 const DRAIN: Duration = Duration::from_secs(4);
+/// How many orders to reload may wait.
+const RELOADS: usize = 16;
 
 /// What ends the process other than being told to.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +39,9 @@ pub enum Fatal {
     Server(io::Error),
 }
 
+/// An order to read the configuration anew, answered with all that is wrong with it.
+pub type Reload = oneshot::Sender<Result<(), String>>;
+
 /// A running engine. Dropping it ends it.
 pub struct Engine {
     /// What is known, always the newest.
@@ -42,7 +50,7 @@ pub struct Engine {
     pub clock: Clock,
     running: Running,
     // Dropped with the engine: it ends the connections.
-    _clients: Clients,
+    clients: Clients,
 }
 
 impl Engine {
@@ -51,25 +59,55 @@ impl Engine {
     pub fn start(config: &Config, first: FirstRun, recalled: Recalled) -> Self {
         let clock = Clock::start();
         let clients = Clients::new(config);
-        let plans = config.contracts.iter().map(|contract| plan(contract, &clients, &recalled.stored));
-        let running = engine::start(plans.collect(), clock, first, recalled);
-        Self { snapshots: running.snapshots.clone(), clock, running, _clients: clients }
+        let running = engine::start(plans(config, &clients, &recalled.stored), clock, first, recalled);
+        Self { snapshots: running.snapshots.clone(), clock, running, clients }
+    }
+
+    /// Goes over to another configuration in one step. What is configured as it was runs on.
+    async fn swap(&mut self, config: &Config) {
+        let clients = self.clients.reloaded(config);
+        self.running.swap(plans(config, &clients, &Stored::default())).await;
+        self.clients = clients;
     }
 
     /// Waits until one of the engine's tasks ends, which none ever should.
     async fn ended(&mut self) -> Fatal {
-        Fatal::Engine(match self.running.tasks.join_next().await {
-            Some(Err(error)) => error.to_string(),
-            Some(Ok(())) => "without an error".to_owned(),
-            None => "there are none left".to_owned(),
-        })
+        Fatal::Engine(self.running.ended().await)
     }
+}
+
+/// Everything that a configuration asks for.
+fn plans(config: &Config, clients: &Clients, stored: &Stored) -> Plans {
+    let contracts: Vec<Plan> = config.contracts.iter().map(|contract| plan(contract, clients, stored)).collect();
+    let triggers = config.triggers.iter().filter_map(|trigger| trigger_plan(trigger, &contracts, clients));
+    Plans { triggers: triggers.collect(), contracts }
+}
+
+/// A trigger with what it watches.
+fn trigger_plan(trigger: &Trigger, contracts: &[Plan], clients: &Clients) -> Option<TriggerPlan> {
+    let watched = trigger.watched().and_then(|CheckRef { contract, check }| {
+        let plan = contracts.iter().find(|plan| plan.spec.name == contract.as_str())?;
+        let checks = plan.spec.checks.iter().zip(&plan.fingerprints);
+        checks.into_iter().find(|(spec, _)| spec.name == check.as_str())
+    });
+    let spec = trigger.spec(|_| watched.map(|(spec, _)| spec))?;
+    let own = trigger.own();
+    let measured = match (&own, watched) {
+        (Some(own), _) => fingerprint(own, &own.connections(), clients),
+        (None, watched) => watched.map(|(_, fingerprint)| fingerprint.clone()).unwrap_or_default(),
+    };
+    Some(TriggerPlan {
+        fingerprint: format!("{measured} {}/{:?}", spec.when.failures_to_trigger, spec.when.hold),
+        check: own.map(|own| own.build(clients)),
+        spec: Arc::new(spec),
+    })
 }
 
 /// A contract with its checks, which know again what they knew.
 fn plan(contract: &Contract, clients: &Clients, stored: &Stored) -> Plan {
     let spec = Arc::new(contract.spec.clone());
-    let fingerprints: Vec<String> = contract.kinds.iter().map(fingerprint).collect();
+    let fingerprints: Vec<String> =
+        contract.kinds.iter().map(|kind| fingerprint(kind, &kind.connections(), clients)).collect();
     let checks = contract.kinds.iter().zip(&spec.checks).zip(&fingerprints).map(|((kind, spec), fingerprint)| {
         let check = kind.build(clients);
         if let Some(memory) = memory::memory_of(stored, &contract.spec.name, &spec.name, fingerprint) {
@@ -80,40 +118,73 @@ fn plan(contract: &Contract, clients: &Clients, stored: &Stored) -> Plan {
     Plan { checks: checks.collect(), fingerprints, spec }
 }
 
-/// A word for what a check measures: FNV-1a over its stanza, which holds no secrets. What was proven of one stream,
-/// secret or application says nothing about another.
-fn fingerprint(kind: &KindConfig) -> String {
-    let hash = format!("{kind:?}")
+/// A word for what a check measures: FNV-1a over its stanza and the connections that it uses, which hold no secrets. What
+/// was proven of one stream, secret or application says nothing about another.
+fn fingerprint(stanza: &impl fmt::Debug, connections: &[(&'static str, &Name)], clients: &Clients) -> String {
+    let mut described = format!("{stanza:?}");
+    for (section, name) in connections {
+        described.push_str(&clients.described(section, name));
+    }
+    let hash = described
         .bytes()
         .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
     format!("{hash:016x}")
 }
 
-/// Serves until `shutdown` completes: then takes no more connections, lets requests end, and returns.
+/// What [`serve`] serves.
+pub struct Served {
+    /// The configuration, which is good.
+    pub config: Config,
+    /// Where it is read anew.
+    pub config_file: PathBuf,
+    /// What it goes on from, and where it keeps that.
+    pub recalled: Recalled,
+    /// Where it listens.
+    pub listener: TcpListener,
+}
+
+/// Serves until `shutdown` completes: then takes no more connections, lets requests end, and returns. Each value of
+/// `hangups` reads the configuration anew, as a request to do so does.
 ///
 /// # Errors
 /// What ended it before it was told to.
 pub async fn serve(
-    config: &Config,
-    listener: TcpListener,
+    what: Served,
     shutdown: impl Future<Output = ()>,
-    recalled: Recalled,
+    mut hangups: mpsc::Receiver<()>,
 ) -> Result<(), Fatal> {
+    let Served { config, config_file, recalled, listener } = what;
     let storage = recalled.storage.clone();
-    let mut engine = Engine::start(config, FirstRun::Spread, recalled);
-    let router = web::router(engine.snapshots.clone(), engine.clock, storage);
+    let mut engine = Engine::start(&config, FirstRun::Spread, recalled);
+    let mut read = Configuration { successful: true, read: engine.clock.now() };
+    engine.running.show(read).await;
+    let (reload, mut reloads) = mpsc::channel::<Reload>(RELOADS);
+    let router = web::router(engine.snapshots.clone(), engine.clock, storage, reload);
     let (stop, stopped) = oneshot::channel::<()>();
     let server = axum::serve(listener, router).with_graceful_shutdown(async {
         // A sender that is gone says the same as one that sent.
         let _ = stopped.await;
     });
     let mut server = tokio::spawn(server.into_future());
-    let outcome = tokio::select! {
-        () = shutdown => Ok(()),
-        fatal = engine.ended() => Err(fatal),
-        ended = &mut server => return Err(Fatal::Server(ended.map_err(io::Error::other).flatten().err().unwrap_or_else(
-            || io::Error::other("without an error"),
-        ))),
+    tokio::pin!(shutdown);
+    let outcome = loop {
+        let answer = tokio::select! {
+            () = &mut shutdown => break Ok(()),
+            fatal = engine.ended() => break Err(fatal),
+            ended = &mut server => return Err(Fatal::Server(ended.map_err(io::Error::other).flatten().err().unwrap_or_else(
+                || io::Error::other("without an error"),
+            ))),
+            Some(answer) = reloads.recv() => Some(answer),
+            Some(()) = hangups.recv() => None,
+        };
+        let reloaded = reload_from(&config_file, &mut engine).await;
+        read = match reloaded {
+            Ok(()) => Configuration { successful: true, read: engine.clock.now() },
+            Err(_) => Configuration { successful: false, ..read },
+        };
+        engine.running.show(read).await;
+        // Whoever no longer waits for the answer has the log.
+        let _ = answer.map(|answer| answer.send(reloaded));
     };
     info!("draining");
     drop(stop);
@@ -123,4 +194,21 @@ pub async fn serve(
     }
     engine.running.stop().await;
     outcome
+}
+
+/// Reads the configuration anew: a good one is gone over to, a bad one changes nothing and is told of in full.
+async fn reload_from(file: &Path, engine: &mut Engine) -> Result<(), String> {
+    let path = file.to_owned();
+    match blocking(move || config::load(&path)).await {
+        Ok(config) => {
+            engine.swap(&config).await;
+            info!(config = %file.display(), checks = config.checks(), "configuration reloaded");
+            Ok(())
+        }
+        Err(errors) => {
+            let errors = errors.to_string();
+            error!(config = %file.display(), errors, "the configuration is bad; the one before stays in use");
+            Err(errors)
+        }
+    }
 }

@@ -21,6 +21,11 @@ fn files(directory: &str, ending: &str) -> Vec<PathBuf> {
     files
 }
 
+/// Every configuration that is shipped.
+fn shipped() -> impl Iterator<Item = PathBuf> {
+    files("config", "yaml").into_iter().chain(files("config/recipes", "yaml"))
+}
+
 fn text(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
@@ -49,7 +54,7 @@ fn every_expected_message_has_its_file() {
 
 #[test]
 fn every_shipped_file_loads() {
-    for file in files("config", "yaml") {
+    for file in shipped() {
         if let Err(errors) = config::load(&file) {
             panic!("{errors}");
         }
@@ -196,12 +201,12 @@ fn json(text: &str) -> serde_json::Value {
 #[test]
 fn the_schema_accepts_every_shipped_file_and_the_examples_of_the_docs() {
     let schema = jsonschema::validator_for(&config::schema()).expect("a schema");
-    for file in files("config", "yaml") {
+    for file in shipped() {
         let errors: Vec<_> = schema.iter_errors(&json(&text(&file))).map(|error| error.to_string()).collect();
         assert!(errors.is_empty(), "{}: {errors:?}", file.display());
     }
     let mut examples = 0;
-    for file in ["README.md", "docs/configuration.md"] {
+    for file in ["README.md", "docs/configuration.md", "docs/prometheus.md", "docs/triggers.md"] {
         let text = text(&root().join(file));
         for block in text.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next()) {
             examples += 1;
@@ -228,9 +233,22 @@ fn the_schema_refuses_what_it_can_express() {
         // References and names.
         "connection-missing",
         "connection-section-missing",
+        "prometheus-missing",
         "contract-name-twice",
         "check-name-twice",
+        "trigger-name-twice",
+        "trigger-check-missing",
+        "independent-of-missing",
+        "independent-of-itself",
+        "incident-clock-missing",
+        "drill-contract-missing",
         // Rules between keys.
+        "trigger-no-condition",
+        "trigger-two-conditions",
+        "trigger-interval-beside-check",
+        "trigger-failures-beside-pods",
+        "trigger-query-without-bound",
+        "independent-without-rto",
         "no-objective",
         "objective-without-check",
         "check-feeds-nothing",
@@ -254,6 +272,14 @@ fn the_schema_refuses_what_it_can_express() {
         "header-without-value",
         "header-with-both",
         "header-with-credential",
+        "prometheus-two-ways-to-authenticate",
+        "promql-no-meaning",
+        "promql-two-meanings",
+        "promql-two-conditions",
+        "promql-undatable",
+        "promql-feeds-the-other",
+        "grafana-nothing-expected",
+        "grafana-list-and-folder",
         // Texts with a grammar of their own.
         "owner-empty",
         "duration-overflow",

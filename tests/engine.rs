@@ -8,13 +8,14 @@ use async_trait::async_trait;
 use dr_exporter::checks::{Check, Run};
 use dr_exporter::domain::contract::{CheckSpec, ContractSpec, Feeds, Objective, Priority};
 use dr_exporter::domain::observation::{Finding, Health, Observation, Outcome, Reason};
+use dr_exporter::domain::recovery_clock::Thresholds;
 use dr_exporter::domain::status::{Basis, Status};
+use dr_exporter::domain::trigger::{TriggerMode, TriggerSpec, Watched};
 use dr_exporter::engine::clock::Clock;
 use dr_exporter::engine::memory::Recalled;
 use dr_exporter::engine::snapshot::{CheckRecord, Snapshot};
-use dr_exporter::engine::{self, FirstRun, Plan};
+use dr_exporter::engine::{self, FirstRun, Plan, Plans, Running, TriggerPlan};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
 static DOWN: Reason = Reason::new("down", "start it");
@@ -29,6 +30,7 @@ fn check(name: &str) -> CheckSpec {
         failures_to_trigger: 3,
         successes_to_recover: 1,
         warn_after: None,
+        lag_budget: None,
         feeds: Feeds { rto: true, rpo: false },
     }
 }
@@ -43,6 +45,7 @@ fn plan(name: &str, specs: Vec<CheckSpec>, checks: Vec<Arc<dyn Check>>) -> Plan 
         rpo: None,
         at_risk_ratio: 0.8,
         drill_every: None,
+        independent_of: Vec::new(),
         checks: specs,
     };
     let fingerprints = vec![String::new(); checks.len()];
@@ -85,9 +88,10 @@ fn unhealthy() -> Health {
     Health::Unhealthy(Finding::new(&DOWN, "it is down"))
 }
 
-fn start(plans: Vec<Plan>, clock: Clock, first: FirstRun) -> (watch::Receiver<Arc<Snapshot>>, JoinSet<()>) {
+fn start(contracts: Vec<Plan>, clock: Clock, first: FirstRun) -> (watch::Receiver<Arc<Snapshot>>, Running) {
+    let plans = Plans { contracts, ..Plans::default() };
     let running = engine::start(plans, clock, first, Recalled::default());
-    (running.snapshots, running.tasks)
+    (running.snapshots.clone(), running)
 }
 
 async fn until(snapshots: &mut watch::Receiver<Arc<Snapshot>>, what: &str, holds: impl Fn(&Snapshot) -> bool) {
@@ -107,7 +111,7 @@ fn runs(snapshot: &Snapshot, contract: usize, outcome: Outcome) -> u64 {
 async fn a_panicking_check_harms_only_itself_and_is_counted() {
     let broken = Scripted::new(|| async { panic!("a bug with a name") });
     let plans = vec![plan("broken", vec![check("a")], vec![broken]), plan("fine", vec![check("b")], vec![healthy()])];
-    let (mut snapshots, mut tasks) = start(plans, Clock::start(), FirstRun::Immediate);
+    let (mut snapshots, mut running) = start(plans, Clock::start(), FirstRun::Immediate);
     until(&mut snapshots, "five runs of each", |snapshot| {
         runs(snapshot, 0, Outcome::NoAnswer) >= 5 && runs(snapshot, 1, Outcome::Healthy) >= 5
     })
@@ -118,7 +122,8 @@ async fn a_panicking_check_harms_only_itself_and_is_counted() {
     let failure = broken.last_failure.as_ref().expect("a failure");
     assert!(failure.findings[0].detail.contains("a bug with a name"), "{:?}", failure.findings);
     assert!(snapshot.contracts[0].contract.clock().running().is_none(), "our own fault is no outage");
-    assert!(tasks.try_join_next().is_none(), "no task of the engine may end");
+    let ended = timeout(Duration::from_secs(1), running.ended()).await;
+    assert!(ended.is_err(), "no task of the engine may end");
 }
 
 #[tokio::test(start_paused = true)]
@@ -126,7 +131,7 @@ async fn a_hanging_check_is_ended_counted_and_run_again() {
     let hanging = Scripted::new(std::future::pending);
     let plans =
         vec![plan("hanging", vec![check("a")], vec![hanging.clone()]), plan("fine", vec![check("b")], vec![healthy()])];
-    let (mut snapshots, _tasks) = start(plans, Clock::start(), FirstRun::Immediate);
+    let (mut snapshots, _running) = start(plans, Clock::start(), FirstRun::Immediate);
     until(&mut snapshots, "three hung runs", |snapshot| record(snapshot, 0, 0).failures["hung"] >= 3).await;
     let snapshot = snapshots.borrow().clone();
     assert!(runs(&snapshot, 1, Outcome::Healthy) >= 3, "the other check goes on");
@@ -150,7 +155,7 @@ async fn a_run_that_cannot_be_ended_is_never_overlapped() {
     });
     let quick = || CheckSpec { interval: Duration::from_millis(40), timeout: Duration::from_millis(20), ..check("c") };
     let plans = vec![plan("blocking", vec![quick()], vec![blocking]), plan("fine", vec![quick()], vec![healthy()])];
-    let (mut snapshots, _tasks) = start(plans, Clock::start(), FirstRun::Immediate);
+    let (mut snapshots, _running) = start(plans, Clock::start(), FirstRun::Immediate);
     until(&mut snapshots, "still running, twice", |snapshot| {
         record(snapshot, 0, 0).failures["still_running"] >= 2 && runs(snapshot, 1, Outcome::Healthy) >= 2
     })
@@ -163,7 +168,7 @@ async fn a_run_that_cannot_be_ended_is_never_overlapped() {
 #[tokio::test(start_paused = true)]
 async fn runs_follow_the_interval_with_jitter() {
     let steady = Scripted::new(|| async { Health::Healthy });
-    let (mut snapshots, _tasks) =
+    let (mut snapshots, _running) =
         start(vec![plan("c", vec![check("a")], vec![steady.clone()])], Clock::start(), FirstRun::Spread);
     until(&mut snapshots, "30 runs", |snapshot| runs(snapshot, 0, Outcome::Healthy) >= 30).await;
     let gaps = steady.gaps();
@@ -178,7 +183,7 @@ async fn a_run_longer_than_the_interval_delays_the_next_and_is_not_made_up_for()
         Health::Healthy
     });
     let hurried = CheckSpec { interval: Duration::from_secs(1), ..check("a") };
-    let (mut snapshots, _tasks) =
+    let (mut snapshots, _running) =
         start(vec![plan("c", vec![hurried], vec![slow.clone()])], Clock::start(), FirstRun::Immediate);
     until(&mut snapshots, "five runs", |snapshot| runs(snapshot, 0, Outcome::Healthy) >= 5).await;
     assert!(slow.gaps().iter().all(|gap| *gap >= Duration::from_secs(4)), "{:?}", slow.gaps());
@@ -189,7 +194,7 @@ async fn a_clock_is_measured_finely_from_trigger_to_health() {
     static UP: AtomicBool = AtomicBool::new(false);
     let failing = Scripted::new(|| async { if UP.load(Ordering::SeqCst) { Health::Healthy } else { unhealthy() } });
     let clock = Clock::start();
-    let (mut snapshots, _tasks) =
+    let (mut snapshots, _running) =
         start(vec![plan("c", vec![check("a")], vec![failing.clone()])], clock, FirstRun::Immediate);
     until(&mut snapshots, "the clock runs", |snapshot| snapshot.contracts[0].contract.clock().running().is_some())
         .await;
@@ -219,7 +224,7 @@ async fn nothing_is_ready_or_met_before_it_is_measured() {
         Health::Healthy
     });
     let clock = Clock::start();
-    let (mut snapshots, _tasks) = start(vec![plan("c", vec![check("a")], vec![slow])], clock, FirstRun::Immediate);
+    let (mut snapshots, _running) = start(vec![plan("c", vec![check("a")], vec![slow])], clock, FirstRun::Immediate);
     let judge =
         |snapshot: &Snapshot| snapshot.contracts[0].contract.judge(Objective::Rto, clock.now()).expect("an RTO");
     {
@@ -236,7 +241,62 @@ async fn nothing_is_ready_or_met_before_it_is_measured() {
 #[tokio::test(start_paused = true)]
 async fn the_ledger_ticks_though_nobody_reports() {
     let clock = Clock::start();
-    let (mut snapshots, _tasks) = start(Vec::new(), clock, FirstRun::Immediate);
+    let (mut snapshots, _running) = start(Vec::new(), clock, FirstRun::Immediate);
     let started = clock.now();
     until(&mut snapshots, "five ticks", |snapshot| snapshot.ticked.since(started) >= Duration::from_secs(5)).await;
+}
+
+/// Each of two triggers sees every run of what it watches, in the order of the runs: one that watches a contract's check, one
+/// with a check of its own.
+#[tokio::test(start_paused = true)]
+async fn a_trigger_goes_on_and_off_at_the_exact_run() {
+    let sick = |runs: std::ops::Range<u32>| {
+        let count = AtomicU32::new(0);
+        Scripted::new(move || {
+            let run = count.fetch_add(1, Ordering::SeqCst);
+            let health = if runs.contains(&run) { unhealthy() } else { Health::Healthy };
+            async move { health }
+        })
+    };
+    let trigger = |name: &str, watched, failures_to_trigger| TriggerSpec {
+        name: name.to_owned(),
+        action: "act".to_owned(),
+        notification: "pager".to_owned(),
+        mode: TriggerMode::Manual,
+        watched,
+        when: Thresholds {
+            failures_to_trigger,
+            hold: Duration::ZERO,
+            successes_to_recover: 1,
+            freshness: Duration::from_secs(35),
+        },
+    };
+    let watches = Watched::Check { contract: "api".to_owned(), check: "health".to_owned() };
+    let (of_api, own) = (sick(4..9), sick(3..5));
+    let triggers = vec![
+        TriggerPlan { spec: Arc::new(trigger("watching", watches, 4)), check: None, fingerprint: String::new() },
+        TriggerPlan {
+            spec: Arc::new(trigger("own", Watched::Own(Box::new(check("own"))), 1)),
+            check: Some(own.clone()),
+            fingerprint: String::new(),
+        },
+    ];
+    let contracts = vec![plan("api", vec![check("health")], vec![of_api.clone()])];
+    let running =
+        engine::start(Plans { contracts, triggers }, Clock::start(), FirstRun::Immediate, Recalled::default());
+    let mut snapshots = running.snapshots.clone();
+    let fires = |snapshot: &Snapshot, trigger: usize| snapshot.triggers[trigger].trigger.firing().is_some();
+    let begun = |check: &Mutex<Vec<Instant>>| check.lock().unwrap().len();
+
+    until(&mut snapshots, "its own check fails", |snapshot| fires(snapshot, 1)).await;
+    assert_eq!(begun(&own.begun), 4, "it fires at the fourth run");
+    until(&mut snapshots, "its own check is well", |snapshot| !fires(snapshot, 1)).await;
+    assert_eq!(begun(&own.begun), 6, "and is clear at the sixth");
+
+    until(&mut snapshots, "the contract's check fails", |snapshot| fires(snapshot, 0)).await;
+    assert_eq!(begun(&of_api.begun), 8, "it fires at the fourth failure");
+    until(&mut snapshots, "the contract's check is well", |snapshot| !fires(snapshot, 0)).await;
+    assert_eq!(begun(&of_api.begun), 10, "and is clear at the first success");
+    let snapshot = snapshots.borrow().clone();
+    assert!(snapshot.triggers.iter().all(|record| record.trigger.last_fired().is_some()));
 }

@@ -12,13 +12,18 @@ use std::time::Duration;
 
 use dr_exporter::checks::KindConfig;
 use dr_exporter::domain::contract::{CheckSpec, Contract, ContractSpec, Feeds, Priority};
+use dr_exporter::domain::independence::Independence;
 use dr_exporter::domain::observation::{
     CopyState, Finding, Health, Observation, Reading, ReadingKind, ReadingValue, Reason,
 };
+use dr_exporter::domain::recovery_clock::Thresholds;
 use dr_exporter::domain::time::Timestamp;
+use dr_exporter::domain::trigger::{Trigger, TriggerMode, TriggerSpec, Watched};
 use dr_exporter::engine::clock::Moment;
 use dr_exporter::engine::scheduler::{CheckId, Report};
-use dr_exporter::engine::snapshot::{CheckRecord, ContractRecord, Histogram, Snapshot};
+use dr_exporter::engine::snapshot::{
+    CheckRecord, Configuration, ContractRecord, Histogram, LastRun, Snapshot, TriggerRecord,
+};
 use dr_exporter::export::metrics::{self, Kind};
 use dr_exporter::export::report::StatusReport;
 use dr_exporter::export::{View, text};
@@ -41,6 +46,7 @@ fn check(name: &str, kind: &'static str, rpo: bool) -> CheckSpec {
         failures_to_trigger: 3,
         successes_to_recover: 1,
         warn_after: rpo.then_some(Duration::from_secs(60)),
+        lag_budget: rpo.then_some(Duration::from_secs(30)),
         feeds: Feeds { rto: true, rpo },
     }
 }
@@ -55,6 +61,7 @@ fn spec(name: &str, component: &str, rpo: bool, checks: Vec<CheckSpec>) -> Arc<C
         rpo: rpo.then_some(Duration::from_secs(100)),
         at_risk_ratio: 0.8,
         drill_every: None,
+        independent_of: if name == "recovered" { vec!["down".to_owned()] } else { Vec::new() },
         checks,
     })
 }
@@ -65,10 +72,35 @@ fn record(spec: Arc<ContractSpec>, seen: Vec<(i64, Observation)>) -> Arc<Contrac
     let mut check = CheckRecord::new([&DOWN, &GONE].into_iter());
     for (at, observation) in seen {
         contract.observe(0, t(at), &observation);
-        let id = CheckId { contract: 0, check: 0 };
+        let id = CheckId(0);
         check.take(Report { id, at: t(at), took: Duration::from_millis(20), observation, memory: None });
     }
-    Arc::new(ContractRecord { contract, checks: vec![check] })
+    let tested = Independence { last_ok: Some(t(90)), ..Independence::default() };
+    let independence = contract.spec().independent_of.iter().map(|other| (other.clone(), tested.clone())).collect();
+    Arc::new(ContractRecord { contract, checks: vec![check], independence })
+}
+
+/// A trigger that watches `down/health`, and saw this.
+fn trigger(name: &str, mode: TriggerMode, seen: Vec<(i64, Observation)>) -> Arc<TriggerRecord> {
+    let mut trigger = Trigger::new(Arc::new(TriggerSpec {
+        name: name.to_owned(),
+        action: "dns_failover".to_owned(),
+        notification: "pagerduty_critical".to_owned(),
+        mode,
+        watched: Watched::Check { contract: "down".to_owned(), check: "health".to_owned() },
+        when: Thresholds {
+            failures_to_trigger: 3,
+            hold: Duration::ZERO,
+            successes_to_recover: 1,
+            freshness: Duration::from_secs(35),
+        },
+    }));
+    let mut last = None;
+    for (at, observation) in seen {
+        trigger.observe(t(at), &observation.health);
+        last = Some(LastRun { at: t(at), took: Duration::from_millis(20), observation });
+    }
+    Arc::new(TriggerRecord { trigger, last })
 }
 
 fn down() -> Observation {
@@ -104,6 +136,34 @@ fn copied(up_to: i64) -> Observation {
             writer("none", 0.0),
         ],
         seen: None,
+        notes: Vec::new(),
+    }
+}
+
+/// What the check of a Grafana sees: a dashboard is missing, another differs.
+fn dashboards() -> Observation {
+    let number = |metric, value| Reading { kind: reading(metric), label: None, value: ReadingValue::Number(value) };
+    Observation {
+        readings: vec![
+            number("dr_grafana_dashboards_expected", 40.0),
+            number("dr_grafana_dashboards_missing", 1.0),
+            number("dr_grafana_dashboards_differing", 1.0),
+        ],
+        notes: vec!["1 of 39 compared differ from the primary's: api".to_owned()],
+        ..down()
+    }
+}
+
+/// What a query sees: a backup, told of by a sample that is 5 s old.
+fn queried(up_to: i64) -> Observation {
+    let value = ReadingValue::Number(t(up_to).as_unix_seconds());
+    Observation {
+        copy: Some(CopyState::Behind { since: t(up_to), precision: Duration::ZERO, finding: None }),
+        readings: vec![
+            Reading { kind: reading("dr_promql_value"), label: None, value },
+            Reading { kind: reading("dr_promql_sample_age_seconds"), label: None, value: ReadingValue::AgeOf(t(90)) },
+        ],
+        ..up()
     }
 }
 
@@ -128,9 +188,20 @@ fn snapshot() -> Snapshot {
             ),
             record(spec("at-risk", "Streams", true, streams()), vec![(95, copied(10))]),
             record(spec("lost", "Streams", true, streams()), vec![(85, copied(80)), (95, lost)]),
+            record(spec("backups", "Backups", true, vec![check("daily", "promql", true)]), vec![(95, queried(60))]),
+            record(
+                spec("dashboards", "Grafana", false, vec![check("dashboards", "grafana_dashboards", false)]),
+                vec![(95, dashboards())],
+            ),
+        ],
+        triggers: vec![
+            trigger("fires", TriggerMode::Auto, vec![(60, down()), (70, down()), (80, down()), (90, down())]),
+            trigger("clear", TriggerMode::Manual, vec![(10, down()), (20, down()), (30, down()), (95, up())]),
+            trigger("unknown", TriggerMode::Auto, vec![(20, down()), (30, down())]),
         ],
         durations,
         ticked: t(100),
+        configuration: Some(Configuration { successful: true, read: t(0) }),
         storage: Some(StoreHealth { errors: 2, failing: Some("data/dr-exporter.db: disk is full".to_owned()) }),
     }
 }

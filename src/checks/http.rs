@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use tokio::time::{Instant, timeout_at};
 
 use crate::checks::{Check, Kind, KindInfo, Run};
+use crate::clients::http::{BasicAuth, HeaderConfig, HeaderSources, Headers};
 use crate::clients::{Clients, blocking};
 use crate::config::config;
 use crate::config::decode::{Decoder, Fields, both_or_none};
@@ -16,13 +17,11 @@ use crate::domain::contract::Feeds;
 use crate::domain::observation::{Finding, Health, Observation, Reason};
 use connections::Connections;
 use exchange::Exchange;
-use headers::Headers;
 use progress::{Phase, Progress};
 
 mod connections;
 mod exchange;
 mod failure;
-mod headers;
 mod progress;
 mod verdict;
 
@@ -59,49 +58,21 @@ config! {
     validate = HttpConfig::validate;
 }
 
-config! {
-    /// One request header: exactly one of its keys.
-    pub struct HeaderConfig {
-        /// The value itself. Refused for headers that carry credentials.
-        pub value: Option<String> = None,
-        /// A file that holds the value.
-        pub value_file: Option<SecretFile> = None,
-    }
-    validate = HeaderConfig::validate;
-}
-
-config! {
-    /// A user with a password.
-    pub struct BasicAuth {
-        /// The user's name.
-        pub username: String,
-        /// A file that holds the password.
-        pub password_file: SecretFile,
-    }
-}
-
 impl HttpConfig {
     fn validate(&self, fields: &Fields<'_>, cx: &mut Decoder<'_>) {
         both_or_none(("cert_file", self.cert_file.is_some()), ("key_file", self.key_file.is_some()), fields, cx);
-        if self.bearer_token_file.is_some() && self.basic_auth.is_some() {
-            cx.error(fields.position("basic_auth"), "`bearer_token_file` authenticates already; remove one of the two");
-        }
+        self.header_sources().validate(fields, cx);
         if self.expect_body.is_some() && self.method.get() == http::Method::HEAD {
             cx.error(fields.position("expect_body"), "the answer to HEAD has no body; use GET, or remove this");
         }
-        let secret = self.headers.iter().filter(|(name, header)| name.is_secret() && header.value.is_some());
-        for (name, _) in secret {
-            let message =
-                format!("`{}` carries a credential; put it in a file and name that in value_file", name.as_str());
-            cx.error(fields.position("headers"), message);
-        }
     }
-}
 
-impl HeaderConfig {
-    fn validate(&self, fields: &Fields<'_>, cx: &mut Decoder<'_>) {
-        if self.value.is_some() == self.value_file.is_some() {
-            cx.error(fields.position("value_file"), "exactly one of `value` and `value_file` is needed");
+    /// What is said of the headers of its requests.
+    fn header_sources(&self) -> HeaderSources {
+        HeaderSources {
+            headers: self.headers.clone(),
+            bearer_token_file: self.bearer_token_file.clone(),
+            basic_auth: self.basic_auth.clone(),
         }
     }
 }
@@ -201,7 +172,8 @@ impl HttpCheck {
     }
 
     async fn measure(&self, patience: Duration) -> Result<(), Finding> {
-        let headers = Headers::read(&self.config).await?;
+        let headers = Headers::read(&self.config.header_sources()).await;
+        let headers = headers.map_err(|problem| Finding::new(&CREDENTIALS_UNREADABLE, problem))?;
         let exchange = Exchange {
             config: &self.config,
             headers: &headers,

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use crate::clients::Clients;
 use crate::clients::kubernetes::Wanted;
 use crate::config::decode::{Decode, Decoder};
+use crate::config::values::Name;
 use crate::config::yaml::Node;
 use crate::domain::contract::Feeds;
 use crate::domain::observation::{Observation, ReadingKind, Reason};
@@ -19,9 +20,11 @@ use crate::engine::clock::Clock;
 
 pub mod argocd_app;
 pub mod external_secret;
+pub mod grafana_dashboards;
 pub mod http;
 pub mod nats_mirror;
 pub mod pods;
+pub mod promql;
 
 /// Something that is measured, repeatedly.
 ///
@@ -78,8 +81,18 @@ pub trait Kind {
     /// What is fixed about the kind.
     const INFO: KindInfo;
 
+    /// The objectives that this stanza can say something about, where that is less than its kind can.
+    fn can_feed(&self) -> Feeds {
+        Self::INFO.can_feed
+    }
+
     /// Makes the check. Never fails and does no I/O: what is wrong with a file or a server is an observation.
     fn build(&self, clients: &Clients) -> Arc<dyn Check>;
+
+    /// The connections that it uses, each with its section.
+    fn connections(&self) -> Vec<(&'static str, &Name)> {
+        Vec::new()
+    }
 }
 
 /// The one list of kinds: for each, its key and the type of its stanza.
@@ -119,6 +132,22 @@ macro_rules! kinds {
                 }
             }
 
+            /// The objectives that it can say something about.
+            #[must_use]
+            pub fn can_feed(&self) -> Feeds {
+                match self {
+                    $(Self::$variant(config) => config.can_feed(),)+
+                }
+            }
+
+            /// The connections that it uses, each with its section.
+            #[must_use]
+            pub fn connections(&self) -> Vec<(&'static str, &Name)> {
+                match self {
+                    $(Self::$variant(config) => config.connections(),)+
+                }
+            }
+
             /// Makes the check.
             #[must_use]
             pub fn build(&self, clients: &Clients) -> Arc<dyn Check> {
@@ -141,4 +170,8 @@ kinds! {
     argocd_app: argocd_app::ArgocdAppConfig => ArgocdApp,
     /// Pods that must be ready.
     pods: pods::PodsConfig => Pods,
+    /// A Grafana and its dashboards.
+    grafana_dashboards: grafana_dashboards::GrafanaDashboardsConfig => GrafanaDashboards,
+    /// Any number that a Prometheus has.
+    promql: promql::PromqlConfig => Promql,
 }

@@ -13,7 +13,7 @@ use crate::clients::kubernetes::{self, Cluster, Listing, Read};
 use crate::clients::{Clients, kubernetes::BAD_ANSWER};
 use crate::config::config;
 use crate::config::decode::{Decode, Decoder};
-use crate::config::values::{KubernetesRef, LabelSelector, Namespace, ObjectName, Times};
+use crate::config::values::{KubernetesRef, LabelSelector, Name, Namespace, ObjectName, Times};
 use crate::config::yaml::{Node, Value};
 use crate::domain::contract::Feeds;
 use crate::domain::observation::{Finding, Health, Observation, Reading, ReadingKind, ReadingValue, Reason, join};
@@ -107,6 +107,10 @@ impl Kind for PodsConfig {
 
     fn build(&self, clients: &Clients) -> Arc<dyn Check> {
         Arc::new(PodsCheck { cluster: clients.kubernetes(&self.kubernetes), config: self.clone() })
+    }
+
+    fn connections(&self) -> Vec<(&'static str, &Name)> {
+        vec![self.kubernetes.place()]
     }
 }
 

@@ -107,6 +107,8 @@ impl Check {
         if !self.contracts.is_empty() {
             config.contracts.retain(|contract| self.contracts.contains(&contract.spec.name));
         }
+        // One look tells nothing of how often or how long a condition held.
+        config.triggers.clear();
         let engine = Engine::start(&config, FirstRun::Immediate, Recalled::default());
         let mut snapshots = engine.snapshots.clone();
         // Every run ends by its own deadline, so this does too.

@@ -9,9 +9,11 @@ use std::time::Duration;
 use clap::Args;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
 use tracing::{error, info};
 
 use super::{LogOptions, exit, runtime};
+use crate::app::Served;
 use crate::config::values::PromDuration;
 use crate::engine::memory::Recalled;
 use crate::store::keeper::{Storage, StorageOptions};
@@ -40,7 +42,7 @@ pub struct Serve {
 }
 
 impl Serve {
-    /// Serves until SIGTERM or SIGINT.
+    /// Serves until SIGTERM or SIGINT; SIGHUP reads the configuration anew.
     #[must_use]
     pub fn run(self) -> ExitCode {
         let config = match config::load(&self.config_file) {
@@ -66,7 +68,9 @@ impl Serve {
             let version = env!("CARGO_PKG_VERSION");
             info!(%address, version, config = %self.config_file.display(), "listening");
             let terminated = terminated().map_err(|error| format!("signals cannot be caught: {error}"))?;
-            app::serve(&config, listener, terminated, recalled).await.map_err(|fatal| fatal.to_string())
+            let hangups = hangups().map_err(|error| format!("signals cannot be caught: {error}"))?;
+            let served = Served { config, config_file: self.config_file.clone(), recalled, listener };
+            app::serve(served, terminated, hangups).await.map_err(|fatal| fatal.to_string())
         };
         let served = runtime().and_then(|runtime| {
             let served = runtime.block_on(serve);
@@ -97,6 +101,19 @@ fn terminated() -> io::Result<impl Future<Output = ()>> {
             _ = int.recv() => {}
         }
     })
+}
+
+/// A value for each SIGHUP.
+fn hangups() -> io::Result<mpsc::Receiver<()>> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    let (sender, receiver) = mpsc::channel(1);
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            // One that waits already will do.
+            let _ = sender.try_send(());
+        }
+    });
+    Ok(receiver)
 }
 
 async fn listen(address: &str) -> io::Result<TcpListener> {

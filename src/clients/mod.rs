@@ -6,11 +6,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::{io, iter, panic};
 
 use crate::config::Config;
-use crate::config::values::{KubernetesRef, Name, NatsRef};
+use crate::config::values::{KubernetesRef, Name, NatsRef, PrometheusRef};
 
+pub mod http;
 pub mod jetstream;
 pub mod kubernetes;
 pub mod nats;
+pub mod prometheus;
 pub(crate) mod route;
 pub mod tls;
 
@@ -21,13 +23,45 @@ pub struct Clients {
     nats_started: Mutex<BTreeMap<Name, Arc<nats::Connection>>>,
     kubernetes: BTreeMap<Name, kubernetes::KubernetesConnection>,
     clusters: Mutex<BTreeMap<Name, Arc<kubernetes::Cluster>>>,
+    prometheus: BTreeMap<Name, prometheus::PrometheusConnection>,
 }
 
 impl Clients {
     /// The connections of a configuration, none of them made yet.
     #[must_use]
     pub fn new(config: &Config) -> Self {
-        Self { nats: config.nats.clone(), kubernetes: config.kubernetes.clone(), ..Self::default() }
+        Self {
+            nats: config.nats.clone(),
+            kubernetes: config.kubernetes.clone(),
+            prometheus: config.prometheus.clone(),
+            ..Self::default()
+        }
+    }
+
+    /// The connections of another configuration. Those that are configured as they were are kept as they are.
+    #[must_use]
+    pub fn reloaded(&self, config: &Config) -> Self {
+        let next = Self::new(config);
+        let started = self.nats_started.lock().unwrap_or_else(PoisonError::into_inner);
+        let same = |name: &Name| is_same(self.nats.get(name), next.nats.get(name));
+        let nats = started.iter().filter(|(name, _)| same(name)).map(|(name, one)| (name.clone(), Arc::clone(one)));
+        let nats = nats.collect();
+        let started = self.clusters.lock().unwrap_or_else(PoisonError::into_inner);
+        let same = |name: &Name| is_same(self.kubernetes.get(name), next.kubernetes.get(name));
+        let clusters = started.iter().filter(|(name, _)| same(name)).map(|(name, one)| (name.clone(), Arc::clone(one)));
+        let clusters = clusters.collect();
+        Self { nats_started: Mutex::new(nats), clusters: Mutex::new(clusters), ..next }
+    }
+
+    /// What a connection is made of, in a word that changes when that does.
+    #[must_use]
+    pub fn described(&self, section: &str, name: &Name) -> String {
+        match section {
+            NatsRef::SECTION => format!("{:?}", self.nats.get(name)),
+            KubernetesRef::SECTION => format!("{:?}", self.kubernetes.get(name)),
+            PrometheusRef::SECTION => format!("{:?}", self.prometheus.get(name)),
+            _ => String::new(),
+        }
     }
 
     /// The NATS connection of this name, which starts to connect when it is first asked for. Needs a tokio runtime.
@@ -60,6 +94,19 @@ impl Clients {
         };
         Arc::clone(clusters.entry(name.clone()).or_insert_with(make))
     }
+
+    /// The Prometheus of this name; none if the reference leads nowhere, which the loader refuses. Nothing is kept of one
+    /// from run to run, so every asker has its own.
+    #[must_use]
+    pub fn prometheus(&self, reference: &PrometheusRef) -> Option<prometheus::Prometheus> {
+        let name = reference.name();
+        self.prometheus.get(name).map(|config| prometheus::Prometheus::new(name.as_str(), config))
+    }
+}
+
+/// Whether a connection is configured as it was. Its description names files, and holds nothing of theirs.
+fn is_same<T: std::fmt::Debug>(before: Option<&T>, after: Option<&T>) -> bool {
+    before.is_some() && format!("{before:?}") == format!("{after:?}")
 }
 
 /// Does `work`, which may block on a disk, off the async workers. A panic in it goes on in the caller.

@@ -1,6 +1,7 @@
 //! Connections to NATS: made in the background, retried for ever, shared by the checks that name them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_nats::client::RequestErrorKind;
 use bytes::Bytes;
@@ -89,6 +90,16 @@ pub static CONNECT_FAILED: Reason = Reason::new(
 pub static CONNECTING: Reason = Reason::new(
     "connecting",
     "Nothing is known yet: a server was lost, and the others are being tried. If it stays, raise the check's timeout.",
+);
+/// The server is there, and takes no connection of ours.
+pub static REFUSED: Reason = Reason::new(
+    "refused",
+    "The server is up and refuses a further connection: look at its max_connections and at the account's limits.",
+);
+/// Nobody of a JetStream domain answers to a server of another one.
+pub static DOMAIN_UNREACHABLE: Reason = Reason::new(
+    "domain_unreachable",
+    "The server that was asked belongs to another domain: look at the leafnode link to this one, and at its name.",
 );
 /// The server did not answer in time.
 pub static TIMEOUT: Reason = Reason::new(
@@ -196,7 +207,9 @@ impl Connection {
             match answer {
                 Ok(Ok(message)) => return Ok(message),
                 Ok(Err(error)) if error.kind() == RequestErrorKind::NoResponders => {
-                    return Err(Finding::new(&JETSTREAM_UNAVAILABLE, format!("nobody answers at {subject}")));
+                    let reason =
+                        if is_foreign(subject, &client) { &DOMAIN_UNREACHABLE } else { &JETSTREAM_UNAVAILABLE };
+                    return Err(Finding::new(reason, format!("nobody answers at {subject}")));
                 }
                 Ok(Err(error)) if error.kind() != RequestErrorKind::TimedOut => {
                     // The connection is no use, which the keeper is about to find out too.
@@ -205,10 +218,31 @@ impl Connection {
                 }
                 Ok(Err(_)) | Err(_) => {
                     let detail = format!("no answer at {subject} within {:.1?}", asked.elapsed());
-                    return Err(Finding::new(&TIMEOUT, detail));
+                    return Err(Finding::new(silence(subject, &client, deadline), detail));
                 }
             }
         }
+    }
+}
+
+/// Whether a subject of the JetStream API leads to another domain than that of the server that is asked: what lies between
+/// the two may be down while both work.
+fn is_foreign(subject: &str, client: &async_nats::Client) -> bool {
+    let domain = subject.strip_prefix("$JS.").and_then(|rest| rest.split_once(".API")).map(|(domain, _)| domain);
+    domain.is_some_and(|domain| client.server_info().domain.as_deref() != Some(domain))
+}
+
+/// This long after a deadline it was this process that was held up, and the answer may be there.
+const HELD_UP: Duration = Duration::from_millis(300);
+
+/// Whose fault it is that there was no answer.
+fn silence(subject: &str, client: &async_nats::Client, deadline: Instant) -> &'static Reason {
+    if Instant::now() > deadline + HELD_UP {
+        &LOCAL
+    } else if is_foreign(subject, client) {
+        &DOMAIN_UNREACHABLE
+    } else {
+        &TIMEOUT
     }
 }
 

@@ -60,10 +60,19 @@ impl fmt::Display for ConfigErrors {
 
 impl std::error::Error for ConfigErrors {}
 
-/// A name that must be one of another section's keys.
+/// What a reference points to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Referent {
+    /// What people call it.
+    pub noun: &'static str,
+    /// The section that it stands in.
+    pub section: &'static str,
+}
+
+/// A name that must stand in another section.
 struct Reference {
-    section: &'static str,
-    name: Name,
+    referent: Referent,
+    name: String,
     at: Position,
     path: String,
 }
@@ -119,15 +128,16 @@ impl<'a> Decoder<'a> {
         decoded
     }
 
-    /// Notes that a name must be a key of a section; looked up once everything is decoded.
-    pub fn refer(&mut self, section: &'static str, name: Name, at: Position) {
-        let path = self.path.concat();
-        self.references.push(Reference { section, name, at, path });
+    /// Notes that a name must be that of something; looked up once everything is decoded.
+    pub fn refer(&mut self, referent: Referent, name: &str, at: Position) {
+        let (name, path) = (name.to_owned(), self.path.concat());
+        self.references.push(Reference { referent, name, at, path });
     }
 
-    /// Looks up the references to a section.
-    pub fn resolve(&mut self, section: &'static str, names: &[&str]) {
-        for reference in self.references.extract_if(.., |reference| reference.section == section) {
+    /// Looks up the references to a sort of thing, of which there are these.
+    pub fn resolve(&mut self, referent: Referent, names: &[&str]) {
+        let Referent { noun, section } = referent;
+        for reference in self.references.extract_if(.., |reference| reference.referent == referent) {
             if names.contains(&reference.name.as_str()) {
                 continue;
             }
@@ -136,7 +146,7 @@ impl<'a> Decoder<'a> {
                 None if names.is_empty() => format!("the section `{section}` is missing or empty"),
                 None => format!("there are: {}", names.join(", ")),
             };
-            let message = format!("there is no such connection in `{section}`; {hint}");
+            let message = format!("there is no such {noun} in `{section}`; {hint}");
             self.errors.push(ConfigError { at: reference.at, path: reference.path, message });
         }
     }

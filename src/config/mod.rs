@@ -8,7 +8,9 @@ use std::path::Path;
 
 pub mod decode;
 pub mod model;
+pub mod plans;
 mod rules;
+pub mod triggers;
 pub mod values;
 pub mod yaml;
 
@@ -33,7 +35,7 @@ macro_rules! config {
 
         impl $name {
             /// The keys, in the order of the definition.
-            pub(crate) const KEYS: &'static [&'static str] = &[$(stringify!($field),)+];
+            pub(crate) const KEYS: &'static [&'static str] = &[$($crate::config::key(stringify!($field)),)+];
 
             /// Takes the values of an open mapping; none if errors were recorded.
             pub(crate) fn from_fields(
@@ -52,14 +54,14 @@ macro_rules! config {
                 $(
                     let text = concat!($($field_doc),+).trim();
                     let schema = $crate::config::described(<$type as $crate::config::decode::Decode>::schema(), text);
-                    properties.insert(stringify!($field).to_owned(), schema);
+                    properties.insert($crate::config::key(stringify!($field)).to_owned(), schema);
                 )+
                 properties
             }
 
             /// The keys that must be there.
             pub(crate) fn required() -> Vec<&'static str> {
-                [$(($crate::config::is_required!($($default)?), stringify!($field)),)+]
+                [$(($crate::config::is_required!($($default)?), $crate::config::key(stringify!($field))),)+]
                     .into_iter()
                     .filter_map(|(required, key)| required.then_some(key))
                     .collect()
@@ -91,10 +93,10 @@ pub(crate) use config;
 
 macro_rules! field {
     ($fields:ident, $cx:ident, $field:ident: $type:ty) => {
-        $fields.required::<$type>(stringify!($field), $cx)
+        $fields.required::<$type>($crate::config::key(stringify!($field)), $cx)
     };
     ($fields:ident, $cx:ident, $field:ident: $type:ty = $default:expr) => {
-        $fields.optional::<$type>(stringify!($field), || $default, $cx)
+        $fields.optional::<$type>($crate::config::key(stringify!($field)), || $default, $cx)
     };
 }
 pub(crate) use field;
@@ -108,6 +110,17 @@ macro_rules! is_required {
     };
 }
 pub(crate) use is_required;
+
+/// The key of a field: a field whose key is a word of the language is written with `r#` before it.
+pub(crate) const fn key(field: &'static str) -> &'static str {
+    match field.as_bytes() {
+        [b'r', b'#', rest @ ..] => match std::str::from_utf8(rest) {
+            Ok(key) => key,
+            Err(_) => field,
+        },
+        _ => field,
+    }
+}
 
 /// A schema with the text that explains it in its place; the type's own text follows.
 pub(crate) fn described(mut schema: serde_json::Value, text: &str) -> serde_json::Value {

@@ -5,12 +5,15 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use super::decode::{Decode, Decoder, Fields};
-use super::values::{Name, PromDuration, Ratio, Times};
+use super::plans::{Drill, Incident};
+use super::triggers::Trigger;
+use super::values::{ClockRef, Name, PromDuration, Ratio, Times};
 use super::yaml::Node;
 use super::{config, rules};
 use crate::checks::KindConfig;
 use crate::clients::kubernetes::KubernetesConnection;
 use crate::clients::nats::NatsConnection;
+use crate::clients::prometheus::PrometheusConnection;
 use crate::domain::contract::{ContractSpec, Objective, Priority};
 
 /// A contract, and the stanzas of its checks in the order of its specification.
@@ -62,8 +65,16 @@ config! {
         pub nats: BTreeMap<Name, NatsConnection> = BTreeMap::new(),
         /// Connections to Kubernetes clusters, by name.
         pub kubernetes: BTreeMap<Name, KubernetesConnection> = BTreeMap::new(),
+        /// Connections to Prometheus, and to what speaks its API, by name.
+        pub prometheus: BTreeMap<Name, PrometheusConnection> = BTreeMap::new(),
         /// The promises, and how they are measured.
         pub contracts: Vec<Contract>,
+        /// Conditions that call for a failover decision.
+        pub triggers: Vec<Trigger> = Vec::new(),
+        /// Disasters that a person may declare.
+        pub incidents: Vec<Incident> = Vec::new(),
+        /// Recoveries that are planned, and what is looked at in between.
+        pub drills: Vec<Drill> = Vec::new(),
     }
 }
 
@@ -86,6 +97,8 @@ config! {
         pub at_risk_ratio: Option<Ratio> = None,
         /// How old the last measured recovery may grow before it no longer proves the RTO. Never, if left out.
         pub drill_every: Option<PromDuration> = None,
+        /// The contracts that it must stay healthy without; whether it does is held against every outage of theirs.
+        pub independent_of: Vec<ClockRef> = Vec::new(),
         /// What is measured.
         pub checks: Vec<CheckOptions>,
     }
@@ -108,6 +121,8 @@ config! {
         pub successes_to_recover: Option<Times> = None,
         /// The sync lag above which there is a warning. Only for checks that feed `rpo`.
         pub warn_after: Option<PromDuration> = None,
+        /// The sync lag that the synchronisation is meant to stay below, for dashboards: it is exported and decides nothing.
+        pub lag_budget: Option<PromDuration> = None,
         /// The objectives that it feeds; all that the kind can feed and the contract has, if left out.
         pub feeds: Option<Vec<Objective>> = None,
     }

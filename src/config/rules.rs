@@ -2,7 +2,7 @@
 
 use super::decode::{Decoder, Fields, Key};
 use super::model::{CheckOptions, Config, Contract, ContractOptions, Defaults};
-use super::values::{KubernetesRef, Name, NatsRef};
+use super::values::{CheckRef, ClockRef, ContractRef, KubernetesRef, Name, NatsRef, PrometheusRef};
 use super::yaml::{Entry, Node, Position, Value};
 use crate::domain::contract::{CheckSpec, ContractSpec, Feeds, Objective};
 
@@ -13,12 +13,34 @@ pub(super) fn take_defaults(defaults: &Defaults, _: &Fields<'_>, cx: &mut Decode
 
 /// What holds of the file as a whole. Works on the tree, so that a fault elsewhere does not hide it.
 pub(super) fn whole(node: &Node, cx: &mut Decoder<'_>) {
-    if let Some(contracts) = node.get("contracts") {
-        cx.under("contracts", |cx| names_are_unique(&contracts.node, cx));
+    for list in ["contracts", "triggers", "incidents", "drills"] {
+        if let Some(entry) = node.get(list) {
+            cx.under(list, |cx| names_are_unique(&entry.node, cx));
+        }
     }
-    for section in [NatsRef::SECTION, KubernetesRef::SECTION] {
-        let names: Vec<&str> = node.get(section).map(Entry::keys).unwrap_or_default();
-        cx.resolve(section, &names);
+    for connections in [NatsRef::REFERENT, KubernetesRef::REFERENT, PrometheusRef::REFERENT] {
+        let names: Vec<&str> = node.get(connections.section).map(Entry::keys).unwrap_or_default();
+        cx.resolve(connections, &names);
+    }
+    let contracts = node.get("contracts").map(|entry| entry.node.items()).unwrap_or_default();
+    let names: Vec<&str> = contracts.iter().filter_map(name_of).collect();
+    cx.resolve(ContractRef::REFERENT, &names);
+    let with_rto = contracts.iter().filter(|contract| contract.get("rto").is_some());
+    let names: Vec<&str> = with_rto.filter_map(name_of).collect();
+    cx.resolve(ClockRef::REFERENT, &names);
+    let checks = contracts.iter().flat_map(|contract| {
+        let checks = contract.get("checks").map(|entry| entry.node.items()).unwrap_or_default();
+        checks.iter().filter_map(|check| Some(format!("{}/{}", name_of(contract)?, name_of(check)?)))
+    });
+    let checks: Vec<String> = checks.collect();
+    cx.resolve(CheckRef::REFERENT, &checks.iter().map(String::as_str).collect::<Vec<_>>());
+}
+
+/// The name of an item of a list; none where it is not one. That is refused elsewhere, and is not repeated.
+fn name_of(item: &Node) -> Option<&str> {
+    match &item.get("name")?.node.value {
+        Value::Text(name) if Name::parse_key(name).is_ok() => Some(name),
+        _ => None,
     }
 }
 
@@ -46,6 +68,14 @@ pub(super) fn contract(options: ContractOptions, node: &Node, cx: &mut Decoder<'
     if options.drill_every.is_some() && !has(Objective::Rto) {
         cx.error(position("drill_every"), "drills prove an RTO, and the contract has none; add rto or remove this");
     }
+    if options.independent_of.iter().any(|other| *other.name() == options.name) {
+        let message = "a contract cannot be without itself; name others";
+        cx.under("independent_of", |cx| cx.error(position("independent_of"), message));
+    }
+    if !options.independent_of.is_empty() && !has(Objective::Rto) {
+        let message = "health is known of contracts with an rto, and this one has none; add rto or remove this";
+        cx.under("independent_of", |cx| cx.error(position("independent_of"), message));
+    }
     let places = node.get("checks").map(|entry| entry.node.items()).unwrap_or_default();
     let checks: Vec<CheckSpec> = cx.under("checks", |cx| {
         let checks = options.checks.iter().zip(places).enumerate();
@@ -57,7 +87,9 @@ pub(super) fn contract(options: ContractOptions, node: &Node, cx: &mut Decoder<'
             cx.error(position(label), format!("no check feeds this; add one that measures the {label}, or remove it"));
         }
     }
-    let ContractOptions { name, component, owner, priority, rto, rpo, at_risk_ratio, drill_every, .. } = options;
+    let ContractOptions {
+        name, component, owner, priority, rto, rpo, at_risk_ratio, drill_every, independent_of, ..
+    } = options;
     let spec = ContractSpec {
         name: name.as_str().to_owned(),
         component,
@@ -67,6 +99,7 @@ pub(super) fn contract(options: ContractOptions, node: &Node, cx: &mut Decoder<'
         rpo: rpo.map(|rpo| rpo.get()),
         at_risk_ratio: at_risk_ratio.unwrap_or(cx.defaults.at_risk_ratio).get(),
         drill_every: drill_every.map(|every| every.get()),
+        independent_of: independent_of.iter().map(|other| other.name().as_str().to_owned()).collect(),
         checks,
     };
     Contract { spec, kinds: options.checks.into_iter().map(|check| check.kind).collect() }
@@ -78,9 +111,11 @@ fn check(contract: &ContractOptions, check: &CheckOptions, node: &Node, cx: &mut
     let defaults = cx.defaults.clone();
     let feeds = feeds(contract, check, position("feeds"), cx);
     let interval = schedule.interval.unwrap_or(defaults.interval);
-    if schedule.warn_after.is_some() && !feeds.rpo {
-        let message = "sync lag is known of checks that feed rpo, and this one does not; remove this";
-        cx.under("warn_after", |cx| cx.error(position("warn_after"), message));
+    for (key, limit) in [("warn_after", schedule.warn_after), ("lag_budget", schedule.lag_budget)] {
+        if limit.is_some() && !feeds.rpo {
+            let message = "sync lag is known of checks that feed rpo, and this one does not; remove this";
+            cx.under(key, |cx| cx.error(position(key), message));
+        }
     }
     CheckSpec {
         name: schedule.name.as_str().to_owned(),
@@ -91,6 +126,7 @@ fn check(contract: &ContractOptions, check: &CheckOptions, node: &Node, cx: &mut
         failures_to_trigger: schedule.failures_to_trigger.unwrap_or(defaults.failures_to_trigger).get(),
         successes_to_recover: schedule.successes_to_recover.unwrap_or(defaults.successes_to_recover).get(),
         warn_after: schedule.warn_after.map(|after| after.get()),
+        lag_budget: schedule.lag_budget.map(|budget| budget.get()),
         feeds,
     }
 }
@@ -98,7 +134,7 @@ fn check(contract: &ContractOptions, check: &CheckOptions, node: &Node, cx: &mut
 /// The objectives that a check feeds: those that it names, else all that its kind can feed and the contract has.
 fn feeds(contract: &ContractOptions, check: &CheckOptions, at: Position, cx: &mut Decoder<'_>) -> Feeds {
     let kind = check.kind.info();
-    let possible = |objective| kind.can_feed.has(objective) && contract.target(objective).is_some();
+    let possible = |objective| check.kind.can_feed().has(objective) && contract.target(objective).is_some();
     let Some(named) = &check.schedule.feeds else {
         let feeds = Feeds { rto: possible(Objective::Rto), rpo: possible(Objective::Rpo) };
         let promises = Objective::ALL.into_iter().any(|objective| contract.target(objective).is_some());
@@ -113,7 +149,7 @@ fn feeds(contract: &ContractOptions, check: &CheckOptions, at: Position, cx: &mu
     };
     for objective in named {
         let (label, name) = (objective.label(), kind.name);
-        if !kind.can_feed.has(*objective) {
+        if !check.kind.can_feed().has(*objective) {
             cx.under("feeds", |cx| cx.error(at, format!("a check of kind {name} cannot feed {label}; remove it")));
         } else if contract.target(*objective).is_none() {
             cx.under("feeds", |cx| {

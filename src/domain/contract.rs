@@ -66,6 +66,8 @@ pub struct ContractSpec {
     pub at_risk_ratio: f64,
     /// How old the last measured recovery may grow before it proves nothing.
     pub drill_every: Option<Duration>,
+    /// The contracts that it must stay healthy without.
+    pub independent_of: Vec<String>,
     /// What is measured for it; never empty.
     pub checks: Vec<CheckSpec>,
 }
@@ -89,6 +91,8 @@ pub struct CheckSpec {
     pub successes_to_recover: u32,
     /// The sync lag above which there is a warning.
     pub warn_after: Option<Duration>,
+    /// The sync lag that the synchronisation is meant to stay below.
+    pub lag_budget: Option<Duration>,
     /// The objectives that it feeds.
     pub feeds: Feeds,
 }
@@ -104,6 +108,7 @@ impl CheckSpec {
     fn thresholds(&self) -> Option<Thresholds> {
         self.feeds.rto.then_some(Thresholds {
             failures_to_trigger: self.failures_to_trigger,
+            hold: Duration::ZERO,
             successes_to_recover: self.successes_to_recover,
             freshness: self.freshness(),
         })
@@ -402,6 +407,20 @@ impl Contract {
         let spec = self.spec.checks.get(check)?;
         let fresh = status::is_fresh(self.clock.evidence(check), spec.freshness(), now);
         self.clock.is_healthy(check).filter(|_| fresh)
+    }
+
+    /// How the component as a whole is: works, if every check says so; is down, if its recovery clock runs and a check sees
+    /// it fail. None while neither is known.
+    #[must_use]
+    pub fn works(&self, now: Timestamp) -> Option<bool> {
+        let feeding = self.spec.checks.iter().enumerate().filter(|(_, check)| check.feeds.rto);
+        let mut health = feeding.map(|(index, _)| self.healthy(index, now)).peekable();
+        health.peek()?;
+        if self.clock.running().is_some() {
+            health.any(|health| health == Some(false)).then_some(false)
+        } else {
+            health.all(|health| health == Some(true)).then_some(true)
+        }
     }
 
     /// When the check with this index last learned something of all that it feeds; none if it has yet to.

@@ -4,9 +4,11 @@
 //! tested by a table, and what is shown at a scrape is computed at that scrape.
 
 pub mod contract;
+pub mod independence;
 pub mod observation;
 pub mod recovery_clock;
 pub mod recovery_point;
 pub mod remembered;
 pub mod status;
 pub mod time;
+pub mod trigger;

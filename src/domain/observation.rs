@@ -85,6 +85,17 @@ pub enum Health {
     NoAnswer(Finding),
 }
 
+impl Health {
+    /// What was wrong.
+    #[must_use]
+    pub fn finding(&self) -> Option<&Finding> {
+        match self {
+            Self::Healthy => None,
+            Self::Unhealthy(finding) | Self::NoAnswer(finding) => Some(finding),
+        }
+    }
+}
+
 /// What a run learned about the DR copy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CopyState {
@@ -140,13 +151,15 @@ pub struct Observation {
     pub readings: Vec<Reading>,
     /// When it was seen, where that was before the run ended: what several checks share is read once for all of them.
     pub seen: Option<Timestamp>,
+    /// What is worth knowing and decides nothing, for people: shown with the last run, never a label.
+    pub notes: Vec<String>,
 }
 
 impl Observation {
     /// An observation of a kind that knows of no copy.
     #[must_use]
     pub fn of_health(health: Health) -> Self {
-        Self { health, copy: None, readings: Vec::new(), seen: None }
+        Self { health, copy: None, readings: Vec::new(), seen: None, notes: Vec::new() }
     }
 
     /// The one word for the whole run: a failure of component or copy outweighs a failure to measure, which outweighs
@@ -173,10 +186,7 @@ impl Observation {
 
     /// Everything that was wrong with this run.
     pub fn findings(&self) -> impl Iterator<Item = &Finding> {
-        let of_health = match &self.health {
-            Health::Healthy => None,
-            Health::Unhealthy(finding) | Health::NoAnswer(finding) => Some(finding),
-        };
+        let of_health = self.health.finding();
         let of_copy = match &self.copy {
             Some(
                 CopyState::Lost(finding)

@@ -13,6 +13,8 @@ use super::time::Timestamp;
 pub struct Thresholds {
     /// How many failures in a row start the clock.
     pub failures_to_trigger: u32,
+    /// How long they must have lasted as well, from the first.
+    pub hold: Duration,
     /// How many healthy observations in a row count as recovered.
     pub successes_to_recover: u32,
     /// How long what was observed counts as fresh: health that is first seen longer after the observation before may
@@ -63,7 +65,21 @@ pub struct Recovery {
     pub earliest: Timestamp,
 }
 
+impl Outage {
+    /// The same on another timeline.
+    #[must_use]
+    pub fn carried(self, carry: impl Fn(Timestamp) -> Timestamp) -> Self {
+        Self { first_failure: carry(self.first_failure), trigger: carry(self.trigger), mode: self.mode }
+    }
+}
+
 impl Recovery {
+    /// The same on another timeline.
+    #[must_use]
+    pub fn carried(self, carry: impl Fn(Timestamp) -> Timestamp) -> Self {
+        Self { outage: self.outage.carried(&carry), healthy: carry(self.healthy), earliest: carry(self.earliest) }
+    }
+
     /// From the trigger to health: what an RTO promises.
     #[must_use]
     pub fn recovery_time(&self) -> Duration {
@@ -165,9 +181,10 @@ impl RecoveryClock {
         }
         runs.evidence = runs.evidence.max(Some(at));
         let failures = runs.failures;
+        let lasted = runs.first_failure.map_or(Duration::ZERO, |first| at.since(first));
         let own = own?;
         match self.running {
-            None if failures >= own.failures_to_trigger => {
+            None if failures >= own.failures_to_trigger && lasted >= own.hold => {
                 let first_failure = self.earliest_failure(thresholds).unwrap_or(at);
                 Some(ClockEvent::Started(self.start(first_failure, at, Mode::Real)))
             }
@@ -269,6 +286,12 @@ impl RecoveryClock {
     #[must_use]
     pub fn consecutive_failures(&self, check: usize) -> u32 {
         self.checks.get(check).map_or(0, |runs| runs.failures)
+    }
+
+    /// Since when the check with this index has seen the component fail; none while it does not.
+    #[must_use]
+    pub fn first_failure(&self, check: usize) -> Option<Timestamp> {
+        self.checks.get(check)?.first_failure
     }
 
     /// How the component was when the check with this index last told.

@@ -124,17 +124,8 @@ impl RememberedClock {
     /// The same on another timeline.
     #[must_use]
     pub fn carried(mut self, carry: impl Fn(Timestamp) -> Timestamp) -> Self {
-        let carried = |outage: Outage| Outage {
-            first_failure: carry(outage.first_failure),
-            trigger: carry(outage.trigger),
-            mode: outage.mode,
-        };
-        self.running = self.running.map(carried);
-        self.last = self.last.map(|last| Recovery {
-            outage: carried(last.outage),
-            healthy: carry(last.healthy),
-            earliest: carry(last.earliest),
-        });
+        self.running = self.running.map(|running| running.carried(&carry));
+        self.last = self.last.map(|last| last.carried(&carry));
         self
     }
 

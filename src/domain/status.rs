@@ -110,7 +110,9 @@ impl Basis {
     pub const fn text(self) -> &'static str {
         match self {
             Self::CopyLost => "the DR copy is lost: it does not exist or is not a copy of the primary",
-            Self::NoRecoveryPoint => "nothing proves what the DR copy holds: it never was proven, or the proof was withdrawn",
+            Self::NoRecoveryPoint => {
+                "nothing proves what the DR copy holds: it never was proven, or the proof was withdrawn"
+            }
             Self::ExposureReachedTarget => "the data at risk has reached the target",
             Self::ProofTooOld => "the last proof is older than the target and there is no news",
             Self::ExposureAboveRatio => "the data at risk is close to the target",

@@ -1,13 +1,16 @@
 //! The one place where time is read.
 
+use std::fmt;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
+use tracing::warn;
 
 use crate::domain::time::Timestamp;
 
-/// A steady timeline: the wall clock's reading at start, advanced by the monotonic clock.
+/// A steady timeline: the wall clock's reading at start, advanced by the monotonic clock and by the time that the machine
+/// slept.
 ///
 /// Durations on it are right whatever is done to the wall clock. What is exported is carried over to the wall clock as
 /// it stands then, with [`Moment::wall`].
@@ -15,11 +18,27 @@ use crate::domain::time::Timestamp;
 pub struct Clock {
     anchor: Instant,
     anchor_wall: Timestamp,
-    /// Nanoseconds that the wall clock is taken to be ahead. Never freed: a process has one timeline.
-    offset: &'static AtomicI64,
+    /// Never freed: a process has one timeline.
+    hands: &'static Hands,
 }
 
-/// By how much the wall clock must move, in nanoseconds, before it is followed. The two clocks cannot be read at once, and
+/// The other clocks that are looked at, in nanoseconds, and what was last taken from them.
+struct Hands {
+    wall: Box<dyn Fn() -> i64 + Send + Sync>,
+    slept: Box<dyn Fn() -> i64 + Send + Sync>,
+    /// That the wall clock is ahead of the timeline.
+    offset: AtomicI64,
+    /// That the machine slept since the start.
+    sleep: AtomicI64,
+}
+
+impl fmt::Debug for Hands {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hands").field("offset", &self.offset).field("sleep", &self.sleep).finish_non_exhaustive()
+    }
+}
+
+/// By how much another clock must move, in nanoseconds, before it is followed. Two clocks cannot be read at once, and
 /// what is exported of an event that is over must not change from scrape to scrape.
 const FOLLOWED: u64 = 50_000_000;
 
@@ -27,8 +46,24 @@ impl Clock {
     /// A timeline that begins now.
     #[must_use]
     pub fn start() -> Self {
-        let offset = Box::leak(Box::new(AtomicI64::new(0)));
-        Self { anchor: Instant::now(), anchor_wall: wall_now(), offset }
+        Self::with(wall_now, slept)
+    }
+
+    /// A timeline that looks at these clocks, both in nanoseconds: the wall clock since the Unix epoch, and how long the
+    /// machine has slept since it was started.
+    #[must_use]
+    pub fn with(
+        wall: impl Fn() -> i64 + Send + Sync + 'static,
+        slept: impl Fn() -> i64 + Send + Sync + 'static,
+    ) -> Self {
+        let (anchor_wall, before) = (Timestamp::from_unix_nanos(wall()), slept());
+        let hands = Hands {
+            wall: Box::new(wall),
+            slept: Box::new(move || slept().saturating_sub(before)),
+            offset: AtomicI64::new(0),
+            sleep: AtomicI64::new(0),
+        };
+        Self { anchor: Instant::now(), anchor_wall, hands: Box::leak(Box::new(hands)) }
     }
 
     /// Now.
@@ -37,36 +72,57 @@ impl Clock {
         self.at(Instant::now())
     }
 
-    /// The instant on this timeline at which the monotonic clock showed `instant`.
+    /// The instant on this timeline at which the monotonic clock showed `instant`; one from before the machine's last sleep
+    /// comes out too late by that.
     #[must_use]
     pub fn at(&self, instant: Instant) -> Timestamp {
+        let slept = Duration::from_nanos(u64::try_from(self.sleep()).unwrap_or(0));
         match instant.checked_duration_since(self.anchor) {
-            Some(after) => self.anchor_wall.plus(after),
-            None => self.anchor_wall.minus(self.anchor.duration_since(instant)),
+            Some(after) => self.anchor_wall.plus(after).plus(slept),
+            None => self.anchor_wall.plus(slept).minus(self.anchor.duration_since(instant)),
         }
     }
 
     /// The instant on this timeline that the wall clock, as it stands now, calls `wall`.
     #[must_use]
     pub fn from_wall(&self, wall: Timestamp) -> Timestamp {
-        Timestamp::from_unix_nanos(wall.as_unix_nanos().saturating_sub(self.wall_offset_nanos()))
+        Timestamp::from_unix_nanos(wall.as_unix_nanos().saturating_sub(self.offset()))
     }
 
     /// Now, on both timelines.
     #[must_use]
     pub fn moment(&self) -> Moment {
-        Moment { now: self.now(), wall_offset: self.wall_offset_nanos() }
+        Moment { now: self.now(), wall_offset: self.offset() }
     }
 
-    fn wall_offset_nanos(&self) -> i64 {
-        let read = wall_now().as_unix_nanos().saturating_sub(self.now().as_unix_nanos());
-        let taken = self.offset.load(Ordering::Relaxed);
+    fn sleep(&self) -> i64 {
+        let (read, taken) = ((self.hands.slept)(), self.hands.sleep.load(Ordering::Relaxed));
         if read.abs_diff(taken) <= FOLLOWED {
             return taken;
         }
-        self.offset.store(read, Ordering::Relaxed);
+        self.hands.sleep.store(read, Ordering::Relaxed);
+        warn!(seconds = seconds(read.saturating_sub(taken)), "the machine slept; nothing was measured meanwhile");
         read
     }
+
+    fn offset(&self) -> i64 {
+        let read = (self.hands.wall)().saturating_sub(self.now().as_unix_nanos());
+        let taken = self.hands.offset.load(Ordering::Relaxed);
+        if read.abs_diff(taken) <= FOLLOWED {
+            return taken;
+        }
+        self.hands.offset.store(read, Ordering::Relaxed);
+        let moved = seconds(read.saturating_sub(taken));
+        if moved.abs() >= 1.0 {
+            warn!(seconds = moved, "the wall clock was set; what is exported follows it, and no duration changes");
+        }
+        read
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "for people")]
+fn seconds(nanos: i64) -> f64 {
+    nanos as f64 / 1e9
 }
 
 /// One reading of the clock. A whole scrape or page is computed for one moment.
@@ -92,9 +148,27 @@ impl Moment {
     }
 }
 
-fn wall_now() -> Timestamp {
+fn wall_now() -> i64 {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-    Timestamp::from_unix_nanos(i64::try_from(since_epoch.as_nanos()).unwrap_or(i64::MAX))
+    i64::try_from(since_epoch.as_nanos()).unwrap_or(i64::MAX)
+}
+
+/// How long the machine has slept since it was started: its boot-time clock went on, its monotonic clock did not.
+#[cfg(target_os = "linux")]
+fn slept() -> i64 {
+    use rustix::time::{ClockId, clock_gettime};
+
+    let nanos = |clock| {
+        let time = clock_gettime(clock);
+        time.tv_sec.saturating_mul(1_000_000_000).saturating_add(time.tv_nsec)
+    };
+    let monotonic = nanos(ClockId::Monotonic);
+    nanos(ClockId::Boottime).saturating_sub(monotonic)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn slept() -> i64 {
+    0
 }
 
 #[cfg(test)]
@@ -109,5 +183,47 @@ mod tests {
         for _ in 0..10_000 {
             assert_eq!(clock.moment().wall(event), first);
         }
+    }
+
+    /// Clocks that the test sets, in seconds.
+    fn set() -> (Clock, &'static AtomicI64, &'static AtomicI64) {
+        const START: i64 = 1_800_000_000;
+        let zero = || -> &'static AtomicI64 { Box::leak(Box::new(AtomicI64::new(0))) };
+        let (jump, sleep, begin) = (zero(), zero(), std::time::Instant::now());
+        let passed = move || i64::try_from(begin.elapsed().as_nanos()).expect("a short test");
+        let seconds = |of: &AtomicI64| of.load(Ordering::Relaxed) * 1_000_000_000;
+        let wall = move || START * 1_000_000_000 + passed() + seconds(jump) + seconds(sleep);
+        (Clock::with(wall, move || seconds(sleep)), jump, sleep)
+    }
+
+    #[test]
+    fn a_wall_clock_that_is_set_changes_no_duration_and_is_followed() {
+        for hours in [-1, 1] {
+            let (clock, jump, _) = set();
+            let event = clock.now();
+            let before = clock.moment().wall(event);
+            jump.store(3600 * hours, Ordering::Relaxed);
+            let moment = clock.moment();
+            assert!(moment.now.since(event) < Duration::from_secs(1), "{hours} h: the duration");
+            let moved = moment.wall(event).as_unix_seconds() - before.as_unix_seconds();
+            assert!(
+                (moved - 3600.0 * f64::from(i32::try_from(hours).expect("small"))).abs() < 1.0,
+                "moved by {moved} s"
+            );
+            assert_eq!(clock.from_wall(moment.wall(event)), event);
+        }
+    }
+
+    #[test]
+    fn time_that_the_machine_slept_has_passed() {
+        let (clock, _, sleep) = set();
+        let event = clock.now();
+        let before = clock.moment().wall(event);
+        sleep.store(600, Ordering::Relaxed);
+        let moment = clock.moment();
+        let passed = moment.now.since(event);
+        assert!((600..602).contains(&passed.as_secs()), "{passed:?}");
+        let moved = moment.wall(event).as_unix_seconds() - before.as_unix_seconds();
+        assert!(moved.abs() < 0.1, "nobody set the wall clock, and the event moved by {moved} s");
     }
 }

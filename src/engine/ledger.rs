@@ -4,20 +4,25 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::MissedTickBehavior;
-use tracing::{info, warn};
 
-use super::clock::Clock;
+use super::clock::{Clock, Moment};
 use super::memory::{self, Extent, Memory, Recalled};
-use super::scheduler::{self, Report};
-use super::snapshot::{CheckRecord, ContractRecord, Histogram, Snapshot};
+use super::scheduler::{CheckId, Report};
+use super::snapshot::{Configuration, ContractRecord, Histogram, LastRun, Snapshot, TriggerRecord};
 use crate::checks::KindConfig;
-use crate::domain::contract::{Contract, ContractSpec, Judgement, Objective};
-use crate::domain::observation::{Observation, Outcome};
+use crate::domain::contract::{Contract, ContractSpec, Objective};
+use crate::domain::independence::{self};
 use crate::domain::recovery_clock::ClockEvent;
 use crate::domain::status::Basis;
 use crate::domain::time::Timestamp;
+use crate::domain::trigger::{TriggerSpec, Watched};
+
+mod swap;
+mod tell;
+
+use swap::{Place, places, record};
 
 /// How often the ledger ticks: statuses change as time passes, though nobody reports.
 pub const TICK: Duration = Duration::from_secs(1);
@@ -25,57 +30,126 @@ pub const TICK: Duration = Duration::from_secs(1);
 /// How long the last batch may take at an orderly end.
 const LAST_COMMIT: Duration = Duration::from_secs(3);
 
+/// What the ledger is told.
+pub enum Message {
+    /// A run is over.
+    Report(Report),
+    /// There are other contracts from here on; answered when it knows them.
+    Swap(Lineup, oneshot::Sender<()>),
+    /// How reading the configuration went.
+    Configuration(Configuration),
+}
+
+/// The contracts, and what measures them, each in the order of the configuration.
+#[derive(Default)]
+pub struct Lineup {
+    /// The promises.
+    pub specs: Vec<Arc<ContractSpec>>,
+    /// What each check measures, in a word.
+    pub fingerprints: Vec<Vec<String>>,
+    /// The schedules of the checks.
+    pub ids: Vec<Vec<CheckId>>,
+    /// Tells each check how often to run.
+    pub paces: Vec<Vec<watch::Sender<Duration>>>,
+    /// The triggers.
+    pub triggers: Vec<TriggerLine>,
+}
+
+/// A trigger, and where what it watches comes from.
+pub struct TriggerLine {
+    /// The condition.
+    pub spec: Arc<TriggerSpec>,
+    /// What is measured, in a word.
+    pub fingerprint: String,
+    /// The schedule of its own check, where it watches no contract's.
+    pub own: Option<CheckId>,
+}
+
 /// The ledger.
 pub struct Ledger {
     contracts: Vec<Arc<ContractRecord>>,
+    triggers: Vec<Arc<TriggerRecord>>,
+    /// Who wants the reports of a schedule.
+    places: HashMap<CheckId, Place>,
     paces: Vec<Vec<watch::Sender<Duration>>>,
     clock: Clock,
     /// The last status that was told, by contract and objective.
     told: HashMap<(usize, Objective), Basis>,
     memory: Memory,
     durations: BTreeMap<&'static str, Histogram>,
+    configuration: Option<Configuration>,
     published: watch::Sender<Arc<Snapshot>>,
 }
 
 impl Ledger {
-    /// A ledger for contracts that go on from what is recalled. `paces` tells each check how often to run.
+    /// A ledger for contracts that go on from what is recalled.
     #[must_use]
-    pub fn new(
-        specs: &[Arc<ContractSpec>],
-        fingerprints: Vec<Vec<String>>,
-        paces: Vec<Vec<watch::Sender<Duration>>>,
-        clock: Clock,
-        mut recalled: Recalled,
-    ) -> (Self, watch::Receiver<Arc<Snapshot>>) {
-        let told = memory::told(specs, &recalled.stored).collect();
-        let (memory, contracts) = Memory::recall(specs, fingerprints, &mut recalled, clock);
-        let contracts: Vec<_> = contracts.into_iter().map(|contract| Arc::new(record(contract))).collect();
+    pub fn new(lineup: Lineup, clock: Clock, recalled: Recalled) -> (Self, watch::Receiver<Arc<Snapshot>>) {
+        let Lineup { specs, fingerprints, ids, paces, triggers: lines } = lineup;
+        let told = memory::told(&specs, &recalled.stored).collect();
+        let independence = recalled.stored.independence.clone();
+        let (mut memory, contracts) = Memory::recall(&specs, fingerprints, recalled, clock);
+        let of = |contract: Contract| {
+            let known = independence.get(&contract.spec().name);
+            Arc::new(record(contract, known))
+        };
+        let contracts: Vec<_> = contracts.into_iter().map(of).collect();
+        let triggers = memory.swap_triggers(&lines, &[], clock);
+        let triggers = triggers.into_iter().map(|(trigger, _)| Arc::new(TriggerRecord { trigger, last: None }));
+        let triggers: Vec<_> = triggers.collect();
         let durations: BTreeMap<_, _> = KindConfig::ALL.iter().map(|kind| (kind.name, Histogram::default())).collect();
         let (ticked, storage) = (clock.now(), memory.health());
-        let snapshot = Snapshot { contracts: contracts.clone(), durations: durations.clone(), ticked, storage };
+        let (contracts_shown, durations_shown) = (contracts.clone(), durations.clone());
+        let snapshot = Snapshot {
+            contracts: contracts_shown,
+            triggers: triggers.clone(),
+            durations: durations_shown,
+            ticked,
+            storage,
+            configuration: None,
+        };
         let (published, snapshots) = watch::channel(Arc::new(snapshot));
-        let ledger = Self { contracts, paces, clock, told, memory, durations, published };
+        let places = places(&specs, &ids, &lines);
+        let ledger =
+            Self { contracts, triggers, places, paces, clock, told, memory, durations, configuration: None, published };
         for contract in 0..ledger.contracts.len() {
             ledger.pace(contract);
         }
         (ledger, snapshots)
     }
 
-    /// Takes reports until it is stopped; then hands over all that it knows.
-    pub async fn run(mut self, mut reports: mpsc::Receiver<Report>, mut stopped: watch::Receiver<bool>) {
+    /// Takes messages until it is stopped; then hands over all that it knows.
+    pub async fn run(mut self, mut messages: mpsc::Receiver<Message>, mut stopped: watch::Receiver<bool>) {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut batch = Vec::new();
         loop {
             tokio::select! {
                 _ = ticks.tick() => {}
-                received = reports.recv_many(&mut batch, super::REPORT_QUEUE) => if received == 0 { return },
+                received = messages.recv_many(&mut batch, super::REPORT_QUEUE) => if received == 0 { return },
                 () = told_to_stop(&mut stopped) => return self.end().await,
             }
-            self.take(std::mem::take(&mut batch));
+            let mut reports = Vec::new();
+            let mut swapped = Vec::new();
+            for message in std::mem::take(&mut batch) {
+                match message {
+                    Message::Report(report) => reports.push(report),
+                    Message::Configuration(configuration) => self.configuration = Some(configuration),
+                    Message::Swap(lineup, done) => {
+                        self.take(std::mem::take(&mut reports));
+                        self.swap(lineup);
+                        swapped.push(done);
+                    }
+                }
+            }
+            self.take(reports);
             // What is shown is on the disk, unless that does not answer.
             self.memory.commit_soon().await;
             self.publish();
+            for done in swapped {
+                // Whoever does not wait need not be told.
+                let _ = done.send(());
+            }
         }
     }
 
@@ -84,6 +158,9 @@ impl Ledger {
         for (index, record) in self.contracts.iter().enumerate() {
             self.memory.note(index, &record.contract, moment, Extent::All);
         }
+        for (index, record) in self.triggers.iter().enumerate() {
+            self.memory.note_trigger(index, &record.trigger, moment, Extent::All);
+        }
         self.memory.commit(LAST_COMMIT).await;
     }
 
@@ -91,7 +168,12 @@ impl Ledger {
         let moment = self.clock.moment();
         let mut touched = BTreeSet::new();
         for report in reports {
-            let (contract, check) = (report.id.contract, report.id.check);
+            // The last report of a schedule that was taken out.
+            let Some(place) = self.places.get(&report.id).cloned() else { continue };
+            for trigger in place.triggers {
+                self.pull(trigger, &report, moment);
+            }
+            let Some((contract, check)) = place.check else { continue };
             touched.insert(contract);
             // A status that time alone brought about must be told before the report ends it.
             self.tell_of_statuses(contract, report.seen());
@@ -99,10 +181,10 @@ impl Ledger {
             if let Some(spec) = record.contract.spec().checks.get(check) {
                 self.durations.entry(spec.kind).or_default().observe(report.took);
             }
-            tell_of_run(record, &report);
+            tell::of_run(record, check, &report);
             let event = record.contract.observe(check, report.seen(), &report.observation);
             if let Some(event) = event {
-                tell_of_clock(record.contract.spec(), event);
+                tell::of_clock(record.contract.spec(), event);
                 if let ClockEvent::Stopped(recovery) = event {
                     self.memory.note_recovery(&record.contract, &recovery, moment);
                 }
@@ -120,19 +202,68 @@ impl Ledger {
         for contract in 0..self.contracts.len() {
             self.tell_of_statuses(contract, moment.now);
         }
+        self.hold_independence(moment);
         let drift = self.memory.drift_is_due();
         for (index, record) in self.contracts.iter().enumerate().filter(|(index, _)| drift || touched.contains(index)) {
             let extent = if drift { Extent::Drift } else { Extent::News };
             self.memory.note(index, &record.contract, moment, extent);
+        }
+        for (index, record) in self.triggers.iter().enumerate() {
+            let extent = if drift { Extent::Drift } else { Extent::News };
+            self.memory.note_trigger(index, &record.trigger, moment, extent);
+        }
+    }
+
+    /// Takes what was seen into a trigger that watches it.
+    fn pull(&mut self, trigger: usize, report: &Report, moment: Moment) {
+        let Some(record) = self.triggers.get_mut(trigger).map(Arc::make_mut) else { return };
+        if let Watched::Own(own) = &record.trigger.spec().watched {
+            self.durations.entry(own.kind).or_default().observe(report.took);
+        }
+        let event = record.trigger.observe(report.seen(), &report.observation.health);
+        let last = LastRun { at: report.at, took: report.took, observation: report.observation.clone() };
+        tell::of_trigger(record, &last, event);
+        record.last = Some(last);
+        if let Some(event) = event {
+            self.memory.note_firing(trigger, &record.trigger, event, &report.observation.health, moment);
+        }
+    }
+
+    /// Holds the contracts that must work without others against the outages of those.
+    fn hold_independence(&mut self, moment: Moment) {
+        for index in 0..self.contracts.len() {
+            let Some(record) = self.contracts.get(index).map(Arc::clone) else { continue };
+            let spec = record.contract.spec();
+            for without in &spec.independent_of {
+                let Some(other) = self.contracts.iter().find(|other| other.contract.spec().name == *without) else {
+                    continue;
+                };
+                let works = independence::works_without(&record.contract, &other.contract, moment.now);
+                let outage = other.contract.clock().running().is_some();
+                let mut known = record.independence.get(without).cloned().unwrap_or_default();
+                let news = known.observe((&spec.name, without), works, outage, moment.wall(moment.now));
+                if record.independence.get(without) == Some(&known) {
+                    continue;
+                }
+                if let Some(record) = self.contracts.get_mut(index).map(Arc::make_mut) {
+                    record.independence.insert(without.clone(), known);
+                }
+                if let Some(operation) = news {
+                    tell::of_operation(&operation);
+                    self.memory.note_operation(operation);
+                }
+            }
         }
     }
 
     fn publish(&self) {
         let snapshot = Snapshot {
             contracts: self.contracts.clone(),
+            triggers: self.triggers.clone(),
             durations: self.durations.clone(),
             ticked: self.clock.now(),
             storage: self.memory.health(),
+            configuration: self.configuration,
         };
         self.published.send_replace(Arc::new(snapshot));
     }
@@ -154,7 +285,7 @@ impl Ledger {
             let before = self.told.insert((contract, objective), judgement.basis);
             if before != Some(judgement.basis) {
                 let spec = record.contract.spec();
-                tell_of_status(spec, &judgement, before);
+                tell::of_status(spec, &judgement, before);
                 let moment = self.clock.moment();
                 self.memory.note_status(memory::transition(spec, objective, before, judgement.basis, now, moment));
             }
@@ -167,66 +298,5 @@ async fn told_to_stop(stopped: &mut watch::Receiver<bool>) {
     let told = stopped.wait_for(|stopped| *stopped).await.is_ok();
     if !told {
         std::future::pending::<()>().await;
-    }
-}
-
-/// A status that is better or the first is news; one that is worse is a warning.
-fn tell_of_status(spec: &ContractSpec, judgement: &Judgement, before: Option<Basis>) {
-    let used = judgement.used_ratio().map(|ratio| format!("{:.0}%", ratio * 100.0));
-    let (contract, objective) = (spec.name.as_str(), judgement.objective.label());
-    let (status, because) = (judgement.status().label(), judgement.basis.text());
-    let was = before.map_or("unknown", |before| before.status().label());
-    if before.is_none_or(|before| judgement.status() <= before.status()) {
-        info!(contract, objective, was, status, because, used, "objective");
-    } else {
-        warn!(contract, objective, was, status, because, used, "objective");
-    }
-}
-
-fn record(contract: Contract) -> ContractRecord {
-    let checks = contract.spec().checks.iter().map(|check| {
-        let of_kind = KindConfig::ALL.iter().find(|kind| kind.name == check.kind).map_or(&[][..], |kind| kind.reasons);
-        CheckRecord::new(of_kind.iter().chain(scheduler::REASONS).copied())
-    });
-    ContractRecord { checks: checks.collect(), contract }
-}
-
-/// One line per change, not per poll: a run is told of when it finds something else than the run before.
-fn tell_of_run(record: &ContractRecord, report: &Report) {
-    let (spec, index) = (record.contract.spec(), report.id.check);
-    let (Some(check), Some(before)) = (spec.checks.get(index), record.checks.get(index)) else { return };
-    let observation = &report.observation;
-    let last = before.last.as_ref().map(|last| &last.observation);
-    if last.is_some_and(|last| finds_the_same(last, observation)) {
-        return;
-    }
-    let (contract, name, kind, outcome) =
-        (spec.name.as_str(), check.name.as_str(), check.kind, observation.outcome().label());
-    let was = last.map_or("unknown", |last| last.outcome().label());
-    if observation.outcome() == Outcome::Healthy {
-        info!(contract, check = name, kind, was, outcome, "check");
-    }
-    for finding in observation.findings() {
-        let (reason, detail, advice) = (finding.reason.label, finding.detail.as_str(), finding.reason.advice);
-        warn!(contract, check = name, kind, was, outcome, reason, detail, advice, "check");
-    }
-}
-
-fn finds_the_same(a: &Observation, b: &Observation) -> bool {
-    a.outcome() == b.outcome() && a.findings().map(|f| f.reason).eq(b.findings().map(|f| f.reason))
-}
-
-fn tell_of_clock(spec: &ContractSpec, event: ClockEvent) {
-    let contract = spec.name.as_str();
-    match event {
-        ClockEvent::Started(outage) => {
-            let (trigger, first_failure) = (outage.trigger.to_string(), outage.first_failure.to_string());
-            warn!(contract, trigger, first_failure, "recovery clock started");
-        }
-        ClockEvent::Stopped(recovery) => {
-            let (recovery_time, downtime) = (recovery.recovery_time(), recovery.downtime());
-            let met = spec.rto.and_then(|rto| recovery.met(rto));
-            info!(contract, ?recovery_time, ?downtime, ?met, "recovered");
-        }
     }
 }

@@ -10,13 +10,21 @@ use tokio::time::{Instant, timeout};
 use tracing::warn;
 
 use super::clock::{Clock, Moment};
-use crate::domain::contract::{Contract, ContractSpec, Objective};
-use crate::domain::recovery_clock::Recovery;
-use crate::domain::remembered::Remembered;
+use super::ledger::TriggerLine;
+use crate::domain::contract::{CheckSpec, Contract, ContractSpec, Objective};
+use crate::domain::independence::DegradedOperation;
+use crate::domain::observation::Health;
+use crate::domain::recovery_clock::{ClockEvent, Recovery};
+use crate::domain::remembered::{Remembered, RememberedCheck};
 use crate::domain::status::Basis;
 use crate::domain::time::Timestamp;
+use crate::domain::trigger::Trigger;
 use crate::store::keeper::{Storage, StoreHealth};
 use crate::store::{Batch, ClosedRecovery, RecoveryResult, Stored, StoredCheck, Transition};
+
+mod triggers;
+
+use triggers::TriggerMemory;
 
 /// How long the ledger waits for a batch to be on the disk before it shows what the batch holds. A disk that takes longer
 /// does not hold up measuring.
@@ -39,8 +47,11 @@ pub struct Recalled {
 /// What is stored, and what is about to be.
 pub(super) struct Memory {
     storage: Option<Storage>,
+    /// What was stored of contracts that are not in the configuration.
+    left: Stored,
     /// As it was handed over last, by contract, on the steady timeline.
     kept: Vec<Kept>,
+    triggers: TriggerMemory,
     changed: Batch,
     outstanding: Option<oneshot::Receiver<bool>>,
     drift_at: Instant,
@@ -70,20 +81,69 @@ impl Memory {
     pub(super) fn recall(
         specs: &[Arc<ContractSpec>],
         fingerprints: Vec<Vec<String>>,
-        recalled: &mut Recalled,
+        recalled: Recalled,
         clock: Clock,
     ) -> (Self, Vec<Contract>) {
-        let storage = recalled.storage.clone();
+        let Recalled { storage, stored: mut left } = recalled;
         let (mut kept, mut contracts) = (Vec::new(), Vec::new());
         for (spec, fingerprints) in specs.iter().zip(fingerprints) {
-            let state = remembered(spec, &fingerprints, &mut recalled.stored, clock);
+            let state = remembered(spec, &fingerprints, &mut left, clock);
             let contract = Contract::recall(Arc::clone(spec), state);
-            let (memories, dirty) = (vec![None; fingerprints.len()], vec![false; fingerprints.len()]);
-            kept.push(Kept { state: contract.remember(), fingerprints, memories, dirty });
+            kept.push(Kept::new(contract.remember(), fingerprints));
             contracts.push(contract);
         }
         let drift_at = Instant::now() + DRIFT;
-        (Self { storage, kept, changed: Batch::default(), outstanding: None, drift_at }, contracts)
+        let triggers = TriggerMemory::new(std::mem::take(&mut left.triggers));
+        (Self { storage, left, kept, triggers, changed: Batch::default(), outstanding: None, drift_at }, contracts)
+    }
+
+    /// Goes over to other contracts. `before` says where each of them stood among the `old` ones. Gives the contracts as they
+    /// go on, and which of their checks measure what they did.
+    pub(super) fn swap(
+        &mut self,
+        specs: &[Arc<ContractSpec>],
+        fingerprints: Vec<Vec<String>>,
+        before: &[Option<usize>],
+        old: &[Contract],
+        clock: Clock,
+        moment: Moment,
+    ) -> Vec<(Contract, Vec<bool>)> {
+        for (index, contract) in old.iter().enumerate() {
+            self.note(index, contract, moment, Extent::All);
+            if !before.contains(&Some(index)) {
+                self.leave(index, contract, moment);
+            }
+        }
+        let mut contracts = Vec::new();
+        let mut kept = Vec::new();
+        for ((spec, fingerprints), before) in specs.iter().zip(fingerprints).zip(before) {
+            let known = before.and_then(|index| Some((old.get(index)?, self.kept.get(index)?)));
+            let (state, mut now, same) = match known {
+                None => {
+                    let state = remembered(spec, &fingerprints, &mut self.left, clock);
+                    let same = vec![false; fingerprints.len()];
+                    (state.clone(), Kept::new(state, fingerprints), same)
+                }
+                Some((contract, known)) => known.carried(contract, spec, fingerprints),
+            };
+            let contract = Contract::recall(Arc::clone(spec), state);
+            now.state = contract.remember();
+            kept.push(now);
+            contracts.push((contract, same));
+        }
+        self.kept = kept;
+        contracts
+    }
+
+    /// Keeps what is known of a contract that leaves, should it come back.
+    fn leave(&mut self, index: usize, contract: &Contract, moment: Moment) {
+        let Some(kept) = self.kept.get(index) else { return };
+        let (spec, state) = (contract.spec(), contract.remember());
+        let checks = spec.checks.iter().enumerate().filter_map(|(place, check)| {
+            Some((check.name.clone(), kept.stored(place, state.checks.get(&check.name)?, moment)))
+        });
+        self.left.checks.insert(spec.name.clone(), checks.collect());
+        self.left.clocks.insert(spec.name.clone(), state.clock.carried(|at| moment.wall(at)));
     }
 
     /// How the storage is; none where there is none.
@@ -160,6 +220,50 @@ impl Memory {
         }
     }
 
+    /// Goes over from the `old` triggers to others. Gives them as they go on, and where each stood among the old ones.
+    pub(super) fn swap_triggers(
+        &mut self,
+        lines: &[TriggerLine],
+        old: &[Trigger],
+        clock: Clock,
+    ) -> Vec<(Trigger, Option<usize>)> {
+        let swapped = self.triggers.swap(lines, old, clock, &mut self.changed);
+        self.drop_if_nobody_keeps();
+        swapped
+    }
+
+    /// Takes in how a trigger stands.
+    pub(super) fn note_trigger(&mut self, index: usize, trigger: &Trigger, moment: Moment, extent: Extent) {
+        self.triggers.note(index, trigger, moment, extent, &mut self.changed);
+        self.drop_if_nobody_keeps();
+    }
+
+    /// Takes in that a trigger began or ended to fire.
+    pub(super) fn note_firing(
+        &mut self,
+        index: usize,
+        trigger: &Trigger,
+        event: ClockEvent,
+        health: &Health,
+        moment: Moment,
+    ) {
+        self.triggers.note_firing(index, trigger, event, health, moment, &mut self.changed);
+        self.drop_if_nobody_keeps();
+    }
+
+    /// Takes in how a contract's independence was tested.
+    pub(super) fn note_operation(&mut self, operation: DegradedOperation) {
+        self.changed.operations.push(operation);
+        self.drop_if_nobody_keeps();
+    }
+
+    /// Without a storage nothing piles up.
+    fn drop_if_nobody_keeps(&mut self) {
+        if self.storage.is_none() {
+            self.changed = Batch::default();
+        }
+    }
+
     /// Hands over what changed, and waits until it is on the disk; not for ever, and not again while it is not.
     pub(super) async fn commit(&mut self, limit: Duration) {
         if let Some(answer) = &mut self.outstanding {
@@ -186,7 +290,32 @@ impl Memory {
 }
 
 impl Kept {
-    fn stored(&self, check: usize, state: &crate::domain::remembered::RememberedCheck, moment: Moment) -> StoredCheck {
+    fn new(state: Remembered, fingerprints: Vec<String>) -> Self {
+        let (memories, dirty) = (vec![None; fingerprints.len()], vec![false; fingerprints.len()]);
+        Self { state, fingerprints, memories, dirty }
+    }
+
+    /// What stays of a contract under another specification: what is known of checks that measure what they did.
+    fn carried(
+        &self,
+        contract: &Contract,
+        spec: &ContractSpec,
+        fingerprints: Vec<String>,
+    ) -> (Remembered, Self, Vec<bool>) {
+        let mut state = contract.remember();
+        let place = |name: &str| contract.spec().checks.iter().position(|check| check.name == name);
+        let known = |(check, fingerprint): (&CheckSpec, &String)| {
+            place(&check.name).filter(|at| self.fingerprints.get(*at) == Some(fingerprint))
+        };
+        let known: Vec<Option<usize>> = spec.checks.iter().zip(&fingerprints).map(known).collect();
+        let stays = |name: &str| spec.checks.iter().zip(&known).any(|(check, at)| check.name == name && at.is_some());
+        state.checks.retain(|name, _| stays(name));
+        let mut now = Self::new(Remembered::default(), fingerprints);
+        now.memories = known.iter().map(|at| at.and_then(|at| self.memories.get(at).cloned().flatten())).collect();
+        (state, now, known.iter().map(Option::is_some).collect())
+    }
+
+    fn stored(&self, check: usize, state: &RememberedCheck, moment: Moment) -> StoredCheck {
         StoredCheck {
             fingerprint: self.fingerprints.get(check).cloned().unwrap_or_default(),
             state: state.clone().carried(|at| moment.wall(at)),
@@ -198,7 +327,7 @@ impl Kept {
 /// What was stored of a contract, on the steady timeline, without the checks that measure something else now.
 fn remembered(spec: &ContractSpec, fingerprints: &[String], stored: &mut Stored, clock: Clock) -> Remembered {
     let mut checks = stored.checks.remove(&spec.name).unwrap_or_default();
-    let same = |(check, fingerprint): (&crate::domain::contract::CheckSpec, &String)| {
+    let same = |(check, fingerprint): (&CheckSpec, &String)| {
         let stored = checks.remove(&check.name).filter(|stored| stored.fingerprint == *fingerprint)?;
         Some((check.name.clone(), stored.state))
     };

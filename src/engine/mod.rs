@@ -1,23 +1,45 @@
 //! The engine: runs every check on its own schedule, keeps the ledger, publishes snapshots.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::{AbortHandle, JoinSet};
 
 use crate::checks::Check;
-use crate::domain::contract::ContractSpec;
+use crate::domain::contract::{CheckSpec, ContractSpec};
+use crate::domain::trigger::{TriggerSpec, Watched};
 use clock::Clock;
-use ledger::Ledger;
+use ledger::{Ledger, Lineup, Message, TriggerLine};
 use memory::Recalled;
-use scheduler::Schedule;
-use snapshot::Snapshot;
+use scheduler::{CheckId, Schedule};
+use snapshot::{Configuration, Snapshot};
 
 pub mod clock;
 pub mod ledger;
 pub mod memory;
 pub mod scheduler;
 pub mod snapshot;
+
+/// Everything that is to be measured.
+#[derive(Default)]
+pub struct Plans {
+    /// The promises.
+    pub contracts: Vec<Plan>,
+    /// The conditions that call for a decision.
+    pub triggers: Vec<TriggerPlan>,
+}
+
+/// A trigger, with what measures its condition.
+pub struct TriggerPlan {
+    /// The condition.
+    pub spec: Arc<TriggerSpec>,
+    /// Its own check, where it watches no contract's.
+    pub check: Option<Arc<dyn Check>>,
+    /// What is measured, in a word that changes when that does.
+    pub fingerprint: String,
+}
 
 /// A contract with the checks that measure it, in the order of its specification.
 pub struct Plan {
@@ -45,47 +67,183 @@ const REPORT_QUEUE: usize = 1024;
 pub struct Running {
     /// What is known, always the newest.
     pub snapshots: watch::Receiver<Arc<Snapshot>>,
-    /// The tasks. They run until they are aborted or the engine is stopped; one that ends before is a fault.
-    pub tasks: JoinSet<()>,
+    tasks: JoinSet<()>,
+    messages: mpsc::Sender<Message>,
     stop: watch::Sender<bool>,
+    clock: Clock,
+    /// The schedules that run.
+    active: BTreeMap<Key, Active>,
+    next: u64,
 }
 
-impl Running {
-    /// Ends the engine in order: the ledger hands all that it knows to the storage first.
-    pub async fn stop(mut self) {
-        self.stop.send_replace(true);
-        // The ledger's task is the one that ends by itself.
-        let _ = self.tasks.join_next().await;
-    }
+/// Whose check it is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Key {
+    /// A contract's, by their names.
+    Contract(String, String),
+    /// A trigger's own.
+    Trigger(String),
+}
+
+/// A check whose schedule runs.
+struct Active {
+    id: CheckId,
+    check: Arc<dyn Check>,
+    spec: CheckSpec,
+    fingerprint: String,
+    pace: watch::Sender<Duration>,
+    task: AbortHandle,
 }
 
 /// Starts the engine, which goes on from what is recalled.
 #[must_use]
-pub fn start(plans: Vec<Plan>, clock: Clock, first: FirstRun, recalled: Recalled) -> Running {
-    let (reports, incoming) = mpsc::channel(REPORT_QUEUE);
-    let mut tasks = JoinSet::new();
-    let mut paces = Vec::with_capacity(plans.len());
-    let mut specs = Vec::with_capacity(plans.len());
-    let mut fingerprints = Vec::with_capacity(plans.len());
-    for (contract, plan) in plans.into_iter().enumerate() {
-        let mut pace_of_checks = Vec::with_capacity(plan.checks.len());
-        for (index, (check, spec)) in plan.checks.into_iter().zip(&plan.spec.checks).enumerate() {
-            let (pace, interval) = watch::channel(spec.interval);
-            pace_of_checks.push(pace);
-            let id = scheduler::CheckId { contract, check: index };
-            let schedule = Schedule { id, check, timeout: spec.timeout, interval, clock, reports: reports.clone() };
-            tasks.spawn(schedule.run(first));
-        }
-        paces.push(pace_of_checks);
-        specs.push(plan.spec);
-        fingerprints.push(plan.fingerprints);
-    }
-    let (ledger, snapshots) = Ledger::new(&specs, fingerprints, paces, clock, recalled);
+pub fn start(plans: Plans, clock: Clock, first: FirstRun, recalled: Recalled) -> Running {
+    let (messages, incoming) = mpsc::channel(REPORT_QUEUE);
     let (stop, stopped) = watch::channel(false);
-    // The ledger holds a sender too: a configuration without checks is no reason for it to end.
-    tasks.spawn(async move {
-        let _open = reports;
-        ledger.run(incoming, stopped).await;
-    });
-    Running { snapshots, tasks, stop }
+    let (active, next) = (BTreeMap::new(), 0);
+    let (lineup, schedules) = line_up(plans, &active, next);
+    let next = next + schedules.len() as u64;
+    let (ledger, snapshots) = Ledger::new(lineup, clock, recalled);
+    let mut tasks = JoinSet::new();
+    tasks.spawn(ledger.run(incoming, stopped));
+    let mut running = Running { snapshots, tasks, messages, stop, clock, active, next };
+    running.schedule(schedules, first);
+    running
+}
+
+/// A check that is to be scheduled.
+struct Scheduled {
+    key: Key,
+    id: CheckId,
+    check: Arc<dyn Check>,
+    spec: CheckSpec,
+    fingerprint: String,
+    pace: watch::Sender<Duration>,
+    interval: watch::Receiver<Duration>,
+}
+
+/// Puts checks on schedules: those whose schedule runs already as it should are left alone.
+struct LineUp<'a> {
+    active: &'a BTreeMap<Key, Active>,
+    next: u64,
+    scheduled: Vec<Scheduled>,
+}
+
+impl LineUp<'_> {
+    fn place(
+        &mut self,
+        key: Key,
+        check: Arc<dyn Check>,
+        spec: &CheckSpec,
+        fingerprint: &str,
+    ) -> (CheckId, watch::Sender<Duration>) {
+        let known = self.active.get(&key).filter(|known| known.fingerprint == *fingerprint);
+        if let Some(known) = known.filter(|known| known.spec == *spec) {
+            return (known.id, known.pace.clone());
+        }
+        // One that only runs at another pace keeps what it remembers.
+        let check = known.map_or(check, |known| Arc::clone(&known.check));
+        let (pace, interval) = watch::channel(spec.interval);
+        let id = CheckId(self.next + self.scheduled.len() as u64);
+        let (spec, fingerprint) = (spec.clone(), fingerprint.to_owned());
+        self.scheduled.push(Scheduled { key, id, check, spec, fingerprint, pace: pace.clone(), interval });
+        (id, pace)
+    }
+}
+
+/// What the ledger is told of the plans, and the checks that are to be scheduled for them.
+fn line_up(plans: Plans, active: &BTreeMap<Key, Active>, next: u64) -> (Lineup, Vec<Scheduled>) {
+    let mut lineup = Lineup::default();
+    let mut schedules = LineUp { active, next, scheduled: Vec::new() };
+    for plan in plans.contracts {
+        let checks = plan.checks.into_iter().zip(&plan.spec.checks).zip(&plan.fingerprints);
+        let placed = checks.map(|((check, spec), fingerprint)| {
+            schedules.place(Key::Contract(plan.spec.name.clone(), spec.name.clone()), check, spec, fingerprint)
+        });
+        let (ids, paces) = placed.unzip();
+        lineup.specs.push(plan.spec);
+        lineup.fingerprints.push(plan.fingerprints);
+        lineup.ids.push(ids);
+        lineup.paces.push(paces);
+    }
+    for TriggerPlan { spec, check, fingerprint } in plans.triggers {
+        let own = match (&spec.watched, check) {
+            (Watched::Own(own), Some(check)) => {
+                Some(schedules.place(Key::Trigger(spec.name.clone()), check, own, &fingerprint).0)
+            }
+            _ => None,
+        };
+        lineup.triggers.push(TriggerLine { spec, fingerprint, own });
+    }
+    (lineup, schedules.scheduled)
+}
+
+impl Plans {
+    fn keys(&self) -> std::collections::BTreeSet<Key> {
+        let contracts = self.contracts.iter().flat_map(|plan| {
+            plan.spec.checks.iter().map(|check| Key::Contract(plan.spec.name.clone(), check.name.clone()))
+        });
+        let own = self.triggers.iter().filter(|trigger| trigger.check.is_some());
+        contracts.chain(own.map(|trigger| Key::Trigger(trigger.spec.name.clone()))).collect()
+    }
+}
+
+impl Running {
+    fn schedule(&mut self, scheduled: Vec<Scheduled>, first: FirstRun) {
+        for Scheduled { key, id, check, spec, fingerprint, pace, interval } in scheduled {
+            let (timeout, clock, reports) = (spec.timeout, self.clock, self.messages.clone());
+            let schedule = Schedule { id, check: Arc::clone(&check), timeout, interval, clock, reports };
+            let task = self.tasks.spawn(schedule.run(first));
+            if let Some(before) = self.active.insert(key, Active { id, check, spec, fingerprint, pace, task }) {
+                before.task.abort();
+            }
+        }
+    }
+
+    /// Goes over to other plans in one step: contracts, checks and triggers are matched by name, what is known of them stays, and
+    /// checks that are planned as they were run on without a hiccup.
+    pub async fn swap(&mut self, plans: Plans) {
+        let planned = plans.keys();
+        let (lineup, scheduled) = line_up(plans, &self.active, self.next);
+        self.next += scheduled.len() as u64;
+        let (done, swapped) = oneshot::channel();
+        // The ledger knows the new schedules before they report.
+        if self.messages.send(Message::Swap(lineup, done)).await.is_ok() {
+            let _ = swapped.await;
+        }
+        self.schedule(scheduled, FirstRun::Spread);
+        self.active.retain(|key, active| {
+            let stays = planned.contains(key);
+            if !stays {
+                active.task.abort();
+            }
+            stays
+        });
+    }
+
+    /// Shows how reading the configuration went.
+    pub async fn show(&self, configuration: Configuration) {
+        // A ledger that is gone shows nothing any more.
+        let _ = self.messages.send(Message::Configuration(configuration)).await;
+    }
+
+    /// Waits until a task ends that never should, and says how.
+    pub async fn ended(&mut self) -> String {
+        loop {
+            match self.tasks.join_next().await {
+                // A schedule that was taken out.
+                Some(Err(error)) if error.is_cancelled() => {}
+                Some(Err(error)) => return error.to_string(),
+                Some(Ok(())) => return "without an error".to_owned(),
+                None => return "there are none left".to_owned(),
+            }
+        }
+    }
+
+    /// Ends the engine in order: the ledger hands all that it knows to the storage first.
+    pub async fn stop(mut self) {
+        self.stop.send_replace(true);
+        // The ledger's task is the one that ends by itself.
+        let _ = self.ended().await;
+    }
 }

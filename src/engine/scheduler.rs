@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::FirstRun;
 use super::clock::Clock;
+use super::ledger::Message;
 use crate::checks::{Check, Run};
 use crate::domain::observation::{CopyState, Finding, Health, Observation, Reason};
 use crate::domain::time::Timestamp;
@@ -35,14 +36,9 @@ const SHARED_AGE: f64 = 0.85;
 /// The first runs of a daemon are spread over this time.
 const SPREAD: Duration = Duration::from_secs(1);
 
-/// Which check of which contract, by their places in the configuration.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct CheckId {
-    /// The contract's place.
-    pub contract: usize,
-    /// The check's place in the contract.
-    pub check: usize,
-}
+/// Which schedule of a check: a check that is scheduled anew has another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CheckId(pub u64);
 
 /// One finished run.
 #[derive(Debug)]
@@ -80,7 +76,7 @@ pub struct Schedule {
     /// The timeline.
     pub clock: Clock,
     /// Where the reports go.
-    pub reports: mpsc::Sender<Report>,
+    pub reports: mpsc::Sender<Message>,
 }
 
 impl Schedule {
@@ -106,7 +102,7 @@ impl Schedule {
             };
             let (at, took, memory) = (self.clock.now(), started.elapsed(), self.check.memory());
             let report = Report { id: self.id, at, took, observation, memory };
-            if self.reports.send(report).await.is_err() {
+            if self.reports.send(Message::Report(report)).await.is_err() {
                 return;
             }
             next = self.wait(started).await;
@@ -153,6 +149,7 @@ fn failure(reason: &'static Reason, detail: String) -> Observation {
         copy: Some(CopyState::Unknown(finding)),
         readings: Vec::new(),
         seen: None,
+        notes: Vec::new(),
     }
 }
 

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use super::scheduler::Report;
 use crate::domain::contract::Contract;
+use crate::domain::independence::{self, Independence};
 use crate::domain::observation::{Finding, Observation, Outcome, Reason};
 use crate::domain::time::Timestamp;
+use crate::domain::trigger::Trigger;
 use crate::store::keeper::StoreHealth;
 
 /// Everything that is known.
@@ -15,12 +17,25 @@ use crate::store::keeper::StoreHealth;
 pub struct Snapshot {
     /// The contracts, in the order of the configuration.
     pub contracts: Vec<Arc<ContractRecord>>,
+    /// The triggers, in the order of the configuration.
+    pub triggers: Vec<Arc<TriggerRecord>>,
     /// How long runs took, by kind of check.
     pub durations: BTreeMap<&'static str, Histogram>,
     /// When the ledger last ticked.
     pub ticked: Timestamp,
     /// How the storage is; none where there is none.
     pub storage: Option<StoreHealth>,
+    /// How the last reading of the configuration went; none for a program that reads it once.
+    pub configuration: Option<Configuration>,
+}
+
+/// How the last reading of the configuration went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Configuration {
+    /// Whether it was good; a bad one changes nothing.
+    pub successful: bool,
+    /// When a good one was last read.
+    pub read: Timestamp,
 }
 
 impl Snapshot {
@@ -28,6 +43,14 @@ impl Snapshot {
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.contracts.iter().all(|record| record.checks.iter().all(|check| check.last.is_some()))
+            && self.triggers.iter().all(|record| record.last.is_some())
+    }
+
+    /// Whether a contract works while another is down, as [`independence::works_without`] says it.
+    #[must_use]
+    pub fn works_without(&self, contract: &Contract, without: &str, now: Timestamp) -> Option<bool> {
+        let without = self.contracts.iter().find(|record| record.contract.spec().name == without)?;
+        independence::works_without(contract, &without.contract, now)
     }
 }
 
@@ -38,6 +61,17 @@ pub struct ContractRecord {
     pub contract: Contract,
     /// Its checks, in the order of the specification.
     pub checks: Vec<CheckRecord>,
+    /// What is known of its independence of others, by their names.
+    pub independence: BTreeMap<String, Independence>,
+}
+
+/// A trigger, and what it saw.
+#[derive(Debug, Clone)]
+pub struct TriggerRecord {
+    /// What the rules know of it.
+    pub trigger: Trigger,
+    /// The last run of the check that it watches.
+    pub last: Option<LastRun>,
 }
 
 /// The runs of one check.

@@ -17,7 +17,8 @@ use crate::domain::contract::{CheckSpec, Objective};
 use crate::domain::observation::ReadingKind;
 use crate::domain::status::Status;
 use crate::domain::time::Timestamp;
-use crate::engine::snapshot::{CheckRecord, ContractRecord, Histogram};
+use crate::domain::trigger::TriggerSpec;
+use crate::engine::snapshot::{CheckRecord, ContractRecord, Histogram, TriggerRecord};
 
 mod process;
 
@@ -91,6 +92,10 @@ descriptions! {
         "How often in a row the component failed";
     WARNING: Gauge "dr_check_warning" ["contract,check,kind"]
         "1 while the sync lag is above warn_after. Absent where there is none, or nothing is known";
+    WARN_AFTER: Gauge "dr_check_warn_after_seconds" ["contract,check,kind"]
+        "The sync lag above which there is a warning. Absent where there is none";
+    LAG_BUDGET: Gauge "dr_check_lag_budget_seconds" ["contract,check,kind"]
+        "The sync lag that the synchronisation is meant to stay below. Absent where it is not configured";
     COPY_LOST: Gauge "dr_copy_lost" ["contract,check"]
         "1 while the DR copy is proven lost. Absent while nothing fresh is known";
     RUNS: Counter "dr_check_runs" ["contract,check,kind,outcome"]
@@ -99,10 +104,24 @@ descriptions! {
         "What runs found wrong, by reason";
     DURATION: Histogram "dr_check_duration_seconds" ["kind"]
         "How long runs took";
+    WITHOUT_OK: Gauge "dr_degraded_operation_ok" ["contract,without"]
+        "While the contract `without` is down: 1 when this one works, 0 when it fails. Absent while the other is up, or nothing is known";
+    WITHOUT_TESTED: Gauge "dr_degraded_operation_last_timestamp_seconds" ["contract,without,result"]
+        "When the contract was last seen to work (ok) or to fail (violated) while the other was down. Absent if never";
+    TRIGGER_ACTIVE: Gauge "dr_trigger_active" ["trigger,action,notification,mode"]
+        "1 while the trigger fires, 0 while it is clear. Absent while its evidence is missing";
+    TRIGGER_KNOWN: Gauge "dr_trigger_known" ["trigger,action,notification,mode"]
+        "1 while there is fresh evidence of the trigger's condition, 0 while there is none";
+    TRIGGER_FIRED: Gauge "dr_trigger_last_fired_timestamp_seconds" ["trigger,action,notification,mode"]
+        "When the trigger last began to fire. Absent if never";
     BUILD_INFO: Gauge "dr_exporter_build_info" ["version"]
         "What is running; always 1";
     CHECKS: Gauge "dr_exporter_checks" [""]
         "How many checks are configured";
+    RELOAD_SUCCESSFUL: Gauge "dr_exporter_config_last_reload_successful" [""]
+        "1 if the configuration was good when it was last read, 0 if the one before is still in use";
+    RELOAD_SUCCESS: Gauge "dr_exporter_config_last_reload_success_timestamp_seconds" [""]
+        "When a good configuration was last read";
     STORE_ERRORS: Counter "dr_exporter_store_errors" [""]
         "How often the storage failed";
 }
@@ -218,12 +237,20 @@ fn families(view: View<'_>) -> BTreeMap<&'static str, Family> {
             builder.check(record, index, spec, check);
         }
     }
+    for record in &view.snapshot.triggers {
+        builder.trigger(record);
+    }
     for (kind, histogram) in &view.snapshot.durations {
         builder.add(DURATION, Sample::Histogram(vec![("kind", (*kind).to_owned())], histogram.clone()));
     }
     builder.gauge(BUILD_INFO, &[("version", env!("CARGO_PKG_VERSION"))], 1.0);
     let checks: usize = view.snapshot.contracts.iter().map(|record| record.checks.len()).sum();
     builder.gauge(CHECKS, &[], as_f64(checks as u64));
+    if let Some(configuration) = view.snapshot.configuration {
+        builder.gauge(RELOAD_SUCCESSFUL, &[], if configuration.successful { 1.0 } else { 0.0 });
+        let read = builder.seconds_since_epoch(configuration.read);
+        builder.gauge(RELOAD_SUCCESS, &[], read);
+    }
     if let Some(storage) = &view.snapshot.storage {
         builder.add(STORE_ERRORS, Sample::Counter(Vec::new(), as_f64(storage.errors)));
     }
@@ -275,6 +302,30 @@ impl Builder<'_> {
         if spec.rto.is_some() {
             self.recoveries(record);
         }
+        for (without, known) in &record.independence {
+            let labels = [name, ("without", without.as_str())];
+            let works = self.view.snapshot.works_without(contract, without, self.view.moment.now);
+            self.known(WITHOUT_OK, &labels, works.map(one_or_zero));
+            for (result, at) in [("ok", known.last_ok), ("violated", known.last_violated)] {
+                let [name, without] = labels;
+                self.known(WITHOUT_TESTED, &[name, without, ("result", result)], at.map(Timestamp::as_unix_seconds));
+            }
+        }
+    }
+
+    fn trigger(&mut self, record: &TriggerRecord) {
+        let TriggerSpec { name, action, notification, mode, .. } = record.trigger.spec();
+        let labels = [
+            ("trigger", name.as_str()),
+            ("action", action.as_str()),
+            ("notification", notification.as_str()),
+            ("mode", mode.label()),
+        ];
+        let active = record.trigger.is_active(self.view.moment.now);
+        self.known(TRIGGER_ACTIVE, &labels, active.map(one_or_zero));
+        self.gauge(TRIGGER_KNOWN, &labels, one_or_zero(active.is_some()));
+        let fired = record.trigger.last_fired().map(|at| self.seconds_since_epoch(at));
+        self.known(TRIGGER_FIRED, &labels, fired);
     }
 
     fn objective(&mut self, record: &ContractRecord, objective: Objective) {
@@ -319,6 +370,8 @@ impl Builder<'_> {
         let failures = contract.clock().consecutive_failures(index);
         self.gauge(CONSECUTIVE, &labels, f64::from(failures));
         self.known(WARNING, &labels, contract.warns(index, now).map(one_or_zero));
+        self.known(WARN_AFTER, &labels, spec.warn_after.map(|after| after.as_secs_f64()));
+        self.known(LAG_BUDGET, &labels, spec.lag_budget.map(|budget| budget.as_secs_f64()));
         let evidence = contract.evidence(index).map(|at| self.seconds_since_epoch(at));
         self.known(EVIDENCE, &place, evidence);
         if spec.feeds.rpo {

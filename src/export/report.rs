@@ -5,13 +5,14 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::View;
-use crate::domain::contract::{CheckSpec, Judgement, Objective};
+use crate::domain::contract::{CheckSpec, Judgement, Objective, RecoveryCount};
 use crate::domain::observation::{CopyState, Finding, Health, ReadingValue};
 use crate::domain::recovery_clock::{Mode, Recovery};
 use crate::domain::status::{Basis, Status};
 use crate::domain::time::Timestamp;
+use crate::domain::trigger::{TriggerMode, TriggerSpec, Watched};
 use crate::engine::clock::Moment;
-use crate::engine::snapshot::{CheckRecord, ContractRecord};
+use crate::engine::snapshot::{CheckRecord, ContractRecord, TriggerRecord};
 use crate::store::keeper::StoreHealth;
 
 /// The status of every contract at one moment.
@@ -27,6 +28,47 @@ pub struct StatusReport {
     pub storage: Option<StorageStatus>,
     /// The contracts, in the order of the configuration.
     pub contracts: Vec<ContractStatus>,
+    /// The triggers, in the order of the configuration.
+    #[serde(default)]
+    pub triggers: Vec<TriggerStatus>,
+}
+
+/// The status of one trigger.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TriggerStatus {
+    /// Its name.
+    pub name: String,
+    /// What it calls for.
+    pub action: String,
+    /// Where its alert goes.
+    pub notification: String,
+    /// Who decides.
+    pub mode: TriggerMode,
+    /// What it watches: `CONTRACT/CHECK`, or the kind of its own check.
+    pub watches: String,
+    /// Whether it fires; absent while its evidence is missing.
+    pub active: Option<bool>,
+    /// Since when its condition has held, whether it fires already or not.
+    pub holds_since: Option<Timestamp>,
+    /// When it last began to fire.
+    pub last_fired: Option<Timestamp>,
+    /// When something was last seen of what it watches.
+    pub evidence: Option<Timestamp>,
+    /// What the last look found.
+    pub finding: Option<FindingStatus>,
+}
+
+/// How a contract does without another.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct IndependenceStatus {
+    /// The other contract.
+    pub without: String,
+    /// Whether this one works; absent while the other is up, or nothing is known.
+    pub ok: Option<bool>,
+    /// When it was last seen to work while the other was down.
+    pub last_ok: Option<Timestamp>,
+    /// When it was last seen to fail while the other was down.
+    pub last_violated: Option<Timestamp>,
 }
 
 /// How the storage is.
@@ -57,8 +99,24 @@ pub struct ContractStatus {
     pub outage: Option<OutageStatus>,
     /// The last outage that is over.
     pub last_recovery: Option<RecoveryStatus>,
+    /// How often recoveries ended in which way.
+    pub recoveries: Vec<RecoveryCountStatus>,
+    /// How it does without the contracts that it must be independent of.
+    #[serde(default)]
+    pub independence: Vec<IndependenceStatus>,
     /// The checks, in the order of the configuration.
     pub checks: Vec<CheckStatus>,
+}
+
+/// How often recoveries ended in one way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecoveryCountStatus {
+    /// Whether the target of their day was met.
+    pub met: bool,
+    /// Real or drill.
+    pub mode: Mode,
+    /// How many.
+    pub count: u64,
 }
 
 /// The status of one objective.
@@ -167,6 +225,9 @@ pub struct RunStatus {
     pub findings: Vec<FindingStatus>,
     /// Further figures, as `/metrics` has them.
     pub readings: Vec<ReadingStatus>,
+    /// What is worth knowing and decides nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 /// A run that found something wrong.
@@ -213,7 +274,8 @@ impl StatusReport {
                 .storage
                 .clone()
                 .map(|StoreHealth { errors, failing }| StorageStatus { errors, failing }),
-            contracts: view.snapshot.contracts.iter().map(|record| contract(record, view.moment)).collect(),
+            contracts: view.snapshot.contracts.iter().map(|record| contract(record, view)).collect(),
+            triggers: view.snapshot.triggers.iter().map(|record| trigger(record, view.moment)).collect(),
         }
     }
 
@@ -224,8 +286,34 @@ impl StatusReport {
     }
 }
 
-fn contract(record: &ContractRecord, moment: Moment) -> ContractStatus {
-    let contract = &record.contract;
+fn trigger(record: &TriggerRecord, moment: Moment) -> TriggerStatus {
+    let trigger = &record.trigger;
+    let TriggerSpec { name, action, notification, mode, watched, .. } = trigger.spec();
+    TriggerStatus {
+        name: name.clone(),
+        action: action.clone(),
+        notification: notification.clone(),
+        mode: *mode,
+        watches: match watched {
+            Watched::Check { contract, check } => format!("{contract}/{check}"),
+            Watched::Own(own) => own.kind.to_owned(),
+        },
+        active: trigger.is_active(moment.now),
+        holds_since: trigger.holds_since().map(|at| moment.wall(at)),
+        last_fired: trigger.last_fired().map(|at| moment.wall(at)),
+        evidence: trigger.evidence().map(|at| moment.wall(at)),
+        finding: record.last.as_ref().and_then(|last| last.observation.health.finding()).map(finding),
+    }
+}
+
+fn contract(record: &ContractRecord, view: View<'_>) -> ContractStatus {
+    let (contract, moment) = (&record.contract, view.moment);
+    let independence = record.independence.iter().map(|(without, known)| IndependenceStatus {
+        without: without.clone(),
+        ok: view.snapshot.works_without(contract, without, moment.now),
+        last_ok: known.last_ok,
+        last_violated: known.last_violated,
+    });
     let spec = contract.spec();
     let checks = spec.checks.iter().zip(&record.checks).enumerate();
     ContractStatus {
@@ -246,6 +334,12 @@ fn contract(record: &ContractRecord, moment: Moment) -> ContractStatus {
             elapsed_seconds: moment.now.since(outage.trigger).as_secs_f64(),
         }),
         last_recovery: contract.clock().last_recovery().map(|last| recovery(last, moment)),
+        recoveries: contract
+            .recoveries()
+            .iter()
+            .map(|RecoveryCount { met, mode, count }| RecoveryCountStatus { met: *met, mode: *mode, count: *count })
+            .collect(),
+        independence: independence.collect(),
         checks: checks.map(|(index, (spec, check_record))| check(record, index, spec, check_record, moment)).collect(),
     }
 }
@@ -305,6 +399,7 @@ fn check(record: &ContractRecord, index: usize, spec: &CheckSpec, check: &CheckR
                     value: reading.value.at(moment),
                 })
                 .collect(),
+            notes: last.observation.notes.clone(),
         }),
         last_failure: check.last_failure.as_ref().map(|failure| FailureStatus {
             at: moment.wall(failure.at),

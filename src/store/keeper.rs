@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
 use super::sqlite::SqliteStore;
-use super::{Batch, ClosedRecovery, RecoveryQuery, Store, StoreError, Stored};
+use super::{Batch, ClosedRecovery, Firing, FiringQuery, RecoveryQuery, Store, StoreError, Stored};
 use crate::domain::time::Timestamp;
 
 /// How long after a failure writing is tried again.
@@ -41,6 +41,7 @@ pub struct StoreHealth {
 enum Order {
     Save(Batch, oneshot::Sender<bool>),
     Recoveries(RecoveryQuery, oneshot::Sender<Result<Vec<ClosedRecovery>, String>>),
+    Firings(FiringQuery, oneshot::Sender<Result<Vec<Firing>, String>>),
 }
 
 /// Access to the storage. The last one that is dropped ends it, after everything was written that can be.
@@ -68,8 +69,8 @@ impl StorageThread {
 }
 
 impl Storage {
-    /// Opens the storage, and gives what a restart goes on from. One that cannot be read or written is tried again and
-    /// again, and the program measures on without it; what it holds then is not gone on from.
+    /// Opens the storage, and gives what a restart goes on from. One that cannot be written is tried again and again, and the
+    /// program measures on in memory; what can be read of it is gone on from all the same.
     ///
     /// # Errors
     /// Another process uses it, or a later version wrote it.
@@ -88,7 +89,9 @@ impl Storage {
             Err(error) if error.is_final() => return Err(error),
             Err(error) => {
                 keeper.failed(&error);
-                Stored::default()
+                // What cannot be written can often be read.
+                let stored = SqliteStore::inspect(&keeper.options.path).and_then(|found| found.stored());
+                stored.unwrap_or_default()
             }
         };
         let (orders, incoming) = mpsc::channel();
@@ -116,6 +119,16 @@ impl Storage {
     pub async fn recoveries(&self, query: RecoveryQuery) -> Result<Vec<ClosedRecovery>, String> {
         let (answer, answered) = oneshot::channel();
         let _ = self.orders.send(Order::Recoveries(query, answer));
+        answered.await.unwrap_or_else(|_| Err("the storage has ended".to_owned()))
+    }
+
+    /// Firings of triggers, the newest first.
+    ///
+    /// # Errors
+    /// Why they cannot be read.
+    pub async fn firings(&self, query: FiringQuery) -> Result<Vec<Firing>, String> {
+        let (answer, answered) = oneshot::channel();
+        let _ = self.orders.send(Order::Firings(query, answer));
         answered.await.unwrap_or_else(|_| Err("the storage has ended".to_owned()))
     }
 
@@ -147,11 +160,10 @@ impl Keeper {
                     let _ = answer.send(written);
                 }
                 Ok(Order::Recoveries(query, answer)) => {
-                    let found = match &mut self.store {
-                        Some(store) => store.recoveries(&query).map_err(|error| error.to_string()),
-                        None => Err("the storage cannot be used now; the log tells why".to_owned()),
-                    };
-                    let _ = answer.send(found);
+                    let _ = answer.send(self.read(|store| store.recoveries(&query)));
+                }
+                Ok(Order::Firings(query, answer)) => {
+                    let _ = answer.send(self.read(|store| store.firings(&query)));
                 }
                 Err(RecvTimeoutError::Timeout) => {
                     self.write(false);
@@ -162,6 +174,13 @@ impl Keeper {
                     return;
                 }
             }
+        }
+    }
+
+    fn read<T>(&mut self, read: impl FnOnce(&mut SqliteStore) -> Result<T, StoreError>) -> Result<T, String> {
+        match &mut self.store {
+            Some(store) => read(store).map_err(|error| error.to_string()),
+            None => Err("the storage cannot be used now; the log tells why".to_owned()),
         }
     }
 

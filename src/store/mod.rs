@@ -10,10 +10,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::domain::contract::Objective;
+use crate::domain::independence::{DegradedOperation, Independence};
 use crate::domain::recovery_clock::Mode;
 use crate::domain::remembered::{RememberedCheck, RememberedClock};
 use crate::domain::status::{Basis, Status};
 use crate::domain::time::Timestamp;
+use crate::domain::trigger::{RememberedTrigger, TriggerMode};
 
 pub mod keeper;
 pub mod sqlite;
@@ -38,7 +40,13 @@ pub trait Store: Send {
     /// They cannot be read.
     fn recoveries(&mut self, query: &RecoveryQuery) -> Result<Vec<ClosedRecovery>, StoreError>;
 
-    /// Forgets recoveries and changes of status from before an instant. What a restart goes on from is never forgotten.
+    /// Firings of triggers, the newest first.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    fn firings(&mut self, query: &FiringQuery) -> Result<Vec<Firing>, StoreError>;
+
+    /// Forgets what was over before an instant: recoveries, changes of status, firings, degraded operation. What a restart goes on from is never forgotten.
     ///
     /// # Errors
     /// It cannot be written.
@@ -65,6 +73,55 @@ pub struct Stored {
     pub checks: BTreeMap<String, BTreeMap<String, StoredCheck>>,
     /// The last status of each objective, as it was told.
     pub told: BTreeMap<String, BTreeMap<Objective, Basis>>,
+    /// Triggers, by name.
+    pub triggers: BTreeMap<String, StoredTrigger>,
+    /// What is known of contracts' independence of others, by the names of both.
+    pub independence: BTreeMap<String, BTreeMap<String, Independence>>,
+}
+
+/// What is kept of a trigger.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct StoredTrigger {
+    /// What was measured: what is remembered of a trigger that measures something else now is of no use.
+    pub fingerprint: String,
+    /// Its streak, and its firing.
+    pub state: RememberedTrigger,
+    /// The record of the firing that has not been seen to end.
+    pub open: Option<Firing>,
+}
+
+/// A time during which a trigger fired.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Firing {
+    /// Which trigger.
+    pub trigger: String,
+    /// What it called for.
+    pub action: String,
+    /// Where its alert went.
+    pub notification: String,
+    /// Who decided.
+    pub mode: TriggerMode,
+    /// Since when its condition held.
+    pub holds_since: Timestamp,
+    /// When it began to fire.
+    pub started: Timestamp,
+    /// When it was seen to be clear again; none while it has not been.
+    pub ended: Option<Timestamp>,
+    /// What was found when it began, of the closed list.
+    pub reason: String,
+    /// The same in words.
+    pub detail: String,
+}
+
+/// Which firings are asked for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FiringQuery {
+    /// Of this trigger alone.
+    pub trigger: Option<String>,
+    /// That began at this instant or later.
+    pub since: Option<Timestamp>,
+    /// At most so many.
+    pub limit: u32,
 }
 
 /// What changed.
@@ -78,13 +135,26 @@ pub struct Batch {
     pub recoveries: Vec<ClosedRecovery>,
     /// Statuses that changed.
     pub transitions: Vec<Transition>,
+    /// Triggers that changed, by name; the record of a firing stands in `firings`.
+    pub triggers: BTreeMap<String, StoredTrigger>,
+    /// Firings that began or ended.
+    pub firings: Vec<Firing>,
+    /// Tests of contracts' independence that began, changed or ended.
+    pub operations: Vec<DegradedOperation>,
 }
 
 impl Batch {
     /// Whether nothing changed.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.clocks.is_empty() && self.checks.is_empty() && self.recoveries.is_empty() && self.transitions.is_empty()
+        let Self { clocks, checks, recoveries, transitions, triggers, firings, operations } = self;
+        clocks.is_empty()
+            && checks.is_empty()
+            && recoveries.is_empty()
+            && transitions.is_empty()
+            && triggers.is_empty()
+            && firings.is_empty()
+            && operations.is_empty()
     }
 
     /// Takes a later batch in: of what changed twice the later counts.
@@ -93,6 +163,9 @@ impl Batch {
         self.checks.extend(later.checks);
         self.recoveries.extend(later.recoveries);
         self.transitions.extend(later.transitions);
+        self.triggers.extend(later.triggers);
+        self.firings.extend(later.firings);
+        self.operations.extend(later.operations);
     }
 }
 

@@ -9,8 +9,11 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tracing::{info, warn};
 
-use super::{Batch, ClosedRecovery, RecoveryQuery, Store, StoreError, Stored, StoredCheck};
+use super::{Batch, ClosedRecovery, Firing, FiringQuery, RecoveryQuery, Store, StoreError, Stored, StoredCheck};
+use crate::domain::independence::DegradedOperation;
 use crate::domain::time::Timestamp;
+
+mod triggers;
 
 /// The name of the file in the directory of the storage.
 pub const FILE: &str = "dr-exporter.db";
@@ -18,9 +21,10 @@ pub const FILE: &str = "dr-exporter.db";
 const LOCK: &str = "dr-exporter.lock";
 
 /// The version of the schema: how many of the migrations are done.
-const SCHEMA: i64 = 1;
+const SCHEMA: i64 = 2;
 /// Each takes the schema from the version of its place to the next. None is ever changed: a new one is added.
-const MIGRATIONS: [&str; 1] = ["
+const MIGRATIONS: [&str; 2] = [
+    "
     CREATE TABLE contracts (
         name TEXT PRIMARY KEY,
         state TEXT NOT NULL
@@ -59,7 +63,9 @@ const MIGRATIONS: [&str; 1] = ["
         basis TEXT NOT NULL,
         PRIMARY KEY (contract, objective, at)
     ) WITHOUT ROWID;
-"];
+",
+    triggers::TABLES,
+];
 
 /// How long a write waits for somebody who reads with `sqlite3`.
 const BUSY: Duration = Duration::from_secs(2);
@@ -107,8 +113,12 @@ impl SqliteStore {
     /// There is none, or it cannot be read.
     pub fn inspect(directory: &Path) -> Result<Inspection, StoreError> {
         let path = directory.join(FILE);
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(&path, flags).map_err(|error| of(&path, &error))?;
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
+        let opened = match uri_of_one_that_nobody_writes(&path) {
+            Some(uri) => Connection::open_with_flags(uri, flags),
+            None => Connection::open_with_flags(&path, flags),
+        };
+        let connection = opened.map_err(|error| of(&path, &error))?;
         connection.busy_timeout(BUSY).map_err(|error| of(&path, &error))?;
         verify(&path, &connection)?;
         Ok(Inspection { path, connection })
@@ -133,9 +143,21 @@ pub struct Export {
     pub recoveries: Vec<ClosedRecovery>,
     /// Changes of status, the oldest first.
     pub transitions: Vec<super::Transition>,
+    /// Firings of triggers, the newest first.
+    pub firings: Vec<Firing>,
+    /// How contracts did without others, the oldest first.
+    pub degraded_operation: Vec<DegradedOperation>,
 }
 
 impl Inspection {
+    /// What a restart goes on from.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn stored(&self) -> Result<Stored, StoreError> {
+        stored(&self.connection).map_err(|error| of(&self.path, &error))
+    }
+
     /// Everything in it.
     ///
     /// # Errors
@@ -156,15 +178,35 @@ impl Inspection {
                     basis: word(row, 5)?,
                 })
             })?;
+            let schema = version(&self.connection)?;
+            let (mut firings, mut degraded_operation) = Default::default();
+            if schema >= triggers::SINCE {
+                let all = FiringQuery { trigger: None, since: None, limit: u32::MAX };
+                firings = triggers::firings(&self.connection, &all)?;
+                degraded_operation = triggers::operations(&self.connection)?;
+            }
             Ok(Export {
-                schema: version(&self.connection)?,
+                schema,
                 state: stored(&self.connection)?,
                 recoveries: recoveries(&self.connection, &all)?,
                 transitions: transitions.collect::<rusqlite::Result<_>>()?,
+                firings,
+                degraded_operation,
             })
         };
         read().map_err(|error| of(&self.path, &error))
     }
+}
+
+/// A file without a log beside it is whole by itself. SQLite must be told so where it cannot make its files beside it, as on
+/// a file system that is read-only.
+fn uri_of_one_that_nobody_writes(path: &Path) -> Option<String> {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    let log_is_empty = fs::metadata(&log).map_or(true, |log| log.len() == 0);
+    let path = fs::canonicalize(path).ok().filter(|_| log_is_empty)?;
+    let uri = url::Url::from_file_path(path).ok()?;
+    Some(format!("{uri}?immutable=1"))
 }
 
 fn connect(path: &Path) -> Result<Connection, StoreError> {
@@ -251,6 +293,10 @@ impl Store for SqliteStore {
         recoveries(&self.connection, query).map_err(|error| of(&self.path, &error))
     }
 
+    fn firings(&mut self, query: &FiringQuery) -> Result<Vec<Firing>, StoreError> {
+        triggers::firings(&self.connection, query).map_err(|error| of(&self.path, &error))
+    }
+
     fn forget_before(&mut self, before: Timestamp) -> Result<(), StoreError> {
         let before = text(&before);
         let forgotten = self
@@ -263,11 +309,12 @@ impl Store for SqliteStore {
                      WHERE newer.contract = old.contract AND newer.objective = old.objective AND newer.at > old.at)",
                     [&before],
                 )?;
-                Ok((recoveries, transitions))
+                Ok((recoveries, transitions, triggers::forget_before(&self.connection, &before)?))
             })
             .map_err(|error| of(&self.path, &error))?;
-        if forgotten != (0, 0) {
-            info!(recoveries = forgotten.0, transitions = forgotten.1, before, "forgot what the retention lets go");
+        if forgotten != (0, 0, 0) {
+            let (recoveries, transitions, firings) = forgotten;
+            info!(recoveries, transitions, firings, before, "forgot what the retention lets go");
         }
         Ok(())
     }
@@ -316,7 +363,7 @@ fn write(transaction: &Transaction<'_>, batch: &Batch) -> rusqlite::Result<()> {
             text(&transition.basis),
         ])?;
     }
-    Ok(())
+    triggers::write(transaction, batch)
 }
 
 fn stored(connection: &Connection) -> rusqlite::Result<Stored> {
@@ -337,6 +384,10 @@ fn stored(connection: &Connection) -> rusqlite::Result<Stored> {
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         stored.told.entry(row.get(0)?).or_default().insert(word(row, 1)?, word(row, 2)?);
+    }
+    // One that is only looked at was not migrated.
+    if version(connection)? >= triggers::SINCE {
+        triggers::load(connection, &mut stored)?;
     }
     Ok(stored)
 }

@@ -3,7 +3,7 @@
 use axum::response::Html;
 use maud::{DOCTYPE, Markup, html};
 
-use crate::export::report::{CheckStatus, StatusReport};
+use crate::export::report::{CheckStatus, StatusReport, TriggerStatus};
 use crate::export::text;
 
 const STYLE: &str = "
@@ -29,6 +29,14 @@ pub(super) fn render(report: &StatusReport) -> Html<String> {
                 h1 { "Disaster-recovery contracts" }
                 p { "As of " (report.now) "." @if !report.ready { " Not every check has run yet." } }
                 (objectives(report))
+                @if !report.triggers.is_empty() {
+                    h2 { "Triggers" }
+                    (triggers(report))
+                }
+                @if report.contracts.iter().any(|contract| !contract.independence.is_empty()) {
+                    h2 { "Degraded operation" }
+                    (independence(report))
+                }
                 h2 { "Checks" }
                 (checks(report))
                 p {
@@ -62,6 +70,71 @@ fn objectives(report: &StatusReport) -> Markup {
     }
 }
 
+fn triggers(report: &StatusReport) -> Markup {
+    html! {
+        table {
+            tr { th { "State" } th { "Trigger" } th { "Calls for" } th { "What was seen" } th { "Last fired" } }
+            @for trigger in &report.triggers {
+                tr {
+                    td class=(trigger_class(trigger)) { (trigger_state(trigger)) }
+                    td { (trigger.name) br; small { (trigger.watches) } }
+                    td { (trigger.action) br; small { (trigger.mode.label()) ", " (trigger.notification) } }
+                    td {
+                        @match &trigger.finding {
+                            Some(finding) => { b { (finding.reason) } ": " (finding.detail) br; small { (finding.advice) } }
+                            None => "nothing wrong",
+                        }
+                        @if let Some(since) = &trigger.holds_since { br; small { "holds since " (since) } }
+                    }
+                    td { @match &trigger.last_fired { Some(at) => (at), None => "never" } }
+                }
+            }
+        }
+        p { small { "The exporter never acts: it tells what is called for. " a href="api/v1/triggers" { "The record as JSON" } } }
+    }
+}
+
+fn trigger_state(trigger: &TriggerStatus) -> &'static str {
+    match trigger.active {
+        Some(true) => "fires",
+        Some(false) => "clear",
+        None => "not known",
+    }
+}
+
+fn trigger_class(trigger: &TriggerStatus) -> &'static str {
+    match trigger.active {
+        Some(true) => "breached",
+        Some(false) => "met",
+        None => "unproven",
+    }
+}
+
+fn independence(report: &StatusReport) -> Markup {
+    html! {
+        table {
+            tr { th { "Contract" } th { "Without" } th { "Now" } th { "Last seen to work" } th { "Last seen to fail" } }
+            @for contract in &report.contracts {
+                @for without in &contract.independence {
+                    tr {
+                        td { (contract.name) }
+                        td { (without.without) }
+                        td {
+                            @match without.ok {
+                                Some(true) => "works without it",
+                                Some(false) => span class="breached" { "fails without it" },
+                                None => "not being tested",
+                            }
+                        }
+                        td { @match &without.last_ok { Some(at) => (at), None => "never" } }
+                        td { @match &without.last_violated { Some(at) => (at), None => "never" } }
+                    }
+                }
+            }
+        }
+    }
+}
+
 fn checks(report: &StatusReport) -> Markup {
     html! {
         table {
@@ -82,7 +155,10 @@ fn checks(report: &StatusReport) -> Markup {
 fn last_run(check: &CheckStatus) -> Markup {
     html! {
         @match &check.last_run {
-            Some(run) => { (run.outcome.replace('_', " ")) br; small { (run.at) } }
+            Some(run) => {
+                (run.outcome.replace('_', " ")) br; small { (run.at) }
+                @for note in &run.notes { div { small { (note) } } }
+            }
             None => "not yet",
         }
     }

@@ -23,6 +23,7 @@ super::both! {
     what_is_gone_is_lost,
     every_state_is_told_apart,
     a_malformed_object_hides_no_other,
+    a_restart_brings_no_proof_forward_and_none_back,
 }
 
 fn check(pair: &Pair, name: &str, more: &str) -> String {
@@ -62,6 +63,23 @@ async fn a_healthy_pair(flavour: Flavour) {
         assert!(!text.contains(&HASH[..12]), "{path} tells the hash");
     }
     assert!(!exporter.log().contains(&HASH[..12]), "the log tells the hash");
+}
+
+/// The rights that reading the hash needs would give the data, too.
+#[tokio::test(flavor = "multi_thread")]
+async fn secrets_are_asked_for_their_metadata_only() {
+    let pair = Pair::new(Flavour::Fake).await;
+    equal(&pair).await;
+    let exporter = pair.exporter(&pair_of(&pair, "rto: 30m\n    rpo: 1h")).await;
+    exporter.becomes("nats", "rpo", "met", SOON).await;
+    for (cluster, user) in [(pair.primary, &pair.at_primary), (pair.dr, &pair.at_dr)] {
+        let calls = cluster.calls(user).into_iter().filter(|call| call.resource == "secrets");
+        let asked: Vec<_> = calls.map(|call| (call.verb, call.name, call.metadata_only)).collect();
+        assert!(!asked.is_empty(), "the hash was read");
+        for call in asked {
+            assert_eq!(call, ("get".to_owned(), "nats".to_owned(), Some(true)));
+        }
+    }
 }
 
 async fn a_rotation_that_reaches_dr_late(flavour: Flavour) {
@@ -260,4 +278,42 @@ async fn a_malformed_object_hides_no_other(flavour: Flavour) {
     let scrape = fails(&exporter, "broken", "bad_answer").await;
     assert_eq!(scrape.get("dr_recovery_in_progress", &[("contract", "broken")]), Some(0.0), "{scrape}");
     exporter.logs(&["bad_answer", "broken is malformed"], SOON).await;
+}
+
+async fn a_restart_brings_no_proof_forward_and_none_back(flavour: Flavour) {
+    let pair = Pair::new(flavour).await;
+    equal(&pair).await;
+    let mut link = Proxy::to(pair.dr.address()).await;
+    let primary = pair.primary.kubeconfig_of(&pair.at_primary);
+    let dr = pair.dr.kubeconfig(&format!("token: {}", pair.at_dr.token), Some(link.address()));
+    let mut exporter = pair.exporter_with(&pair_of(&pair, "rto: 30m\n    rpo: 10s"), &primary, &dr).await;
+    exporter.becomes("nats", "rpo", "met", SOON).await;
+    let point = |scrape: &super::Scrape| scrape.get("dr_recovery_point_timestamp_seconds", &labels("nats"));
+    let_pass(Duration::from_secs(2)).await;
+    let before = point(&exporter.scrape().await).expect("it is proven");
+
+    exporter.kill();
+    link.cut().await;
+    exporter.restart().await;
+    let scrape = exporter.scrape().await;
+    let after = point(&scrape).expect("what was proven stays proven");
+    assert!(after <= before && before - after < 5.0, "proven up to {before}, and after the restart up to {after}");
+    let watch = Watch::start(&exporter);
+    let since = SystemTime::now();
+    let scrape = exporter.becomes("nats", "rpo", "unproven", SOON).await;
+    assert_eq!(point(&scrape), Some(after), "it ages, and does not move:\n{scrape}");
+    watch.never(since, "nats", "rpo", "breached");
+
+    // Healed, then lost: what was withdrawn stays withdrawn.
+    link.heal().await;
+    exporter.becomes("nats", "rpo", "met", SOON).await;
+    pair.dr.delete("Secret", &pair.namespace, "nats").await;
+    exporter.becomes("nats", "rpo", "breached", SOON).await;
+    exporter.kill();
+    link.cut().await;
+    exporter.restart().await;
+    let scrape = exporter.scrape().await;
+    assert_eq!(point(&scrape), None, "a proof that was withdrawn came back:\n{scrape}");
+    fails(&exporter, "nats", "connect_failed").await;
+    assert_eq!(point(&exporter.scrape().await), None);
 }

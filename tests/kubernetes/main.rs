@@ -25,28 +25,7 @@ const SOON: Duration = Duration::from_secs(20);
 /// From a change in a cluster until the run that sees it has ended, on a machine that is busy with other tests.
 const SEEN: Duration = Duration::from_secs(4);
 
-/// Runs each test against both flavours.
-macro_rules! both {
-    ($($name:ident,)+) => {
-        mod fake {
-            $(#[tokio::test(flavor = "multi_thread")]
-            async fn $name() {
-                super::$name(crate::support::kube::Flavour::Fake).await;
-            })+
-        }
-        mod real {
-            $(#[tokio::test(flavor = "multi_thread")]
-            async fn $name() {
-                if crate::support::kube::assets().is_none() {
-                    eprintln!("skipped: KUBEBUILDER_ASSETS is not set (setup-envtest use -p path)");
-                    return;
-                }
-                super::$name(crate::support::kube::Flavour::Real).await;
-            })+
-        }
-    };
-}
-pub(crate) use both;
+pub(crate) use support::kube::both;
 
 /// Two clusters, and a namespace and a reader in each that no other test uses.
 struct Pair {

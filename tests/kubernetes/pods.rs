@@ -9,6 +9,7 @@ use super::{Pair, SOON, contract, failed, fails, labels};
 super::both! {
     pods_are_counted,
     an_api_server_that_does_not_answer_is_not_zero_pods,
+    a_trigger_fires_while_all_pods_are_unhealthy,
 }
 
 async fn pod(pair: &Pair, cluster: &Cluster, name: &str, app: &str, ready: bool, finalizers: Value) {
@@ -102,4 +103,46 @@ async fn an_api_server_that_does_not_answer_is_not_zero_pods(flavour: Flavour) {
     }
     link.heal().await;
     exporter.until("it is healthy again", SOON, healthy).await;
+}
+
+/// "NATS cluster down: all 3 pods unhealthy."
+async fn a_trigger_fires_while_all_pods_are_unhealthy(flavour: Flavour) {
+    let pair = Pair::new(flavour).await;
+    for name in ["nats-0", "nats-1"] {
+        pod(&pair, pair.dr, name, "nats", true, json!([])).await;
+    }
+    let mut link = Proxy::to(pair.dr.address()).await;
+    let dr = pair.dr.kubeconfig(&format!("token: {}", pair.at_dr.token), Some(link.address()));
+    let primary = pair.primary.kubeconfig_of(&pair.at_primary);
+    let namespace = &pair.namespace;
+    let triggers = format!(
+        "triggers:
+  - name: nats_cluster_down
+    pods: {{ kubernetes: dr, namespace: {namespace}, selector: app=nats }}
+    mode: manual
+    action: alert_oncall
+    notification: pagerduty_critical
+"
+    );
+    let contract = contract("nats", "rto: 15m", &check(&pair, ""));
+    let exporter = pair.exporter_with(&format!("{contract}{triggers}"), &primary, &dr).await;
+    let trigger = [("trigger", "nats_cluster_down"), ("mode", "manual")];
+    let is = |state: Option<f64>| move |scrape: &super::Scrape| scrape.get("dr_trigger_active", &trigger) == state;
+    exporter.until("it is clear", SOON, is(Some(0.0))).await;
+    readiness(&pair, "nats-0", false).await;
+    fails(&exporter, "nats", "too_few_ready").await;
+    is(Some(0.0))(&exporter.scrape().await).then_some(()).expect("one of two is ready: not all are unhealthy");
+    readiness(&pair, "nats-1", false).await;
+    exporter.until("none is ready", SOON, is(Some(1.0))).await;
+    readiness(&pair, "nats-0", true).await;
+    exporter.until("one is ready again", SOON, is(Some(0.0))).await;
+    for name in ["nats-0", "nats-1"] {
+        pair.dr.delete("Pod", namespace, name).await;
+    }
+    exporter.until("there is none", SOON, is(Some(1.0))).await;
+    link.cut().await;
+    let unknown = exporter.until("nobody knows", SOON, is(None)).await;
+    assert_eq!(unknown.get("dr_trigger_known", &trigger), Some(0.0), "{unknown}");
+    link.heal().await;
+    exporter.until("there is still none", SOON, is(Some(1.0))).await;
 }

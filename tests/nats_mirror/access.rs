@@ -166,6 +166,11 @@ async fn the_origin_is_asked_through_the_leafnode_by_its_domain() {
     exporter.becomes(CONTRACT, "rpo", "unproven", RPO + SEEN).await;
     watch.never(since, CONTRACT, "rpo", "breached");
     watch.no_false_green(since, CONTRACT, &publisher, RPO, |_| true);
+    // A link is not the component: the origin took messages all the time.
+    for look in watch.since(since) {
+        assert_eq!(look.scrape.get("dr_recovery_in_progress", &[("contract", CONTRACT)]), Some(0.0), "{}", look.scrape);
+    }
+    exporter.logs(&["domain_unreachable", "leafnode"], SOON).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,7 +10,7 @@ use super::support::nats::{Api, MIRROR, ORIGIN, Server, app, current};
 use super::support::own_ip;
 use super::support::proxy::{Mode, Proxy};
 use super::support::watch::Watch;
-use super::support::{let_pass, scrape::Scrape};
+use super::support::{let_pass, scrape::Scrape, wait_until};
 use super::{CHECK, CONTRACT, SOON, as_app, contract, start};
 
 /// One server with both streams: enough where it is the asking that fails.
@@ -32,8 +32,8 @@ async fn one_server() -> (Server, Api) {
 }
 
 /// Reasons that lie with the exporter's own access. Whoever meets one of the others cannot write either.
-const OURS: [&str; 5] =
-    ["auth_failed", "permission_denied", "credentials_unreadable", "tls_failed", "mirror_stream_missing"];
+const OURS: [&str; 6] =
+    ["refused", "auth_failed", "permission_denied", "credentials_unreadable", "tls_failed", "mirror_stream_missing"];
 
 /// The reason is counted and logged with what to do; nothing is ever `met`.
 async fn gives(exporter: &Exporter, reason: &str, words: &[&str]) -> Scrape {
@@ -173,4 +173,16 @@ async fn a_server_that_never_answers() {
     watch.never(SystemTime::UNIX_EPOCH, CONTRACT, "rpo", "met");
     proxy.heal().await;
     exporter.becomes(CONTRACT, "rpo", "met", SOON).await;
+}
+
+/// A server that is full serves those who are there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_takes_no_more_connections() {
+    let (server, api) = one_server().await;
+    server.reconfigure("accounts {", "max_connections: 1\n accounts {");
+    let reloaded = async || server.log().contains("Reloaded server configuration").then_some(());
+    wait_until("the server has read it", SOON, reloaded).await;
+    let exporter = start_on(&as_app(&server)).await;
+    gives(&exporter, "refused", &["maximum connections", "max_connections"]).await;
+    api.publish_many("agentese.a", 1).await;
 }

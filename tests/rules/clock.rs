@@ -53,8 +53,12 @@ fn one_check() {
         ("FFFHFFF", 1, vec![started(0, 20), stopped(0, 20, 30), started(40, 60)]),
     ];
     for (script, successes, expected) in table {
-        let thresholds =
-            Thresholds { failures_to_trigger: 3, successes_to_recover: *successes, freshness: seconds(1000) };
+        let thresholds = Thresholds {
+            failures_to_trigger: 3,
+            hold: seconds(0),
+            successes_to_recover: *successes,
+            freshness: seconds(1000),
+        };
         assert_eq!(play(script, thresholds).1, *expected, "{script}, {successes} to recover");
     }
 }
@@ -125,7 +129,12 @@ fn a_check_that_feeds_no_rto_moves_no_clock() {
 
 #[test]
 fn a_declared_clock_keeps_its_first_trigger_and_needs_health_seen_anew() {
-    let thresholds = [Some(Thresholds { failures_to_trigger: 3, successes_to_recover: 1, freshness: seconds(1000) })];
+    let thresholds = [Some(Thresholds {
+        failures_to_trigger: 3,
+        hold: seconds(0),
+        successes_to_recover: 1,
+        freshness: seconds(1000),
+    })];
     let mut clock = RecoveryClock::new(1);
     clock.observe(0, t(0), &healthy(), &thresholds);
     assert!(clock.declare(t(5), Mode::Real).is_some());

@@ -2,8 +2,10 @@
 
 mod assertions;
 mod clock;
+mod independence;
 mod properties;
 mod statuses;
+mod trigger;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,7 +46,7 @@ fn of_health(health: Health) -> Observation {
 }
 
 fn of_copy(copy: CopyState) -> Observation {
-    Observation { health: Health::Healthy, copy: Some(copy), readings: Vec::new(), seen: None }
+    Observation { health: Health::Healthy, copy: Some(copy), readings: Vec::new(), seen: None, notes: Vec::new() }
 }
 
 fn check(name: &str) -> CheckSpec {
@@ -57,6 +59,7 @@ fn check(name: &str) -> CheckSpec {
         failures_to_trigger: 3,
         successes_to_recover: 1,
         warn_after: None,
+        lag_budget: None,
         feeds: Feeds { rto: true, rpo: true },
     }
 }
@@ -72,6 +75,7 @@ fn spec(checks: Vec<CheckSpec>) -> ContractSpec {
         rpo: Some(seconds(100)),
         at_risk_ratio: 0.8,
         drill_every: None,
+        independent_of: Vec::new(),
         checks,
     }
 }

@@ -57,8 +57,13 @@ fn play(
     let mut now = t(0);
     for (check, later, health, copy, offset) in history {
         now = now.plus(seconds(u64::from(*later)));
-        let observation =
-            Observation { health: health.clone(), copy: Some(copy(now, *offset)), readings: Vec::new(), seen: None };
+        let observation = Observation {
+            health: health.clone(),
+            copy: Some(copy(now, *offset)),
+            readings: Vec::new(),
+            seen: None,
+            notes: Vec::new(),
+        };
         let before = contract.clone();
         contract.observe(*check, now, &observation);
         look(&before, &contract, *check, now, &observation);
@@ -95,6 +100,7 @@ proptest! {
             copy: Some(CopyState::Unknown(finding())),
             readings: Vec::new(),
             seen: None,
+            notes: Vec::new(),
         };
         after.observe(0, now.plus(seconds(later)), &nothing);
         after.observe(1, now.plus(seconds(later)), &nothing);
@@ -174,7 +180,7 @@ proptest! {
         for (check, later, health, copy, offset) in &history {
             now = now.plus(seconds(u64::from(*later)));
             let observation =
-                Observation { health: health.clone(), copy: Some(copy(now, *offset)), readings: Vec::new(), seen: None };
+                Observation { health: health.clone(), copy: Some(copy(now, *offset)), readings: Vec::new(), seen: None, notes: Vec::new() };
             with.observe(*check, now, &observation);
             if *check == 0 {
                 without.observe(0, now, &observation);

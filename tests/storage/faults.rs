@@ -1,28 +1,29 @@
 //! What can be wrong with a disk and a file.
 
 use std::fs;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use super::support::exporter::{Config, Exporter};
 use super::support::process::Process;
-use super::{API, SOON, Service, ask, recoveries};
+use super::support::scrape::Scrape;
+use super::{API, SOON, Service, ask, config, recoveries};
 
 /// What the exporter says when it refuses to start, and its exit code.
 fn refused(config: &Config) -> (Option<i32>, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_dr-exporter"))
-        .current_dir(config.directory())
-        .args(["serve", "--config.file=config.yaml", "--web.listen-address=127.0.0.1:0"])
-        .stdin(Stdio::null())
-        .output()
-        .expect("it runs");
-    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    let log = config.path("refused.log");
+    let mut process = Process::start(env!("CARGO_BIN_EXE_dr-exporter"), |command| {
+        command.current_dir(config.directory()).stderr(fs::File::create(&log).expect("a log"));
+        command.args(["serve", "--config.file=config.yaml", "--web.listen-address=127.0.0.1:0"]);
+    });
+    let status = process.wait(Duration::from_secs(10)).expect("it refuses to start");
+    (status.code(), fs::read_to_string(log).expect("a log"))
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_process_on_the_same_file_is_refused() {
     let service = Service::start().await;
-    let exporter = Exporter::start_in(Config::new(&service.config("30s", "200ms"))).await;
+    let exporter = Exporter::start_in(Config::new(&config(&service, "30s", "200ms"))).await;
     let (code, said) = refused(exporter.config());
     assert_eq!(code, Some(78), "{said}");
     assert!(said.contains("in use by another dr-exporter") && said.contains("--storage.path"), "{said}");
@@ -32,21 +33,21 @@ async fn a_second_process_on_the_same_file_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_of_a_later_version_is_refused_and_left_alone() {
     let service = Service::start().await;
-    let mut exporter = Exporter::start_in(Config::new(&service.config("30s", "200ms"))).await;
+    let mut exporter = Exporter::start_in(Config::new(&config(&service, "30s", "200ms"))).await;
     exporter.kill();
     let file = exporter.config().directory().join("data/dr-exporter.db");
     rusqlite::Connection::open(&file).expect("it opens").pragma_update(None, "user_version", 99).expect("written");
     let before = fs::read(&file).expect("the file");
     let (code, said) = refused(exporter.config());
     assert_eq!(code, Some(78), "{said}");
-    assert!(said.contains("later dr-exporter (schema 99, known is 1)"), "{said}");
+    assert!(said.contains("later dr-exporter (schema 99, known is 2)"), "{said}");
     assert_eq!(fs::read(&file).expect("the file"), before);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_file_is_set_aside_and_never_deleted() {
     let service = Service::start().await;
-    let config = Config::new(&service.config("30s", "200ms"));
+    let config = Config::new(&config(&service, "30s", "200ms"));
     fs::create_dir(config.directory().join("data")).expect("a directory");
     let rubbish = b"this is no database, and somebody may want it back".repeat(100);
     fs::write(config.directory().join("data/dr-exporter.db"), &rubbish).expect("written");
@@ -62,7 +63,7 @@ async fn a_damaged_file_is_set_aside_and_never_deleted() {
 #[tokio::test(flavor = "multi_thread")]
 async fn while_the_storage_fails_it_measures_on_and_writes_later() {
     let service = Service::start().await;
-    let config = Config::new(&service.config("30s", "200ms"));
+    let config = Config::new(&config(&service, "30s", "200ms"));
     // Where the directory should be there is a file.
     let blocked = config.file("data", "in the way");
     let mut exporter = Exporter::start_in(config).await;
@@ -89,10 +90,10 @@ async fn while_the_storage_fails_it_measures_on_and_writes_later() {
 }
 
 /// A file system of a megabyte; unmounted when it is dropped.
-struct Small(std::path::PathBuf);
+pub struct Small(pub std::path::PathBuf);
 
 impl Small {
-    fn mount(at: std::path::PathBuf) -> Option<Self> {
+    pub fn mount(at: std::path::PathBuf) -> Option<Self> {
         fs::create_dir(&at).expect("a directory");
         let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"]).arg(&at).output();
         match mounted {
@@ -111,7 +112,7 @@ impl Drop for Small {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_disk_that_is_full_loses_nothing_that_is_over() {
     let service = Service::start().await;
-    let config = Config::new(&service.config("30s", "200ms"));
+    let config = Config::new(&config(&service, "30s", "200ms"));
     let Some(small) = Small::mount(config.directory().join("data")) else {
         eprintln!("skipped: a tmpfs cannot be mounted here");
         return;
@@ -143,7 +144,7 @@ async fn a_disk_that_is_full_loses_nothing_that_is_over() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_orderly_end_writes_everything_and_a_person_can_read_it_meanwhile() {
     let service = Service::start().await;
-    let mut exporter = Exporter::start_in(Config::new(&service.config("30s", "200ms"))).await;
+    let mut exporter = Exporter::start_in(Config::new(&config(&service, "30s", "200ms"))).await;
     exporter.until("it is healthy", SOON, |scrape| scrape.get("dr_check_healthy", &API) == Some(1.0)).await;
     assert!(ask(exporter.config().directory(), "SELECT count(*) FROM transitions") >= 1, "while it runs");
     let process: &mut Process = exporter.process();
@@ -162,7 +163,7 @@ async fn an_orderly_end_writes_everything_and_a_person_can_read_it_meanwhile() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_command_line_looks_at_it_while_it_is_used() {
     let service = Service::start().await;
-    let exporter = Exporter::start_in(Config::new(&service.config("30s", "200ms"))).await;
+    let exporter = Exporter::start_in(Config::new(&config(&service, "30s", "200ms"))).await;
     service.well(false);
     let runs = |scrape: &super::support::scrape::Scrape| scrape.get("dr_recovery_in_progress", &API) == Some(1.0);
     exporter.until("the clock runs", SOON, runs).await;
@@ -182,10 +183,111 @@ async fn the_command_line_looks_at_it_while_it_is_used() {
     let (code, said, wrong) = run(&["export", "--output=json"]);
     assert_eq!(code, Some(0), "{wrong}");
     let export: serde_json::Value = serde_json::from_str(&said).expect("JSON");
-    assert_eq!(export["schema"], 1);
+    assert_eq!(export["schema"], 2);
     assert_eq!(export["state"]["clocks"]["api"]["circumstances"]["reason"], "status");
     assert!(export["transitions"].as_array().is_some_and(|all| !all.is_empty()));
     let (code, _, wrong) = run(&["check", "--storage.path=nowhere"]);
     assert_eq!(code, Some(78), "{wrong}");
     assert!(wrong.contains("nowhere"), "{wrong}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_system_that_became_read_only_is_still_gone_on_from() {
+    let service = Service::start().await;
+    let config = Config::new(&config(&service, "30s", "200ms"));
+    let Some(small) = Small::mount(config.directory().join("data")) else {
+        eprintln!("skipped: a tmpfs cannot be mounted here");
+        return;
+    };
+    let remount = |how: &str| {
+        let how = format!("remount,{how}");
+        let done = Command::new("mount").args(["-o", how.as_str()]).arg(&small.0).status().expect("mount runs");
+        assert!(done.success(), "{how}");
+    };
+    let mut exporter = Exporter::start_in(config).await;
+    service.well(false);
+    let runs = |scrape: &super::support::scrape::Scrape| scrape.get("dr_recovery_in_progress", &API) == Some(1.0);
+    let before = exporter.until("the clock runs", SOON, runs).await;
+    let started = before.get("dr_recovery_started_timestamp_seconds", &API);
+    for orderly in [false, true] {
+        if orderly {
+            exporter.process().signal("TERM");
+            exporter.process().wait(Duration::from_secs(8)).expect("it ends");
+        } else {
+            exporter.kill();
+        }
+        remount("ro");
+        exporter.restart().await;
+        let scrape = exporter.scrape().await;
+        assert!(runs(&scrape), "orderly {orderly}: the outage is not forgotten:\n{scrape}");
+        assert_eq!(scrape.get("dr_recovery_started_timestamp_seconds", &API), started, "orderly {orderly}\n{scrape}");
+        assert!(scrape.get("dr_exporter_store_errors_total", &[]).is_some_and(|errors| errors >= 1.0), "{scrape}");
+        remount("rw");
+        exporter.logs(&["takes writes again"], SOON).await;
+    }
+    exporter.kill();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_retention_lets_go_is_forgotten_and_nothing_else() {
+    let service = Service::start().await;
+    let mut exporter = Exporter::start_in(Config::new(&config(&service, "30s", "200ms"))).await;
+    service.well(false);
+    let clock = |wanted: f64| {
+        move |scrape: &super::support::scrape::Scrape| scrape.get("dr_recovery_in_progress", &API) == Some(wanted)
+    };
+    exporter.until("the clock runs", SOON, clock(1.0)).await;
+    service.well(true);
+    exporter.until("it is over", SOON, clock(0.0)).await;
+    exporter.kill();
+    let file = exporter.config().directory().join("data/dr-exporter.db");
+    let connection = rusqlite::Connection::open(file).expect("the file opens");
+    let old = "2020-01-01T00:00:00.000000000Z";
+    connection
+        .execute_batch(&format!(
+            "INSERT INTO recoveries SELECT contract, '{old}', '{old}', '{old}', '{old}', 1, 1, 1, 'met', 'real', 'a', 'b', NULL FROM recoveries;
+             INSERT INTO transitions VALUES ('api', 'rto', '{old}', NULL, 'met', 'last_recovery_met');
+             INSERT INTO transitions VALUES ('left', 'rto', '{old}', NULL, 'met', 'last_recovery_met');"
+        ))
+        .expect("written");
+    drop(connection);
+    exporter.restart().await;
+    exporter.logs(&["the retention lets go"], SOON).await;
+    let directory = exporter.config().directory();
+    assert_eq!(ask(directory, "SELECT count(*) FROM recoveries"), 1);
+    assert_eq!(ask(directory, "SELECT count(*) FROM transitions WHERE at < '2021' AND contract = 'api'"), 0);
+    // The last status of a contract is what it goes on from when it comes back.
+    assert_eq!(ask(directory, "SELECT count(*) FROM transitions WHERE contract = 'left'"), 1);
+}
+
+/// What an older version wrote is gone on from, and can be looked at before it is migrated.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_of_an_earlier_version_is_migrated() {
+    let service = Service::start().await;
+    let mut exporter = Exporter::start_in(Config::new(&config(&service, "60s", "200ms"))).await;
+    service.well(false);
+    let runs = |scrape: &Scrape| scrape.get("dr_recovery_in_progress", &API) == Some(1.0);
+    let before = exporter.until("the clock runs", SOON, runs).await;
+    let started = before.get("dr_recovery_started_timestamp_seconds", &API).expect("a start");
+    exporter.kill();
+    let file = exporter.config().path("data/dr-exporter.db");
+    let connection = rusqlite::Connection::open(&file).expect("it opens");
+    let back = "DROP TABLE triggers; DROP TABLE firings; DROP TABLE degraded_operation; PRAGMA user_version = 1;";
+    connection.execute_batch(back).expect("it is as version 1 made it");
+    drop(connection);
+
+    let looked = std::process::Command::new(env!("CARGO_BIN_EXE_dr-exporter"))
+        .args(["storage", "check"])
+        .current_dir(exporter.config().directory())
+        .output()
+        .expect("it runs");
+    let said = String::from_utf8_lossy(&looked.stdout);
+    assert!(looked.status.success() && said.contains("schema 1"), "{said}");
+
+    exporter.restart().await;
+    let scrape = exporter.until("the clock runs on", SOON, runs).await;
+    let now = scrape.get("dr_recovery_started_timestamp_seconds", &API).expect("a start");
+    assert!((now - started).abs() < 0.001, "{scrape}");
+    assert_eq!(ask(exporter.config().directory(), "SELECT user_version FROM pragma_user_version"), 2);
+    assert_eq!(ask(exporter.config().directory(), "SELECT count(*) FROM firings"), 0);
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::support::exporter::{Config, Exporter};
 use super::support::{let_pass, scrape::Scrape};
-use super::{API, SOON, Service, ask, recoveries};
+use super::{API, SOON, Service, ask, config, recoveries};
 
 fn runs(scrape: &Scrape) -> bool {
     scrape.get("dr_recovery_in_progress", &API) == Some(1.0)
@@ -13,7 +13,7 @@ fn runs(scrape: &Scrape) -> bool {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clock_goes_on_from_its_first_trigger() {
     let service = Service::start().await;
-    let mut exporter = Exporter::start_in(Config::new(&service.config("30s", "200ms"))).await;
+    let mut exporter = Exporter::start_in(Config::new(&config(&service, "30s", "200ms"))).await;
     exporter.until("it is healthy", SOON, |scrape| scrape.get("dr_check_healthy", &API) == Some(1.0)).await;
     service.well(false);
     let before = exporter.until("the clock runs", SOON, runs).await;
@@ -60,11 +60,11 @@ async fn a_streak_goes_on_and_a_target_that_changed_holds_at_once() {
     let service = Service::start().await;
     service.well(false);
     // A run every 2 s: three failures take 4 s and more.
-    let mut exporter = Exporter::start_in(Config::new(&service.config("30s", "2s"))).await;
+    let mut exporter = Exporter::start_in(Config::new(&config(&service, "30s", "2s"))).await;
     let failures = |scrape: &Scrape| scrape.get("dr_check_consecutive_failures", &API).unwrap_or(0.0);
     exporter.until("two failures", SOON, |scrape| failures(scrape) >= 2.0).await;
     exporter.kill();
-    exporter.config().file("config.yaml", &service.config("1s", "2s"));
+    exporter.config().file("config.yaml", &config(&service, "1s", "2s"));
     exporter.restart().await;
     let scrape = exporter.scrape().await;
     assert!(failures(&scrape) >= 2.0, "the streak is not begun anew:\n{scrape}");
@@ -77,12 +77,12 @@ async fn a_streak_goes_on_and_a_target_that_changed_holds_at_once() {
 async fn what_measures_something_else_now_goes_on_from_nothing() {
     let (service, other) = (Service::start().await, Service::start().await);
     service.well(false);
-    let mut exporter = Exporter::start_in(Config::new(&service.config("30s", "300ms"))).await;
+    let mut exporter = Exporter::start_in(Config::new(&config(&service, "30s", "300ms"))).await;
     let failures = |scrape: &Scrape| scrape.get("dr_check_consecutive_failures", &API).unwrap_or(0.0);
     exporter.until("two failures", SOON, |scrape| failures(scrape) >= 2.0).await;
     exporter.kill();
     // The same name, another endpoint.
-    exporter.config().file("config.yaml", &other.config("30s", "300ms"));
+    exporter.config().file("config.yaml", &config(&other, "30s", "300ms"));
     exporter.restart().await;
     let scrape = exporter.scrape().await;
     assert!(failures(&scrape) < 1.0, "{scrape}");
@@ -93,9 +93,8 @@ async fn what_left_the_configuration_stays_in_the_file_and_comes_back() {
     let service = Service::start().await;
     let both = format!(
         "{}{}",
-        service.config("30s", "200ms"),
-        service
-            .config("30s", "200ms")
+        config(&service, "30s", "200ms"),
+        config(&service, "30s", "200ms")
             .split_once("contracts:\n")
             .expect("contracts")
             .1
@@ -109,7 +108,7 @@ async fn what_left_the_configuration_stays_in_the_file_and_comes_back() {
     service.well(true);
     exporter.until("both are over", SOON, |scrape| clocks(scrape) == 0).await;
     exporter.kill();
-    exporter.config().file("config.yaml", &service.config("30s", "200ms"));
+    exporter.config().file("config.yaml", &config(&service, "30s", "200ms"));
     exporter.restart().await;
     let scrape = exporter.scrape().await;
     assert!(!scrape.to_string().contains("\"other\""), "{scrape}");
@@ -126,7 +125,7 @@ async fn what_left_the_configuration_stays_in_the_file_and_comes_back() {
 async fn a_clock_that_was_set_back_makes_no_duration_negative() {
     let service = Service::start().await;
     service.well(false);
-    let mut exporter = Exporter::start_in(Config::new(&service.config("30s", "200ms"))).await;
+    let mut exporter = Exporter::start_in(Config::new(&config(&service, "30s", "200ms"))).await;
     exporter.until("the clock runs", SOON, runs).await;
     exporter.kill();
     // As if it had been stored by a wall clock that was an hour ahead.
@@ -151,7 +150,7 @@ async fn a_clock_that_was_set_back_makes_no_duration_negative() {
 #[tokio::test(flavor = "multi_thread")]
 async fn steady_polls_write_next_to_nothing() {
     let service = Service::start().await;
-    let mut exporter = Exporter::start_in(Config::new(&service.config("30s", "100ms"))).await;
+    let mut exporter = Exporter::start_in(Config::new(&config(&service, "30s", "100ms"))).await;
     exporter.until("it is healthy", SOON, |scrape| scrape.get("dr_check_healthy", &API) == Some(1.0)).await;
     let_pass(Duration::from_secs(1)).await;
     let id = exporter.process().id();

@@ -6,13 +6,16 @@
 
 pub mod certs;
 pub mod exporter;
+pub mod grafana;
 pub mod jwt;
 pub mod kube;
 pub mod nats;
 pub mod process;
+pub mod prometheus;
 pub mod proxy;
 pub mod publisher;
 pub mod scrape;
+pub mod service;
 pub mod watch;
 
 use std::fmt::Debug;

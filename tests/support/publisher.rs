@@ -1,5 +1,6 @@
 //! A publisher that keeps its own log: the ground truth that the exporter's figures are held against.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -26,6 +27,7 @@ pub struct Stored {
 #[derive(Debug)]
 pub struct Publisher {
     log: Arc<Mutex<Vec<Stored>>>,
+    ends: Arc<AtomicBool>,
     task: JoinHandle<()>,
 }
 
@@ -43,12 +45,16 @@ impl Publisher {
         subject: impl Fn(u64) -> String + Send + 'static,
     ) -> Self {
         let log = Arc::new(Mutex::new(Vec::new()));
-        let (api, kept) = (api.clone(), Arc::clone(&log));
+        let ends = Arc::new(AtomicBool::new(false));
+        let (api, kept, end) = (api.clone(), Arc::clone(&log), Arc::clone(&ends));
         let task = tokio::spawn(async move {
             let mut ticks = tokio::time::interval(Duration::from_secs(1) / per_second);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             for number in 0.. {
                 ticks.tick().await;
+                if end.load(Ordering::Relaxed) {
+                    break;
+                }
                 // Leafnodes compress when the link is slow: only what cannot be compressed fills it.
                 let payload: String = Alphanumeric.sample_iter(rand::rng()).take(size).map(char::from).collect();
                 let (subject, sent) = (subject(number), SystemTime::now());
@@ -59,7 +65,7 @@ impl Publisher {
                 }
             }
         });
-        Self { log, task }
+        Self { log, ends, task }
     }
 
     /// Everything that was stored so far.
@@ -79,9 +85,9 @@ impl Publisher {
             .await;
     }
 
-    /// Publishes no more.
+    /// Publishes no more. What was under way is stored and in the log, or failed, when this returns.
     pub async fn stop(&mut self) {
-        self.task.abort();
+        self.ends.store(true, Ordering::Relaxed);
         let _ = (&mut self.task).await;
     }
 

@@ -20,7 +20,7 @@ use crate::clients::kubernetes::objects::Application;
 use crate::clients::kubernetes::{self, BAD_ANSWER, Cluster};
 use crate::config::config;
 use crate::config::decode::{Decoder, Fields};
-use crate::config::values::{FilePath, HttpUrl, KubernetesRef, Namespace, ObjectName, PromDuration, SecretFile};
+use crate::config::values::{FilePath, HttpUrl, KubernetesRef, Name, Namespace, ObjectName, PromDuration, SecretFile};
 use crate::domain::contract::Feeds;
 use crate::domain::observation::{CopyState, Finding, Health, Observation, Reason, join};
 use crate::domain::time::Timestamp;
@@ -164,7 +164,7 @@ impl Kind for ArgocdAppConfig {
     fn build(&self, clients: &Clients) -> Arc<dyn Check> {
         let place = Place { namespace: self.namespace.clone(), name: self.name.clone() };
         let source = match (&self.kubernetes, &self.api) {
-            (None, Some(api)) => Source::Api(Api::new(api)),
+            (None, Some(api)) => Source::Api(Box::new(Api::new(api))),
             (Some(kubernetes), _) => Source::Cluster(clients.kubernetes(kubernetes)),
             (None, None) => Source::Nowhere,
         };
@@ -174,6 +174,11 @@ impl Kind for ArgocdAppConfig {
             (Source::Cluster(clients.kubernetes(&primary.kubernetes)), Place { namespace, name })
         });
         Arc::new(ArgocdAppCheck { dr: (source, place), primary, stale_after: self.stale_after.get() })
+    }
+
+    fn connections(&self) -> Vec<(&'static str, &Name)> {
+        let primary = self.primary.iter().map(|primary| &primary.kubernetes);
+        self.kubernetes.iter().chain(primary).map(KubernetesRef::place).collect()
     }
 }
 
@@ -194,7 +199,7 @@ struct Place {
 #[derive(Debug)]
 enum Source {
     Cluster(Arc<Cluster>),
-    Api(Api),
+    Api(Box<Api>),
     /// The loader refuses a check without a source.
     Nowhere,
 }
@@ -229,7 +234,7 @@ impl Check for ArgocdAppCheck {
         let seen = seen.map(|seen| seen.at).min();
         let Observation { health, copy, .. } = verdict(&dr, primary.as_ref(), self.stale_after, now);
         let readings = dr.as_ref().ok().and_then(Option::as_ref).map(|dr| readings::of(dr, self.stale_after, now));
-        Observation { health, copy, readings: readings.unwrap_or_default(), seen }
+        Observation { health, copy, readings: readings.unwrap_or_default(), seen, notes: Vec::new() }
     }
 }
 

@@ -1,14 +1,13 @@
 //! Whether an application is what git says, as far as Argo CD knows.
 
-use std::sync::LazyLock;
 use std::time::Duration;
 
-use regex::Regex;
 use serde_json::Value;
 
 use super::{
     COMPARISON_ERROR, CONTROLLER_SILENT, NEVER_RECONCILED, OUT_OF_SYNC, SPEC_NOT_COMPARED, SYNC_UNKNOWN, Seen,
 };
+use crate::clients::http::readable;
 use crate::clients::kubernetes::objects::{Application, ComparedTo, Deployed};
 use crate::domain::observation::Finding;
 use crate::domain::time::Timestamp;
@@ -68,14 +67,6 @@ fn trusted(application: &Application) -> Result<(), Finding> {
         return Err(Finding::new(&SPEC_NOT_COMPARED, "its last edit has not been compared"));
     }
     Ok(())
-}
-
-/// Argo CD's message, without what a URL may hold before its host, cut to a line that can be read.
-pub(super) fn readable(message: &str) -> String {
-    static CREDENTIALS: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new("://[^/@\\s]*@").ok());
-
-    let line: String = message.chars().map(|c| if c.is_control() { ' ' } else { c }).take(300).collect();
-    CREDENTIALS.as_ref().map_or_else(String::new, |credentials| credentials.replace_all(&line, "://").into_owned())
 }
 
 /// `status.sync.comparedTo` is the spec as it was compared. Both are written by the same program, which leaves out what

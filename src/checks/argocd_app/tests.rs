@@ -277,5 +277,5 @@ fn resources_are_counted_by_kind_and_hostile_kinds_are_not_labels() {
 #[test]
 fn credentials_in_a_message_are_not_repeated() {
     let message = "rpc error: https://user:hunter2@git.example.com/saas\nnot found";
-    assert_eq!(sync::readable(message), "rpc error: https://git.example.com/saas not found");
+    assert_eq!(crate::clients::http::readable(message), "rpc error: https://git.example.com/saas not found");
 }

@@ -23,7 +23,7 @@ use crate::clients::kubernetes::objects::{ExternalSecret, SecretState};
 use crate::clients::kubernetes::{self, BAD_ANSWER, Cluster, Read};
 use crate::config::config;
 use crate::config::decode::{Decode, Decoder, Fields};
-use crate::config::values::{KubernetesRef, Namespace, ObjectName};
+use crate::config::values::{KubernetesRef, Name, Namespace, ObjectName};
 use crate::config::yaml::{Node, Value};
 use crate::domain::contract::Feeds;
 use crate::domain::observation::{Finding, Observation, Reason, join};
@@ -175,6 +175,10 @@ impl Kind for ExternalSecretConfig {
             differs_since: Mutex::default(),
         })
     }
+
+    fn connections(&self) -> Vec<(&'static str, &Name)> {
+        self.primary.iter().chain([&self.dr]).map(KubernetesRef::place).collect()
+    }
 }
 
 struct ExternalSecretCheck {
@@ -221,6 +225,7 @@ impl Check for ExternalSecretCheck {
             health: verdict.health,
             copy: Some(verdict.copy),
             seen: Some(seen),
+            notes: Vec::new(),
         }
     }
 

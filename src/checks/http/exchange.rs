@@ -8,9 +8,9 @@ use reqwest::Response;
 use url::Url;
 
 use super::connections::Connections;
-use super::headers::Headers;
 use super::progress::{Phase, Progress};
 use super::{HttpConfig, LOCAL, REDIRECT, failure, verdict};
+use crate::clients::http::Headers;
 use crate::domain::observation::Finding;
 
 /// How many redirects are followed.

@@ -7,6 +7,7 @@
 
 mod completeness;
 mod identity;
+mod missing;
 mod readings;
 mod verdict;
 
@@ -22,11 +23,12 @@ use crate::clients::jetstream::{Answered, StoredMessage, Stream, StreamError, St
 use crate::clients::{Clients, nats};
 use crate::config::config;
 use crate::config::decode::{Decoder, Fields};
-use crate::config::values::{DomainName, NatsRef, StreamName};
+use crate::config::values::{DomainName, Name, NatsRef, StreamName};
 use crate::domain::contract::Feeds;
 use crate::domain::observation::{CopyState, Finding, Observation, Reason};
 use crate::domain::time::Timestamp;
 use identity::{Identity, Witness};
+use missing::Missing;
 
 config! {
     /// A JetStream stream and its mirror in the DR region. Feeds `rto` and `rpo`.
@@ -113,6 +115,8 @@ impl Kind for NatsMirrorConfig {
         reasons: &[
             &nats::CONNECT_FAILED,
             &nats::CONNECTING,
+            &nats::REFUSED,
+            &nats::DOMAIN_UNREACHABLE,
             &nats::TIMEOUT,
             &nats::AUTH_FAILED,
             &nats::LOCAL,
@@ -143,6 +147,10 @@ impl Kind for NatsMirrorConfig {
             memory: Mutex::new(Memory::default()),
         })
     }
+
+    fn connections(&self) -> Vec<(&'static str, &Name)> {
+        vec![self.origin.nats.place(), self.mirror.nats.place()]
+    }
 }
 
 /// The mirror gets this share of a run's time, so that the origin is asked although the mirror hangs.
@@ -167,6 +175,8 @@ struct Memory {
     counted: Option<(u64, Instant)>,
     /// The newest message that was the same on both sides.
     witness: Option<Witness>,
+    /// The first message that the copy lacked at the last look that found one.
+    missing: Option<Missing>,
     /// Whether the mirror took the origin's messages when it last answered.
     mirror_is_rival: bool,
     /// Whether a person was told that the origin is a work queue.
@@ -192,6 +202,7 @@ impl Check for MirrorCheck {
             readings: readings::of(&origin, &mirror, &memory, writer, identity.as_ref(), &copy, run),
             copy: Some(copy),
             seen: None,
+            notes: Vec::new(),
         }
     }
 
@@ -307,7 +318,7 @@ impl MirrorCheck {
             // It lives by limits of its own since, and what it never held cannot be told from what it let go.
             return CopyState::Damaged(finding);
         }
-        behind(time, Some(finding), pair)
+        self.behind(&missing, Some(finding), pair)
     }
 
     /// What is proven of a copy that holds everything up to its last sequence.
@@ -318,30 +329,33 @@ impl MirrorCheck {
             return CopyState::Complete { up_to: run.clock.at(origin.sent) };
         }
         let mut asked = None::<Instant>;
-        let mut missing = None::<jiff::Timestamp>;
+        let mut missing = None::<StoredMessage>;
         for filter in pair.filters {
             let direct = origin.answer.config.allow_direct;
             match self.origin.first_message(last.saturating_add(1), filter, direct, run.deadline).await {
                 Ok(Answered { answer, sent, .. }) => {
                     asked = Some(asked.map_or(sent, |asked| asked.min(sent)));
-                    let time = answer.map(|message| message.time);
-                    missing = missing.into_iter().chain(time).min();
+                    missing = missing.into_iter().chain(answer).min_by_key(|message| message.time);
                 }
                 Err(error) => return CopyState::Unknown(self.no_origin(&error)),
             }
         }
         match missing {
             None => CopyState::Complete { up_to: run.clock.at(asked.unwrap_or(origin.sent)) },
-            Some(time) => behind(time, None, pair),
+            Some(message) => self.behind(&message, None, pair),
         }
     }
-}
 
-/// The copy lacks what the origin stored at `time`.
-fn behind(time: jiff::Timestamp, finding: Option<Finding>, pair: &identity::Pair<'_>) -> CopyState {
-    let origin = pair.origin_info;
-    let since = to_own_clock(time, origin, pair.run);
-    CopyState::Behind { since, precision: origin.received - origin.sent, finding }
+    /// The copy lacks this message of the origin.
+    fn behind(&self, missing: &StoredMessage, finding: Option<Finding>, pair: &identity::Pair<'_>) -> CopyState {
+        let (origin, clock) = (pair.origin_info, pair.run.clock);
+        let stamped = to_own_clock(missing.time, origin, pair.run);
+        let moment = clock.moment();
+        let (stamped, seen) = (moment.wall(stamped), moment.wall(clock.at(origin.sent)));
+        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = clock.from_wall(Missing::since(&mut memory.missing, missing.sequence, stamped, seen));
+        CopyState::Behind { since, precision: origin.received - origin.sent, finding }
+    }
 }
 
 /// The instant of this process at which the origin's clock showed `time`.

@@ -12,7 +12,9 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::{info, warn};
 use url::Url;
 
-use super::{AUTH_FAILED, CONNECT_FAILED, CREDENTIALS_UNREADABLE, Denials, LOCAL, Link, NatsConnection, TLS_FAILED};
+use super::{
+    AUTH_FAILED, CONNECT_FAILED, CREDENTIALS_UNREADABLE, Denials, LOCAL, Link, NatsConnection, REFUSED, TLS_FAILED,
+};
 use crate::clients::causes;
 use crate::clients::route::is_local;
 use crate::clients::tls::{self, TlsError, TlsFiles};
@@ -23,6 +25,8 @@ use crate::domain::observation::{Finding, Reason};
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long one of the addresses of a server's name may take, so that the next is tried.
+const ADDRESS_TIMEOUT: Duration = Duration::from_secs(2);
 /// A name that was just looked up to connect is looked up again to see whose fault it was.
 const LOOK_UP_TIMEOUT: Duration = Duration::from_secs(1);
 /// A connection whose peer vanished without a word is given up after two pings.
@@ -143,7 +147,7 @@ impl Keeper {
         let options = ConnectOptions::new()
             .name(concat!("dr-exporter/", env!("CARGO_PKG_VERSION")))
             .custom_inbox_prefix(config.inbox_prefix.as_str())
-            .connection_timeout(CONNECT_TIMEOUT)
+            .connection_timeout(ADDRESS_TIMEOUT)
             .ping_interval(PING_INTERVAL)
             // The deadline of a request is its check's.
             .request_timeout(None)
@@ -217,6 +221,9 @@ async fn connect_reason(error: &ConnectError, server: &NatsServer) -> &'static R
         // A handshake that fails comes as an I/O error with the TLS error inside.
         _ if tls::is_cause_of(error) => return &TLS_FAILED,
         _ => {}
+    }
+    if causes(error).any(|cause| cause.downcast_ref::<ServerError>().is_some()) {
+        return &REFUSED;
     }
     let Some(error) =
         causes(error).filter_map(<dyn Error>::downcast_ref::<io::Error>).find(|e| e.raw_os_error().is_some())

@@ -5,17 +5,22 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::decode::{Decode, Decoder, Key};
+use super::decode::{Decode, Decoder, Key, Referent};
 use super::yaml::{Node, Value};
 use crate::domain::contract::{Objective, Priority};
+use crate::domain::trigger::TriggerMode;
 
 mod files;
+mod grafana;
 mod kubernetes;
 mod network;
+mod promql;
 
 pub use files::{FilePath, Secret, SecretFile};
+pub use grafana::DashboardUid;
 pub use kubernetes::{LabelSelector, Namespace, ObjectName};
 pub use network::{DomainName, HeaderName, HttpMethod, HttpUrl, NatsServer, Pattern, StatusSet, StreamName, Subject};
+pub use promql::{Finite, PromQuery};
 
 /// A word that is written as a text.
 pub(super) trait Word: Sized {
@@ -191,6 +196,18 @@ impl Word for Objective {
     }
 }
 
+impl Word for TriggerMode {
+    const EXPECTED: &'static str = "one of auto, manual";
+
+    fn parse(text: &str) -> Option<Self> {
+        [Self::Auto, Self::Manual].into_iter().find(|mode| mode.label() == text)
+    }
+
+    fn schema() -> serde_json::Value {
+        json!({"enum": ["auto", "manual"]})
+    }
+}
+
 /// A share: above 0, below 1.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Ratio(f64);
@@ -262,28 +279,36 @@ impl Decode for Times {
     }
 }
 
-/// The name of a connection, which exists.
+/// A name that must stand in another section.
 macro_rules! reference {
-    ($(#[doc = $doc:literal])+ $name:ident: $section:literal) => {
+    ($(#[doc = $doc:literal])+ $name:ident: $noun:literal of $section:literal) => {
         $(#[doc = $doc])+
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
         pub struct $name(Name);
 
         impl $name {
-            /// The section that it refers to.
+            /// What it refers to.
+            pub const REFERENT: Referent = Referent { noun: $noun, section: Self::SECTION };
+            /// The section that it stands in.
             pub const SECTION: &'static str = $section;
 
-            /// The connection's name.
+            /// The name.
             #[must_use]
             pub fn name(&self) -> &Name {
                 &self.0
+            }
+
+            /// The section and the name.
+            #[must_use]
+            pub fn place(&self) -> (&'static str, &Name) {
+                (Self::SECTION, &self.0)
             }
         }
 
         impl Decode for $name {
             fn decode(node: &Node, cx: &mut Decoder<'_>) -> Option<Self> {
                 let name = Name::decode(node, cx)?;
-                cx.refer(Self::SECTION, name.clone(), node.at);
+                cx.refer(Self::REFERENT, name.as_str(), node.at);
                 Some(Self(name))
             }
 
@@ -296,9 +321,56 @@ macro_rules! reference {
 
 reference! {
     /// The name of a connection of the `nats` section, which exists.
-    NatsRef: "nats"
+    NatsRef: "connection" of "nats"
 }
 reference! {
     /// The name of a connection of the `kubernetes` section, which exists.
-    KubernetesRef: "kubernetes"
+    KubernetesRef: "connection" of "kubernetes"
+}
+reference! {
+    /// The name of a contract, which exists.
+    ContractRef: "contract" of "contracts"
+}
+reference! {
+    /// The name of a contract that has an `rto`, which exists.
+    ClockRef: "contract with an rto" of "contracts"
+}
+
+/// `CONTRACT/CHECK`: a check of a contract, which exists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckRef {
+    /// The contract's name.
+    pub contract: Name,
+    /// The check's name.
+    pub check: Name,
+}
+
+impl CheckRef {
+    /// What it refers to.
+    pub const REFERENT: Referent = Referent { noun: "check", section: "contracts" };
+    const EXPECTED: &'static str = "the names of a contract and of one of its checks, such as api/health";
+}
+
+impl Decode for CheckRef {
+    fn decode(node: &Node, cx: &mut Decoder<'_>) -> Option<Self> {
+        let Value::Text(text) = &node.value else {
+            cx.wrong_type(node, Self::EXPECTED);
+            return None;
+        };
+        let names = text.split_once('/').and_then(|(contract, check)| Name::parse(contract).zip(Name::parse(check)));
+        let Some((contract, check)) = names else {
+            cx.error(node.at, format!("this will not do; expected {}", Self::EXPECTED));
+            return None;
+        };
+        cx.refer(Self::REFERENT, text, node.at);
+        Some(Self { contract, check })
+    }
+
+    fn schema() -> serde_json::Value {
+        json!({"type": "string", "pattern": "^[a-z0-9][a-z0-9_-]{0,62}/[a-z0-9][a-z0-9_-]{0,62}$"})
+    }
+}
+reference! {
+    /// The name of a connection of the `prometheus` section, which exists.
+    PrometheusRef: "connection" of "prometheus"
 }

@@ -19,6 +19,31 @@ use super::certs::Authority;
 use super::exporter::client;
 use super::wait_until;
 
+/// Makes tests of functions that take a [`Flavour`]: one on the fake, and one on the real API server.
+#[allow(unused_macros)]
+macro_rules! both {
+    ($($name:ident,)+) => {
+        mod fake {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $name() {
+                super::$name(crate::support::kube::Flavour::Fake).await;
+            })+
+        }
+        mod real {
+            $(#[tokio::test(flavor = "multi_thread")]
+            async fn $name() {
+                if crate::support::kube::assets().is_none() {
+                    eprintln!("skipped: KUBEBUILDER_ASSETS is not set (setup-envtest use -p path)");
+                    return;
+                }
+                super::$name(crate::support::kube::Flavour::Real).await;
+            })+
+        }
+    };
+}
+#[allow(unused_imports)]
+pub(crate) use both;
+
 /// How many users a cluster knows beforehand: a real one reads its tokens when it starts, and never again.
 const USERS: usize = 400;
 const SOON: Duration = Duration::from_secs(60);
@@ -51,11 +76,21 @@ pub struct User {
 pub struct Call {
     pub user: String,
     pub verb: String,
+    pub group: String,
     pub resource: String,
     pub namespace: String,
     pub name: String,
     pub query: String,
+    /// Whether only metadata was asked for. A real one's log does not tell.
+    pub metadata_only: Option<bool>,
     pub status: u16,
+}
+
+/// What a cluster has outside of the test's process.
+#[derive(Debug, Clone, Default)]
+pub struct Leaves {
+    pub processes: Vec<u32>,
+    pub directory: Option<PathBuf>,
 }
 
 /// A cluster.
@@ -257,10 +292,18 @@ impl Cluster {
         assert!(status == 200 || status == 202, "{name}: {status} {answer}");
     }
 
-    /// Gives a user a Role of these rules in a namespace.
-    pub async fn grant(&self, namespace: &str, user: &User, rules: Value) {
+    /// Gives a user a Role of these rules in a namespace, in place of the one that was given before.
+    pub async fn grant(&self, namespace: &str, user: &User, mut rules: Value) {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
         let group = "rbac.authorization.k8s.io";
         let metadata = json!({"namespace": namespace, "name": user.name});
+        // Rights to nothing, which tell when the API server goes by this Role.
+        let mark = format!("grant-{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        for name in [&mark, "any"] {
+            let rule =
+                json!({"apiGroups": ["rig.test"], "resources": ["grants"], "resourceNames": [name], "verbs": ["be"]});
+            rules.as_array_mut().expect("a list of rules").push(rule);
+        }
         self.apply(json!({"apiVersion": format!("{group}/v1"), "kind": "Role", "metadata": metadata, "rules": rules}))
             .await;
         self.apply(json!({
@@ -269,13 +312,34 @@ impl Cluster {
             "subjects": [{"apiGroup": group, "kind": "User", "name": user.name}],
         }))
         .await;
+        self.goes_by(namespace, user, &mark, true).await;
     }
 
+    /// Takes what was granted.
     pub async fn revoke(&self, namespace: &str, user: &User) {
         self.delete("RoleBinding", namespace, &user.name).await;
+        self.goes_by(namespace, user, "any", false).await;
     }
 
-    /// Serves a custom resource in these versions, the last of which is stored.
+    /// Waits until the API server goes by a Role, or no longer does: a real one follows its own objects a little later.
+    async fn goes_by(&self, namespace: &str, user: &User, mark: &str, wanted: bool) {
+        if self.flavour == Flavour::Fake {
+            return;
+        }
+        let version = "authorization.k8s.io/v1";
+        let path = format!("/apis/{version}/subjectaccessreviews");
+        let question = json!({"apiVersion": version, "kind": "SubjectAccessReview", "spec": {
+            "user": user.name,
+            "resourceAttributes": {"namespace": namespace, "group": "rig.test", "resource": "grants", "name": mark, "verb": "be"},
+        }});
+        wait_until("the API server goes by its roles", SOON, async || {
+            let answer = self.request("POST", &path, Some(("application/json", question.clone()))).await.ok()?;
+            (answer.1["status"]["allowed"].as_bool()? == wanted).then_some(())
+        })
+        .await;
+    }
+
+    /// Serves a custom resource in these versions, the first of which is stored.
     pub async fn install_crd(&self, plural: &str, versions: &[&str]) {
         if let Server::Fake(fake) = &self.server {
             fake.serves(plural, versions);
@@ -339,6 +403,14 @@ impl Cluster {
             Server::Real(real) => real.calls(),
         };
         calls.into_iter().filter(|call| call.user == user.name).collect()
+    }
+
+    /// What must not be left when this is gone.
+    pub fn leaves(&self) -> Leaves {
+        match &self.server {
+            Server::Fake(_) => Leaves::default(),
+            Server::Real(real) => real.leaves(),
+        }
     }
 
     /// The fake, for faults that a real server does not have on demand.

@@ -2,29 +2,60 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::path::Path;
-use std::process::{Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
-use tempfile::TempDir;
-
 use super::super::certs::Authority;
 use super::super::free_ports;
 use super::super::process::Process;
-use super::{ADMIN, Call, USERS, user};
+use super::{ADMIN, Call, Leaves, USERS, user};
+use serde_json::Value;
 
 /// A running pair. The processes belong to a thread of their own: the kernel ends them with the thread that started them,
 /// and a test's thread ends with the test.
 pub struct Running {
     pub address: SocketAddr,
-    dir: TempDir,
+    dir: Scratch,
+    processes: [u32; 2],
     stop: Option<mpsc::Sender<()>>,
     ended: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
+}
+
+/// A directory that goes with this value, and with the process that holds it, however that ends: a shared cluster is
+/// never dropped, and a killed test drops nothing.
+struct Scratch {
+    path: PathBuf,
+    remover: Child,
+}
+
+impl Scratch {
+    fn new() -> Self {
+        let path = tempfile::Builder::new().prefix("dr-kube-").tempdir().expect("a directory for the cluster").keep();
+        // Its input ends with us. The servers may still be writing while they are killed: hence again and again.
+        let script = "trap '' INT TERM HUP; read -r _; i=0; \
+                      until rm -rf -- \"$0\" || [ $((i += 1)) -gt 100 ]; do sleep 0.1; done";
+        let mut remover = Command::new("sh");
+        remover.args(["-c", script]).arg(&path);
+        remover.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        let remover = remover.spawn().expect("a shell that cleans up");
+        Self { path, remover }
+    }
+
+    fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        drop(self.remover.stdin.take());
+        let _ = self.remover.wait();
+    }
 }
 
 impl Drop for Running {
@@ -37,7 +68,7 @@ impl Drop for Running {
 }
 
 pub fn start(assets: &Path, authority: &Authority, at: SocketAddr) -> Running {
-    let dir = TempDir::with_prefix("dr-kube-").expect("a directory for the cluster");
+    let dir = Scratch::new();
     let path = |name: &str| dir.path().join(name).display().to_string();
     authority.write(dir.path(), "server", "127.0.0.1");
     fs::write(dir.path().join("tokens.csv"), tokens()).expect("tokens are written");
@@ -77,6 +108,7 @@ pub fn start(assets: &Path, authority: &Authority, at: SocketAddr) -> Running {
         "--max-requests-inflight=2000".to_owned(),
     ];
     let (stop, stopped) = mpsc::channel::<()>();
+    let (tell, told) = mpsc::channel();
     let ended = Arc::new(AtomicBool::new(false));
     let seen = Arc::clone(&ended);
     let (log, assets) = (dir.path().join("log"), assets.to_owned());
@@ -87,19 +119,21 @@ pub fn start(assets: &Path, authority: &Authority, at: SocketAddr) -> Running {
                 command.args(arguments).stdout(Stdio::null()).stderr(log);
             })
         };
-        let _etcd = start("etcd", &etcd);
+        let etcd = start("etcd", &etcd);
         // It ends at once when it cannot reach etcd.
         let deadline = Instant::now() + Duration::from_secs(30);
         while std::net::TcpStream::connect(client).is_err() && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(20));
         }
         let mut server = start("kube-apiserver", &server);
+        let _ = tell.send([etcd.id(), server.id()]);
         // Goes on until the cluster is dropped.
         while let Err(mpsc::RecvTimeoutError::Timeout) = stopped.recv_timeout(Duration::from_millis(200)) {
             seen.store(server.ended().is_some(), Ordering::Relaxed);
         }
     });
-    Running { address, dir, stop: Some(stop), ended, thread: Some(thread) }
+    let processes = told.recv().expect("the processes start");
+    Running { address, dir, processes, stop: Some(stop), ended, thread: Some(thread) }
 }
 
 const AUDIT: &str = "apiVersion: audit.k8s.io/v1
@@ -120,6 +154,10 @@ impl Running {
         assert!(!self.ended.load(Ordering::Relaxed), "kube-apiserver ended:\n{}", log());
     }
 
+    pub fn leaves(&self) -> Leaves {
+        Leaves { processes: self.processes.to_vec(), directory: Some(self.dir.path().to_owned()) }
+    }
+
     /// The audit log.
     pub fn calls(&self) -> Vec<Call> {
         let log = fs::read_to_string(self.dir.path().join("audit.log")).unwrap_or_default();
@@ -132,10 +170,12 @@ impl Running {
                 Call {
                     user: text(&event["user"]["username"]),
                     verb: text(&event["verb"]),
+                    group: text(&event["objectRef"]["apiGroup"]),
                     resource: text(&event["objectRef"]["resource"]),
                     namespace: text(&event["objectRef"]["namespace"]),
                     name: text(&event["objectRef"]["name"]),
                     query: uri.split_once('?').map(|(_, query)| query.to_owned()).unwrap_or_default(),
+                    metadata_only: None,
                     status: event["responseStatus"]["code"].as_u64().and_then(|code| code.try_into().ok()).unwrap_or(0),
                 }
             })

@@ -1,0 +1,129 @@
+//! What follows of what was seen of a Grafana. Pure.
+
+use serde_json::Value;
+
+use super::DASHBOARDS_MISSING;
+use super::api::Trouble;
+use crate::config::values::DashboardUid;
+use crate::domain::observation::{Finding, Health};
+
+/// What one run saw.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    /// How many dashboards should be there.
+    pub(super) expected: usize,
+    /// Why it is not known which.
+    pub(super) unknown: Option<Finding>,
+    /// Why Grafana gave no answer, or no more.
+    pub(super) trouble: Option<Trouble>,
+    /// What is proven not to be there.
+    pub(super) missing: Vec<DashboardUid>,
+    /// What may be there, and this token may not see.
+    pub(super) hidden: Vec<DashboardUid>,
+    /// What Grafana said of the first of those.
+    pub(super) forbidden: Option<Finding>,
+    /// How many more are not listed and were not asked for.
+    pub(super) unasked: usize,
+}
+
+impl Seen {
+    /// Whether of each dashboard it is known that it is there, or that it is not.
+    pub(super) fn is_complete(&self) -> bool {
+        self.unknown.is_none() && self.trouble.is_none() && self.hidden.is_empty() && self.unasked == 0
+    }
+}
+
+/// Failures outweigh what is not known, which outweighs good news.
+pub(super) fn of(seen: &Seen) -> Health {
+    if !seen.missing.is_empty() {
+        let names: Vec<&DashboardUid> = seen.missing.iter().collect();
+        let mut story = format!("{} of {} dashboards are missing: {}", names.len(), seen.expected, self::names(&names));
+        if seen.unasked > 0 {
+            story.push_str(&format!("; {} more are not listed", seen.unasked));
+        }
+        return Health::Unhealthy(Finding::new(&DASHBOARDS_MISSING, story));
+    }
+    if let Some(Trouble { finding, of_grafana }) = &seen.trouble {
+        return if *of_grafana { Health::Unhealthy(finding.clone()) } else { Health::NoAnswer(finding.clone()) };
+    }
+    if let Some(finding) = &seen.unknown {
+        return Health::NoAnswer(finding.clone());
+    }
+    if let Some(finding) = &seen.forbidden {
+        let hidden: Vec<&DashboardUid> = seen.hidden.iter().collect();
+        let story = format!("{}; not to be seen: {}", finding.detail, names(&hidden));
+        return Health::NoAnswer(Finding::new(finding.reason, story));
+    }
+    Health::Healthy
+}
+
+/// UIDs for people, as many as can be read.
+pub(super) fn names(uids: &[&DashboardUid]) -> String {
+    const MOST: usize = 50;
+
+    let mut text = uids.iter().take(MOST).map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    if uids.len() > MOST {
+        text.push_str(&format!(" and {} more", uids.len() - MOST));
+    }
+    text
+}
+
+/// A dashboard without what each Grafana counts for itself.
+pub(super) fn content(mut dashboard: Value) -> Value {
+    if let Some(model) = dashboard.as_object_mut() {
+        for key in ["id", "version", "iteration"] {
+            model.remove(key);
+        }
+    }
+    dashboard
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::{CONNECT_FAILED, FOLDER_UNREADABLE, FORBIDDEN};
+    use super::*;
+
+    fn uid(text: &str) -> DashboardUid {
+        DashboardUid::of(text).expect("a uid")
+    }
+
+    fn reason(seen: &Seen) -> String {
+        match of(seen) {
+            Health::Healthy => "healthy".to_owned(),
+            Health::Unhealthy(finding) => format!("unhealthy {}", finding.reason.label),
+            Health::NoAnswer(finding) => format!("no_answer {}", finding.reason.label),
+        }
+    }
+
+    #[test]
+    fn what_is_proven_missing_outweighs_what_is_not_known() {
+        let forbidden = || Some(Finding::new(&FORBIDDEN, "Access denied"));
+        let refused = |of_grafana| Some(Trouble { finding: Finding::new(&CONNECT_FAILED, "refused"), of_grafana });
+        let unknown = || Some(Finding::new(&FOLDER_UNREADABLE, "gone"));
+        let seen = |missing: &[&str], hidden: &[&str]| Seen {
+            expected: 3,
+            missing: missing.iter().map(|text| uid(text)).collect(),
+            hidden: hidden.iter().map(|text| uid(text)).collect(),
+            forbidden: (!hidden.is_empty()).then(forbidden).flatten(),
+            ..Seen::default()
+        };
+        assert_eq!(reason(&seen(&[], &[])), "healthy");
+        assert_eq!(reason(&seen(&[], &["a"])), "no_answer forbidden");
+        assert_eq!(reason(&seen(&["b"], &["a"])), "unhealthy dashboards_missing");
+        assert_eq!(reason(&Seen { trouble: refused(true), ..seen(&[], &[]) }), "unhealthy connect_failed");
+        assert_eq!(reason(&Seen { trouble: refused(false), ..seen(&[], &[]) }), "no_answer connect_failed");
+        assert_eq!(reason(&Seen { trouble: refused(false), ..seen(&["b"], &[]) }), "unhealthy dashboards_missing");
+        assert_eq!(reason(&Seen { unknown: unknown(), ..seen(&[], &[]) }), "no_answer folder_unreadable");
+        let both = Seen { unknown: unknown(), trouble: refused(true), ..seen(&[], &[]) };
+        assert_eq!(reason(&both), "unhealthy connect_failed");
+    }
+
+    #[test]
+    fn counters_of_a_grafana_are_no_difference() {
+        let model = |id: u32, title: &str| json!({"id": id, "version": id, "iteration": id, "uid": "a", "title": title, "panels": [{"id": 1}]});
+        assert_eq!(content(model(1, "A")), content(model(2, "A")));
+        assert_ne!(content(model(1, "A")), content(model(1, "B")));
+    }
+}

@@ -1,0 +1,87 @@
+//! A query whose number has a bound: what a trigger watches.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::Condition;
+use crate::checks::{Check, Run};
+use crate::clients::Clients;
+use crate::clients::prometheus::{CREDENTIALS_UNREADABLE, Prometheus, Question};
+use crate::config::config;
+use crate::config::decode::{Decoder, Fields};
+use crate::config::values::{Finite, Name, PromDuration, PromQuery, PrometheusRef};
+use crate::domain::observation::{Finding, Health, Observation, Reason};
+
+config! {
+    /// A query, and the bound that its number must stay within: exactly one of `above` and `below`.
+    pub struct QueryConfig {
+        /// Where it is asked: the name of a connection of the `prometheus` section.
+        pub prometheus: PrometheusRef,
+        /// The query. It must give exactly one number.
+        pub query: PromQuery,
+        /// The condition holds while the number is greater.
+        pub above: Option<Finite> = None,
+        /// The condition holds while the number is less.
+        pub below: Option<Finite> = None,
+        /// How old the samples that the query rests on may be; 5m, the lookback of Prometheus, if left out.
+        pub max_staleness: Option<PromDuration> = None,
+    }
+    validate = QueryConfig::validate;
+}
+
+/// The number is beyond its bound.
+pub static BEYOND_BOUND: Reason =
+    Reason::new("beyond_bound", "What the trigger waits for is the case: decide whether its action is called for.");
+
+impl QueryConfig {
+    fn validate(&self, fields: &Fields<'_>, cx: &mut Decoder<'_>) {
+        if self.above.is_some() == self.below.is_some() {
+            cx.error(fields.position("above"), "exactly one of `above` and `below` is needed");
+        }
+        Question::validate(&self.query, self.max_staleness, fields, cx);
+    }
+
+    /// The check that asks. Unhealthy is a number beyond the bound.
+    #[must_use]
+    pub fn build(&self, clients: &Clients) -> Arc<dyn Check> {
+        Arc::new(BoundCheck {
+            prometheus: clients.prometheus(&self.prometheus),
+            question: Question::new(&self.query, self.max_staleness.unwrap_or(Question::MAX_STALENESS)),
+            beyond: Condition { above: self.above, below: self.below, equals: None },
+        })
+    }
+
+    /// The connection that it uses.
+    #[must_use]
+    pub fn connections(&self) -> Vec<(&'static str, &Name)> {
+        vec![self.prometheus.place()]
+    }
+}
+
+struct BoundCheck {
+    prometheus: Option<Prometheus>,
+    question: Question,
+    beyond: Condition,
+}
+
+#[async_trait]
+impl Check for BoundCheck {
+    async fn run(&self, run: Run) -> Observation {
+        let number = match &self.prometheus {
+            Some(prometheus) => self.question.ask(prometheus, run.deadline).await,
+            // The loader refuses a reference that leads nowhere.
+            None => Err(Finding::new(&CREDENTIALS_UNREADABLE, "the trigger has no Prometheus")),
+        };
+        let health = match &number {
+            Err(finding) => Health::NoAnswer(finding.clone()),
+            Ok(number) if self.beyond.holds(number.value) => {
+                let story = format!("the query gives {}, which is {}", number.value, self.beyond);
+                Health::Unhealthy(Finding::new(&BEYOND_BOUND, story))
+            }
+            Ok(_) => Health::Healthy,
+        };
+        let seen = number.ok().map(|number| run.clock.at(number.sent));
+        Observation { seen, ..Observation::of_health(health) }
+    }
+}

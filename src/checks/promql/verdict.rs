@@ -1,0 +1,179 @@
+//! What follows of a number. Pure.
+
+use super::{ABSURD, CONDITION_FALSE, Condition};
+use crate::clients::prometheus::Number;
+use crate::domain::observation::{CopyState, Finding, Health};
+use crate::engine::clock::Clock;
+
+/// What the number stands for.
+#[derive(Debug, Clone)]
+pub(super) enum Meaning {
+    /// The component's health.
+    Health(Condition),
+    /// The age of the copy.
+    Age,
+    /// The instant up to which the copy is complete.
+    Timestamp,
+}
+
+/// Earlier than this, in seconds since the Unix epoch (September 2001), no copy was made: 0 means "never", and small
+/// numbers mean something else.
+const EARLIEST: f64 = 1e9;
+/// How far clocks may differ, in seconds. What lies further in the future is no timestamp of anything that happened.
+const SKEW: f64 = 300.0;
+
+pub(super) fn of(number: &Result<Number, Finding>, meaning: &Meaning, clock: Clock) -> (Health, Option<CopyState>) {
+    let point = match (number, meaning) {
+        (Err(finding), Meaning::Health(_)) => return (Health::NoAnswer(finding.clone()), None),
+        (Err(finding), Meaning::Age | Meaning::Timestamp) => Err(finding.clone()),
+        (Ok(number), Meaning::Health(condition)) => return (health(number.value, condition), None),
+        (Ok(number), Meaning::Age) => of_age(number),
+        (Ok(number), Meaning::Timestamp) => of_timestamp(number).map(|point| (number, point)),
+    };
+    match point {
+        Err(finding) => (Health::NoAnswer(finding.clone()), Some(CopyState::Unknown(finding))),
+        // The query is the user's word that the copy holds nothing newer: not "complete when last seen", but behind.
+        Ok((number, point)) => {
+            let since = number.instant(point, clock);
+            let precision = number.received.saturating_duration_since(number.sent);
+            (Health::Healthy, Some(CopyState::Behind { since, precision, finding: None }))
+        }
+    }
+}
+
+fn health(value: f64, condition: &Condition) -> Health {
+    if condition.holds(value) {
+        return Health::Healthy;
+    }
+    Health::Unhealthy(Finding::new(&CONDITION_FALSE, format!("the query gives {value}, which is not {condition}")))
+}
+
+/// The recovery point: the age counts from the time of the oldest sample, when it was true.
+fn of_age(number: &Number) -> Result<(&Number, f64), Finding> {
+    if number.value < 0.0 {
+        return Err(Finding::new(&ABSURD, format!("an age of {} s lies in the future", number.value)));
+    }
+    let point = number.oldest.unwrap_or(number.evaluated).min(number.evaluated) - number.value;
+    if point < EARLIEST {
+        return Err(Finding::new(&ABSURD, format!("an age of {} s leads to a time before 2001", number.value)));
+    }
+    Ok((number, point))
+}
+
+fn of_timestamp(number: &Number) -> Result<f64, Finding> {
+    let value = number.value;
+    if value < EARLIEST {
+        return Err(Finding::new(&ABSURD, format!("the timestamp {value} lies before 2001; 0 is no time")));
+    }
+    if value > number.evaluated + SKEW {
+        let ahead = value - number.evaluated;
+        return Err(Finding::new(&ABSURD, format!("the timestamp {value} lies {ahead:.0} s in the future")));
+    }
+    Ok(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::clients::prometheus::STALE;
+    use crate::config::values::Finite;
+    use crate::domain::recovery_point::RecoveryPoint;
+    use crate::domain::status::{self, Status, Target};
+
+    const NOW: f64 = 1_800_000_000.0;
+
+    fn number(value: f64, oldest: Option<f64>) -> Number {
+        let sent = Instant::now();
+        Number { value, evaluated: NOW, oldest, staleness: oldest.map(|oldest| NOW - oldest), sent, received: sent }
+    }
+
+    /// How long before now the recovery point lies; the reason if there is none.
+    fn point(meaning: &Meaning, value: f64, oldest: Option<f64>) -> Result<f64, &'static str> {
+        let clock = Clock::start();
+        let number = number(value, oldest);
+        let now = clock.at(number.sent);
+        match of(&Ok(number), meaning, clock) {
+            (Health::Healthy, Some(CopyState::Behind { since, finding: None, .. })) => {
+                Ok(now.since(since).as_secs_f64().round())
+            }
+            (Health::NoAnswer(_), Some(CopyState::Unknown(finding))) => Err(finding.reason.label),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn an_age_counts_from_the_sample_that_tells_it() {
+        let point = |value, oldest| point(&Meaning::Age, value, oldest);
+        assert_eq!(point(10.0, Some(NOW)), Ok(10.0));
+        assert_eq!(point(10.0, Some(NOW - 200.0)), Ok(210.0), "the sample is old");
+        assert_eq!(point(10.0, Some(NOW + 5.0)), Ok(10.0), "a sample of the future is one of now");
+        assert_eq!(point(10.0, None), Ok(10.0));
+        assert_eq!(point(0.0, Some(NOW)), Ok(0.0));
+        assert_eq!(point(-1.0, Some(NOW)), Err("absurd"));
+        assert_eq!(point(NOW, Some(NOW)), Err("absurd"), "time() - 0: never");
+        assert_eq!(point(f64::MAX, Some(NOW)), Err("absurd"));
+    }
+
+    #[test]
+    fn a_timestamp_is_taken_by_the_servers_clock() {
+        let point = |value| point(&Meaning::Timestamp, value, Some(NOW - 60.0));
+        assert_eq!(point(NOW - 7200.0), Ok(7200.0), "the age of the sample changes nothing");
+        assert_eq!(point(NOW + 30.0), Ok(0.0), "a little in the future is now");
+        assert_eq!(point(NOW + 3600.0), Err("absurd"), "an hour is a wrong zone, and would hide an hour");
+        assert_eq!(point(NOW * 1000.0), Err("absurd"), "milliseconds");
+        assert_eq!(point(0.0), Err("absurd"), "never");
+        assert_eq!(point(-5.0), Err("absurd"));
+    }
+
+    #[test]
+    fn a_condition_is_strict() {
+        let condition = |above, below, equals| {
+            let number = |value: Option<f64>| value.map(Finite::new);
+            Meaning::Health(Condition { above: number(above), below: number(below), equals: number(equals) })
+        };
+        let healthy = |meaning: &Meaning, value| {
+            let (health, copy) = of(&Ok(number(value, None)), meaning, Clock::start());
+            assert_eq!(copy, None, "health says nothing of a copy");
+            health == Health::Healthy
+        };
+        for (meaning, value, expected) in [
+            (condition(Some(1.0), None, None), 1.0, false),
+            (condition(Some(1.0), None, None), 1.1, true),
+            (condition(None, Some(1.0), None), 1.0, false),
+            (condition(None, Some(1.0), None), 0.9, true),
+            (condition(None, None, Some(1.0)), 1.0, true),
+            (condition(None, None, Some(1.0)), 0.9, false),
+        ] {
+            assert_eq!(healthy(&meaning, value), expected, "{meaning:?} of {value}");
+        }
+    }
+
+    #[test]
+    fn no_number_is_no_failure() {
+        let stale = Err(Finding::new(&STALE, "old"));
+        let condition = Condition { above: Some(Finite::new(0.0)), below: None, equals: None };
+        let (health, copy) = of(&stale, &Meaning::Health(condition), Clock::start());
+        assert!(matches!((health, copy), (Health::NoAnswer(_), None)));
+    }
+
+    /// A copy that the query says to be too old breaks the promise; one that it no longer says anything of does not.
+    #[test]
+    fn what_is_too_old_is_breached_while_it_is_said_and_unproven_when_nobody_says_it() {
+        let target = Target { limit: Duration::from_secs(3600), at_risk_ratio: 0.8 };
+        let status = |point: &RecoveryPoint, now| status::rpo(point, target, Duration::from_secs(95), now).status();
+        let clock = Clock::start();
+        let mut copy = RecoveryPoint::default();
+        let told = number(NOW - 7200.0, Some(NOW));
+        let (_, state) = of(&Ok(told.clone()), &Meaning::Timestamp, clock);
+        let now = clock.at(told.sent);
+        copy.observe(now, &state.expect("a copy"));
+        assert_eq!(status(&copy, now), Status::Breached);
+        let later = now.plus(Duration::from_secs(100));
+        copy.observe(later, &CopyState::Unknown(Finding::new(&STALE, "old")));
+        assert_eq!(status(&copy, later), Status::Unproven);
+    }
+}

@@ -1,0 +1,160 @@
+//! What Prometheus answers to an instant query. Pure.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use http::StatusCode;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use tokio::time::Instant;
+
+use super::{BAD_ANSWER, NO_SAMPLE, NOT_A_NUMBER, QUERY_FAILED, QUERY_REFUSED, SERVER_ERROR, TIMEOUT, WARNINGS};
+use crate::clients::http::{Answer, HttpApi, readable};
+use crate::domain::observation::{Finding, Reason};
+
+/// A value at an instant.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sample {
+    /// What tells the series from others; empty for a scalar.
+    pub labels: BTreeMap<String, String>,
+    /// When the query was evaluated, in seconds since the Unix epoch by the server's clock. Not when the sample was taken.
+    pub evaluated: f64,
+    /// The value; NaN and the infinities included.
+    pub value: f64,
+}
+
+impl fmt::Display for Sample {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let labels: Vec<String> = self.labels.iter().take(8).map(|(name, value)| format!("{name}={value:?}")).collect();
+        write!(f, "{{{}}}", labels.join(", "))
+    }
+}
+
+/// A whole answer, without warnings.
+#[derive(Debug, Clone)]
+pub struct Answered {
+    /// One for a scalar, any number for a vector.
+    pub samples: Vec<Sample>,
+    /// When the question was sent.
+    pub sent: Instant,
+    /// When the answer was there.
+    pub received: Instant,
+}
+
+#[derive(Deserialize)]
+struct Envelope {
+    status: Status,
+    data: Option<Data>,
+    #[serde(rename = "errorType", default)]
+    error_type: String,
+    #[serde(default)]
+    error: String,
+    #[serde(default)]
+    warnings: Vec<String>,
+}
+
+#[derive(Deserialize, PartialEq)]
+#[serde(rename_all = "lowercase")]
+enum Status {
+    Success,
+    Error,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase", tag = "resultType", content = "result")]
+enum Data {
+    Scalar((f64, String)),
+    Vector(Vec<Element>),
+    Matrix(IgnoredAny),
+    String(IgnoredAny),
+}
+
+/// One of a vector: it has a value, or is a histogram.
+#[derive(Deserialize)]
+struct Element {
+    #[serde(default)]
+    metric: BTreeMap<String, String>,
+    value: Option<(f64, String)>,
+}
+
+impl Answered {
+    pub(super) fn read(api: &HttpApi, answer: &Answer) -> Result<Self, Finding> {
+        let base = api.base();
+        let envelope: Envelope = match serde_json::from_slice(&answer.body) {
+            Ok(envelope) => envelope,
+            Err(error) if answer.status.is_success() => {
+                return Err(Finding::new(&BAD_ANSWER, format!("{base}: what answers is not the query API: {error}")));
+            }
+            Err(_) => return Err(api.refused(answer, None)),
+        };
+        if envelope.status == Status::Error || !answer.status.is_success() {
+            return Err(refused(api, answer, &envelope));
+        }
+        if !envelope.warnings.is_empty() {
+            let warnings: Vec<String> = envelope.warnings.iter().take(3).map(|warning| readable(warning)).collect();
+            return Err(Finding::new(&WARNINGS, format!("{base}: {}", warnings.join("; "))));
+        }
+        let samples = match envelope.data {
+            Some(data) => samples(data).map_err(|(reason, story)| Finding::new(reason, format!("{base}: {story}")))?,
+            None => return Err(Finding::new(&BAD_ANSWER, format!("{base}: the answer has no data"))),
+        };
+        Ok(Self { samples, sent: answer.sent, received: answer.received })
+    }
+
+    /// The only sample.
+    ///
+    /// # Errors
+    /// There is none, or there are several.
+    pub fn only(self, query: &str) -> Result<Sample, Finding> {
+        let mut samples = self.samples.into_iter();
+        match (samples.next(), samples.next()) {
+            (Some(sample), None) => Ok(sample),
+            (None, _) => Err(Finding::new(&NO_SAMPLE, format!("no sample: {}", readable(query)))),
+            (Some(first), Some(second)) => {
+                let count = samples.count() + 2;
+                let story = format!("{count} series, such as {first} and {second}: {}", readable(query));
+                Err(Finding::new(&super::MANY_SERIES, story))
+            }
+        }
+    }
+}
+
+fn samples(data: Data) -> Result<Vec<Sample>, (&'static Reason, &'static str)> {
+    let number = |(evaluated, text): (f64, String), labels| match text.parse() {
+        Ok(value) => Ok(Sample { labels, evaluated, value }),
+        Err(_) => Err((&BAD_ANSWER, "a value is no number")),
+    };
+    match data {
+        Data::Scalar(scalar) => Ok(vec![number(scalar, BTreeMap::new())?]),
+        Data::Vector(vector) => {
+            let of = |Element { metric, value }| match value {
+                Some(value) => number(value, metric),
+                None => Err((&NOT_A_NUMBER, "the query gives a histogram")),
+            };
+            vector.into_iter().map(of).collect()
+        }
+        Data::Matrix(_) => Err((&NOT_A_NUMBER, "the query gives a range of samples (resultType matrix)")),
+        Data::String(_) => Err((&NOT_A_NUMBER, "the query gives a text (resultType string)")),
+    }
+}
+
+/// What `status: error` says, by its `errorType` where the HTTP status does not tell more.
+fn refused(api: &HttpApi, answer: &Answer, envelope: &Envelope) -> Finding {
+    let said = if envelope.error.is_empty() { &envelope.error_type } else { &envelope.error };
+    let mut finding = api.refused(answer, Some(said));
+    let known = [&super::AUTH_FAILED, &super::FORBIDDEN, &super::THROTTLED];
+    if !known.contains(&finding.reason) {
+        finding.reason = match envelope.error_type.as_str() {
+            "bad_data" => &QUERY_REFUSED,
+            "execution" => &QUERY_FAILED,
+            "timeout" | "canceled" => &TIMEOUT,
+            "internal" | "unavailable" => &SERVER_ERROR,
+            // Thanos and others have types of their own.
+            _ if answer.status == StatusCode::BAD_REQUEST => &QUERY_REFUSED,
+            _ if answer.status.is_server_error() => &SERVER_ERROR,
+            _ if envelope.status == Status::Error => &QUERY_FAILED,
+            _ => &BAD_ANSWER,
+        };
+    }
+    finding
+}

@@ -1,0 +1,208 @@
+//! Prometheus, and what speaks its HTTP API (Thanos, Mimir, Cortex, VictoriaMetrics): instant queries, and the one number
+//! that a query stands for.
+
+use std::collections::BTreeMap;
+
+use tokio::time::Instant;
+
+use crate::clients::http::{BasicAuth, HeaderConfig, HeaderSources, HttpApi, Reasons};
+use crate::clients::tls::TlsFiles;
+use crate::config::config;
+use crate::config::decode::{Decoder, Fields, both_or_none};
+use crate::config::values::{FilePath, HeaderName, HttpUrl, SecretFile};
+use crate::domain::observation::{Finding, Reason};
+
+mod answer;
+mod question;
+mod sources;
+
+pub use answer::{Answered, Sample};
+pub use question::{Number, Question};
+
+config! {
+    /// A Prometheus, or what speaks its API.
+    pub struct PrometheusConnection {
+        /// Its URL, with the path that it is served under: `/api/v1/query` is added to it.
+        pub url: HttpUrl,
+        /// Request headers, such as `X-Scope-OrgID` for the tenant of a Mimir.
+        pub headers: BTreeMap<HeaderName, HeaderConfig> = BTreeMap::new(),
+        /// A file that holds a token, sent as `Authorization: Bearer TOKEN`. Excludes `basic_auth`.
+        pub bearer_token_file: Option<SecretFile> = None,
+        /// User and password, sent as `Authorization: Basic`. Excludes `bearer_token_file`.
+        pub basic_auth: Option<BasicAuth> = None,
+        /// A file of PEM certificates that are trusted instead of the system's.
+        pub ca_file: Option<FilePath> = None,
+        /// A file with the client's PEM certificate chain. Needs `key_file`.
+        pub cert_file: Option<FilePath> = None,
+        /// A file with the client's PEM private key. Needs `cert_file`.
+        pub key_file: Option<SecretFile> = None,
+        /// Whether the server's certificate goes unverified.
+        pub insecure_skip_verify: bool = false,
+    }
+    validate = PrometheusConnection::validate;
+}
+
+impl PrometheusConnection {
+    fn validate(&self, fields: &Fields<'_>, cx: &mut Decoder<'_>) {
+        both_or_none(("cert_file", self.cert_file.is_some()), ("key_file", self.key_file.is_some()), fields, cx);
+        self.header_sources().validate(fields, cx);
+    }
+
+    fn header_sources(&self) -> HeaderSources {
+        HeaderSources {
+            headers: self.headers.clone(),
+            bearer_token_file: self.bearer_token_file.clone(),
+            basic_auth: self.basic_auth.clone(),
+        }
+    }
+}
+
+/// Prometheus could not be reached.
+pub static CONNECT_FAILED: Reason = Reason::new(
+    "connect_failed",
+    "Is Prometheus up, and does the network (DNS, firewall, NetworkPolicy) let this exporter reach it?",
+);
+/// Prometheus did not answer in time.
+pub static TIMEOUT: Reason = Reason::new(
+    "timeout",
+    "Prometheus answers too slowly: make the query cheaper (a recording rule), or raise timeout.",
+);
+/// No TLS session.
+pub static TLS_FAILED: Reason = Reason::new(
+    "tls_failed",
+    "Check ca_file, cert_file and key_file against the certificate that Prometheus presents.",
+);
+/// The credentials were refused.
+pub static AUTH_FAILED: Reason = Reason::new(
+    "auth_failed",
+    "Prometheus refuses the credentials, or wants a tenant: check token, password and the X-Scope-OrgID header.",
+);
+/// The credentials do not suffice.
+pub static FORBIDDEN: Reason =
+    Reason::new("forbidden", "These credentials may not query: grant them the right to read this tenant's metrics.");
+/// Asked too often.
+pub static THROTTLED: Reason =
+    Reason::new("throttled", "Prometheus limits the rate of requests: raise the check's interval, or the limit.");
+/// Prometheus, or a proxy before it, failed.
+pub static SERVER_ERROR: Reason =
+    Reason::new("server_error", "Prometheus, or a proxy before it, failed: look at its log and at its load.");
+/// What answers is not Prometheus.
+pub static BAD_ANSWER: Reason = Reason::new(
+    "bad_answer",
+    "What answers is not the query API: check the URL, its path prefix included; redirects are not followed.",
+);
+/// A file of the exporter's is no use.
+pub static CREDENTIALS_UNREADABLE: Reason =
+    Reason::new("credentials_unreadable", "Correct the file that the detail names; it is read again at the next run.");
+/// The exporter's own machine is at its limits.
+pub static LOCAL: Reason = Reason::new(
+    "local",
+    "The exporter could not measure: check its own machine, its limits (open files, ports, CPU) and its network.",
+);
+/// Prometheus does not accept the query.
+pub static QUERY_REFUSED: Reason =
+    Reason::new("query_refused", "Prometheus does not accept the query: try it in its web page, and correct it.");
+/// Prometheus accepted the query and could not carry it out.
+pub static QUERY_FAILED: Reason = Reason::new(
+    "query_failed",
+    "Prometheus could not carry the query out: the detail tells why (limits, storage, many-to-many matching).",
+);
+/// The answer carries warnings.
+pub static WARNINGS: Reason = Reason::new(
+    "warnings",
+    "Prometheus warns of its own answer, which may be partial: the detail quotes it; look at its stores and rules.",
+);
+/// The query gives nothing.
+pub static NO_SAMPLE: Reason = Reason::new(
+    "no_sample",
+    "The query, or a series that it uses, gives nothing: is the target scraped, is the metric's name right?",
+);
+/// The query gives several series.
+pub static MANY_SERIES: Reason =
+    Reason::new("many_series", "The query must give one number: aggregate it with min(), max() or sum().");
+/// The answer is no number.
+pub static NOT_A_NUMBER: Reason = Reason::new(
+    "not_a_number",
+    "The query gives NaN, a range, a text or a histogram: guard divisions by zero, and return one number.",
+);
+/// The answer is infinite.
+pub static INFINITE: Reason =
+    Reason::new("infinite", "The query gives +Inf or -Inf: guard it against division by zero.");
+/// A sample that the query rests on is too old.
+pub static STALE: Reason = Reason::new(
+    "stale",
+    "The newest sample is older than max_staleness: is its target still scraped, does remote write keep up?",
+);
+
+static REASONS_OF_HTTP: Reasons = Reasons {
+    credentials: &CREDENTIALS_UNREADABLE,
+    local: &LOCAL,
+    tls: &TLS_FAILED,
+    timeout: &TIMEOUT,
+    connect: &CONNECT_FAILED,
+    auth: &AUTH_FAILED,
+    forbidden: &FORBIDDEN,
+    throttled: &THROTTLED,
+    server: &SERVER_ERROR,
+    bad_answer: &BAD_ANSWER,
+};
+
+/// Why a query has no number, whatever asks it.
+pub const REASONS: [&Reason; 18] = [
+    &CONNECT_FAILED,
+    &TIMEOUT,
+    &TLS_FAILED,
+    &AUTH_FAILED,
+    &FORBIDDEN,
+    &THROTTLED,
+    &SERVER_ERROR,
+    &BAD_ANSWER,
+    &CREDENTIALS_UNREADABLE,
+    &LOCAL,
+    &QUERY_REFUSED,
+    &QUERY_FAILED,
+    &WARNINGS,
+    &NO_SAMPLE,
+    &MANY_SERIES,
+    &NOT_A_NUMBER,
+    &INFINITE,
+    &STALE,
+];
+
+/// The largest answer that is read, in bytes: a query that stands for one number has a small one.
+const LARGEST: usize = 4 << 20;
+
+/// A Prometheus.
+#[derive(Debug)]
+pub struct Prometheus {
+    name: String,
+    api: HttpApi,
+}
+
+impl Prometheus {
+    /// The Prometheus of this name. Does nothing yet.
+    #[must_use]
+    pub fn new(name: &str, config: &PrometheusConnection) -> Self {
+        let files = TlsFiles {
+            ca_file: config.ca_file.as_ref(),
+            cert_file: config.cert_file.as_ref(),
+            key_file: config.key_file.as_ref(),
+            insecure_skip_verify: config.insecure_skip_verify,
+        };
+        let api = HttpApi::new(&config.url, config.header_sources(), &files, LARGEST, &REASONS_OF_HTTP);
+        Self { name: name.to_owned(), api }
+    }
+
+    /// Evaluates a query at `time`, in seconds since the Unix epoch by the server's clock; now if left out.
+    ///
+    /// # Errors
+    /// Why there is no answer, or none that is whole: one that carries warnings is none.
+    pub async fn instant(&self, query: &str, time: Option<f64>, deadline: Instant) -> Result<Answered, Finding> {
+        let time = time.map(|time| format!("{time:.3}"));
+        let mut form = vec![("query", query)];
+        form.extend(time.as_deref().map(|time| ("time", time)));
+        let answer = self.api.post_form(&["api", "v1", "query"], &form, deadline).await;
+        let answered = answer.and_then(|answer| Answered::read(&self.api, &answer));
+        answered.map_err(|Finding { reason, detail }| Finding::new(reason, format!("{}: {detail}", self.name)))
+    }
+}

@@ -1,0 +1,73 @@
+//! The words of Prometheus.
+
+use serde_json::json;
+
+use super::Word;
+use crate::config::decode::{Decode, Decoder};
+use crate::config::yaml::{Node, Value};
+
+/// A query in PromQL, or in a dialect of it: the server has the last word on what it means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PromQuery(String);
+
+impl PromQuery {
+    /// The longest that is taken, in bytes.
+    const LONGEST: usize = 8192;
+
+    /// The query.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Word for PromQuery {
+    const EXPECTED: &'static str = "a PromQL query of at most 8192 bytes";
+
+    fn parse(text: &str) -> Option<Self> {
+        let text = text.trim();
+        let fits = |c: char| !c.is_control() || matches!(c, '\n' | '\r' | '\t');
+        (!text.is_empty() && text.len() <= Self::LONGEST && text.chars().all(fits)).then(|| Self(text.to_owned()))
+    }
+
+    fn schema() -> serde_json::Value {
+        json!({"type": "string", "pattern": "\\S", "maxLength": Self::LONGEST})
+    }
+}
+
+/// Any number that is one.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Finite(f64);
+
+impl Finite {
+    /// This number.
+    #[must_use]
+    pub const fn new(value: f64) -> Self {
+        Self(value)
+    }
+
+    /// The number.
+    #[must_use]
+    pub const fn get(self) -> f64 {
+        self.0
+    }
+}
+
+impl Decode for Finite {
+    fn decode(node: &Node, cx: &mut Decoder<'_>) -> Option<Self> {
+        #[expect(clippy::cast_precision_loss, reason = "a float is what Prometheus compares")]
+        let number = match node.value {
+            Value::Integer(value) => value as f64,
+            Value::Float(value) if value.is_finite() => value,
+            _ => {
+                cx.wrong_type(node, "a number such as 0.5");
+                return None;
+            }
+        };
+        Some(Self(number))
+    }
+
+    fn schema() -> serde_json::Value {
+        json!({"type": "number"})
+    }
+}

@@ -1,0 +1,139 @@
+//! What is remembered of triggers.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::{Clock, Extent, Moment, TriggerLine};
+use crate::domain::observation::Health;
+use crate::domain::recovery_clock::ClockEvent;
+use crate::domain::trigger::{RememberedTrigger, Trigger};
+use crate::store::{Batch, Firing, StoredTrigger};
+
+/// What is stored of triggers, and what is about to be.
+pub(super) struct TriggerMemory {
+    /// What was stored of triggers that are not in the configuration.
+    left: BTreeMap<String, StoredTrigger>,
+    /// As it was handed over last, on the steady timeline, in the order of the configuration.
+    kept: Vec<Kept>,
+}
+
+struct Kept {
+    name: String,
+    fingerprint: String,
+    state: RememberedTrigger,
+    /// The record of the firing that goes on, as it was stored: a record is found again by when it began.
+    open: Option<Firing>,
+}
+
+impl TriggerMemory {
+    /// The memory of no triggers yet, but for what was stored.
+    pub(super) fn new(left: BTreeMap<String, StoredTrigger>) -> Self {
+        Self { left, kept: Vec::new() }
+    }
+
+    /// Goes over from the `old` triggers to others. One that has the name of another but measures something else begins
+    /// anew; the record of what the other was firing ends.
+    pub(super) fn swap(
+        &mut self,
+        lines: &[TriggerLine],
+        old: &[Trigger],
+        clock: Clock,
+        changed: &mut Batch,
+    ) -> Vec<(Trigger, Option<usize>)> {
+        let moment = clock.moment();
+        for (index, trigger) in old.iter().enumerate() {
+            self.note(index, trigger, moment, Extent::All, changed);
+        }
+        let before = std::mem::take(&mut self.kept);
+        let places: BTreeMap<String, usize> =
+            before.iter().enumerate().map(|(place, kept)| (kept.name.clone(), place)).collect();
+        for kept in before {
+            let stored = kept.stored(moment);
+            self.left.insert(kept.name, stored);
+        }
+        let of = |line: &TriggerLine| {
+            let name = &line.spec.name;
+            let stored = self.left.remove(name).unwrap_or_default();
+            let same = stored.fingerprint == line.fingerprint;
+            let (state, open) = if same {
+                (stored.state, stored.open)
+            } else {
+                let over = stored.open.map(|open| Firing { ended: Some(moment.wall(moment.now)), ..open });
+                changed.firings.extend(over);
+                Default::default()
+            };
+            let state = state.carried(|wall| clock.from_wall(wall).min(moment.now));
+            let trigger = Trigger::recall(Arc::clone(&line.spec), &state);
+            let fingerprint = line.fingerprint.clone();
+            self.kept.push(Kept { name: name.clone(), fingerprint, state, open });
+            (trigger, places.get(name).copied().filter(|_| same))
+        };
+        lines.iter().map(of).collect()
+    }
+
+    /// Takes in how a trigger stands.
+    pub(super) fn note(
+        &mut self,
+        index: usize,
+        trigger: &Trigger,
+        moment: Moment,
+        extent: Extent,
+        changed: &mut Batch,
+    ) {
+        let Some(kept) = self.kept.get_mut(index) else { return };
+        let now = trigger.remember();
+        let taken = match extent {
+            Extent::News => now.is_news_after(&kept.state),
+            Extent::Drift | Extent::All => now != kept.state,
+        };
+        if taken {
+            kept.state = now;
+            changed.triggers.insert(kept.name.clone(), kept.stored(moment));
+        }
+    }
+
+    /// Takes in that a trigger began or ended to fire.
+    pub(super) fn note_firing(
+        &mut self,
+        index: usize,
+        trigger: &Trigger,
+        event: ClockEvent,
+        health: &Health,
+        moment: Moment,
+        changed: &mut Batch,
+    ) {
+        let (Some(kept), spec) = (self.kept.get_mut(index), trigger.spec()) else { return };
+        match event {
+            ClockEvent::Started(firing) => {
+                let finding = health.finding();
+                let firing = Firing {
+                    trigger: spec.name.clone(),
+                    action: spec.action.clone(),
+                    notification: spec.notification.clone(),
+                    mode: spec.mode,
+                    holds_since: moment.wall(firing.first_failure),
+                    started: moment.wall(firing.trigger),
+                    ended: None,
+                    reason: finding.map(|finding| finding.reason.label.to_owned()).unwrap_or_default(),
+                    detail: finding.map(|finding| finding.detail.clone()).unwrap_or_default(),
+                };
+                kept.open = Some(firing.clone());
+                changed.firings.push(firing);
+            }
+            ClockEvent::Stopped(over) => {
+                let open = kept.open.take();
+                changed.firings.extend(open.map(|open| Firing { ended: Some(moment.wall(over.healthy)), ..open }));
+            }
+        }
+    }
+}
+
+impl Kept {
+    fn stored(&self, moment: Moment) -> StoredTrigger {
+        StoredTrigger {
+            fingerprint: self.fingerprint.clone(),
+            state: self.state.clone().carried(|at| moment.wall(at)),
+            open: self.open.clone(),
+        }
+    }
+}

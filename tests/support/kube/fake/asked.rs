@@ -1,0 +1,82 @@
+//! What a request is for.
+
+use http::request::Parts;
+
+use super::super::KINDS;
+use super::state::Key;
+
+/// What a request is for.
+#[derive(Debug, Default)]
+pub struct Asked {
+    pub group: String,
+    pub version: String,
+    pub plural: String,
+    pub namespace: String,
+    pub name: String,
+    pub status: bool,
+    pub verb: &'static str,
+    pub query: String,
+    pub metadata_only: bool,
+}
+
+impl Asked {
+    pub fn of(head: &Parts) -> Self {
+        let accept = head.headers.get("accept").and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let mut asked = Self::of_path(head.uri.path()).unwrap_or_default();
+        asked.metadata_only = accept.contains("as=PartialObjectMetadata");
+        asked.query = head.uri.query().unwrap_or_default().to_owned();
+        asked.verb = match (head.method.as_str(), asked.name.is_empty()) {
+            ("GET", true) => "list",
+            ("GET", false) => "get",
+            ("POST", _) => "create",
+            ("PUT", _) => "update",
+            ("PATCH", _) => "patch",
+            ("DELETE", _) => "delete",
+            _ => "other",
+        };
+        asked
+    }
+
+    fn of_path(path: &str) -> Option<Self> {
+        let mut parts = path.trim_matches('/').split('/');
+        let mut asked = Self::default();
+        match parts.next()? {
+            "api" => {}
+            "apis" => asked.group = parts.next()?.to_owned(),
+            _ => return None,
+        }
+        asked.version = parts.next()?.to_owned();
+        let mut rest: Vec<&str> = parts.collect();
+        if rest.first() == Some(&"namespaces") && rest.len() > 2 {
+            asked.namespace = rest[1].to_owned();
+            rest.drain(..2);
+        }
+        asked.plural = (*rest.first()?).to_owned();
+        asked.name = rest.get(1).copied().unwrap_or_default().to_owned();
+        asked.status = rest.get(2) == Some(&"status");
+        Some(asked)
+    }
+
+    pub fn key(&self, name: &str) -> Key {
+        (self.group.clone(), self.plural.clone(), self.namespace.clone(), name.to_owned())
+    }
+
+    /// The resource as messages name it.
+    pub fn resource(&self) -> String {
+        if self.group.is_empty() { self.plural.clone() } else { format!("{}.{}", self.plural, self.group) }
+    }
+
+    /// The version as objects name it.
+    pub fn api_version(&self) -> String {
+        if self.group.is_empty() { self.version.clone() } else { format!("{}/{}", self.group, self.version) }
+    }
+
+    /// Whether the resource is one of a CustomResourceDefinition.
+    pub fn is_custom(&self) -> bool {
+        matches!(self.plural.as_str(), "externalsecrets" | "applications")
+    }
+
+    pub fn kind(&self) -> &'static str {
+        KINDS.into_iter().find(|(_, _, plural, _)| *plural == self.plural).map_or("Unknown", |(kind, ..)| kind)
+    }
+}

@@ -30,6 +30,7 @@ use dr_exporter::export::{View, text};
 use dr_exporter::store::keeper::StoreHealth;
 
 static DOWN: Reason = Reason::new("down", "Start it.");
+static SLOW: Reason = Reason::new("slow", "Make it fast.");
 static GONE: Reason = Reason::new("gone", "Make it anew.");
 
 fn t(seconds: i64) -> Timestamp {
@@ -124,7 +125,6 @@ fn copied(up_to: i64) -> Observation {
         value: ReadingValue::Number(value),
     };
     Observation {
-        health: Health::Healthy,
         copy: Some(CopyState::Behind { since: t(up_to), precision: Duration::ZERO, finding: None }),
         readings: vec![
             number("dr_nats_origin_last_sequence", 1000.0),
@@ -135,8 +135,7 @@ fn copied(up_to: i64) -> Observation {
             writer("both", 0.0),
             writer("none", 0.0),
         ],
-        seen: None,
-        notes: Vec::new(),
+        ..up()
     }
 }
 
@@ -167,6 +166,32 @@ fn queried(up_to: i64) -> Observation {
     }
 }
 
+/// A name in the midst of its way back to the primary, which a resolver answers with something else, too.
+fn named() -> Observation {
+    let of = |metric, label: Option<&'static str>, value| Reading {
+        kind: reading(metric),
+        label: label.map(Cow::Borrowed),
+        value,
+    };
+    let number = |metric, label, value| of(metric, label, ReadingValue::Number(value));
+    Observation {
+        readings: vec![
+            number("dr_dns_region", Some("dr"), 1.0),
+            number("dr_dns_region", Some("primary"), 1.0),
+            number("dr_dns_ttl_seconds", None, 300.0),
+            number("dr_dns_resolvers", Some("region"), 2.0),
+            number("dr_dns_resolvers", Some("elsewhere"), 0.0),
+            number("dr_dns_resolvers", Some("failed"), 1.0),
+            number("dr_dns_unexpected_targets", None, 1.0),
+            of("dr_dns_region_changed_timestamp_seconds", None, ReadingValue::At(t(30))),
+            number("dr_dns_propagation_seconds", None, 12.5),
+        ],
+        warnings: Some(vec![Finding::new(&SLOW, "clients may keep an answer for 300 s")]),
+        notes: vec!["1 of 3 resolvers follow from dr to primary".to_owned()],
+        ..up()
+    }
+}
+
 /// Every state worth seeing, at second 100.
 fn snapshot() -> Snapshot {
     let lost =
@@ -187,6 +212,7 @@ fn snapshot() -> Snapshot {
                 vec![(10, down()), (20, down()), (30, down()), (45, up()), (95, up())],
             ),
             record(spec("at-risk", "Streams", true, streams()), vec![(95, copied(10))]),
+            record(spec("named", "API", false, vec![check("name", "dns", false)]), vec![(95, named())]),
             record(spec("lost", "Streams", true, streams()), vec![(85, copied(80)), (95, lost)]),
             record(spec("backups", "Backups", true, vec![check("daily", "promql", true)]), vec![(95, queried(60))]),
             record(
@@ -350,9 +376,16 @@ fn the_docs_list_every_metric() {
             reasons.push_str(&format!("| {kind} | `{}` | {} |\n", reason.label, reason.advice));
         }
     }
+    let mut warnings = String::new();
+    for kind in KindConfig::ALL {
+        for warning in kind.warnings {
+            warnings.push_str(&format!("| {} | `{}` | {} |\n", kind.name, warning.label, warning.advice));
+        }
+    }
     let path = "docs/metrics.md";
     let docs = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).expect(path);
     let docs = replaced(&docs, "metrics", &rows.into_values().collect::<String>());
+    let docs = replaced(&docs, "warnings", &warnings);
     golden(path, &replaced(&docs, "reasons", &reasons));
 }
 

@@ -145,6 +145,7 @@ impl Kind for HttpConfig {
             &CREDENTIALS_UNREADABLE,
             &LOCAL,
         ],
+        warnings: &[],
         readings: &[],
     };
 

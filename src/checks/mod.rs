@@ -19,6 +19,7 @@ use crate::domain::observation::{Observation, ReadingKind, Reason};
 use crate::engine::clock::Clock;
 
 pub mod argocd_app;
+pub mod dns;
 pub mod external_secret;
 pub mod grafana_dashboards;
 pub mod http;
@@ -37,6 +38,12 @@ pub trait Check: Send + Sync + 'static {
     /// What the check must know again after a restart, beside its observations; plain data.
     fn memory(&self) -> Option<serde_json::Value> {
         None
+    }
+
+    /// Whether a memory that has changed must be on the disk before it is shown. Not for one that changes with every run:
+    /// that is written with the check's next news, or within a minute.
+    fn remembers_at_once(&self) -> bool {
+        false
     }
 
     /// Takes back what [`Check::memory`] gave. What it cannot read it goes on without.
@@ -72,6 +79,8 @@ pub struct KindInfo {
     pub can_feed: Feeds,
     /// The closed list of its reasons.
     pub reasons: &'static [&'static Reason],
+    /// The closed list of what it warns of.
+    pub warnings: &'static [&'static Reason],
     /// The gauges it adds to `/metrics`.
     pub readings: &'static [&'static ReadingKind],
 }
@@ -162,6 +171,8 @@ macro_rules! kinds {
 kinds! {
     /// An HTTP endpoint that is the component.
     http: http::HttpConfig => Http,
+    /// A DNS name, and the region that it leads to.
+    dns: dns::DnsConfig => Dns,
     /// A JetStream stream and its mirror in the DR region.
     nats_mirror: nats_mirror::NatsMirrorConfig => NatsMirror,
     /// An External Secret in the DR cluster, and the one in the primary that it should equal.

@@ -102,6 +102,7 @@ impl Kind for PodsConfig {
         name: "pods",
         can_feed: Feeds { rto: true, rpo: false },
         reasons: &REASONS,
+        warnings: &[],
         readings: &[&READY, &WANTED],
     };
 

@@ -16,10 +16,11 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
 use crate::clients::{blocking, causes};
 use crate::config::values::{FilePath, SecretFile};
+use crate::domain::time::Timestamp;
 
 /// How long the system's roots are used before they are read again.
 const SYSTEM_ROOTS_AGE: Duration = Duration::from_secs(60 * 60);
@@ -128,6 +129,35 @@ pub fn trusting_nobody() -> Result<ClientConfig, TlsError> {
 #[must_use]
 pub fn is_cause_of(error: &(dyn Error + 'static)) -> bool {
     causes(error).any(<dyn Error>::is::<rustls::Error>)
+}
+
+/// What is wrong with a server's certificate or its handshake, for people.
+pub(crate) fn told(error: &rustls::Error) -> String {
+    let at = |time: &rustls::pki_types::UnixTime| {
+        Timestamp::from_unix_seconds(i64::try_from(time.as_secs()).unwrap_or(i64::MAX))
+    };
+    match error {
+        rustls::Error::InvalidCertificate(CertificateError::ExpiredContext { not_after, .. }) => {
+            format!("the server's certificate expired at {}", at(not_after))
+        }
+        rustls::Error::InvalidCertificate(CertificateError::NotValidYetContext { not_before, time }) => {
+            format!("the server's certificate is valid from {}; this machine's clock says {}", at(not_before), at(time))
+        }
+        rustls::Error::InvalidCertificate(CertificateError::NotValidForNameContext { expected, presented }) => {
+            let presented = if presented.is_empty() { "no name".to_owned() } else { presented.join(", ") };
+            format!("the server's certificate is not for {}, but for {presented}", expected.to_str())
+        }
+        // The second: an authority that was made anew under its old name.
+        rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature) => {
+            "the server's certificate is not signed by an authority that is trusted here".to_owned()
+        }
+        rustls::Error::InvalidMessage(_) => format!("what the server sent is not TLS: {error}"),
+        rustls::Error::AlertReceived(AlertDescription::CertificateRequired) => {
+            "the server wants a client certificate (cert_file, key_file)".to_owned()
+        }
+        rustls::Error::AlertReceived(alert) => format!("the server refused the TLS handshake: {alert:?}"),
+        _ => error.to_string(),
+    }
 }
 
 /// A TLS client that follows its files: made anew when one of them has changed, else the same as before.

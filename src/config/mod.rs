@@ -111,13 +111,10 @@ macro_rules! is_required {
 }
 pub(crate) use is_required;
 
-/// The key of a field: a field whose key is a word of the language is written with `r#` before it.
+/// The key that a field is for: one that is a word of Rust is written `r#type`.
 pub(crate) const fn key(field: &'static str) -> &'static str {
     match field.as_bytes() {
-        [b'r', b'#', rest @ ..] => match std::str::from_utf8(rest) {
-            Ok(key) => key,
-            Err(_) => field,
-        },
+        [b'r', b'#', ..] => field.split_at(2).1,
         _ => field,
     }
 }

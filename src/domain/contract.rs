@@ -189,6 +189,8 @@ pub struct Contract {
     clock: RecoveryClock,
     circumstances: Option<Circumstances>,
     recoveries: Vec<RecoveryCount>,
+    /// When each check last looked for something to warn of, and whether it found any.
+    warned: Vec<Option<(Timestamp, bool)>>,
 }
 
 /// How many recoveries there were of one sort.
@@ -211,6 +213,7 @@ impl Contract {
             thresholds: spec.checks.iter().map(CheckSpec::thresholds).collect(),
             points: vec![RecoveryPoint::default(); spec.checks.len()],
             clock: RecoveryClock::new(spec.checks.len()),
+            warned: vec![None; spec.checks.len()],
             circumstances: None,
             recoveries: sorts.map(|(met, mode)| RecoveryCount { met, mode, count: 0 }).collect(),
             spec,
@@ -245,6 +248,9 @@ impl Contract {
     pub fn observe(&mut self, check: usize, at: Timestamp, observation: &Observation) -> Option<ClockEvent> {
         if let (Some(point), Some(copy)) = (self.points.get_mut(check), &observation.copy) {
             point.observe(at, copy);
+        }
+        if let (Some(warned), Some(warnings)) = (self.warned.get_mut(check), &observation.warnings) {
+            *warned = Some((at, !warnings.is_empty()));
         }
         let event = self.clock.observe(check, at, &observation.health, &self.thresholds);
         if let Some(ClockEvent::Started(_)) = event {
@@ -385,13 +391,17 @@ impl Contract {
         self.spec.checks.iter().zip(&self.points).filter(|(check, _)| check.feeds.rpo)
     }
 
-    /// Whether the sync lag of the check with this index is above its `warn_after`; none where it has none, or where
-    /// nothing is known.
+    /// Whether there is something to warn of: the sync lag of the check with this index is above its `warn_after`, or the
+    /// check itself found something. None where neither is looked at, or nothing is known.
     #[must_use]
     pub fn warns(&self, check: usize, now: Timestamp) -> Option<bool> {
-        let limit = self.spec.checks.get(check)?.warn_after?;
-        let exposure = self.points.get(check)?.exposure(now)?;
-        Some(exposure > limit)
+        let spec = self.spec.checks.get(check)?;
+        let exposure = self.points.get(check).and_then(|point| point.exposure(now));
+        let lags = spec.warn_after.zip(exposure).map(|(limit, exposure)| exposure > limit);
+        let warned = self.warned.get(check).copied().flatten();
+        let warned =
+            warned.filter(|(at, _)| status::is_fresh(Some(*at), spec.freshness(), now)).map(|(_, warns)| warns);
+        lags.into_iter().chain(warned).reduce(|a, b| a || b)
     }
 
     /// Whether the copy that the check with this index watches is proven lost; none where nothing fresh is known.

@@ -151,7 +151,9 @@ pub struct Observation {
     pub readings: Vec<Reading>,
     /// When it was seen, where that was before the run ended: what several checks share is read once for all of them.
     pub seen: Option<Timestamp>,
-    /// What is worth knowing and decides nothing, for people: shown with the last run, never a label.
+    /// What a person should look at although nothing fails; none where the check looks for no such thing, or could not.
+    pub warnings: Option<Vec<Finding>>,
+    /// What is worth knowing and decides nothing, for people, a line each: shown with the last run, never a label.
     pub notes: Vec<String>,
 }
 
@@ -159,7 +161,7 @@ impl Observation {
     /// An observation of a kind that knows of no copy.
     #[must_use]
     pub fn of_health(health: Health) -> Self {
-        Self { health, copy: None, readings: Vec::new(), seen: None, notes: Vec::new() }
+        Self { health, copy: None, readings: Vec::new(), seen: None, warnings: None, notes: Vec::new() }
     }
 
     /// The one word for the whole run: a failure of component or copy outweighs a failure to measure, which outweighs

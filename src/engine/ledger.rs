@@ -167,7 +167,7 @@ impl Ledger {
     fn take(&mut self, reports: Vec<Report>) {
         let moment = self.clock.moment();
         let mut touched = BTreeSet::new();
-        for report in reports {
+        for mut report in reports {
             // The last report of a schedule that was taken out.
             let Some(place) = self.places.get(&report.id).cloned() else { continue };
             for trigger in place.triggers {
@@ -189,7 +189,7 @@ impl Ledger {
                     self.memory.note_recovery(&record.contract, &recovery, moment);
                 }
             }
-            if let Some(memory) = report.memory.clone() {
+            if let Some(memory) = report.memory.take() {
                 self.memory.note_memory(contract, check, memory);
             }
             if let Some(check) = record.checks.get_mut(check) {

@@ -11,6 +11,7 @@ use tracing::warn;
 
 use super::clock::{Clock, Moment};
 use super::ledger::TriggerLine;
+use super::scheduler::CheckMemory;
 use crate::domain::contract::{CheckSpec, Contract, ContractSpec, Objective};
 use crate::domain::independence::DegradedOperation;
 use crate::domain::observation::Health;
@@ -72,8 +73,19 @@ struct Kept {
     state: Remembered,
     fingerprints: Vec<String>,
     memories: Vec<Option<Value>>,
-    /// Whether what a check remembers has changed since it was handed over.
-    dirty: Vec<bool>,
+    /// How far what a check remembers has changed since it was handed over.
+    dirty: Vec<Dirt>,
+}
+
+/// How far what a check remembers has changed since it was handed over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Dirt {
+    /// Not at all.
+    Clean,
+    /// In something that moves on from run to run.
+    Drift,
+    /// In something that counts as news.
+    News,
 }
 
 impl Memory {
@@ -179,30 +191,35 @@ impl Memory {
         for (place, check) in spec.checks.iter().enumerate() {
             let Some(state) = now.checks.get(&check.name) else { continue };
             let before = kept.state.checks.get(&check.name).cloned().unwrap_or_default();
-            let dirty = kept.dirty.get(place).copied().unwrap_or_default();
+            let dirty = kept.dirty.get(place).copied().unwrap_or(Dirt::Clean);
             let moved = state.moved_since(&before);
             let taken = match extent {
-                Extent::News => state.is_news_after(&before),
-                Extent::Drift => state.is_news_after(&before) || dirty || !moved.is_zero() && moved >= step,
-                Extent::All => dirty || *state != before,
+                Extent::News => state.is_news_after(&before) || dirty == Dirt::News,
+                Extent::Drift => {
+                    state.is_news_after(&before) || dirty > Dirt::Clean || !moved.is_zero() && moved >= step
+                }
+                Extent::All => dirty > Dirt::Clean || *state != before,
             };
             if taken {
                 let key = (spec.name.clone(), check.name.clone());
                 self.changed.checks.insert(key, kept.stored(place, state, moment));
                 kept.state.checks.insert(check.name.clone(), state.clone());
                 if let Some(dirty) = kept.dirty.get_mut(place) {
-                    *dirty = false;
+                    *dirty = Dirt::Clean;
                 }
             }
         }
     }
 
-    /// Takes in what a check itself remembers: written with the check's next news, or when drift is.
-    pub(super) fn note_memory(&mut self, index: usize, check: usize, memory: Value) {
+    /// Takes in what a check itself remembers. Unless it counts as news it is written with the check's next news, or when
+    /// drift is.
+    pub(super) fn note_memory(&mut self, index: usize, check: usize, memory: CheckMemory) {
+        let CheckMemory { value, at_once } = memory;
         let Some(kept) = self.kept.get_mut(index) else { return };
         let (Some(known), Some(dirty)) = (kept.memories.get_mut(check), kept.dirty.get_mut(check)) else { return };
-        if known.as_ref() != Some(&memory) {
-            (*known, *dirty) = (Some(memory), true);
+        if known.as_ref() != Some(&value) {
+            *known = Some(value);
+            *dirty = (*dirty).max(if at_once { Dirt::News } else { Dirt::Drift });
         }
     }
 
@@ -291,7 +308,7 @@ impl Memory {
 
 impl Kept {
     fn new(state: Remembered, fingerprints: Vec<String>) -> Self {
-        let (memories, dirty) = (vec![None; fingerprints.len()], vec![false; fingerprints.len()]);
+        let (memories, dirty) = (vec![None; fingerprints.len()], vec![Dirt::Clean; fingerprints.len()]);
         Self { state, fingerprints, memories, dirty }
     }
 

@@ -52,7 +52,16 @@ pub struct Report {
     /// What it found.
     pub observation: Observation,
     /// What the check must know again after a restart.
-    pub memory: Option<serde_json::Value>,
+    pub memory: Option<CheckMemory>,
+}
+
+/// What a check must know again after a restart.
+#[derive(Debug)]
+pub struct CheckMemory {
+    /// Plain data, which the check alone understands.
+    pub value: serde_json::Value,
+    /// Whether a change of it must be on the disk before it is shown.
+    pub at_once: bool,
 }
 
 impl Report {
@@ -100,7 +109,9 @@ impl Schedule {
                     observation
                 }
             };
-            let (at, took, memory) = (self.clock.now(), started.elapsed(), self.check.memory());
+            let (at, took) = (self.clock.now(), started.elapsed());
+            let at_once = self.check.remembers_at_once();
+            let memory = self.check.memory().map(|value| CheckMemory { value, at_once });
             let report = Report { id: self.id, at, took, observation, memory };
             if self.reports.send(Message::Report(report)).await.is_err() {
                 return;
@@ -144,13 +155,8 @@ impl Schedule {
 
 fn failure(reason: &'static Reason, detail: String) -> Observation {
     let finding = Finding::new(reason, detail);
-    Observation {
-        health: Health::NoAnswer(finding.clone()),
-        copy: Some(CopyState::Unknown(finding)),
-        readings: Vec::new(),
-        seen: None,
-        notes: Vec::new(),
-    }
+    let copy = Some(CopyState::Unknown(finding.clone()));
+    Observation { copy, ..Observation::of_health(Health::NoAnswer(finding)) }
 }
 
 fn panic_text(error: JoinError) -> String {

@@ -91,7 +91,7 @@ descriptions! {
     CONSECUTIVE: Gauge "dr_check_consecutive_failures" ["contract,check,kind"]
         "How often in a row the component failed";
     WARNING: Gauge "dr_check_warning" ["contract,check,kind"]
-        "1 while the sync lag is above warn_after. Absent where there is none, or nothing is known";
+        "1 while the sync lag is above warn_after, or the check warns of something else. Absent where nothing is looked at or known";
     WARN_AFTER: Gauge "dr_check_warn_after_seconds" ["contract,check,kind"]
         "The sync lag above which there is a warning. Absent where there is none";
     LAG_BUDGET: Gauge "dr_check_lag_budget_seconds" ["contract,check,kind"]

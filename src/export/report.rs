@@ -187,7 +187,7 @@ pub struct CheckStatus {
     pub recovery_point: Option<Timestamp>,
     /// Whether the copy is proven lost; absent while nothing fresh is known.
     pub copy_lost: Option<bool>,
-    /// Whether the sync lag is above `warn_after`; absent where there is none or nothing is known.
+    /// Whether the sync lag is above `warn_after`, or the check warns of something else; absent where nothing is known.
     pub warning: Option<bool>,
     /// How many runs there were, by outcome.
     pub runs: Vec<Count>,
@@ -223,11 +223,14 @@ pub struct RunStatus {
     pub copy: Option<String>,
     /// What was wrong.
     pub findings: Vec<FindingStatus>,
+    /// What a person should look at although nothing fails; the sync lag is not among it.
+    #[serde(default)]
+    pub warnings: Vec<FindingStatus>,
+    /// What people want to know beside, a line each.
+    #[serde(default)]
+    pub notes: Vec<String>,
     /// Further figures, as `/metrics` has them.
     pub readings: Vec<ReadingStatus>,
-    /// What is worth knowing and decides nothing.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub notes: Vec<String>,
 }
 
 /// A run that found something wrong.
@@ -389,6 +392,8 @@ fn check(record: &ContractRecord, index: usize, spec: &CheckSpec, check: &CheckR
             health: health(&last.observation.health).to_owned(),
             copy: last.observation.copy.as_ref().map(|state| copy(state).to_owned()),
             findings: last.observation.findings().map(finding).collect(),
+            warnings: last.observation.warnings.iter().flatten().map(finding).collect(),
+            notes: last.observation.notes.clone(),
             readings: last
                 .observation
                 .readings
@@ -399,7 +404,6 @@ fn check(record: &ContractRecord, index: usize, spec: &CheckSpec, check: &CheckR
                     value: reading.value.at(moment),
                 })
                 .collect(),
-            notes: last.observation.notes.clone(),
         }),
         last_failure: check.last_failure.as_ref().map(|failure| FailureStatus {
             at: moment.wall(failure.at),

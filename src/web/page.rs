@@ -157,7 +157,10 @@ fn last_run(check: &CheckStatus) -> Markup {
         @match &check.last_run {
             Some(run) => {
                 (run.outcome.replace('_', " ")) br; small { (run.at) }
-                @for note in &run.notes { div { small { (note) } } }
+                @for warning in &run.warnings {
+                    div { b { (warning.reason) } ": " (warning.detail) br; small { (warning.advice) } }
+                }
+                @for note in &run.notes { br; small { (note) } }
             }
             None => "not yet",
         }

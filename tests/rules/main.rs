@@ -46,7 +46,7 @@ fn of_health(health: Health) -> Observation {
 }
 
 fn of_copy(copy: CopyState) -> Observation {
-    Observation { health: Health::Healthy, copy: Some(copy), readings: Vec::new(), seen: None, notes: Vec::new() }
+    Observation { copy: Some(copy), ..of_health(Health::Healthy) }
 }
 
 fn check(name: &str) -> CheckSpec {

@@ -8,7 +8,7 @@ use dr_exporter::domain::status::Status;
 use dr_exporter::domain::time::Timestamp;
 use proptest::prelude::*;
 
-use super::{check, contract, finding, healthy, no_answer, seconds, spec, t, unhealthy};
+use super::{check, contract, finding, healthy, no_answer, of_health, seconds, spec, t, unhealthy};
 
 fn health() -> impl Strategy<Value = Health> {
     prop_oneof![Just(healthy()), Just(unhealthy()), Just(no_answer())]
@@ -57,13 +57,7 @@ fn play(
     let mut now = t(0);
     for (check, later, health, copy, offset) in history {
         now = now.plus(seconds(u64::from(*later)));
-        let observation = Observation {
-            health: health.clone(),
-            copy: Some(copy(now, *offset)),
-            readings: Vec::new(),
-            seen: None,
-            notes: Vec::new(),
-        };
+        let observation = Observation { copy: Some(copy(now, *offset)), ..of_health(health.clone()) };
         let before = contract.clone();
         contract.observe(*check, now, &observation);
         look(&before, &contract, *check, now, &observation);
@@ -95,13 +89,7 @@ proptest! {
     fn nothing_unmeasured_moves_a_point_or_a_clock(history in prop::collection::vec(step(), 0..40), later in 0..500_u64) {
         let (contract, now) = play(&history, |_, _, _, _, _| {});
         let mut after = contract.clone();
-        let nothing = Observation {
-            health: no_answer(),
-            copy: Some(CopyState::Unknown(finding())),
-            readings: Vec::new(),
-            seen: None,
-            notes: Vec::new(),
-        };
+        let nothing = Observation { copy: Some(CopyState::Unknown(finding())), ..of_health(no_answer()) };
         after.observe(0, now.plus(seconds(later)), &nothing);
         after.observe(1, now.plus(seconds(later)), &nothing);
         prop_assert_eq!(after, contract);
@@ -180,7 +168,7 @@ proptest! {
         for (check, later, health, copy, offset) in &history {
             now = now.plus(seconds(u64::from(*later)));
             let observation =
-                Observation { health: health.clone(), copy: Some(copy(now, *offset)), readings: Vec::new(), seen: None, notes: Vec::new() };
+                Observation { copy: Some(copy(now, *offset)), ..of_health(health.clone()) };
             with.observe(*check, now, &observation);
             if *check == 0 {
                 without.observe(0, now, &observation);

@@ -158,6 +158,7 @@ impl Kind for ArgocdAppConfig {
         name: "argocd_app",
         can_feed: Feeds { rto: true, rpo: true },
         reasons: &REASONS,
+        warnings: &[],
         readings: readings::ALL,
     };
 
@@ -234,7 +235,7 @@ impl Check for ArgocdAppCheck {
         let seen = seen.map(|seen| seen.at).min();
         let Observation { health, copy, .. } = verdict(&dr, primary.as_ref(), self.stale_after, now);
         let readings = dr.as_ref().ok().and_then(Option::as_ref).map(|dr| readings::of(dr, self.stale_after, now));
-        Observation { health, copy, readings: readings.unwrap_or_default(), seen, notes: Vec::new() }
+        Observation { copy, readings: readings.unwrap_or_default(), seen, ..Observation::of_health(health) }
     }
 }
 

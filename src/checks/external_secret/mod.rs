@@ -163,6 +163,7 @@ impl Kind for ExternalSecretConfig {
         name: "external_secret",
         can_feed: Feeds { rto: true, rpo: true },
         reasons: &REASONS,
+        warnings: &[],
         readings: readings::ALL,
     };
 
@@ -222,10 +223,9 @@ impl Check for ExternalSecretCheck {
         let seen = primary.as_ref().map_or(dr.seen, |primary| primary.seen.min(dr.seen));
         Observation {
             readings: readings::of(&dr, primary.as_ref(), &verdict),
-            health: verdict.health,
             copy: Some(verdict.copy),
             seen: Some(seen),
-            notes: Vec::new(),
+            ..Observation::of_health(verdict.health)
         }
     }
 

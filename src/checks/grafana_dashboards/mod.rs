@@ -163,6 +163,7 @@ impl Kind for GrafanaDashboardsConfig {
             &LOCAL,
         ],
         readings: &[&EXPECTED, &MISSING, &DIFFERING],
+        warnings: &[],
     };
 
     fn build(&self, _clients: &Clients) -> std::sync::Arc<dyn Check> {

@@ -4,15 +4,14 @@ use std::error::Error;
 use std::io::{self, ErrorKind};
 use std::net::IpAddr;
 
-use rustls::{AlertDescription, CertificateError};
 use url::{Host, Url};
 
 use super::progress::ResolveError;
 use super::{CONNECT, LOCAL, PROTOCOL, RESET, RESOLVE, TIMEOUT, TLS};
 use crate::clients::causes;
 use crate::clients::route::is_local;
+use crate::clients::tls;
 use crate::domain::observation::Reason;
-use crate::domain::time::Timestamp;
 
 /// What was under way when it failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,7 +58,7 @@ fn telling(cause: &(dyn Error + 'static), stage: Stage, url: &Url) -> Option<(&'
         });
     }
     if let Some(error) = cause.downcast_ref::<rustls::Error>() {
-        return Some((&TLS, of_tls(error)));
+        return Some((&TLS, tls::told(error)));
     }
     if let Some(error) = cause.downcast_ref::<hyper::Error>()
         && error.is_parse()
@@ -101,34 +100,6 @@ fn is_ours(error: &io::Error, url: &Url) -> bool {
         Some(Host::Domain(_)) | None => None,
     };
     is_local(error, addresses.as_slice())
-}
-
-fn of_tls(error: &rustls::Error) -> String {
-    let at = |time: &rustls::pki_types::UnixTime| {
-        Timestamp::from_unix_seconds(i64::try_from(time.as_secs()).unwrap_or(i64::MAX))
-    };
-    match error {
-        rustls::Error::InvalidCertificate(CertificateError::ExpiredContext { not_after, .. }) => {
-            format!("the server's certificate expired at {}", at(not_after))
-        }
-        rustls::Error::InvalidCertificate(CertificateError::NotValidYetContext { not_before, time }) => {
-            format!("the server's certificate is valid from {}; this machine's clock says {}", at(not_before), at(time))
-        }
-        rustls::Error::InvalidCertificate(CertificateError::NotValidForNameContext { expected, presented }) => {
-            let presented = if presented.is_empty() { "no name".to_owned() } else { presented.join(", ") };
-            format!("the server's certificate is not for {}, but for {presented}", expected.to_str())
-        }
-        // The second: an authority that was made anew under its old name.
-        rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature) => {
-            "the server's certificate is not signed by an authority that is trusted here".to_owned()
-        }
-        rustls::Error::InvalidMessage(_) => format!("what the server sent is not TLS: {error}"),
-        rustls::Error::AlertReceived(AlertDescription::CertificateRequired) => {
-            "the server wants a client certificate (cert_file, key_file)".to_owned()
-        }
-        rustls::Error::AlertReceived(alert) => format!("the server refused the TLS handshake: {alert:?}"),
-        _ => error.to_string(),
-    }
 }
 
 #[cfg(test)]

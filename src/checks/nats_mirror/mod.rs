@@ -135,6 +135,7 @@ impl Kind for NatsMirrorConfig {
             &IDENTITY_UNPROVEN,
             &COPY_INCOMPLETE,
         ],
+        warnings: &[],
         readings: readings::ALL,
     };
 
@@ -198,11 +199,9 @@ impl Check for MirrorCheck {
         let (copy, identity) = self.copy(&mirror, &origin, &memory, run).await;
         let writer = verdict::writer(&origin, &mirror, memory.mirror_is_rival);
         Observation {
-            health: verdict::health(&origin, &mirror, writer, identity.as_ref()),
             readings: readings::of(&origin, &mirror, &memory, writer, identity.as_ref(), &copy, run),
             copy: Some(copy),
-            seen: None,
-            notes: Vec::new(),
+            ..Observation::of_health(verdict::health(&origin, &mirror, writer, identity.as_ref()))
         }
     }
 

@@ -135,6 +135,7 @@ impl Kind for PromqlConfig {
         can_feed: Feeds { rto: true, rpo: true },
         reasons: &REASONS,
         readings: &[&VALUE, &STALENESS],
+        warnings: &[],
     };
 
     fn can_feed(&self) -> Feeds {
@@ -183,6 +184,6 @@ impl Check for PromqlCheck {
             },
         );
         let seen = number.as_ref().ok().map(|number| run.clock.at(number.sent));
-        Observation { health, copy, readings, seen, notes: Vec::new() }
+        Observation { copy, readings, seen, ..Observation::of_health(health) }
     }
 }

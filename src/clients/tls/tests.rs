@@ -139,3 +139,30 @@ async fn an_unchanged_file_is_not_parsed_again_and_a_changed_one_is() {
     assert!(!Arc::ptr_eq(&second, &third));
     assert!(Arc::ptr_eq(&third, &tls.current().await.unwrap()));
 }
+
+#[test]
+fn certificates_are_told_of_in_plain_words() {
+    use rustls::pki_types::{ServerName, UnixTime};
+    use std::time::Duration;
+
+    let time = UnixTime::since_unix_epoch(Duration::from_secs(1_800_000_000));
+    let past = UnixTime::since_unix_epoch(Duration::from_secs(1_700_000_000));
+    let name = ServerName::try_from("api.example.com").unwrap();
+    let cases = [
+        (CertificateError::ExpiredContext { time, not_after: past }, "expired at 2023-11-14T22:13:20.000Z"),
+        (CertificateError::NotValidYetContext { time: past, not_before: time }, "valid from 2027-01-15T08:00:00.000Z"),
+        (
+            CertificateError::NotValidForNameContext {
+                expected: name.clone(),
+                presented: vec!["DnsName(\"x\")".into()],
+            },
+            "not for api.example.com, but for DnsName(\"x\")",
+        ),
+        (CertificateError::NotValidForNameContext { expected: name, presented: vec![] }, "but for no name"),
+        (CertificateError::UnknownIssuer, "not signed by an authority that is trusted here"),
+    ];
+    for (error, expected) in cases {
+        let story = told(&rustls::Error::InvalidCertificate(error));
+        assert!(story.contains(expected), "{story:?} should hold {expected:?}");
+    }
+}

@@ -10,12 +10,14 @@ use super::yaml::{Node, Value};
 use crate::domain::contract::{Objective, Priority};
 use crate::domain::trigger::TriggerMode;
 
+mod dns;
 mod files;
 mod grafana;
 mod kubernetes;
 mod network;
 mod promql;
 
+pub use dns::{DnsName, DnsTarget, DnsTransport, DnsType, Resolver};
 pub use files::{FilePath, Secret, SecretFile};
 pub use grafana::DashboardUid;
 pub use kubernetes::{LabelSelector, Namespace, ObjectName};

@@ -2,7 +2,7 @@
 
 use tracing::{info, warn};
 
-use crate::domain::contract::{ContractSpec, Judgement};
+use crate::domain::contract::{CheckSpec, ContractSpec, Judgement};
 use crate::domain::independence::DegradedOperation;
 use crate::domain::observation::{Health, Observation, Outcome};
 use crate::domain::recovery_clock::ClockEvent;
@@ -68,6 +68,7 @@ pub(super) fn of_run(record: &ContractRecord, index: usize, report: &Report) {
     let (Some(check), Some(before)) = (spec.checks.get(index), record.checks.get(index)) else { return };
     let observation = &report.observation;
     let last = before.last.as_ref().map(|last| &last.observation);
+    of_warnings(spec, check, last, observation);
     if last.is_some_and(|last| finds_the_same(last, observation)) {
         return;
     }
@@ -80,6 +81,16 @@ pub(super) fn of_run(record: &ContractRecord, index: usize, report: &Report) {
     for finding in observation.findings() {
         let (reason, detail, advice) = (finding.reason.label, finding.detail.as_str(), finding.reason.advice);
         warn!(contract, check = name, kind, was, outcome, reason, detail, advice, "check");
+    }
+}
+
+/// One line for a warning that the run before did not have.
+fn of_warnings(spec: &ContractSpec, check: &CheckSpec, last: Option<&Observation>, observation: &Observation) {
+    let known: Vec<_> = last.iter().flat_map(|last| last.warnings.iter().flatten()).map(|known| known.reason).collect();
+    for warning in observation.warnings.iter().flatten().filter(|warning| !known.contains(&warning.reason)) {
+        let (contract, name, kind) = (spec.name.as_str(), check.name.as_str(), check.kind);
+        let (reason, detail, advice) = (warning.reason.label, warning.detail.as_str(), warning.reason.advice);
+        warn!(contract, check = name, kind, reason, detail, advice, "warning");
     }
 }
 

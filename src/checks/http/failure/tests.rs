@@ -1,3 +1,5 @@
+use rustls::AlertDescription;
+
 use super::Stage::{Answering, Connecting, ConnectingTls};
 use super::*;
 
@@ -62,31 +64,4 @@ fn the_cause_that_tells_is_found_wherever_it_hides() {
     assert_eq!(classified(&chunk, Answering, "http://a/"), "protocol");
     let cut = io::Error::new(ErrorKind::UnexpectedEof, "peer closed connection without sending TLS close_notify");
     assert_eq!(classified(&cut, Answering, "https://a/"), "reset");
-}
-
-#[test]
-fn certificates_are_told_of_in_plain_words() {
-    use rustls::pki_types::{ServerName, UnixTime};
-    use std::time::Duration;
-
-    let time = UnixTime::since_unix_epoch(Duration::from_secs(1_800_000_000));
-    let past = UnixTime::since_unix_epoch(Duration::from_secs(1_700_000_000));
-    let name = ServerName::try_from("api.example.com").unwrap();
-    let cases = [
-        (CertificateError::ExpiredContext { time, not_after: past }, "expired at 2023-11-14T22:13:20.000Z"),
-        (CertificateError::NotValidYetContext { time: past, not_before: time }, "valid from 2027-01-15T08:00:00.000Z"),
-        (
-            CertificateError::NotValidForNameContext {
-                expected: name.clone(),
-                presented: vec!["DnsName(\"x\")".into()],
-            },
-            "not for api.example.com, but for DnsName(\"x\")",
-        ),
-        (CertificateError::NotValidForNameContext { expected: name, presented: vec![] }, "but for no name"),
-        (CertificateError::UnknownIssuer, "not signed by an authority that is trusted here"),
-    ];
-    for (error, expected) in cases {
-        let story = of_tls(&rustls::Error::InvalidCertificate(error));
-        assert!(story.contains(expected), "{story:?} should hold {expected:?}");
-    }
 }

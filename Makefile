@@ -9,13 +9,13 @@ help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
 
 tools: ## bring what tests and the demo need into .tools/
-	@scripts/tools cc nats nats-old prometheus
+	@scripts/tools cc nats nats-old prometheus alertmanager
 
 # The tests mostly wait for servers, so more of them than cores may run at once.
 test: ## bring what the tests need and run them all
-	@scripts/tools cc nats nats-old prometheus >/dev/null
+	@scripts/tools cc nats nats-old prometheus alertmanager >/dev/null
 	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-8} NATS_SERVER=$(BIN)/nats-server NATS_SERVER_OLD=$(BIN)/nats-server-old \
-	PROMETHEUS=$(BIN)/prometheus PROMTOOL=$(BIN)/promtool cargo test --locked --no-fail-fast
+	PROMETHEUS=$(BIN)/prometheus PROMTOOL=$(BIN)/promtool ALERTMANAGER=$(BIN)/alertmanager AMTOOL=$(BIN)/amtool cargo test --locked --no-fail-fast
 
 torture: ## kill the exporter a thousand times during outages
 	DR_TORTURE=$${DR_TORTURE:-1000} cargo test --locked --test storage -- --nocapture torture

@@ -295,6 +295,9 @@ impl Contract {
             if let Some(point) = self.points.get(index) {
                 point.remember(&mut check);
             }
+            if let Some((at, warns)) = self.warned.get(index).copied().flatten() {
+                (check.warning_seen, check.warns) = (Some(at), warns);
+            }
             (spec.name.clone(), check)
         });
         let mut clock = RememberedClock {
@@ -319,6 +322,9 @@ impl Contract {
             contract.clock.recall(index, check);
             if let Some(point) = contract.points.get_mut(index) {
                 *point = RecoveryPoint::recall(check);
+            }
+            if let Some(warned) = contract.warned.get_mut(index) {
+                *warned = check.warning_seen.map(|at| (at, check.warns));
             }
         }
         // A clock that no check can stop any more would run for ever.

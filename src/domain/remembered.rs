@@ -34,6 +34,10 @@ pub struct RememberedCheck {
     pub first_success: Option<Timestamp>,
     /// The observation before the first success, where nobody could look for long.
     pub unseen_since: Option<Timestamp>,
+    /// When it was last looked for something to warn of.
+    pub warning_seen: Option<Timestamp>,
+    /// Whether there was something.
+    pub warns: bool,
 }
 
 /// What is known of an outage beside its times.
@@ -78,10 +82,10 @@ pub struct Remembered {
 }
 
 impl RememberedCheck {
-    fn instants(&mut self) -> [&mut Option<Timestamp>; 7] {
-        let Self { latched, copy_seen, health_seen, first_failure, last_failure, first_success, unseen_since, .. } =
-            self;
-        [latched, copy_seen, health_seen, first_failure, last_failure, first_success, unseen_since]
+    fn instants(&mut self) -> [&mut Option<Timestamp>; 8] {
+        let Self { latched, copy_seen, health_seen, warning_seen, .. } = self;
+        let Self { first_failure, last_failure, first_success, unseen_since, .. } = self;
+        [latched, copy_seen, health_seen, warning_seen, first_failure, last_failure, first_success, unseen_since]
     }
 
     /// The same on another timeline.
@@ -101,6 +105,7 @@ impl RememberedCheck {
             latched: None,
             copy_seen: None,
             health_seen: None,
+            warning_seen: None,
             successes: u32::from(check.successes > 0),
             last_failure: None,
             ..check.clone()

@@ -1,10 +1,11 @@
 //! Every row of the two status tables, and the edges between them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use dr_exporter::domain::contract::{Contract, Objective};
 use dr_exporter::domain::observation::CopyState::{self, Behind, Complete, Damaged, Lost, Outdated, Unknown, Vouched};
-use dr_exporter::domain::observation::Outcome;
+use dr_exporter::domain::observation::{Finding, Observation, Outcome};
 use dr_exporter::domain::status::{Basis, Status};
 
 use super::{check, contract, finding, healthy, no_answer, of_copy, of_health, seconds, spec, t, unhealthy};
@@ -236,6 +237,31 @@ fn a_warning_is_a_lag_above_warn_after() {
     contract.observe(0, t(0), &of_copy(complete(0)));
     assert_eq!(contract.warns(0, t(30)), Some(false));
     assert_eq!(contract.warns(0, t(31)), Some(true));
+}
+
+#[test]
+fn a_warning_is_also_what_the_check_warns_of_while_that_is_fresh() {
+    let seen = |warnings: Option<Vec<Finding>>| Observation { warnings, ..of_health(healthy()) };
+    let mut plain = contract(spec(vec![check("a")]));
+    plain.observe(0, t(0), &seen(None));
+    assert_eq!(plain.warns(0, t(0)), None, "it looks for nothing");
+    plain.observe(0, t(0), &seen(Some(vec![])));
+    assert_eq!(plain.warns(0, t(35)), Some(false));
+    plain.observe(0, t(10), &seen(Some(vec![finding()])));
+    assert_eq!((plain.warns(0, t(45)), plain.warns(0, t(46))), (Some(true), None), "35 s are fresh");
+    plain.observe(0, t(20), &seen(None));
+    assert_eq!((plain.warns(0, t(45)), plain.warns(0, t(46))), (Some(true), None), "it could not look");
+    let recalled = Contract::recall(Arc::new(spec(vec![check("a")])), plain.remember());
+    assert_eq!(recalled.warns(0, t(45)), Some(true), "a restart changes nothing");
+
+    let mut both = check("a");
+    both.warn_after = Some(seconds(30));
+    let mut both = contract(spec(vec![both]));
+    both.observe(0, t(0), &Observation { copy: Some(complete(0)), ..seen(Some(vec![finding()])) });
+    assert_eq!(both.warns(0, t(0)), Some(true), "by its own word, though the lag is small");
+    both.observe(0, t(1), &Observation { copy: Some(complete(1)), ..seen(Some(vec![])) });
+    assert_eq!(both.warns(0, t(31)), Some(false));
+    assert_eq!(both.warns(0, t(32)), Some(true), "by its lag, though it warns of nothing itself");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 BIN := $(CURDIR)/.tools/bin
 
-.PHONY: help test check-assets torture lint build tools demo demo-cut demo-heal demo-kill-api demo-revive-api demo-rotate demo-drift demo-git-down
+.PHONY: help test check-assets check-docs test-image torture lint build tools demo demo-cut demo-heal demo-kill-api demo-revive-api demo-rotate demo-drift demo-git-down
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -15,12 +15,21 @@ tools: ## bring what tests and the demo need into .tools/
 test: ## bring what the tests need and run them all
 	@scripts/tools cc nats nats-old prometheus alertmanager >/dev/null
 	PROMTOOL=$(BIN)/promtool AMTOOL=$(BIN)/amtool scripts/check-assets
+	cargo build --locked
+	scripts/check-docs
 	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-8} NATS_SERVER=$(BIN)/nats-server NATS_SERVER_OLD=$(BIN)/nats-server-old \
 	PROMETHEUS=$(BIN)/prometheus PROMTOOL=$(BIN)/promtool ALERTMANAGER=$(BIN)/alertmanager AMTOOL=$(BIN)/amtool cargo test --locked --no-fail-fast
 
 check-assets: ## hold alerts, dashboards, runbooks and docs/metrics.md in step; dashboards by Grafana's own model
 	@scripts/tools prometheus alertmanager grafana-sdk >/dev/null
 	scripts/check-assets --model
+
+check-docs: ## follow the links of the docs, and run their blocks
+	cargo build --locked
+	scripts/check-docs
+
+test-image: ## build the image without an engine, and hold it to what it promises; needs root
+	scripts/test-image
 
 torture: ## kill the exporter a thousand times during outages
 	DR_TORTURE=$${DR_TORTURE:-1000} cargo test --locked --test storage -- --nocapture torture

@@ -9,11 +9,11 @@ help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
 
 tools: ## bring what tests and the demo need into .tools/
-	@scripts/tools cc nats nats-old prometheus alertmanager
+	@scripts/tools cc curl nats nats-old prometheus alertmanager
 
 # The tests mostly wait for servers, so more of them than cores may run at once.
 test: ## bring what the tests need and run them all
-	@scripts/tools cc nats nats-old prometheus alertmanager >/dev/null
+	@scripts/tools cc curl nats nats-old prometheus alertmanager >/dev/null
 	PROMTOOL=$(BIN)/promtool AMTOOL=$(BIN)/amtool scripts/check-assets
 	cargo build --locked
 	scripts/check-docs
@@ -25,6 +25,7 @@ check-assets: ## hold alerts, dashboards, runbooks and docs/metrics.md in step; 
 	scripts/check-assets --model
 
 check-docs: ## follow the links of the docs, and run their blocks
+	@scripts/tools cc curl >/dev/null
 	cargo build --locked
 	scripts/check-docs
 

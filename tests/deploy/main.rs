@@ -196,6 +196,12 @@ fn compose_names_only_what_is_there() {
             assert!(healthy, "{other} has no health check");
         }
     }
+    let server = support::tool("NATS_SERVER", "nats-server").expect("no nats-server: run `scripts/tools nats`");
+    for region in ["primary", "dr"] {
+        let file = root().join(format!("deploy/compose/nats/{region}.conf"));
+        let tested = Command::new(&server).arg("-t").arg("-c").arg(&file).output().expect("nats-server runs");
+        assert!(tested.status.success(), "{region}: {}", String::from_utf8_lossy(&tested.stderr));
+    }
     let config = root().join("deploy/compose/dr-exporter.yaml");
     dr_exporter::config::load(&config).unwrap_or_else(|errors| panic!("{errors}"));
 }

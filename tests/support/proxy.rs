@@ -55,6 +55,13 @@ impl Proxy {
         }
     }
 
+    /// Leads to another target from now on.
+    pub async fn lead_to(&mut self, target: SocketAddr) {
+        self.cut().await;
+        self.target = target;
+        self.heal().await;
+    }
+
     /// Passes (again), in the given mode.
     pub async fn set(&mut self, mode: Mode) {
         self.mode.send_replace(mode);

@@ -1,0 +1,17 @@
+//! From a fault to the page: the real exporter, Prometheus with our rules, Alertmanager with our routes, and a receiver.
+#![allow(clippy::pedantic)]
+
+#[path = "../dns/server.rs"]
+mod dns;
+#[path = "../support/mod.rs"]
+mod support;
+
+mod mirror;
+mod monitoring;
+mod outage;
+mod silence;
+
+use std::time::Duration;
+
+/// More than anything takes that nothing is measured of.
+const SOON: Duration = Duration::from_secs(30);

@@ -2,14 +2,18 @@
 #![allow(clippy::pedantic)]
 
 #[path = "../dns/server.rs"]
+#[allow(dead_code)]
 mod dns;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod everything;
 mod mirror;
 mod monitoring;
 mod outage;
 mod silence;
+mod triggers;
+mod world;
 
 use std::time::Duration;
 

@@ -190,7 +190,9 @@ async fn alertmanager(receiver: SocketAddr) -> (Process, Config, SocketAddr) {
     let names = receivers.lines().filter_map(|line| line.strip_prefix("  - name: "));
     let webhooks: String = names
         .map(|name| {
-            format!("  - name: {name}\n    webhook_configs: [{{ url: 'http://{receiver}/{name}', send_resolved: true }}]\n")
+            format!(
+                "  - name: {name}\n    webhook_configs: [{{ url: 'http://{receiver}/{name}', send_resolved: true }}]\n"
+            )
         })
         .collect();
     let directory = Config::new("");

@@ -31,7 +31,8 @@ type Open = Arc<Mutex<BTreeMap<String, Vec<String>>>>;
 fn of_dashboards() -> BTreeMap<String, Vec<String>> {
     let mut queries = BTreeMap::new();
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("dashboards");
-    for file in fs::read_dir(directory).expect("dashboards").flatten() {
+    let is_board = |file: &fs::DirEntry| file.path().extension().is_some_and(|ending| ending == "json");
+    for file in fs::read_dir(directory).expect("dashboards").flatten().filter(is_board) {
         let board: Value = serde_json::from_slice(&fs::read(file.path()).expect("a file")).expect("JSON");
         let name = file.file_name().to_string_lossy().into_owned();
         let panels = board["panels"].as_array().expect("panels").iter();

@@ -333,7 +333,7 @@ impl Builder<'_> {
         let (name, label) = (("contract", record.contract.spec().name.as_str()), ("objective", objective.label()));
         let labels = [name, label];
         self.gauge(TARGET, &labels, judgement.target.as_secs_f64());
-        self.known(OBSERVED, &labels, judgement.observed.map(|observed| observed.as_secs_f64()));
+        self.known(OBSERVED, &labels, judgement.observed().map(|observed| observed.as_secs_f64()));
         self.known(USED, &labels, judgement.used_ratio());
         self.known(COMPLIANT, &labels, judgement.status().is_compliant().map(one_or_zero));
         for status in Status::ALL {

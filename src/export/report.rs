@@ -354,7 +354,7 @@ fn objective(judgement: &Judgement, moment: Moment) -> ObjectiveStatus {
         basis: judgement.basis,
         because: judgement.basis.text().to_owned(),
         target_seconds: judgement.target.as_secs_f64(),
-        observed_seconds: judgement.observed.map(|observed| observed.as_secs_f64()),
+        observed_seconds: judgement.observed().map(|observed| observed.as_secs_f64()),
         used_ratio: judgement.used_ratio(),
         evidence: judgement.evidence.map(|at| moment.wall(at)),
     }
@@ -416,6 +416,7 @@ const fn health(health: &Health) -> &'static str {
     match health {
         Health::Healthy => "healthy",
         Health::Unhealthy(_) => "unhealthy",
+        Health::Pending(_) => "pending",
         Health::NoAnswer(_) => "no_answer",
     }
 }

@@ -63,7 +63,7 @@ fn short(observation: &Observation) -> String {
         CopyState::Vouched { up_to, doubt: Some(finding) } => {
             format!("doubted@{}:{}", time(up_to), finding.reason.label)
         }
-        CopyState::Outdated { up_to, finding } => {
+        CopyState::Outdated { up_to, finding, .. } => {
             format!("outdated@{}:{}", up_to.as_ref().map(time).unwrap_or_default(), finding.reason.label)
         }
         CopyState::Lost(finding) => format!("lost:{}", finding.reason.label),

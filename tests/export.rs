@@ -227,7 +227,7 @@ fn snapshot() -> Snapshot {
         ],
         durations,
         ticked: t(100),
-        configuration: Some(Configuration { successful: true, read: t(0) }),
+        configuration: Some(Configuration { refused: None, read: t(0) }),
         storage: Some(StoreHealth { errors: 2, failing: Some("data/dr-exporter.db: disk is full".to_owned()) }),
     }
 }

@@ -55,6 +55,7 @@ fn short(observation: &Observation) -> String {
     let health = match &observation.health {
         Health::Healthy => "healthy".to_owned(),
         Health::Unhealthy(finding) => format!("unhealthy:{}", finding.reason.label),
+        Health::Pending(finding) => format!("pending:{}", finding.reason.label),
         Health::NoAnswer(finding) => format!("no_answer:{}", finding.reason.label),
     };
     let time = |at: &Timestamp| at.to_string().get(11..19).unwrap_or_default().to_owned();

@@ -39,6 +39,7 @@ fn word(health: &Health) -> String {
     match health {
         Health::Healthy => "healthy".to_owned(),
         Health::Unhealthy(finding) => format!("unhealthy {}", finding.reason.label),
+        Health::Pending(finding) => format!("pending {}", finding.reason.label),
         Health::NoAnswer(finding) => format!("no answer {}", finding.reason.label),
     }
 }

@@ -163,7 +163,9 @@ async fn one_resolver_of_several_is_enough() {
     let count = |result| reading(&observation, "resolvers", Some(result));
     assert_eq!((count("region"), count("elsewhere"), count("failed")), (Some(1.0), Some(1.0), Some(2.0)));
     assert_eq!(reading(&observation, "unexpected_targets", None), Some(1.0));
-    for (dns, words) in [(&dead, "connect: "), (&broken, "servfail: "), (&elsewhere, "no region"), (&good, "dr (")] {
+    for (dns, words) in
+        [(&dead, "connect_failed: "), (&broken, "servfail: "), (&elsewhere, "no region"), (&good, "dr (")]
+    {
         let expected = format!("{}: {words}", dns.udp());
         assert!(observation.notes.iter().any(|note| note.starts_with(&expected)), "{:?}", observation.notes);
     }

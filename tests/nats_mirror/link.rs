@@ -31,7 +31,8 @@ async fn breached_and_back(pair: &mut Pair, publisher: &Publisher, disturb: impl
     exporter.becomes(CONTRACT, "rpo", "breached", SOON).await;
     let_pass(Duration::from_secs(2)).await;
     let healed = SystemTime::now();
-    watch.never(since, CONTRACT, "rpo", "unproven");
+    // Past the target, and not looked at since: the next look tells.
+    watch.only_briefly(since, CONTRACT, "rpo", "unproven", INTERVAL + TIMEOUT + Duration::from_secs(1));
     pair.link.heal().await;
     let scrape = exporter.becomes(CONTRACT, "rpo", "met", HEALED).await;
     let_pass(Duration::from_secs(1)).await;

@@ -68,6 +68,7 @@ async fn while_the_storage_fails_it_measures_on_and_writes_later() {
     let blocked = config.file("data", "in the way");
     let mut exporter = Exporter::start_in(config).await;
     exporter.logs(&["the storage fails", "goes on in memory"], SOON).await;
+    exporter.seen_healthy("api", SOON).await;
     service.well(false);
     let clock = |wanted: f64| {
         move |scrape: &super::support::scrape::Scrape| scrape.get("dr_recovery_in_progress", &API) == Some(wanted)
@@ -79,6 +80,8 @@ async fn while_the_storage_fails_it_measures_on_and_writes_later() {
     assert_eq!(exporter.get("/-/ready").await.status(), 200);
     let status: serde_json::Value = exporter.get("/api/v1/status").await.json().await.expect("JSON");
     assert!(status["storage"]["failing"].as_str().is_some_and(|text| text.contains("data")), "{status}");
+    let page = exporter.get("/").await.text().await.expect("a page");
+    assert!(page.contains("The storage fails: "), "{page}");
     assert_eq!(exporter.get("/api/v1/recoveries").await.status(), 503);
 
     fs::remove_file(blocked).expect("it is removed");

@@ -73,7 +73,7 @@ async fn the_exit_code_is_the_worst_status_whatever_the_output() {
     let (code, out) = text(&ask(&[]).await);
     assert_eq!(code, Some(2), "a breach outweighs what is unproven: {out}");
     assert!(out.contains("FAIL      late") && out.contains(" >= 1s  "), "{out}");
-    assert!(out.contains("health: status: "), "why it fails: {out}");
+    assert!(out.contains("health: unexpected_status: "), "why it fails: {out}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -80,5 +80,5 @@ async fn the_log_has_a_line_per_change_and_not_per_poll() {
     let log = exporter.log();
     let lines: Vec<_> = log.lines().filter(|line| line.contains("message=check")).collect();
     assert_eq!(lines.len(), 2, "healthy, then not:\n{log}");
-    assert!(lines[1].contains("reason=status") && lines[1].contains("advice="), "{log}");
+    assert!(lines[1].contains("reason=unexpected_status") && lines[1].contains("advice="), "{log}");
 }

@@ -5,13 +5,13 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::View;
+use crate::clock::Moment;
 use crate::domain::contract::{CheckSpec, Judgement, Objective, RecoveryCount};
 use crate::domain::observation::{CopyState, Finding, Health, ReadingValue};
 use crate::domain::recovery_clock::{Mode, Recovery};
 use crate::domain::status::{Basis, Status};
 use crate::domain::time::Timestamp;
 use crate::domain::trigger::{TriggerMode, TriggerSpec, Watched};
-use crate::engine::clock::Moment;
 use crate::engine::snapshot::{CheckRecord, ContractRecord, TriggerRecord};
 use crate::store::keeper::StoreHealth;
 

@@ -16,7 +16,7 @@ use tower_http::compression::CompressionLayer;
 
 use crate::app::Reload;
 use crate::domain::time::Timestamp;
-use crate::engine::clock::{Clock, Moment};
+use crate::clock::{Clock, Moment};
 use crate::engine::ledger::TICK;
 use crate::engine::snapshot::Snapshot;
 use crate::export::report::StatusReport;

@@ -124,7 +124,7 @@ async fn json_logs_are_json() {
     });
     let text = super::support::wait_until("a failing check is logged", SOON, async || {
         let text = std::fs::read_to_string(&file).expect("the log");
-        text.contains("\"reason\":\"connect\"").then_some(text)
+        text.contains("\"reason\":\"connect_failed\"").then_some(text)
     })
     .await;
     process.signal("TERM");

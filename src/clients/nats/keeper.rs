@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_nats::{ConnectError, ConnectErrorKind, ConnectOptions, Event, ServerError};
 use tokio::net::lookup_host;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{sleep, timeout, timeout_at};
 use tracing::{info, warn};
 use url::Url;
 
@@ -16,6 +16,7 @@ use super::{
 };
 use crate::clients::failure::{self, Fault, causes};
 use crate::clients::tls::{self, TlsError, TlsFiles};
+use crate::clock;
 use crate::config::values::{NatsServer, Secret, SecretFile};
 use crate::domain::observation::{Finding, Reason};
 
@@ -122,7 +123,7 @@ impl Keeper {
             return Err(Finding::new(&CONNECT_FAILED, "the connection has no servers"));
         };
         // A disk that hangs must not look like a server that does.
-        let options = timeout_at(Instant::now() + CONNECT_TIMEOUT, self.options(server)).await;
+        let options = timeout_at(clock::instant() + CONNECT_TIMEOUT, self.options(server)).await;
         let options =
             options.map_err(|_| unreadable(&"a file could not be read in time"))??.event_callback(move |event| {
                 // Nobody listens any more once the connection was given up; then nobody needs to know.
@@ -131,7 +132,7 @@ impl Keeper {
             });
         let where_to = server.as_str();
         // The client's own time-out does not cover name resolution.
-        match timeout_at(Instant::now() + CONNECT_TIMEOUT, options.connect(where_to)).await {
+        match timeout_at(clock::instant() + CONNECT_TIMEOUT, options.connect(where_to)).await {
             Ok(Ok(client)) => Ok(client),
             Ok(Err(error)) => Err(Finding::new(connect_reason(&error, server).await, format!("{where_to}: {error}"))),
             Err(_) => {

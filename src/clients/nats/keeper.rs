@@ -14,6 +14,7 @@ use super::{
     AUTH_FAILED, CONNECT_FAILED, CONNECTION_REJECTED, CREDENTIALS_UNREADABLE, Denials, LOCAL, Link, NatsConnection,
     TLS_FAILED,
 };
+use crate::clients::credentials::read_line;
 use crate::clients::failure::{self, Fault, causes};
 use crate::clients::tls::{self, TlsError, TlsFiles};
 use crate::clock;
@@ -182,7 +183,7 @@ impl Keeper {
                 .map_err(|_| unreadable(&format!("{file} holds no JWT with its seed")));
         }
         if let Some(file) = &config.token_file {
-            return Ok(options.token(read(file).await?.expose().to_owned()));
+            return Ok(options.token(line(file).await?.expose().to_owned()));
         }
         if let Some(file) = &config.nkey_file {
             let seed = read(file).await?;
@@ -191,7 +192,7 @@ impl Keeper {
             return Ok(options.nkey(seed.to_owned()));
         }
         if let (Some(user), Some(file)) = (&config.user, &config.password_file) {
-            return Ok(options.user_and_password(user.clone(), read(file).await?.expose().to_owned()));
+            return Ok(options.user_and_password(user.clone(), line(file).await?.expose().to_owned()));
         }
         Ok(options)
     }
@@ -199,6 +200,10 @@ impl Keeper {
 
 async fn read(file: &SecretFile) -> Result<Secret, Finding> {
     file.read().await.map_err(|error| unreadable(&error))
+}
+
+async fn line(file: &SecretFile) -> Result<Secret, Finding> {
+    read_line(file).await.map_err(|error| unreadable(&error))
 }
 
 fn unreadable(error: &impl std::fmt::Display) -> Finding {

@@ -12,12 +12,13 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{error, info, warn};
 
 use crate::clients::{Clients, blocking};
+use crate::clock::Clock;
 use crate::config::model::Contract;
 use crate::config::triggers::Trigger;
 use crate::config::values::{CheckRef, Name};
 use crate::config::{self, Config};
-use crate::engine::clock::Clock;
 use crate::engine::memory::{self, Recalled};
+use crate::engine::panics;
 use crate::engine::snapshot::{Configuration, Snapshot};
 use crate::engine::{self, FirstRun, Plan, Plans, Running, TriggerPlan};
 use crate::store::Stored;
@@ -59,14 +60,15 @@ impl Engine {
     pub fn start(config: &Config, first: FirstRun, recalled: Recalled) -> Self {
         let clock = Clock::start();
         let clients = Clients::new(config);
-        let running = engine::start(plans(config, &clients, &recalled.stored), clock, first, recalled);
+        let plans = plans(config, &clients, &recalled.stored, clock);
+        let running = engine::start(plans, clock, first, recalled);
         Self { snapshots: running.snapshots.clone(), clock, running, clients }
     }
 
     /// Goes over to another configuration in one step. What is configured as it was runs on.
     async fn swap(&mut self, config: &Config) {
         let clients = self.clients.reloaded(config);
-        self.running.swap(plans(config, &clients, &Stored::default())).await;
+        self.running.swap(plans(config, &clients, &Stored::default(), self.clock)).await;
         self.clients = clients;
     }
 
@@ -77,14 +79,14 @@ impl Engine {
 }
 
 /// Everything that a configuration asks for.
-fn plans(config: &Config, clients: &Clients, stored: &Stored) -> Plans {
-    let contracts: Vec<Plan> = config.contracts.iter().map(|contract| plan(contract, clients, stored)).collect();
-    let triggers = config.triggers.iter().filter_map(|trigger| trigger_plan(trigger, &contracts, clients));
+fn plans(config: &Config, clients: &Clients, stored: &Stored, clock: Clock) -> Plans {
+    let contracts: Vec<Plan> = config.contracts.iter().map(|contract| plan(contract, clients, stored, clock)).collect();
+    let triggers = config.triggers.iter().filter_map(|trigger| trigger_plan(trigger, &contracts, clients, clock));
     Plans { triggers: triggers.collect(), contracts }
 }
 
 /// A trigger with what it watches.
-fn trigger_plan(trigger: &Trigger, contracts: &[Plan], clients: &Clients) -> Option<TriggerPlan> {
+fn trigger_plan(trigger: &Trigger, contracts: &[Plan], clients: &Clients, clock: Clock) -> Option<TriggerPlan> {
     let watched = trigger.watched().and_then(|CheckRef { contract, check }| {
         let plan = contracts.iter().find(|plan| plan.spec.name == contract.as_str())?;
         let checks = plan.spec.checks.iter().zip(&plan.fingerprints);
@@ -98,22 +100,19 @@ fn trigger_plan(trigger: &Trigger, contracts: &[Plan], clients: &Clients) -> Opt
     };
     Some(TriggerPlan {
         fingerprint: format!("{measured} {}/{:?}", spec.when.failures_to_trigger, spec.when.hold),
-        check: own.map(|own| own.build(clients)),
+        check: own.map(|own| panics::build(|| own.build(clients), None, clock)),
         spec: Arc::new(spec),
     })
 }
 
 /// A contract with its checks, which know again what they knew.
-fn plan(contract: &Contract, clients: &Clients, stored: &Stored) -> Plan {
+fn plan(contract: &Contract, clients: &Clients, stored: &Stored, clock: Clock) -> Plan {
     let spec = Arc::new(contract.spec.clone());
     let fingerprints: Vec<String> =
         contract.kinds.iter().map(|kind| fingerprint(kind, &kind.connections(), clients)).collect();
     let checks = contract.kinds.iter().zip(&spec.checks).zip(&fingerprints).map(|((kind, spec), fingerprint)| {
-        let check = kind.build(clients);
-        if let Some(memory) = memory::memory_of(stored, &contract.spec.name, &spec.name, fingerprint) {
-            check.recall(memory);
-        }
-        check
+        let memory = memory::memory_of(stored, &contract.spec.name, &spec.name, fingerprint);
+        panics::build(|| kind.build(clients), memory, clock)
     });
     Plan { checks: checks.collect(), fingerprints, spec }
 }

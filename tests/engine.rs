@@ -1,4 +1,5 @@
 //! The engine: schedules, time-outs, panics, hangs, and what the ledger makes of it. Time is paused where it can be.
+#![allow(clippy::disallowed_methods)]
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -6,12 +7,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use dr_exporter::checks::{Check, Run};
+use dr_exporter::clock::Clock;
 use dr_exporter::domain::contract::{CheckSpec, ContractSpec, Feeds, Objective, Priority};
 use dr_exporter::domain::observation::{Finding, Health, Observation, Outcome, Reason};
 use dr_exporter::domain::recovery_clock::Thresholds;
 use dr_exporter::domain::status::{Basis, Status};
 use dr_exporter::domain::trigger::{TriggerMode, TriggerSpec, Watched};
-use dr_exporter::engine::clock::Clock;
 use dr_exporter::engine::memory::Recalled;
 use dr_exporter::engine::snapshot::{CheckRecord, Snapshot};
 use dr_exporter::engine::{self, FirstRun, Plan, Plans, Running, TriggerPlan};

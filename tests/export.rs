@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use dr_exporter::checks::KindConfig;
 use dr_exporter::clients::reasons;
+use dr_exporter::clock::Moment;
 use dr_exporter::domain::contract::{CheckSpec, Contract, ContractSpec, Feeds, Priority};
 use dr_exporter::domain::independence::Independence;
 use dr_exporter::domain::observation::{
@@ -20,7 +21,6 @@ use dr_exporter::domain::observation::{
 use dr_exporter::domain::recovery_clock::Thresholds;
 use dr_exporter::domain::time::Timestamp;
 use dr_exporter::domain::trigger::{Trigger, TriggerMode, TriggerSpec, Watched};
-use dr_exporter::engine::clock::Moment;
 use dr_exporter::engine::scheduler::{CheckId, Report};
 use dr_exporter::engine::snapshot::{
     CheckRecord, Configuration, ContractRecord, Histogram, LastRun, Snapshot, TriggerRecord,

@@ -11,12 +11,12 @@ use tokio::time::Instant;
 
 use crate::clients::Clients;
 use crate::clients::kubernetes::Wanted;
+use crate::clock::{Clock, Moment};
 use crate::config::decode::{Decode, Decoder};
 use crate::config::values::Name;
 use crate::config::yaml::Node;
 use crate::domain::contract::Feeds;
 use crate::domain::observation::{Observation, ReadingKind, Reason};
-use crate::engine::clock::Clock;
 
 pub mod argocd_app;
 pub mod dns;
@@ -26,6 +26,8 @@ pub mod http;
 pub mod nats_mirror;
 pub mod pods;
 pub mod promql;
+#[cfg(test)]
+mod tests;
 
 /// Something that is measured, repeatedly.
 ///
@@ -35,8 +37,9 @@ pub trait Check: Send + Sync + 'static {
     /// Measures once. Ends by `run.deadline`; the scheduler ends a run that does not.
     async fn run(&self, run: Run) -> Observation;
 
-    /// What the check must know again after a restart, beside its observations; plain data.
-    fn memory(&self) -> Option<serde_json::Value> {
+    /// What the check must know again after a restart, beside its observations; plain data. It outlives this process's
+    /// timeline, so each instant in it is written as the wall clock calls it at this moment: [`Moment::wall`].
+    fn memory(&self, _moment: Moment) -> Option<serde_json::Value> {
         None
     }
 
@@ -46,8 +49,9 @@ pub trait Check: Send + Sync + 'static {
         false
     }
 
-    /// Takes back what [`Check::memory`] gave. What it cannot read it goes on without.
-    fn recall(&self, _memory: &serde_json::Value) {}
+    /// Takes back what [`Check::memory`] gave, each instant on this process's timeline again: [`Clock::recalled`]. What it
+    /// cannot read it goes on without.
+    fn recall(&self, _memory: &serde_json::Value, _clock: Clock) {}
 }
 
 /// What one run is given.

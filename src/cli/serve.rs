@@ -16,6 +16,7 @@ use super::{LogOptions, exit, runtime};
 use crate::app::Served;
 use crate::config::values::PromDuration;
 use crate::engine::memory::Recalled;
+use crate::engine::panics;
 use crate::store::keeper::{Storage, StorageOptions};
 use crate::{app, config};
 
@@ -53,6 +54,7 @@ impl Serve {
             }
         };
         self.log.install();
+        panics::install();
         let options = StorageOptions { path: self.storage_path.clone(), retention: self.storage_retention.get() };
         let (storage, thread, stored) = match Storage::start(options) {
             Ok(started) => started,

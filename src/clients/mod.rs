@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::config::Config;
 use crate::config::values::{KubernetesRef, Name, NatsRef, PrometheusRef};
 
+pub(crate) mod credentials;
 pub(crate) mod failure;
 pub mod http;
 pub mod jetstream;

@@ -10,6 +10,7 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout_at};
 
 use crate::clients::reasons;
+use crate::clock;
 use crate::config::config;
 use crate::config::decode::{Decoder, Fields, both_or_none};
 use crate::config::values::{DomainName, FilePath, NatsServer, SecretFile, Subject};
@@ -188,7 +189,7 @@ impl Connection {
         let mut link = self.link.clone();
         loop {
             let client = client(&mut link, deadline).await?;
-            let asked = Instant::now();
+            let asked = clock::instant();
             // A request that is denied looks like one that is not answered; only the connection's events tell.
             let answer = tokio::select! {
                 answer = timeout_at(deadline, client.request(subject.to_owned(), payload.clone())) => answer,
@@ -211,7 +212,7 @@ impl Connection {
                     timeout_at(deadline, link.changed()).await.map_err(failed)?.map_err(|_| ended())?;
                 }
                 Ok(Err(_)) | Err(_) => {
-                    let detail = format!("no answer at {subject} within {:.1?}", asked.elapsed());
+                    let detail = format!("no answer at {subject} within {:.1?}", clock::since(asked));
                     return Err(Finding::new(silence(subject, &client, deadline), detail));
                 }
             }
@@ -231,7 +232,7 @@ const HELD_UP: Duration = Duration::from_millis(300);
 
 /// Whose fault it is that there was no answer.
 fn silence(subject: &str, client: &async_nats::Client, deadline: Instant) -> &'static Reason {
-    if Instant::now() > deadline + HELD_UP {
+    if clock::instant() > deadline + HELD_UP {
         &LOCAL
     } else if is_foreign(subject, client) {
         &DOMAIN_UNREACHABLE
@@ -276,7 +277,7 @@ impl Denials {
             if denials.len() >= DENIALS_KEPT {
                 denials.remove(0);
             }
-            denials.push((Instant::now(), violation));
+            denials.push((clock::instant(), violation));
         });
     }
 

@@ -8,17 +8,17 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::checks::Check;
+use crate::clock::Clock;
 use crate::domain::contract::{CheckSpec, ContractSpec};
 use crate::domain::trigger::{TriggerSpec, Watched};
-use clock::Clock;
 use ledger::{Ledger, Lineup, Message, TriggerLine};
 use memory::Recalled;
 use scheduler::{CheckId, Schedule};
 use snapshot::{Configuration, Snapshot};
 
-pub mod clock;
 pub mod ledger;
 pub mod memory;
+pub mod panics;
 pub mod scheduler;
 pub mod snapshot;
 

@@ -1,5 +1,5 @@
 //! What the storage must hold: an exporter that is killed goes on as if it had not been.
-#![allow(clippy::pedantic)]
+#![allow(clippy::disallowed_methods, clippy::pedantic)]
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -7,6 +7,7 @@ mod support;
 mod faults;
 mod reload;
 mod restart;
+mod retention;
 mod torture;
 
 use std::path::Path;

@@ -21,6 +21,7 @@ use crate::checks::{Check, Kind, KindInfo, Run};
 use crate::clients::kubernetes::objects::{ExternalSecret, SecretState};
 use crate::clients::kubernetes::{self, BAD_ANSWER, Cluster, Read};
 use crate::clients::{Clients, reasons};
+use crate::clock::{self, Clock, Moment};
 use crate::config::config;
 use crate::config::decode::{Decode, Decoder, Fields};
 use crate::config::values::{KubernetesRef, Name, Namespace, ObjectName};
@@ -227,12 +228,14 @@ impl Check for ExternalSecretCheck {
         }
     }
 
-    fn memory(&self) -> Option<serde_json::Value> {
-        serde_json::to_value(*self.differs_since.lock().unwrap_or_else(PoisonError::into_inner)).ok()
+    fn memory(&self, moment: Moment) -> Option<serde_json::Value> {
+        let since = *self.differs_since.lock().unwrap_or_else(PoisonError::into_inner);
+        serde_json::to_value(since.map(|since| moment.wall(since))).ok()
     }
 
-    fn recall(&self, memory: &serde_json::Value) {
+    fn recall(&self, memory: &serde_json::Value, clock: Clock) {
         let since = Option::<Timestamp>::deserialize(memory).unwrap_or_default();
+        let since = since.map(|since| clock.recalled(since));
         *self.differs_since.lock().unwrap_or_else(PoisonError::into_inner) = since;
     }
 }
@@ -273,7 +276,7 @@ impl ExternalSecretCheck {
         object: &ExternalSecret,
         run: Run,
     ) -> (Result<SecretState, Finding>, Instant) {
-        let now = Instant::now();
+        let now = clock::instant();
         let Some(name) = ObjectName::of(fresh::secret_name(object)) else {
             let detail = format!("cluster {}: the ExternalSecret names no possible secret", cluster.name());
             return (Err(Finding::new(&BAD_ANSWER, detail)), now);

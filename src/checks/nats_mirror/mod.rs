@@ -21,6 +21,7 @@ use tracing::warn;
 use crate::checks::{Check, Kind, KindInfo, Run};
 use crate::clients::jetstream::{Answered, StoredMessage, Stream, StreamError, StreamInfo};
 use crate::clients::{Clients, nats};
+use crate::clock::{self, Clock, Moment};
 use crate::config::config;
 use crate::config::decode::{Decoder, Fields};
 use crate::config::values::{DomainName, Name, NatsRef, StreamName};
@@ -185,13 +186,20 @@ struct Memory {
     warned_of_work_queue: bool,
 }
 
+impl Memory {
+    /// The same on another timeline. What the servers stamped lies on theirs.
+    fn carried(self, carry: impl Fn(Timestamp) -> Timestamp) -> Self {
+        Self { missing: self.missing.map(|missing| missing.carried(carry)), ..self }
+    }
+}
+
 /// How a stream stood, or why that is not known.
 type Side = Result<Answered<StreamInfo>, StreamError>;
 
 #[async_trait]
 impl Check for MirrorCheck {
     async fn run(&self, run: Run) -> Observation {
-        let now = Instant::now();
+        let now = clock::instant();
         let left = run.deadline.saturating_duration_since(now);
         let mirror = self.mirror.info(now + left.mul_f64(MIRROR_SHARE)).await;
         let origin = self.origin.info(run.deadline).await;
@@ -207,12 +215,14 @@ impl Check for MirrorCheck {
         }
     }
 
-    fn memory(&self) -> Option<serde_json::Value> {
-        serde_json::to_value(&*self.memory.lock().unwrap_or_else(PoisonError::into_inner)).ok()
+    fn memory(&self, moment: Moment) -> Option<serde_json::Value> {
+        let memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        serde_json::to_value(memory.carried(|at| moment.wall(at))).ok()
     }
 
-    fn recall(&self, memory: &serde_json::Value) {
+    fn recall(&self, memory: &serde_json::Value, clock: Clock) {
         if let Ok(memory) = Memory::deserialize(memory) {
+            let memory = memory.carried(|wall| clock.recalled(wall));
             *self.memory.lock().unwrap_or_else(PoisonError::into_inner) = memory;
         }
     }
@@ -351,10 +361,8 @@ impl MirrorCheck {
     fn behind(&self, missing: &StoredMessage, finding: Option<Finding>, pair: &identity::Pair<'_>) -> CopyState {
         let (origin, clock) = (pair.origin_info, pair.run.clock);
         let stamped = to_own_clock(missing.time, origin, pair.run);
-        let moment = clock.moment();
-        let (stamped, seen) = (moment.wall(stamped), moment.wall(clock.at(origin.sent)));
         let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
-        let since = clock.from_wall(Missing::since(&mut memory.missing, missing.sequence, stamped, seen));
+        let since = Missing::since(&mut memory.missing, missing.sequence, stamped, clock.at(origin.sent));
         CopyState::Behind { since, precision: origin.received - origin.sent, finding }
     }
 }

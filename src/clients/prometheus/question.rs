@@ -8,11 +8,11 @@ use tokio::time::Instant;
 use super::sources::{Selector, Sources};
 use super::{INFINITE, NO_SAMPLE, NOT_A_NUMBER, Prometheus, STALE};
 use crate::clients::http::readable;
+use crate::clock::Clock;
 use crate::config::decode::{Decoder, Fields};
 use crate::config::values::{PromDuration, PromQuery};
 use crate::domain::observation::Finding;
 use crate::domain::time::Timestamp;
-use crate::engine::clock::Clock;
 
 /// How far back an instant of Prometheus looks for a sample, unless it is told otherwise.
 const LOOKBACK: Duration = Duration::from_secs(300);

@@ -49,7 +49,7 @@ fn plan(name: &str, specs: Vec<CheckSpec>, checks: Vec<Arc<dyn Check>>) -> Plan 
         checks: specs,
     };
     let fingerprints = vec![String::new(); checks.len()];
-    Plan { spec: Arc::new(spec), checks, fingerprints }
+    Plan { spec: Arc::new(spec), checks, stanzas: fingerprints.clone(), fingerprints }
 }
 
 /// A check that does what its closure says, and keeps the instants at which its runs began.
@@ -274,11 +274,17 @@ async fn a_trigger_goes_on_and_off_at_the_exact_run() {
     let watches = Watched::Check { contract: "api".to_owned(), check: "health".to_owned() };
     let (of_api, own) = (sick(4..9), sick(3..5));
     let triggers = vec![
-        TriggerPlan { spec: Arc::new(trigger("watching", watches, 4)), check: None, fingerprint: String::new() },
+        TriggerPlan {
+            spec: Arc::new(trigger("watching", watches, 4)),
+            check: None,
+            fingerprint: String::new(),
+            stanza: String::new(),
+        },
         TriggerPlan {
             spec: Arc::new(trigger("own", Watched::Own(Box::new(check("own"))), 1)),
             check: Some(own.clone()),
             fingerprint: String::new(),
+            stanza: String::new(),
         },
     ];
     let contracts = vec![plan("api", vec![check("health")], vec![of_api.clone()])];

@@ -55,8 +55,8 @@ impl Sides<'_> {
         let Some(why) = same(first.place, second.place, &cx.connections) else { return };
         let (one, other) = (first.key, second.key);
         let message = format!(
-            "`{other}` is the same {noun} as `{one}`: {why}. What is compared with itself is always \
-             equal; name the {noun} in the other region"
+            "`{other}` leads to the same {noun} as `{one}`: {why}. What is compared with itself is always \
+             equal; let `{other}` lead to the other region"
         );
         let at = node.get(other).map_or(node.at, |entry| entry.at);
         cx.under(other, |cx| cx.error(at, message));

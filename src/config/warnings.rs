@@ -62,11 +62,17 @@ pub(super) fn of_pace(
             None => cx.warn(node.at, message),
         }
     }
-    let limits = [("warn_after", schedule.warn_after), ("lag_budget", schedule.lag_budget)];
-    for (key, limit) in limits {
-        let Some((limit, rpo)) = limit.zip(contract.rpo).filter(|(limit, rpo)| limit >= rpo) else { continue };
-        let message =
-            format!("this lag ({limit}) is not below the rpo ({rpo}), which is breached by then; choose a shorter one");
+    let Some(rpo) = contract.rpo else { return };
+    // A warning at the target comes too late; a budget may be the whole target.
+    let late = schedule.warn_after.filter(|after| *after >= rpo).map(|after| {
+        let message = format!("this lag ({after}) is not below the rpo ({rpo}), which is breached by then");
+        ("warn_after", message + "; warn earlier")
+    });
+    let large = schedule.lag_budget.filter(|budget| *budget > rpo).map(|budget| {
+        let message = format!("this lag ({budget}) is above the rpo ({rpo}), which is breached by then");
+        ("lag_budget", message + "; grant less")
+    });
+    for (key, message) in late.into_iter().chain(large) {
         let at = node.get(key).map_or(node.at, |entry| entry.at);
         cx.under(key, |cx| cx.warn(at, message));
     }

@@ -129,16 +129,17 @@ fn message(error: &Error) -> String {
         Error::ExternalMessage { msg, .. } if msg.contains("tab") => {
             format!("this is not YAML: {msg}; indent with spaces")
         }
-        Error::ExternalMessage { msg, .. } => format!("this is not YAML: {msg}; {LOOK_FOR}"),
-        Error::Eof { .. } => format!("this is not YAML: it ends too soon; {LOOK_FOR}"),
+        Error::ExternalMessage { msg, .. } => {
+            format!("this is not YAML: {msg}; correct this place, or what stands before it")
+        }
         Error::IndentationError { required, actual, .. } => {
             format!("this is not YAML: expected an indentation of {required}, found {actual} spaces")
         }
-        _ => format!("this is not YAML; {LOOK_FOR}"),
+        _ => "this is not YAML; look here and above for an unclosed quote or bracket, a tab, or \
+              indentation that does not fit"
+            .to_owned(),
     }
 }
-
-const LOOK_FOR: &str = "look here and above for an unclosed quote or bracket, a tab, or indentation that does not fit";
 
 impl<'de> Deserialize<'de> for Node {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -2,6 +2,7 @@
 //!
 //! A control plane reports on components; it is not one of them. So whatever goes wrong in here is a failure to measure.
 
+use std::path::{Component, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -88,7 +89,8 @@ impl Stanza for KubernetesConnection {
         match &self.kubeconfig_file {
             None => Destination { place: "in_cluster".to_owned(), told_by: "`in_cluster: true`" },
             Some(file) => {
-                let path: std::path::PathBuf = file.path().components().collect();
+                let steps = file.path().components().filter(|step| *step != Component::CurDir);
+                let path: PathBuf = steps.collect();
                 let context = self.context.as_deref();
                 Destination {
                     place: format!("{context:?} of {}", path.display()),

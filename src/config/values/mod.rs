@@ -194,7 +194,7 @@ const UNITS: [(&str, u64); 7] = [
 
 impl Word for PromDuration {
     const NOUN: &'static str = "duration";
-    const EXPECTED: &'static str = "a number with its unit, such as 30s, 5m, 1h30m or 2d, above zero";
+    const EXPECTED: &'static str = "30s, 5m, 1h30m, 2d or the like, above zero";
 
     fn parse(text: &str) -> Option<Self> {
         let (mut rest, mut units, mut total) = (text, UNITS.iter(), 0_u64);

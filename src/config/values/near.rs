@@ -47,11 +47,11 @@ fn unit_millis(unit: &str) -> Option<u64> {
 /// The share that percents are.
 pub(super) fn ratio(value: &Value) -> Option<String> {
     let percents: u8 = match value {
-        Value::Integer(percents) => u8::try_from(*percents).ok()?,
+        Value::Integer(percents) => u8::try_from(*percents).ok().filter(|percents| *percents >= 10)?,
         Value::Text(text) => text.strip_suffix('%')?.trim().parse().ok()?,
         _ => return None,
     };
-    (2..100).contains(&percents).then(|| (f64::from(percents) / 100.0).to_string())
+    (1..100).contains(&percents).then(|| (f64::from(percents) / 100.0).to_string())
 }
 
 /// The truth that is meant by what other formats take for one.

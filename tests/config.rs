@@ -8,6 +8,9 @@ use std::time::Duration;
 use dr_exporter::config::{self, Config, ConfigErrors};
 use proptest::prelude::*;
 
+#[path = "config/identity.rs"]
+mod identity;
+
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }

@@ -145,7 +145,7 @@ fn tell_of_earlier_forms(plans: &Plans, stored: &Stored) {
 pub fn tell_of_warnings(warnings: &ConfigWarnings) {
     let config = warnings.file.display();
     for ConfigError { at, path, message } in &warnings.warnings {
-        warn!(%config, line = at.line, column = at.column, path, message, "can this be meant?");
+        warn!(%config, line = at.line, column = at.column, path, "{message}");
     }
 }
 

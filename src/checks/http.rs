@@ -13,6 +13,7 @@ use crate::clients::{Clients, blocking, reasons};
 use crate::clock;
 use crate::config::config;
 use crate::config::decode::{Decoder, Fields, both_or_none};
+use crate::config::sides::Sides;
 use crate::config::values::{FilePath, HeaderName, HttpMethod, HttpUrl, Pattern, SecretFile, StatusSet};
 use crate::domain::contract::Feeds;
 use crate::domain::observation::{Finding, Health, Observation, Reason};
@@ -144,6 +145,10 @@ impl Kind for HttpConfig {
 
     fn build(&self, _clients: &Clients) -> Arc<dyn Check> {
         Arc::new(HttpCheck::new(self.clone()))
+    }
+
+    fn sides(&self) -> Sides<'_> {
+        Sides::One
     }
 }
 

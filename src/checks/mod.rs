@@ -12,8 +12,10 @@ use tokio::time::Instant;
 use crate::clients::Clients;
 use crate::clients::kubernetes::Wanted;
 use crate::clock::{Clock, Moment};
+use crate::config::Connections;
 use crate::config::decode::{Decode, Decoder};
-use crate::config::values::Name;
+use crate::config::identity::{self, Identity};
+use crate::config::sides::Sides;
 use crate::config::yaml::Node;
 use crate::domain::contract::Feeds;
 use crate::domain::observation::{Observation, ReadingKind, Reason};
@@ -102,10 +104,8 @@ pub trait Kind {
     /// Makes the check. Never fails and does no I/O: what is wrong with a file or a server is an observation.
     fn build(&self, clients: &Clients) -> Arc<dyn Check>;
 
-    /// The connections that it uses, each with its section.
-    fn connections(&self) -> Vec<(&'static str, &Name)> {
-        Vec::new()
-    }
+    /// What it compares: two that are one are refused. Has no default, so that no kind forgets it.
+    fn sides(&self) -> Sides<'_>;
 }
 
 /// The one list of kinds: for each, its key and the type of its stanza.
@@ -127,7 +127,11 @@ macro_rules! kinds {
             /// Takes the stanza that stands under this key; none if errors were recorded.
             pub(crate) fn decode(name: &str, node: &Node, cx: &mut Decoder<'_>) -> Option<Self> {
                 match name {
-                    $(stringify!($name) => <$config>::decode(node, cx).map(Self::$variant),)+
+                    $(stringify!($name) => {
+                        let config = <$config>::decode(node, cx)?;
+                        config.sides().validate(node, cx);
+                        Some(Self::$variant(config))
+                    })+
                     _ => None,
                 }
             }
@@ -153,11 +157,19 @@ macro_rules! kinds {
                 }
             }
 
-            /// The connections that it uses, each with its section.
+            /// What it measures: two that measure the same are equal in it.
             #[must_use]
-            pub fn connections(&self) -> Vec<(&'static str, &Name)> {
+            pub fn identity(&self, connections: &Connections) -> Identity {
                 match self {
-                    $(Self::$variant(config) => config.connections(),)+
+                    $(Self::$variant(config) => Identity::of(stringify!($name), config, connections),)+
+                }
+            }
+
+            /// All that its stanza says: what is built of it is the same while this is.
+            #[must_use]
+            pub fn whole(&self, connections: &Connections) -> String {
+                match self {
+                    $(Self::$variant(config) => identity::whole(stringify!($name), config, connections),)+
                 }
             }
 

@@ -12,6 +12,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::clients::reasons;
 use crate::clock;
 use crate::config::config;
+use crate::config::connections::{Destination, Stanza};
 use crate::config::decode::{Decoder, Fields, both_or_none};
 use crate::config::values::{DomainName, FilePath, NatsServer, SecretFile, Subject};
 use crate::domain::observation::{Finding, Reason};
@@ -45,7 +46,7 @@ config! {
         /// The JetStream domain that is asked.
         pub domain: Option<DomainName> = None,
         /// The prefix of the inboxes that answers come to, for accounts that may not subscribe to `_INBOX.>`.
-        pub inbox_prefix: Subject = Subject::inbox(),
+        pub inbox_prefix: Subject = Subject::inbox() => incidental,
     }
     validate = NatsConnection::validate;
 }
@@ -81,6 +82,23 @@ impl NatsConnection {
             key_file: None,
             domain: None,
             inbox_prefix: Subject::inbox(),
+        }
+    }
+}
+
+impl Stanza for NatsConnection {
+    /// One account of one domain of one system. Other credentials may lead to another account, which
+    /// has streams of its own; with the same ones it is the same account.
+    fn destination(&self, within: Option<&str>) -> Destination {
+        let mut servers: Vec<_> = self.servers.iter().map(NatsServer::place).collect();
+        servers.sort();
+        servers.dedup();
+        let domain = within.or(self.domain.as_ref().map(DomainName::as_str));
+        let file = |file: &Option<SecretFile>| file.as_ref().map(|file| file.path().to_owned());
+        let credentials = (&self.user, file(&self.credentials_file), file(&self.token_file), file(&self.nkey_file));
+        Destination {
+            place: format!("{domain:?} of {servers:?} as {credentials:?}"),
+            told_by: "the same servers, domain and credentials",
         }
     }
 }

@@ -9,7 +9,7 @@ use super::support::proxy::Mode;
 use super::support::publisher::Publisher;
 use super::support::wait_until;
 use super::support::watch::Watch;
-use super::{CHECK, CONTRACT, INTERVAL, RPO, SEEN, SOON, never_lost, watch_pair};
+use super::{CHECK, CONTRACT, INTERVAL, RPO, SEEN, SOON, TIMEOUT, never_lost, watch_pair};
 
 /// A server takes its time to mirror again: its retries back off by ten seconds each.
 const HEALED: Duration = Duration::from_secs(60);

@@ -5,6 +5,7 @@
 mod support;
 
 mod faults;
+mod identity;
 mod reload;
 mod restart;
 mod retention;

@@ -90,6 +90,23 @@ async fn a_bad_one_changes_nothing_and_is_told_of_in_full() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_can_hardly_be_meant_is_logged_at_the_start_and_at_a_reload() {
+    let service = Service::start().await;
+    // A run may take a second, by the defaults of this file.
+    let odd = |rto| config(&service, rto, "200ms");
+    let mut exporter = Exporter::start_in(Config::new(&odd("60s"))).await;
+    let told = ["level=warn", "line=1", "defaults.timeout", "longer than the interval (200ms)"];
+    exporter.logs(&told, SOON).await;
+    let count = |exporter: &Exporter| exporter.log().matches("longer than the interval").count();
+    assert_eq!(count(&exporter), 1, "{}", exporter.log());
+    exporter.config().file("config.yaml", &odd("50s"));
+    exporter.process().signal("HUP");
+    let good = |scrape: &Scrape| scrape.get("dr_objective_target_seconds", &API) == Some(50.0);
+    exporter.until("SIGHUP reads it", SOON, good).await;
+    assert_eq!(count(&exporter), 2, "{}", exporter.log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_hundred_reloads_under_scraping_hold_nothing_up() {
     const INTERVAL: Duration = Duration::from_millis(200);
     let service = Service::start().await;

@@ -20,7 +20,10 @@ use crate::clients::kubernetes::{self, BAD_ANSWER, Cluster};
 use crate::clients::{Clients, reasons};
 use crate::config::config;
 use crate::config::decode::{Decoder, Fields};
-use crate::config::values::{FilePath, HttpUrl, KubernetesRef, Name, Namespace, ObjectName, PromDuration, SecretFile};
+use crate::config::sides::{Compared, Sides, Where};
+use crate::config::values::{
+    ConnectionRef, FilePath, HttpUrl, KubernetesRef, Namespace, ObjectName, PromDuration, SecretFile,
+};
 use crate::domain::contract::Feeds;
 use crate::domain::observation::{CopyState, Finding, Health, Observation, Reason, join};
 use crate::domain::time::Timestamp;
@@ -41,7 +44,7 @@ config! {
         pub name: ObjectName,
         /// How long Argo CD may be silent before its word is no longer taken for news: it compares every 2 to 3 minutes by
         /// default.
-        pub stale_after: PromDuration = PromDuration::from_secs(600),
+        pub stale_after: PromDuration = PromDuration::from_secs(600) => incidental,
         /// The application in the primary cluster that must be at the same revision.
         pub primary: Option<PrimaryApp> = None,
     }
@@ -177,9 +180,23 @@ impl Kind for ArgocdAppConfig {
         Arc::new(ArgocdAppCheck { dr: (source, place), primary, stale_after: self.stale_after.get() })
     }
 
-    fn connections(&self) -> Vec<(&'static str, &Name)> {
-        let primary = self.primary.iter().map(|primary| &primary.kubernetes);
-        self.kubernetes.iter().chain(primary).map(KubernetesRef::place).collect()
+    fn sides(&self) -> Sides<'_> {
+        // Where the API of Argo CD leads to cannot be told from its URL.
+        let (Some(dr), Some(primary)) = (&self.kubernetes, &self.primary) else { return Sides::One };
+        let (namespace, name) = (self.namespace.as_str(), self.name.as_str());
+        let side = |key, kubernetes, object| {
+            let place = Where::Connection(ConnectionRef::Kubernetes(kubernetes), None);
+            Compared { key, place, object }
+        };
+        let there = vec![
+            primary.namespace.as_ref().map_or(namespace, Namespace::as_str),
+            primary.name.as_ref().map_or(name, ObjectName::as_str),
+        ];
+        Sides::Two {
+            noun: "application",
+            first: side("kubernetes", dr, vec![namespace, name]),
+            second: side("primary", &primary.kubernetes, there),
+        }
     }
 }
 

@@ -25,6 +25,7 @@ use crate::clients::{Clients, reasons};
 use crate::clock::{Clock, Moment};
 use crate::config::config;
 use crate::config::decode::{Decoder, Fields};
+use crate::config::sides::Sides;
 use crate::config::values::{DnsName, DnsTarget, DnsTransport, DnsType, FilePath, Name, PromDuration, Resolver};
 use crate::domain::contract::Feeds;
 use crate::domain::observation::{Health, Observation, Reason};
@@ -47,7 +48,7 @@ config! {
         /// The regions by name, each with what the name leads to there: addresses and networks, for `CNAME` names.
         pub regions: BTreeMap<Name, Vec<DnsTarget>>,
         /// The TTL above which there is a warning: for so long clients stay with a region that failed.
-        pub max_ttl: Option<PromDuration> = None,
+        pub max_ttl: Option<PromDuration> = None => incidental,
         /// A file of PEM certificates that are trusted instead of the system's, for resolvers that are asked over TLS.
         pub ca_file: Option<FilePath> = None,
     }
@@ -181,6 +182,10 @@ impl Kind for DnsConfig {
             memory: Mutex::default(),
             config: self.clone(),
         })
+    }
+
+    fn sides(&self) -> Sides<'_> {
+        Sides::One
     }
 }
 

@@ -23,9 +23,9 @@ use crate::clients::kubernetes::{self, BAD_ANSWER, Cluster, Read};
 use crate::clients::{Clients, reasons};
 use crate::clock::{self, Clock, Moment};
 use crate::config::config;
-use crate::config::decode::{Decode, Decoder, Fields};
-use crate::config::values::{KubernetesRef, Name, Namespace, ObjectName};
-use crate::config::yaml::{Node, Value};
+use crate::config::decode::{Decoder, Fields};
+use crate::config::sides::{Compared, Sides, Where};
+use crate::config::values::{ConnectionRef, KubernetesRef, Namespace, ObjectName, Word};
 use crate::domain::contract::Feeds;
 use crate::domain::observation::{Finding, Observation, Reason, join};
 use crate::domain::time::Timestamp;
@@ -70,21 +70,28 @@ pub enum Compare {
     Freshness,
 }
 
-impl Decode for Compare {
-    fn decode(node: &Node, cx: &mut Decoder<'_>) -> Option<Self> {
-        let compare = match &node.value {
-            Value::Text(text) if text == "data_hash" => Some(Self::DataHash),
-            Value::Text(text) if text == "freshness" => Some(Self::Freshness),
+impl Word for Compare {
+    const NOUN: &'static str = "comparison";
+    const EXPECTED: &'static str = "data_hash or freshness";
+    const WORDS: &'static [&'static str] = &["data_hash", "freshness"];
+
+    fn parse(text: &str) -> Option<Self> {
+        match text {
+            "data_hash" => Some(Self::DataHash),
+            "freshness" => Some(Self::Freshness),
             _ => None,
-        };
-        if compare.is_none() {
-            cx.error(node.at, "this will not do; expected data_hash or freshness");
         }
-        compare
+    }
+
+    fn written(&self) -> String {
+        match self {
+            Self::DataHash => "data_hash".to_owned(),
+            Self::Freshness => "freshness".to_owned(),
+        }
     }
 
     fn schema() -> serde_json::Value {
-        serde_json::json!({"enum": ["data_hash", "freshness"]})
+        serde_json::json!({"enum": Self::WORDS})
     }
 }
 
@@ -176,8 +183,13 @@ impl Kind for ExternalSecretConfig {
         })
     }
 
-    fn connections(&self) -> Vec<(&'static str, &Name)> {
-        self.primary.iter().chain([&self.dr]).map(KubernetesRef::place).collect()
+    fn sides(&self) -> Sides<'_> {
+        let Some(primary) = &self.primary else { return Sides::One };
+        let side = |key, kubernetes| {
+            let place = Where::Connection(ConnectionRef::Kubernetes(kubernetes), None);
+            Compared { key, place, object: Vec::new() }
+        };
+        Sides::Two { noun: "secret", first: side("dr", &self.dr), second: side("primary", primary) }
     }
 }
 

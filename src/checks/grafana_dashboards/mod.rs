@@ -13,6 +13,7 @@ use crate::clients::{Clients, reasons};
 use crate::clock::{self, Clock, Moment};
 use crate::config::config;
 use crate::config::decode::{Decoder, Fields};
+use crate::config::sides::{Compared, Sides, Where};
 use crate::config::values::{DashboardUid, FilePath, HttpUrl, SecretFile};
 use crate::domain::contract::Feeds;
 use crate::domain::observation::{Finding, Observation, Reading, ReadingKind, ReadingValue, Reason};
@@ -166,6 +167,12 @@ impl Kind for GrafanaDashboardsConfig {
             primary: primary.map(|own| Grafana::new(&own.url, own.token_file.as_ref(), own.ca_file.as_ref())),
             state: Mutex::default(),
         })
+    }
+
+    fn sides(&self) -> Sides<'_> {
+        let Some(primary) = &self.primary else { return Sides::One };
+        let side = |key, url| Compared { key, place: Where::Url(url), object: Vec::new() };
+        Sides::Two { noun: "Grafana", first: side("url", &self.url), second: side("primary", &primary.url) }
     }
 }
 

@@ -23,8 +23,8 @@ use crate::clients::jetstream::{Answered, StoredMessage, Stream, StreamError, St
 use crate::clients::{Clients, nats};
 use crate::clock::{self, Clock, Moment};
 use crate::config::config;
-use crate::config::decode::{Decoder, Fields};
-use crate::config::values::{DomainName, Name, NatsRef, StreamName};
+use crate::config::sides::{Compared, Sides, Where};
+use crate::config::values::{ConnectionRef, DomainName, NatsRef, StreamName};
 use crate::domain::contract::Feeds;
 use crate::domain::observation::{CopyState, Finding, Observation, Reason};
 use crate::domain::time::Timestamp;
@@ -39,17 +39,6 @@ config! {
         /// The stream that mirrors it in the DR region.
         pub mirror: StreamSide,
     }
-    validate = NatsMirrorConfig::validate;
-}
-
-impl NatsMirrorConfig {
-    fn validate(&self, fields: &Fields<'_>, cx: &mut Decoder<'_>) {
-        let Self { origin, mirror } = self;
-        if origin.nats == mirror.nats && origin.stream == mirror.stream && origin.domain == mirror.domain {
-            let message = "this is the origin itself; name the stream that mirrors it, and its connection";
-            cx.under("mirror", |cx| cx.error(fields.position("mirror"), message));
-        }
-    }
 }
 
 config! {
@@ -61,6 +50,14 @@ config! {
         pub stream: StreamName,
         /// The JetStream domain of this side, if it is another than the connection's.
         pub domain: Option<DomainName> = None,
+    }
+}
+
+impl StreamSide {
+    fn compared(&self, key: &'static str) -> Compared<'_> {
+        let domain = self.domain.as_ref().map(DomainName::as_str);
+        let place = Where::Connection(ConnectionRef::Nats(&self.nats), domain);
+        Compared { key, place, object: vec![self.stream.as_str()] }
     }
 }
 
@@ -150,8 +147,9 @@ impl Kind for NatsMirrorConfig {
         })
     }
 
-    fn connections(&self) -> Vec<(&'static str, &Name)> {
-        vec![self.origin.nats.place(), self.mirror.nats.place()]
+    fn sides(&self) -> Sides<'_> {
+        let (first, second) = (self.origin.compared("origin"), self.mirror.compared("mirror"));
+        Sides::Two { noun: "stream", first, second }
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use dr_exporter::checks::{Check, Run};
-use dr_exporter::clock::Clock;
+use dr_exporter::clock::{Clock, Moment};
 use dr_exporter::domain::contract::{CheckSpec, ContractSpec, Feeds, Objective, Priority};
 use dr_exporter::domain::observation::{Finding, Health, Observation, Outcome, Reason};
 use dr_exporter::domain::recovery_clock::Thresholds;
@@ -327,11 +327,11 @@ impl Check for Remembering {
         Observation::of_health(Health::Healthy)
     }
 
-    fn memory(&self) -> Option<serde_json::Value> {
+    fn memory(&self, _: Moment) -> Option<serde_json::Value> {
         Some(self.knows.load(Ordering::SeqCst).into())
     }
 
-    fn recall(&self, memory: &serde_json::Value) {
+    fn recall(&self, memory: &serde_json::Value, _: Clock) {
         let known = memory.as_u64().and_then(|known| u32::try_from(known).ok());
         self.knows.store(known.unwrap_or_default(), Ordering::SeqCst);
     }

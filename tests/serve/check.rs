@@ -104,11 +104,10 @@ async fn what_cannot_be_asked_is_no_pass() {
 #[tokio::test(flavor = "multi_thread")]
 async fn at_risk_exits_1() {
     let service = Service::start().await;
-    let exporter = Exporter::start(&contracts(&[
-        contract("api", "8s", &service.url),
-        contract("never-drilled", "8s", &Service::start().await.url),
-    ]))
-    .await;
+    let well = Service::start().await;
+    let exporter =
+        Exporter::start(&contracts(&[contract("api", "8s", &service.url), contract("never-drilled", "8s", &well.url)]))
+            .await;
     exporter.seen_healthy("api", SOON).await;
     exporter.seen_healthy("never-drilled", SOON).await;
     service.well(false);

@@ -101,6 +101,8 @@ async fn what_left_the_configuration_stays_in_the_file_and_comes_back() {
             .replace("name: api", "name: other")
     );
     let mut exporter = Exporter::start_in(Config::new(&both)).await;
+    exporter.seen_healthy("api", SOON).await;
+    exporter.seen_healthy("other", SOON).await;
     service.well(false);
     let clocks =
         |scrape: &Scrape| scrape.series("dr_recovery_in_progress", &[]).filter(|(_, value)| *value == 1.0).count();

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::interval::Interval;
 use super::observation::{Health, Observation};
-use super::recovery_clock::{ClockEvent, Mode, Recovery, RecoveryClock, Thresholds};
+use super::recovery_clock::{ClockEvent, Mode, Outage, Recovery, RecoveryClock, Thresholds};
 use super::recovery_point::RecoveryPoint;
 use super::remembered::{Circumstances, Remembered, RememberedCheck, RememberedClock};
-use super::status::{self, Basis, HealthKnown, Status, Target};
+use super::status::{self, Basis, Status, Target};
 use super::time::Timestamp;
 
 /// The objectives that a check can feed, or does.
@@ -160,8 +161,9 @@ pub struct Judgement {
     pub basis: Basis,
     /// What it must stay under.
     pub target: Duration,
-    /// RPO: the exposure. RTO: the running clock, else the last recovery time. None while nothing is known.
-    pub observed: Option<Duration>,
+    /// RPO: the exposure. RTO: how long the outage lasts whose clock runs, else the last recovery time; none where there
+    /// was neither.
+    pub figure: Option<Interval>,
     /// When the oldest of the evidence was found that this rests on.
     pub evidence: Option<Timestamp>,
 }
@@ -173,10 +175,22 @@ impl Judgement {
         self.basis.status()
     }
 
-    /// The share of the target that is used.
+    /// The upper end of the figure; none while nothing bounds it.
+    #[must_use]
+    pub fn observed(&self) -> Option<Duration> {
+        self.figure.and_then(|figure| figure.most)
+    }
+
+    /// The lower end of the figure; none where there is no figure.
+    #[must_use]
+    pub fn known(&self) -> Option<Duration> {
+        self.figure.map(|figure| figure.least)
+    }
+
+    /// The share of the target that is used: at the most, as far as that is known.
     #[must_use]
     pub fn used_ratio(&self) -> Option<f64> {
-        self.observed.map(|observed| observed.as_secs_f64() / self.target.as_secs_f64())
+        self.observed().map(|observed| observed.as_secs_f64() / self.target.as_secs_f64())
     }
 }
 
@@ -246,8 +260,8 @@ impl Contract {
 
     /// Takes in what the check with this index found in a run that ended `at`.
     pub fn observe(&mut self, check: usize, at: Timestamp, observation: &Observation) -> Option<ClockEvent> {
-        if let (Some(point), Some(copy)) = (self.points.get_mut(check), &observation.copy) {
-            point.observe(at, copy);
+        if let Some(point) = self.points.get_mut(check) {
+            point.observe(at, observation);
         }
         if let (Some(warned), Some(warnings)) = (self.warned.get_mut(check), &observation.warnings) {
             *warned = Some((at, !warnings.is_empty()));
@@ -268,15 +282,14 @@ impl Contract {
 
     fn circumstances_of(&self, check: usize, at: Timestamp, health: &Health) -> Circumstances {
         let reason = match health {
-            Health::Unhealthy(finding) | Health::NoAnswer(finding) => finding.reason.label,
+            Health::Unhealthy(finding) | Health::Pending(finding) | Health::NoAnswer(finding) => finding.reason.label,
             Health::Healthy => "",
         };
-        let points = self.feeding_points().map(|(_, point)| point.exposure(at));
+        let exposures = self.feeding_points().map(|(check, point)| point.exposure(check.freshness(), at));
         Circumstances {
             check: self.spec.checks.get(check).map(|check| check.name.clone()).unwrap_or_default(),
             reason: reason.to_owned(),
-            // One that is not known makes the whole not known.
-            data_at_risk: points.reduce(|a, b| a.zip(b).map(|(a, b)| a.max(b))).flatten(),
+            data_at_risk: exposures.reduce(Interval::max).and_then(|exposure| exposure.most),
         }
     }
 
@@ -350,46 +363,51 @@ impl Contract {
     fn judge_rto(&self, target: Target, now: Timestamp) -> Judgement {
         let feeding = || self.spec.checks.iter().enumerate().filter(|(_, check)| check.feeds.rto);
         let is_fresh = |index, check: &CheckSpec| status::is_fresh(self.clock.evidence(index), check.freshness(), now);
-        let outlasted = |index| {
-            let reached = self.clock.running().map(|outage| outage.trigger.plus(target.limit));
-            self.clock.last_failure(index).zip(reached).is_some_and(|(failure, reached)| failure >= reached)
-        };
-        let fails = |index| self.clock.is_healthy(index) == Some(false);
-        let known = HealthKnown {
-            fresh: feeding().all(|(index, check)| is_fresh(index, check)),
-            down: feeding().any(|(index, check)| fails(index) && is_fresh(index, check) || outlasted(index)),
-        };
-        let observed = match (self.clock.running(), self.clock.last_recovery()) {
-            (Some(outage), _) => Some(now.since(outage.trigger)),
-            (None, last) => last.map(Recovery::recovery_time),
-        };
+        let (outage, last) = (self.outage(now), self.clock.last_recovery());
+        let fresh = feeding().all(|(index, check)| is_fresh(index, check));
+        let standing = status::standing(last, target.limit, self.spec.drill_every, now);
         Judgement {
             objective: Objective::Rto,
-            basis: status::rto(&self.clock, target, self.spec.drill_every, known, now),
+            basis: status::rto(outage, fresh, standing, target),
             target: target.limit,
-            observed,
+            figure: outage.or_else(|| last.map(Recovery::took)),
             // None sorts first: evidence that is missing is the oldest.
             evidence: feeding().map(|(index, _)| self.clock.evidence(index)).min().flatten(),
         }
     }
 
+    /// How long the outage whose clock runs has lasted at `now`; none while no clock runs.
+    ///
+    /// It is known to last as long as a check is known to fail: until now, while that is fresh.
+    #[must_use]
+    pub fn outage(&self, now: Timestamp) -> Option<Interval> {
+        let outage: &Outage = self.clock.running()?;
+        let feeding = self.spec.checks.iter().enumerate().filter(|(_, check)| check.feeds.rto);
+        let failing = feeding.filter_map(|(index, _)| match self.healthy(index, now) {
+            Some(false) => Some(now),
+            _ => self.clock.last_failure(index),
+        });
+        Some(outage.lasted(failing.max().unwrap_or(outage.trigger), now))
+    }
+
     /// Each check is judged by itself; the contract has the worst status and the oldest recovery point.
     fn judge_rpo(&self, target: Target, now: Timestamp) -> Option<Judgement> {
         let judged = self.feeding_points().map(|(check, point)| {
-            let basis = status::rpo(point, target, check.freshness(), now);
+            let exposure = point.exposure(check.freshness(), now);
+            let lost = point.is_lost() && status::is_fresh(point.evidence(), check.freshness(), now);
             Judgement {
                 objective: Objective::Rpo,
-                basis,
+                basis: status::rpo(exposure, lost, target),
                 target: target.limit,
-                observed: point.exposure(now),
+                figure: Some(exposure),
                 evidence: point.evidence(),
             }
         });
         judged.reduce(|a, b| {
-            let observed = a.observed.zip(b.observed).map(|(a, b)| a.max(b));
+            let figure = a.figure.zip(b.figure).map(|(a, b)| a.max(b));
             let evidence = a.evidence.min(b.evidence);
             let worst = if b.status() > a.status() { b } else { a };
-            Judgement { observed, evidence, ..worst }
+            Judgement { figure, evidence, ..worst }
         })
     }
 
@@ -397,12 +415,19 @@ impl Contract {
         self.spec.checks.iter().zip(&self.points).filter(|(check, _)| check.feeds.rpo)
     }
 
+    /// The data that a disaster at `now` could cost, as far as the check with this index knows.
+    #[must_use]
+    pub fn exposure(&self, check: usize, now: Timestamp) -> Option<Interval> {
+        let (spec, point) = (self.spec.checks.get(check)?, self.points.get(check)?);
+        Some(point.exposure(spec.freshness(), now))
+    }
+
     /// Whether there is something to warn of: the sync lag of the check with this index is above its `warn_after`, or the
     /// check itself found something. None where neither is looked at, or nothing is known.
     #[must_use]
     pub fn warns(&self, check: usize, now: Timestamp) -> Option<bool> {
         let spec = self.spec.checks.get(check)?;
-        let exposure = self.points.get(check).and_then(|point| point.exposure(now));
+        let exposure = self.exposure(check, now).and_then(|exposure| exposure.most);
         let lags = spec.warn_after.zip(exposure).map(|(limit, exposure)| exposure > limit);
         let warned = self.warned.get(check).copied().flatten();
         let warned =
@@ -423,6 +448,13 @@ impl Contract {
         let spec = self.spec.checks.get(check)?;
         let fresh = status::is_fresh(self.clock.evidence(check), spec.freshness(), now);
         self.clock.is_healthy(check).filter(|_| fresh)
+    }
+
+    /// Whether a check that feeds the RTO is freshly known to see the component fail, whether the clock runs already or not.
+    #[must_use]
+    pub fn fails(&self, now: Timestamp) -> bool {
+        let mut feeding = self.spec.checks.iter().enumerate().filter(|(_, check)| check.feeds.rto);
+        feeding.any(|(index, _)| self.healthy(index, now) == Some(false))
     }
 
     /// How the component as a whole is: works, if every check says so; is down, if its recovery clock runs and a check sees

@@ -5,6 +5,7 @@
 
 pub mod contract;
 pub mod independence;
+pub mod interval;
 pub mod observation;
 pub mod recovery_clock;
 pub mod recovery_point;

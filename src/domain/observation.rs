@@ -81,6 +81,11 @@ pub enum Health {
     Healthy,
     /// The component fails.
     Unhealthy(Finding),
+    /// The component was seen, and is neither known to work nor known to fail: it is on its way, or paused on purpose.
+    ///
+    /// This starts no clock and stops none. It does not hold one up either, unless this very check has failed in the
+    /// same outage.
+    Pending(Finding),
     /// We failed to measure; nothing is known about the component.
     NoAnswer(Finding),
 }
@@ -91,7 +96,7 @@ impl Health {
     pub fn finding(&self) -> Option<&Finding> {
         match self {
             Self::Healthy => None,
-            Self::Unhealthy(finding) | Self::NoAnswer(finding) => Some(finding),
+            Self::Unhealthy(finding) | Self::Pending(finding) | Self::NoAnswer(finding) => Some(finding),
         }
     }
 }
@@ -104,11 +109,11 @@ pub enum CopyState {
         /// The proven instant.
         up_to: Timestamp,
     },
-    /// The copy is proven to hold everything before `since` and proven not to hold what was written at `since`.
+    /// The copy is proven to hold everything before `since` and proven not to hold what was written then.
     Behind {
-        /// The instant of the oldest item that the copy lacks.
+        /// The earliest that the oldest item that the copy lacks can have been written.
         since: Timestamp,
-        /// How far `since` can lie from the truth, because it was carried over from another machine's clock.
+        /// By how much later it can have been written: the instant was carried over from another machine's clock.
         precision: Duration,
         /// What is wrong with the copy, where it does not merely lag and will not catch up by itself.
         finding: Option<Finding>,
@@ -123,11 +128,14 @@ pub enum CopyState {
         /// Why the word is no longer taken for news: whoever keeps the copy has fallen silent.
         doubt: Option<Finding>,
     },
-    /// The copy is proven to differ from what it should be now, and nobody can tell since when: what was proven before is
-    /// all that counts.
+    /// The copy is proven to differ from what it should be now, and nobody can tell since when: what was proven before
+    /// still holds, and the change that is missing counts from the instant at which it was first seen missing.
     Outdated {
         /// The newest instant at which it was proven complete, if this run learned of one.
         up_to: Option<Timestamp>,
+        /// What the copy holds, in a word that changes whenever that does, and that tells nothing of a secret. While it
+        /// is the same from look to look, the change that was first seen missing is missing still.
+        holds: String,
         /// How it differs.
         finding: Finding,
     },
@@ -147,6 +155,9 @@ pub struct Observation {
     pub health: Health,
     /// What was learned about the DR copy; `None` for kinds that know of no copy. Feeds the recovery point.
     pub copy: Option<CopyState>,
+    /// Which copy was looked at, in a word that changes when the copy is deleted and made again (`metadata.uid`, the time
+    /// at which a stream was created); none where this run did not learn it. Another copy inherits no proof.
+    pub copy_identity: Option<String>,
     /// Further figures for metrics and pages. They never decide a status.
     pub readings: Vec<Reading>,
     /// When it was seen, where that was before the run ended: what several checks share is read once for all of them.
@@ -161,7 +172,15 @@ impl Observation {
     /// An observation of a kind that knows of no copy.
     #[must_use]
     pub fn of_health(health: Health) -> Self {
-        Self { health, copy: None, readings: Vec::new(), seen: None, warnings: None, notes: Vec::new() }
+        Self {
+            health,
+            copy: None,
+            copy_identity: None,
+            readings: Vec::new(),
+            seen: None,
+            warnings: None,
+            notes: Vec::new(),
+        }
     }
 
     /// The one word for the whole run: a failure of component or copy outweighs a failure to measure, which outweighs
@@ -179,9 +198,8 @@ impl Observation {
                     | CopyState::Behind { finding: Some(_), .. },
                 ),
             ) => Outcome::Unhealthy,
-            (Health::NoAnswer(_), _) | (_, Some(CopyState::Unknown(_) | CopyState::Vouched { doubt: Some(_), .. })) => {
-                Outcome::NoAnswer
-            }
+            (Health::NoAnswer(_) | Health::Pending(_), _)
+            | (_, Some(CopyState::Unknown(_) | CopyState::Vouched { doubt: Some(_), .. })) => Outcome::NoAnswer,
             (Health::Healthy, _) => Outcome::Healthy,
         }
     }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::interval::Interval;
 use super::observation::Health;
 use super::remembered::RememberedCheck;
 use super::time::Timestamp;
@@ -43,6 +44,40 @@ impl Mode {
     }
 }
 
+/// What is known of the time before a first failure.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Beginning {
+    /// Somebody had looked shortly before: the failure began when it was first seen, to within an interval.
+    #[default]
+    Seen,
+    /// Nobody had looked for longer than evidence stays fresh: it began at any time after this last healthy look.
+    After(Timestamp),
+    /// The component was never seen healthy: it may have failed for ever.
+    Unknown,
+}
+
+impl Beginning {
+    /// The same on another timeline.
+    #[must_use]
+    pub fn carried(self, carry: impl Fn(Timestamp) -> Timestamp) -> Self {
+        match self {
+            Self::After(healthy) => Self::After(carry(healthy)),
+            other => other,
+        }
+    }
+
+    /// The earlier of two.
+    fn earlier(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Unknown, _) | (_, Self::Unknown) => Self::Unknown,
+            (Self::After(a), Self::After(b)) => Self::After(a.min(b)),
+            (Self::After(healthy), Self::Seen) | (Self::Seen, Self::After(healthy)) => Self::After(healthy),
+            (Self::Seen, Self::Seen) => Self::Seen,
+        }
+    }
+}
+
 /// An outage whose clock runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outage {
@@ -52,6 +87,9 @@ pub struct Outage {
     pub trigger: Timestamp,
     /// Real or drill.
     pub mode: Mode,
+    /// What is known of the time before the first failure.
+    #[serde(default)]
+    pub beginning: Beginning,
 }
 
 /// An outage that is over.
@@ -69,7 +107,23 @@ impl Outage {
     /// The same on another timeline.
     #[must_use]
     pub fn carried(self, carry: impl Fn(Timestamp) -> Timestamp) -> Self {
-        Self { first_failure: carry(self.first_failure), trigger: carry(self.trigger), mode: self.mode }
+        Self {
+            first_failure: carry(self.first_failure),
+            trigger: carry(self.trigger),
+            mode: self.mode,
+            beginning: self.beginning.carried(carry),
+        }
+    }
+
+    /// How long the outage lasted, if it was last known to go on at `known` and can have gone on until `possible`.
+    #[must_use]
+    pub fn lasted(&self, known: Timestamp, possible: Timestamp) -> Interval {
+        let most = match self.beginning {
+            Beginning::Seen => Some(possible.since(self.trigger)),
+            Beginning::After(healthy) => Some(possible.since(healthy.min(self.trigger))),
+            Beginning::Unknown => None,
+        };
+        Interval::new(known.since(self.trigger), most)
     }
 }
 
@@ -86,12 +140,19 @@ impl Recovery {
         self.healthy.since(self.outage.trigger)
     }
 
+    /// The two ends of the recovery time. They differ where nobody looked when the outage began, or when it ended.
+    #[must_use]
+    pub fn took(&self) -> Interval {
+        self.outage.lasted(self.earliest, self.healthy)
+    }
+
     /// Whether it took less than the target; none where nobody looked at the time that would tell.
     #[must_use]
     pub fn met(&self, rto: Duration) -> Option<bool> {
-        if self.recovery_time() < rto {
+        let took = self.took();
+        if !took.may_reach(rto) {
             Some(true)
-        } else if self.earliest.since(self.outage.trigger) >= rto {
+        } else if took.certainly_reaches(rto) {
             Some(false)
         } else {
             None
@@ -125,7 +186,22 @@ struct Runs {
     /// The observation before the first success, where that lies too far back to say that it was the first.
     unseen_since: Option<Timestamp>,
     last_failure: Option<Timestamp>,
+    last_success: Option<Timestamp>,
+    /// What is known of the time before the first failure.
+    beginning: Beginning,
     evidence: Option<Timestamp>,
+    /// When it was last seen to be neither healthy nor failing, if nothing else was seen since.
+    pending: Option<Timestamp>,
+}
+
+impl Runs {
+    /// Whether a check that has not been seen healthy often enough keeps the clock of an outage running: not if it was seen
+    /// since the trigger, lately, to be neither healthy nor failing, and never failed in this outage.
+    fn holds_up(&self, outage: &Outage, freshness: Duration, at: Timestamp) -> bool {
+        let failed = self.last_failure.is_some_and(|failure| failure >= outage.first_failure);
+        let pending = self.pending.is_some_and(|seen| seen >= outage.trigger && at.since(seen) <= freshness);
+        failed || !pending
+    }
 }
 
 /// The clock of one contract.
@@ -146,8 +222,9 @@ impl RecoveryClock {
     /// Takes in how the component was `at` an instant, as the check with this index saw it.
     ///
     /// The clock starts when a check has failed often enough in a row. It stops when every check has, since the trigger,
-    /// been healthy often enough in a row; the recovery is dated at the first of these observations. `thresholds` has an
-    /// entry for every check; a check that does not feed the RTO has none there, and moves nothing.
+    /// been healthy often enough in a row; the recovery is dated at the first of these observations. A check that has not
+    /// failed in the outage, and is seen to be [pending](Health::Pending), does not hold it up. `thresholds` has an entry
+    /// for every check; a check that does not feed the RTO has none there, and moves nothing.
     pub fn observe(
         &mut self,
         check: usize,
@@ -158,14 +235,18 @@ impl RecoveryClock {
         let runs = self.checks.get_mut(check)?;
         let own = thresholds.get(check)?.as_ref();
         let unseen_since = runs.evidence.filter(|before| own.is_some_and(|own| at.since(*before) > own.freshness));
-        if unseen_since.is_some() && !matches!(health, Health::NoAnswer(_)) {
+        let known = matches!(health, Health::Healthy | Health::Unhealthy(_));
+        let unseen = runs.evidence.is_none() || unseen_since.is_some();
+        if unseen_since.is_some() && known {
             // Nobody can say what happened meanwhile: what follows is the first of a new run.
             (runs.failures, runs.first_failure) = (0, None);
             (runs.successes, runs.first_success) = (0, None);
         }
         match health {
             Health::NoAnswer(_) => return None,
+            Health::Pending(_) => runs.pending = Some(at),
             Health::Healthy => {
+                runs.last_success = runs.last_success.max(Some(at));
                 runs.successes = runs.successes.saturating_add(1);
                 if runs.first_success.is_none() {
                     (runs.first_success, runs.unseen_since) = (Some(at), unseen_since);
@@ -174,22 +255,32 @@ impl RecoveryClock {
             }
             Health::Unhealthy(_) => {
                 runs.failures = runs.failures.saturating_add(1);
-                runs.first_failure.get_or_insert(at);
+                if runs.first_failure.is_none() {
+                    runs.first_failure = Some(at);
+                    runs.beginning = match runs.last_success {
+                        _ if !unseen => Beginning::Seen,
+                        Some(healthy) => Beginning::After(healthy),
+                        None => Beginning::Unknown,
+                    };
+                }
                 runs.last_failure = runs.last_failure.max(Some(at));
                 (runs.successes, runs.first_success) = (0, None);
             }
         }
-        runs.evidence = runs.evidence.max(Some(at));
+        if known {
+            (runs.evidence, runs.pending) = (runs.evidence.max(Some(at)), None);
+        }
         let failures = runs.failures;
         let lasted = runs.first_failure.map_or(Duration::ZERO, |first| at.since(first));
         let own = own?;
         match self.running {
-            None if failures >= own.failures_to_trigger && lasted >= own.hold => {
-                let first_failure = self.earliest_failure(thresholds).unwrap_or(at);
-                Some(ClockEvent::Started(self.start(first_failure, at, Mode::Real)))
+            None if known && failures >= own.failures_to_trigger && lasted >= own.hold => {
+                let (first_failure, beginning) = self.earliest_failure(thresholds).unwrap_or((at, Beginning::Seen));
+                let outage = Outage { first_failure, trigger: at, mode: Mode::Real, beginning };
+                Some(ClockEvent::Started(self.start(outage)))
             }
             None => None,
-            Some(outage) => self.stop(outage, thresholds).map(ClockEvent::Stopped),
+            Some(outage) => self.stop(outage, thresholds, at).map(ClockEvent::Stopped),
         }
     }
 
@@ -198,7 +289,8 @@ impl RecoveryClock {
         if self.running.is_some() {
             return None;
         }
-        Some(ClockEvent::Started(self.start(at, at, mode)))
+        let outage = Outage { first_failure: at, trigger: at, mode, beginning: Beginning::Seen };
+        Some(ClockEvent::Started(self.start(outage)))
     }
 
     /// Takes what is to be remembered of a check out.
@@ -208,6 +300,7 @@ impl RecoveryClock {
             (runs.failures, runs.first_failure, runs.last_failure);
         (check.successes, check.first_success) = (runs.successes, runs.first_success);
         (check.unseen_since, check.health_seen) = (runs.unseen_since, runs.evidence);
+        (check.last_success, check.beginning) = (runs.last_success, runs.beginning);
     }
 
     /// Puts what was remembered of a check back.
@@ -220,7 +313,11 @@ impl RecoveryClock {
             first_success: check.first_success,
             unseen_since: check.unseen_since,
             last_failure: check.last_failure,
+            // Records of before this was kept tell of the last look, and whether it failed.
+            last_success: check.last_success.or(check.health_seen.filter(|_| check.failures == 0)),
+            beginning: check.beginning,
             evidence: check.health_seen,
+            pending: None,
         };
     }
 
@@ -229,29 +326,39 @@ impl RecoveryClock {
         (self.running, self.last) = (running, last);
     }
 
-    fn earliest_failure(&self, thresholds: &[Option<Thresholds>]) -> Option<Timestamp> {
+    /// The first failure of all checks that fail now, and the earliest that they can have begun to.
+    fn earliest_failure(&self, thresholds: &[Option<Thresholds>]) -> Option<(Timestamp, Beginning)> {
         let feeding = self.checks.iter().zip(thresholds).filter(|(_, thresholds)| thresholds.is_some());
-        feeding.filter_map(|(runs, _)| runs.first_failure).min()
+        let failing = feeding.filter_map(|(runs, _)| Some((runs.first_failure?, runs.beginning)));
+        failing.reduce(|(a, a_began), (b, b_began)| (a.min(b), a_began.earlier(b_began)))
     }
 
-    fn start(&mut self, first_failure: Timestamp, trigger: Timestamp, mode: Mode) -> Outage {
+    fn start(&mut self, outage: Outage) -> Outage {
         // What was healthy before the trigger says nothing about after it: health must be seen anew.
         for runs in &mut self.checks {
             (runs.successes, runs.first_success) = (0, None);
         }
-        *self.running.insert(Outage { first_failure, trigger, mode })
+        *self.running.insert(outage)
     }
 
-    fn stop(&mut self, outage: Outage, thresholds: &[Option<Thresholds>]) -> Option<Recovery> {
+    fn stop(&mut self, outage: Outage, thresholds: &[Option<Thresholds>], at: Timestamp) -> Option<Recovery> {
         let (mut healthy, mut earliest) = (outage.trigger, outage.trigger);
+        let mut recovered = false;
         for (runs, thresholds) in self.checks.iter().zip(thresholds) {
             let Some(thresholds) = thresholds else { continue };
             if runs.successes < thresholds.successes_to_recover {
-                return None;
+                if runs.holds_up(&outage, thresholds.freshness, at) {
+                    return None;
+                }
+                continue;
             }
             let first_success = runs.first_success?;
+            recovered = true;
             healthy = healthy.max(first_success);
             earliest = earliest.max(runs.unseen_since.unwrap_or(first_success));
+        }
+        if !recovered {
+            return None;
         }
         self.running = None;
         self.last = Some(Recovery { outage, healthy, earliest });
@@ -294,10 +401,10 @@ impl RecoveryClock {
         self.checks.get(check)?.first_failure
     }
 
-    /// How the component was when the check with this index last told.
+    /// How the component was when the check with this index last told; none also while it is pending.
     #[must_use]
     pub fn is_healthy(&self, check: usize) -> Option<bool> {
         let runs = self.checks.get(check)?;
-        runs.evidence.map(|_| runs.failures == 0)
+        runs.evidence.filter(|_| runs.pending.is_none()).map(|_| runs.failures == 0)
     }
 }

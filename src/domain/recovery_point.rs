@@ -1,74 +1,114 @@
-//! Recovery points: up to which instant the DR copy is proven.
+//! Recovery points: up to which instant the DR copy is proven, and since when something is known to be missing from it.
 
 use std::time::Duration;
 
-use super::observation::CopyState;
+use super::interval::Interval;
+use super::observation::{CopyState, Observation};
 use super::remembered::RememberedCheck;
+use super::status;
 use super::time::Timestamp;
 
 /// What is known about one copy.
 ///
-/// A proof stays true, so the recovery point is latched: it moves forward only. Three things withdraw it: the copy is
-/// proven lost; it is proven to lack something from before the recovery point (it was made anew, or went back), for then
-/// the earlier proof spoke of another copy; or it is proven to lack something of unknown age.
+/// A proof stays true, so the recovery point is latched: it moves forward only. Four things withdraw it: the copy is
+/// proven lost; it is another object than the one that was proven; it is proven to lack something from before the recovery
+/// point (it went back), for then the earlier proof spoke of another copy; or it is proven to lack something of unknown
+/// age.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RecoveryPoint {
     latched: Option<Timestamp>,
     evidence: Option<Timestamp>,
-    lacking: bool,
+    missing: Option<Missing>,
     lost: bool,
+    identity: Option<String>,
 }
 
+/// The oldest change that the last look showed to be missing from the copy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Missing {
+    /// The change is at least as old as this: its own time, or, where it bears none, when it was first seen missing.
+    since: Timestamp,
+    /// What tells that a later look sees the same change missing; none for one that bears its own time.
+    token: Option<String>,
+}
+
+/// The token of a copy that lacks something of unknown age. No kind's word for what a copy holds begins with `!`.
+const DAMAGED: &str = "!damaged";
+/// The token of a copy that is lost.
+const LOST: &str = "!lost";
+
 impl RecoveryPoint {
-    /// Takes in what a run that ended `at` learned about the copy.
+    /// Takes in what a run learned about the copy, as of the instant `at`.
     ///
     /// Nothing can be proven of the future: a proof that claims to is one for `at`.
-    pub fn observe(&mut self, at: Timestamp, copy: &CopyState) {
-        let lacking = match *copy {
-            CopyState::Unknown(_) => return,
-            CopyState::Vouched { up_to, doubt: Some(_) } => return self.latch(up_to.min(at)),
-            CopyState::Complete { up_to } | CopyState::Vouched { up_to, doubt: None } => {
-                self.latch(up_to.min(at));
-                false
+    pub fn observe(&mut self, at: Timestamp, observation: &Observation) {
+        if let Some(identity) = &observation.copy_identity {
+            if self.identity.as_ref().is_some_and(|known| known != identity) {
+                (self.latched, self.missing) = (None, None);
             }
-            CopyState::Behind { since, precision, .. } => {
-                let since = since.min(at);
-                if self.latched.is_some_and(|latched| latched > since.plus(precision)) {
+            self.identity = Some(identity.clone());
+        }
+        let missing = match &observation.copy {
+            None | Some(CopyState::Unknown(_)) => return,
+            Some(CopyState::Vouched { up_to, doubt: Some(_) }) => return self.latch((*up_to).min(at)),
+            Some(CopyState::Complete { up_to } | CopyState::Vouched { up_to, doubt: None }) => {
+                self.latch((*up_to).min(at));
+                None
+            }
+            Some(CopyState::Behind { since, precision, .. }) => {
+                let (since, latest) = ((*since).min(at), since.plus(*precision).min(at));
+                if self.latched.is_some_and(|latched| latched > latest) {
                     self.latched = None;
                 }
                 self.latch(since);
-                true
+                Some(Missing { since: latest, token: None })
             }
-            CopyState::Outdated { up_to, .. } => {
-                self.latched = self.latched.max(up_to.map(|up_to| up_to.min(at)));
+            Some(CopyState::Outdated { up_to, holds, .. }) => {
+                let up_to = up_to.map(|up_to| up_to.min(at));
+                self.latched = self.latched.max(up_to);
                 self.lost = false;
-                true
+                Some(self.missing_still(holds, up_to, at))
             }
-            CopyState::Damaged(_) => {
-                self.latched = None;
-                self.lost = false;
-                true
+            Some(CopyState::Damaged(_)) => {
+                (self.latched, self.lost) = (None, false);
+                Some(self.missing_still(DAMAGED, None, at))
             }
-            CopyState::Lost(_) => {
-                self.latched = None;
-                self.lost = true;
-                true
+            Some(CopyState::Lost(_)) => {
+                (self.latched, self.lost) = (None, true);
+                Some(self.missing_still(LOST, None, at))
             }
         };
         self.evidence = self.evidence.max(Some(at));
-        self.lacking = lacking;
+        self.missing = missing;
+    }
+
+    /// A change without a time of its own counts from the first look that showed it missing: from an earlier one only if
+    /// the copy holds what it held then, and was not complete in between.
+    fn missing_still(&self, token: &str, complete: Option<Timestamp>, at: Timestamp) -> Missing {
+        let known = self.missing.as_ref().filter(|missing| missing.token.as_deref() == Some(token));
+        let known = known.map(|missing| missing.since).filter(|since| complete.is_none_or(|up_to| up_to <= *since));
+        Missing { since: known.unwrap_or(at).min(at), token: Some(token.to_owned()) }
     }
 
     /// Takes what is to be remembered out.
     pub fn remember(&self, check: &mut RememberedCheck) {
         (check.latched, check.copy_seen) = (self.latched, self.evidence);
-        (check.lacking, check.lost) = (self.lacking, self.lost);
+        check.missing_since = self.missing.as_ref().map(|missing| missing.since);
+        check.missing = self.missing.as_ref().and_then(|missing| missing.token.clone());
+        check.lost = self.lost;
+        check.copy_identity.clone_from(&self.identity);
     }
 
     /// What was remembered, as a recovery point.
     #[must_use]
     pub fn recall(check: &RememberedCheck) -> Self {
-        Self { latched: check.latched, evidence: check.copy_seen, lacking: check.lacking, lost: check.lost }
+        Self {
+            latched: check.latched,
+            evidence: check.copy_seen,
+            missing: check.missing_since.map(|since| Missing { since, token: check.missing.clone() }),
+            lost: check.lost,
+            identity: check.copy_identity.clone(),
+        }
     }
 
     fn latch(&mut self, point: Timestamp) {
@@ -82,22 +122,22 @@ impl RecoveryPoint {
         self.latched
     }
 
-    /// The age of the recovery point: the data, in time, that a disaster now could cost.
+    /// The data, in time, that a disaster at `now` could cost.
+    ///
+    /// At most: the age of the recovery point, which grows as time passes. At least: the age that the oldest change known
+    /// to be missing had at the last look, while that is fresh. It does not grow until the next look, since the copy may
+    /// have caught up meanwhile.
     #[must_use]
-    pub fn exposure(&self, now: Timestamp) -> Option<Duration> {
-        self.latched.map(|point| now.since(point))
+    pub fn exposure(&self, freshness: Duration, now: Timestamp) -> Interval {
+        let fresh = self.evidence.filter(|_| status::is_fresh(self.evidence, freshness, now));
+        let least = fresh.zip(self.missing.as_ref()).map(|(seen, missing)| seen.since(missing.since));
+        Interval::new(least.unwrap_or_default(), self.latched.map(|point| now.since(point)))
     }
 
     /// Whether the last thing learned is that the copy is lost.
     #[must_use]
     pub fn is_lost(&self) -> bool {
         self.lost
-    }
-
-    /// Whether the last thing learned is that the copy lacks something, and not merely that it was complete some time ago.
-    #[must_use]
-    pub fn is_lacking(&self) -> bool {
-        self.lacking
     }
 
     /// When something was last learned about the copy.

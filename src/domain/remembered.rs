@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::recovery_clock::{Mode, Outage, Recovery};
+use super::recovery_clock::{Beginning, Mode, Outage, Recovery};
 use super::time::Timestamp;
 
 /// What is remembered of one check.
@@ -16,10 +16,14 @@ pub struct RememberedCheck {
     pub latched: Option<Timestamp>,
     /// When something was last learned about the copy.
     pub copy_seen: Option<Timestamp>,
-    /// Whether that was that the copy lacks something.
-    pub lacking: bool,
-    /// Whether that was that the copy is lost.
+    /// Since when something is known to be missing from the copy.
+    pub missing_since: Option<Timestamp>,
+    /// What tells whether it is the same that is missing; nothing for a change that bears its own time.
+    pub missing: Option<String>,
+    /// Whether the last thing learned was that the copy is lost.
     pub lost: bool,
+    /// Which object the copy was.
+    pub copy_identity: Option<String>,
     /// When the component's health was last seen.
     pub health_seen: Option<Timestamp>,
     /// How often in a row it failed.
@@ -34,6 +38,10 @@ pub struct RememberedCheck {
     pub first_success: Option<Timestamp>,
     /// The observation before the first success, where nobody could look for long.
     pub unseen_since: Option<Timestamp>,
+    /// When it was last seen to be healthy.
+    pub last_success: Option<Timestamp>,
+    /// What is known of the time before the first failure.
+    pub beginning: Beginning,
     /// When it was last looked for something to warn of.
     pub warning_seen: Option<Timestamp>,
     /// Whether there was something.
@@ -82,10 +90,12 @@ pub struct Remembered {
 }
 
 impl RememberedCheck {
-    fn instants(&mut self) -> [&mut Option<Timestamp>; 8] {
-        let Self { latched, copy_seen, health_seen, warning_seen, .. } = self;
-        let Self { first_failure, last_failure, first_success, unseen_since, .. } = self;
-        [latched, copy_seen, health_seen, warning_seen, first_failure, last_failure, first_success, unseen_since]
+    fn instants(&mut self) -> [&mut Option<Timestamp>; 10] {
+        let Self { latched, copy_seen, missing_since, health_seen, warning_seen, .. } = self;
+        let Self { first_failure, last_failure, first_success, unseen_since, last_success, .. } = self;
+        let health = [health_seen, first_failure, last_failure, first_success, unseen_since, last_success];
+        let [a, b, c, d, e, f] = health;
+        [latched, copy_seen, missing_since, warning_seen, a, b, c, d, e, f]
     }
 
     /// The same on another timeline.
@@ -94,6 +104,7 @@ impl RememberedCheck {
         for instant in self.instants().into_iter().flatten() {
             *instant = carry(*instant);
         }
+        self.beginning = self.beginning.carried(carry);
         self
     }
 
@@ -108,6 +119,9 @@ impl RememberedCheck {
             warning_seen: None,
             successes: u32::from(check.successes > 0),
             last_failure: None,
+            last_success: None,
+            // A change that bears its own time needs no memory: the next look dates it again.
+            missing_since: check.missing_since.filter(|_| check.missing.is_some()),
             ..check.clone()
         };
         let went_back = match (self.latched, stored.latched) {

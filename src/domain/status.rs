@@ -2,13 +2,16 @@
 //!
 //! Two laws. *No false green*: `met` is never said while the truth is a breach; what was not measured is never good.
 //! *No false red*: what merely could not be measured is `unproven`, not `breached`.
+//!
+//! Every figure is an [interval](Interval), and that makes the two laws one rule: `met` needs the upper end, `breached`
+//! needs the lower end, and what lies between is `unproven`.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::recovery_clock::RecoveryClock;
-use super::recovery_point::RecoveryPoint;
+use super::interval::Interval;
+use super::recovery_clock::Recovery;
 use super::time::Timestamp;
 
 /// The status of an objective, from best to worst.
@@ -59,9 +62,9 @@ pub enum Basis {
     CopyLost,
     /// RPO: the copy was never proven to hold anything, or the proof was withdrawn.
     NoRecoveryPoint,
-    /// RPO: as much data is at risk as the target allows, or more.
+    /// RPO: what is known to be missing from the copy is as old as the target allows, or older.
     ExposureReachedTarget,
-    /// RPO: the last proof is as old as the target allows, or older, and there is no news.
+    /// RPO: the last proof is as old as the target allows, or older, and nothing so old is known to be missing.
     ProofTooOld,
     /// RPO: more than the at-risk share of the target is at risk.
     ExposureAboveRatio,
@@ -71,8 +74,8 @@ pub enum Basis {
     DownReachedTarget,
     /// RTO: the component has been down for more than the at-risk share of the target.
     DownAboveRatio,
-    /// RTO: the component is down, and there is still time.
-    DownWithinTarget,
+    /// RTO: the component can have been down for more than the at-risk share of the target, and is not known to.
+    DownUncertain,
     /// RTO: nobody knows how the component is.
     HealthUnknown,
     /// RTO: no recovery was ever measured.
@@ -85,6 +88,9 @@ pub enum Basis {
     LastRecoveryTooOld,
     /// RTO: the last recovery was fast enough.
     LastRecoveryMet,
+    /// RTO: the component is down, and there is still time. Only records of the first version say so, as if an outage
+    /// could prove a recovery time; they must stay readable.
+    DownWithinTarget,
 }
 
 impl Basis {
@@ -97,12 +103,26 @@ impl Basis {
             Self::ExposureWithinTarget | Self::DownWithinTarget | Self::LastRecoveryMet => Status::Met,
             Self::NoRecoveryPoint
             | Self::ProofTooOld
+            | Self::DownUncertain
             | Self::HealthUnknown
             | Self::NoRecovery
             | Self::LastRecoveryMissed
             | Self::LastRecoveryUncertain
             | Self::LastRecoveryTooOld => Status::Unproven,
         }
+    }
+
+    /// Whether the status is what earlier recoveries prove, or fail to, and nothing is wrong or unknown now.
+    #[must_use]
+    pub const fn is_standing(self) -> bool {
+        matches!(
+            self,
+            Self::NoRecovery
+                | Self::LastRecoveryMissed
+                | Self::LastRecoveryUncertain
+                | Self::LastRecoveryTooOld
+                | Self::LastRecoveryMet
+        )
     }
 
     /// The row in words.
@@ -113,18 +133,19 @@ impl Basis {
             Self::NoRecoveryPoint => {
                 "nothing proves what the DR copy holds: it never was proven, or the proof was withdrawn"
             }
-            Self::ExposureReachedTarget => "the data at risk has reached the target",
-            Self::ProofTooOld => "the last proof is older than the target and there is no news",
+            Self::ExposureReachedTarget => "what is missing from the copy has reached the target",
+            Self::ProofTooOld => "the last proof is as old as the target, and nothing so old is known to be missing",
             Self::ExposureAboveRatio => "the data at risk is close to the target",
             Self::ExposureWithinTarget => "the data at risk is within the target",
             Self::DownReachedTarget => "down for as long as the target allows",
             Self::DownAboveRatio => "down, and the target is close",
+            Self::DownUncertain => "down, and nobody knows for how long: it may be more than the target allows",
             Self::DownWithinTarget => "down, within the target",
             Self::HealthUnknown => "health could not be measured lately",
-            Self::NoRecovery => "no recovery was ever measured",
-            Self::LastRecoveryMissed => "the last recovery missed the target",
-            Self::LastRecoveryUncertain => "nobody could look when the last recovery happened, and so how fast it was",
-            Self::LastRecoveryTooOld => "the last recovery is older than drill_every",
+            Self::NoRecovery => "never measured: no recovery was ever seen",
+            Self::LastRecoveryMissed => "missed: the last recovery took longer than the target allows",
+            Self::LastRecoveryUncertain => "uncertain: nobody looked when the last outage began or ended",
+            Self::LastRecoveryTooOld => "too old: the last recovery lies further back than drill_every allows",
             Self::LastRecoveryMet => "the last recovery met the target",
         }
     }
@@ -135,79 +156,64 @@ impl Basis {
 pub struct Target {
     /// The objective itself. Strict: a figure equal to it is a breach.
     pub limit: Duration,
-    /// The share of the limit above which it is at risk.
+    /// The share of it above which there is risk.
     pub at_risk_ratio: f64,
 }
 
 impl Target {
-    fn is_reached(&self, figure: Duration) -> bool {
-        figure >= self.limit
-    }
-
-    fn is_at_risk(&self, figure: Duration) -> bool {
-        figure > self.limit.mul_f64(self.at_risk_ratio)
+    fn risk(&self) -> Duration {
+        self.limit.mul_f64(self.at_risk_ratio)
     }
 }
 
-/// The RPO table, for one copy. Evidence is fresh while it is no older than `freshness`.
-///
-/// An exposure that has reached the target is a breach only where the evidence shows the copy to lack something. A copy
-/// that was complete when it was last looked at, or by somebody's word, only has not been measured since.
+/// The RPO table, for one copy with this exposure. `lost` says that the copy is freshly proven lost.
 #[must_use]
-pub fn rpo(point: &RecoveryPoint, target: Target, freshness: Duration, now: Timestamp) -> Basis {
-    let fresh = is_fresh(point.evidence(), freshness, now);
-    if point.is_lost() && fresh {
-        return Basis::CopyLost;
-    }
-    let Some(exposure) = point.exposure(now) else {
-        return Basis::NoRecoveryPoint;
-    };
-    if target.is_reached(exposure) {
-        if fresh && point.is_lacking() { Basis::ExposureReachedTarget } else { Basis::ProofTooOld }
-    } else if target.is_at_risk(exposure) {
+pub fn rpo(exposure: Interval, lost: bool, target: Target) -> Basis {
+    if lost {
+        Basis::CopyLost
+    } else if exposure.certainly_reaches(target.limit) {
+        Basis::ExposureReachedTarget
+    } else if exposure.most.is_none() {
+        Basis::NoRecoveryPoint
+    } else if exposure.may_reach(target.limit) {
+        Basis::ProofTooOld
+    } else if exposure.may_exceed(target.risk()) {
         Basis::ExposureAboveRatio
     } else {
         Basis::ExposureWithinTarget
     }
 }
 
-/// What is known of the health of a contract's checks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct HealthKnown {
-    /// The health of every check is fresh.
-    pub fresh: bool,
-    /// While the clock runs: a check is known to fail now, or was seen to fail when the target was reached already.
-    pub down: bool,
+/// The RTO table, for one contract: `outage` is how long a running clock has shown the component down, `fresh` says that
+/// the health of every check is, and `standing` is what earlier recoveries prove.
+///
+/// An outage never improves a status: within its target the standing holds, and that the component is down is said apart.
+#[must_use]
+pub fn rto(outage: Option<Interval>, fresh: bool, standing: Basis, target: Target) -> Basis {
+    let running = outage.and_then(|lasted| {
+        if lasted.certainly_reaches(target.limit) {
+            Some(Basis::DownReachedTarget)
+        } else if lasted.may_reach(target.limit) {
+            Some(Basis::DownUncertain)
+        } else if lasted.certainly_exceeds(target.risk()) {
+            Some(Basis::DownAboveRatio)
+        } else if lasted.may_exceed(target.risk()) {
+            Some(Basis::DownUncertain)
+        } else {
+            None
+        }
+    });
+    running.unwrap_or(if fresh { standing } else { Basis::HealthUnknown })
 }
 
-/// The RTO table, for one contract.
+/// What the last recovery, real or drill, proves of an RTO at `now`.
 ///
-/// An RTO is a claim about an event: while nothing happens, only a recovery that was measured proves it. A clock that has
-/// reached the target is a breach only where the outage is known to have lasted that long.
+/// An RTO is a claim about an event: while nothing happens, only a recovery that was measured proves it.
 #[must_use]
-pub fn rto(
-    clock: &RecoveryClock,
-    target: Target,
-    drill_every: Option<Duration>,
-    known: HealthKnown,
-    now: Timestamp,
-) -> Basis {
-    if let Some(outage) = clock.running() {
-        let elapsed = now.since(outage.trigger);
-        return if target.is_reached(elapsed) {
-            if known.down { Basis::DownReachedTarget } else { Basis::HealthUnknown }
-        } else if target.is_at_risk(elapsed) {
-            Basis::DownAboveRatio
-        } else {
-            Basis::DownWithinTarget
-        };
-    }
-    if !known.fresh {
-        return Basis::HealthUnknown;
-    }
-    match clock.last_recovery() {
+pub fn standing(last: Option<&Recovery>, rto: Duration, drill_every: Option<Duration>, now: Timestamp) -> Basis {
+    match last {
         None => Basis::NoRecovery,
-        Some(last) => match last.met(target.limit) {
+        Some(last) => match last.met(rto) {
             Some(false) => Basis::LastRecoveryMissed,
             None => Basis::LastRecoveryUncertain,
             Some(true) if drill_every.is_some_and(|every| now.since(last.healthy) > every) => Basis::LastRecoveryTooOld,

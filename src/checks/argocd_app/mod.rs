@@ -15,9 +15,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::checks::{Check, Kind, KindInfo, Run};
-use crate::clients::Clients;
 use crate::clients::kubernetes::objects::Application;
 use crate::clients::kubernetes::{self, BAD_ANSWER, Cluster};
+use crate::clients::{Clients, reasons};
 use crate::config::config;
 use crate::config::decode::{Decoder, Fields};
 use crate::config::values::{FilePath, HttpUrl, KubernetesRef, Name, Namespace, ObjectName, PromDuration, SecretFile};
@@ -133,7 +133,7 @@ pub static REVISION_DIFFERS: Reason = Reason::new(
 );
 /// There is nothing in the primary to compare with.
 pub static PRIMARY_MISSING: Reason =
-    Reason::new("primary_missing", "There is no such Application in the primary: correct `primary`, or remove it.");
+    reasons::primary_missing("There is no such Application in the primary: correct `primary`, or remove it.");
 
 const REASONS: [&Reason; 23] = join(
     kubernetes::REASONS,
@@ -324,7 +324,9 @@ fn copy(sync: Verdict, seen: &Seen) -> CopyState {
         Verdict::Same { at } => CopyState::Vouched { up_to: at, doubt: None },
         Verdict::Silent { in_sync: Some(at), finding } => CopyState::Vouched { up_to: at, doubt: Some(finding) },
         Verdict::Silent { in_sync: None, finding } | Verdict::Unknown(finding) => CopyState::Unknown(finding),
-        Verdict::Different(finding) => CopyState::Outdated { up_to: seen.deployed, finding },
+        Verdict::Different(finding) => {
+            CopyState::Outdated { up_to: seen.deployed, holds: sync::holds(&seen.application), finding }
+        }
     }
 }
 
@@ -339,7 +341,7 @@ fn with_primary(
     let Verdict::Same { at } = sync else {
         // An own proof of DR's says nothing about the primary's revision at that time.
         return match copy(sync, dr) {
-            CopyState::Outdated { finding, .. } => CopyState::Outdated { up_to: None, finding },
+            CopyState::Outdated { finding, holds, .. } => CopyState::Outdated { up_to: None, holds, finding },
             CopyState::Vouched { doubt: Some(finding), .. } => CopyState::Unknown(finding),
             other => other,
         };
@@ -358,7 +360,8 @@ fn with_primary(
     let (here, there) = (sync::revisions(&dr.application), sync::revisions(&primary.application));
     if here != there {
         let detail = format!("DR follows {}, the primary {}", here.join("+"), there.join("+"));
-        return CopyState::Outdated { up_to: None, finding: Finding::new(&REVISION_DIFFERS, detail) };
+        let finding = Finding::new(&REVISION_DIFFERS, detail);
+        return CopyState::Outdated { up_to: None, holds: sync::holds(&dr.application), finding };
     }
     CopyState::Vouched { up_to: primary.reconciled.map_or(at, |reconciled| reconciled.min(at)), doubt: None }
 }

@@ -132,6 +132,16 @@ pub(super) fn deployed(application: &Application) -> Option<jiff::Timestamp> {
     last.deployed_at.filter(|_| same || is_auto_synced(application))
 }
 
+/// What the cluster holds, in a word that changes when an operation on the application ends: what was missing before may
+/// have arrived with it.
+pub(super) fn holds(application: &Application) -> String {
+    let status = &application.status;
+    let operated = status.operation_state.as_ref().and_then(|operation| operation.finished_at);
+    let deployed = status.history.iter().filter_map(|deployed| deployed.deployed_at).max();
+    let told = |instant: Option<jiff::Timestamp>| instant.map_or_else(|| "never".to_owned(), |at| at.to_string());
+    format!("deployed {}, operated {}", told(deployed), told(operated))
+}
+
 /// Whether Argo CD makes the cluster what git says by itself.
 pub(super) fn is_auto_synced(application: &Application) -> bool {
     let automated = application.spec.sync_policy.as_ref().and_then(|policy| policy.automated.as_ref());

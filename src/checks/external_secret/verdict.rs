@@ -81,7 +81,7 @@ pub(super) fn of(
             let finding = difference(now.since(since), refresh, primary_refresh);
             Verdict {
                 health: Health::Unhealthy(finding.clone()),
-                copy: CopyState::Outdated { up_to: None, finding },
+                copy: CopyState::Outdated { up_to: None, holds: holds(dr), finding },
                 in_sync: Some(false),
                 differs_since: Some(since),
             }
@@ -138,6 +138,14 @@ fn are_equal(dr: &Side, primary: &Side) -> Result<bool, Finding> {
         Ok(dr == primary)
     } else {
         Err(Finding::new(&HASH_ALGORITHMS_DIFFER, "the two data hashes are of different length"))
+    }
+}
+
+/// What the DR secret holds, in a word.
+fn holds(dr: &Side) -> String {
+    match &dr.secret {
+        Some(Ok(SecretState::There(Some(hash)))) => hash.token(),
+        _ => String::new(),
     }
 }
 

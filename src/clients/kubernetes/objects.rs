@@ -123,6 +123,12 @@ impl DataHash {
         Self(text.to_owned())
     }
 
+    /// A part of it that is long enough to see that the data changed, and too short to test guesses of the data.
+    #[must_use]
+    pub fn token(&self) -> String {
+        self.0.chars().take(4).collect()
+    }
+
     /// Whether both come of the same algorithm: only then does a difference tell of the data.
     #[must_use]
     pub fn is_comparable(&self, other: &Self) -> bool {

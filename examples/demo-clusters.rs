@@ -33,7 +33,8 @@ async fn main() {
     let flavour = if assets().is_some() { Flavour::Real } else { Flavour::Fake };
     let at = |port: &String| ([127, 0, 0, 1], port.parse().expect("a port")).into();
     let (primary, dr) = tokio::join!(Cluster::start_at(flavour, at(primary)), Cluster::start_at(flavour, at(dr)));
-    let mut demo = Demo { primary, dr, version: 1, rotated: Instant::now(), stuck: None, pinned: false, git_down: false };
+    let mut demo =
+        Demo { primary, dr, version: 1, rotated: Instant::now(), stuck: None, pinned: false, git_down: false };
     let readers = demo.prepare().await;
     std::fs::write(Path::new(directory).join("kubeconfig"), kubeconfig(&demo, &readers))
         .expect("a kubeconfig is written");
@@ -129,8 +130,7 @@ async fn synced(cluster: &Cluster, revision: &str, git_down: bool) {
     } else {
         ("Synced", json!([]))
     };
-    let resources =
-        json!([{"kind": "StatefulSet", "status": "Synced"}, {"kind": "NetworkPolicy", "status": "Synced"}]);
+    let resources = json!([{"kind": "StatefulSet", "status": "Synced"}, {"kind": "NetworkPolicy", "status": "Synced"}]);
     cluster
         .apply(json!({
             "apiVersion": "argoproj.io/v1alpha1", "kind": "Application",

@@ -101,7 +101,7 @@ async fn the_shipped_roles_are_enough_and_nothing_more(flavour: Flavour) {
     let all = |scrape: &super::Scrape| healthy(scrape, 3);
     let scrape = exporter.until("all three are measured and healthy", SOON, all).await;
     let forbidden = |scrape: &super::Scrape| {
-        ["streams", "secrets"].iter().map(|contract| super::failed(scrape, contract, "forbidden")).sum::<f64>()
+        scrape.series("dr_check_failures_total", &[("reason", "forbidden")]).map(|(_, count)| count).sum::<f64>()
     };
     assert_eq!(forbidden(&scrape), 0.0, "the Roles are enough:\n{scrape}");
 

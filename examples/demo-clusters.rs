@@ -2,7 +2,7 @@
 //!
 //! `demo-clusters DIRECTORY PRIMARY_PORT DR_PORT` starts two API servers, real ones where `KUBEBUILDER_ASSETS` names them,
 //! writes `DIRECTORY/kubeconfig` with the contexts `primary` and `dr` for a reader that is bound to the Roles of `deploy/rbac`, prints
-//! `ready`, and takes orders, one a line, until its input ends: `rotate`, `drift`, `git-down`, `heal`.
+//! `ready`, and takes orders, one a line, until its input ends: `rotate`, `drift`, `pin`, `git-down`, `heal`.
 #![allow(clippy::disallowed_methods, clippy::pedantic)]
 
 #[path = "../tests/support/mod.rs"]
@@ -19,7 +19,9 @@ use support::kube::{Cluster, Flavour, User, assets};
 const TICK: Duration = Duration::from_secs(2);
 /// How much later than the primary DR follows a rotation.
 const LATER: Duration = Duration::from_secs(15);
+/// What both clusters follow in git, and the tag of last year that DR can be pinned to.
 const REVISION: &str = "8f3c0de1a2b3c4d5e6f708192a3b4c5d6e7f8091";
+const OLD_REVISION: &str = "1b2c3d4e5f60718293a4b5c6d7e8f9012a3b4c5d";
 
 #[tokio::main]
 async fn main() {
@@ -31,7 +33,8 @@ async fn main() {
     let flavour = if assets().is_some() { Flavour::Real } else { Flavour::Fake };
     let at = |port: &String| ([127, 0, 0, 1], port.parse().expect("a port")).into();
     let (primary, dr) = tokio::join!(Cluster::start_at(flavour, at(primary)), Cluster::start_at(flavour, at(dr)));
-    let mut demo = Demo { primary, dr, version: 1, rotated: Instant::now(), stuck: None, git_down: false };
+    let mut demo =
+        Demo { primary, dr, version: 1, rotated: Instant::now(), stuck: None, pinned: false, git_down: false };
     let readers = demo.prepare().await;
     std::fs::write(Path::new(directory).join("kubeconfig"), kubeconfig(&demo, &readers))
         .expect("a kubeconfig is written");
@@ -64,6 +67,8 @@ struct Demo {
     rotated: Instant,
     /// The version that DR's store is stuck at.
     stuck: Option<u32>,
+    /// Whether DR's application follows the old tag.
+    pinned: bool,
     git_down: bool,
 }
 
@@ -100,8 +105,9 @@ impl Demo {
                 self.stuck = Some(self.version);
                 (self.version, self.rotated) = (self.version + 1, Instant::now());
             }
+            "pin" => self.pinned = true,
             "git-down" => self.git_down = true,
-            "heal" => (self.stuck, self.git_down) = (None, false),
+            "heal" => (self.stuck, self.pinned, self.git_down) = (None, false, false),
             _ => {}
         }
     }
@@ -111,25 +117,29 @@ impl Demo {
         let in_time = if self.rotated.elapsed() < LATER { self.version.saturating_sub(1).max(1) } else { self.version };
         refresh(&self.primary, self.version).await;
         refresh(&self.dr, self.stuck.unwrap_or(in_time)).await;
-        let (status, conditions) = if self.git_down {
-            (
-                "Unknown",
-                json!([{"type": "ComparisonError", "message": "Failed to load target state: git is unreachable"}]),
-            )
-        } else {
-            ("Synced", json!([]))
-        };
-        self.dr
-            .apply(json!({
-                "apiVersion": "argoproj.io/v1alpha1", "kind": "Application",
-                "metadata": {"namespace": "argocd", "name": "kgents-saas"},
-                "spec": {"syncPolicy": {"automated": {}}},
-                "status": {"sync": {"status": status, "revision": REVISION}, "health": {"status": "Healthy"},
-                    "reconciledAt": now(), "conditions": conditions,
-                    "resources": [{"kind": "StatefulSet", "status": "Synced"}, {"kind": "NetworkPolicy", "status": "Synced"}]},
-            }))
-            .await;
+        synced(&self.primary, REVISION, false).await;
+        synced(&self.dr, if self.pinned { OLD_REVISION } else { REVISION }, self.git_down).await;
     }
+}
+
+/// The application as Argo CD keeps it: in sync with the revision that it follows, or without access to git.
+async fn synced(cluster: &Cluster, revision: &str, git_down: bool) {
+    let (status, conditions) = if git_down {
+        let message = "Failed to load target state: git is unreachable";
+        ("Unknown", json!([{"type": "ComparisonError", "message": message}]))
+    } else {
+        ("Synced", json!([]))
+    };
+    let resources = json!([{"kind": "StatefulSet", "status": "Synced"}, {"kind": "NetworkPolicy", "status": "Synced"}]);
+    cluster
+        .apply(json!({
+            "apiVersion": "argoproj.io/v1alpha1", "kind": "Application",
+            "metadata": {"namespace": "argocd", "name": "kgents-saas"},
+            "spec": {"syncPolicy": {"automated": {}}},
+            "status": {"sync": {"status": status, "revision": revision}, "health": {"status": "Healthy"},
+                "reconciledAt": now(), "conditions": conditions, "resources": resources},
+        }))
+        .await;
 }
 
 async fn refresh(cluster: &Cluster, version: u32) {
@@ -153,8 +163,8 @@ fn now() -> String {
 }
 
 fn manifest(side: &str) -> Vec<Value> {
-    let path = format!("{}/deploy/rbac/{side}.yaml", env!("CARGO_MANIFEST_DIR"));
-    let text = std::fs::read_to_string(&path).expect("the manifest is there");
+    let path = format!("{}/deploy/rbac/{side}/rbac.yaml", env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
     text.split("\n---\n").map(|document| serde_saphyr::from_str(document).expect("the manifest is YAML")).collect()
 }
 

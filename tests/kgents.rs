@@ -77,6 +77,8 @@ fn continuous_and_periodic_synchronisation() {
     assert_eq!(check(&config, "secrets", "kgents-saas").0.kind, "argocd_app");
     let KindConfig::ArgocdApp(app) = check(&config, "secrets", "kgents-saas").1 else { panic!("an application") };
     assert!(format!("{app:?}").contains("kgents-saas"));
+    // The primary's is compared with: a DR that is pinned to an old tag is in sync with that.
+    assert_eq!(app.primary.as_ref().map(|primary| primary.kubernetes.name().as_str()), Some("primary"));
     // Grafana dashboards: git export.
     assert_eq!(check(&config, "grafana-dashboards", "dashboards").0.kind, "grafana_dashboards");
     // "Health check interval: 10 seconds", "failover detection: 2-3 failed checks".

@@ -156,8 +156,8 @@ pub async fn serve(
     let Served { config, config_file, recalled, listener } = what;
     let storage = recalled.storage.clone();
     let mut engine = Engine::start(&config, FirstRun::Spread, recalled);
-    let mut read = Configuration { successful: true, read: engine.clock.now() };
-    engine.running.show(read).await;
+    let mut read = Configuration { refused: None, read: engine.clock.now() };
+    engine.running.show(read.clone()).await;
     let (reload, mut reloads) = mpsc::channel::<Reload>(RELOADS);
     let router = web::router(engine.snapshots.clone(), engine.clock, storage, reload);
     let (stop, stopped) = oneshot::channel::<()>();
@@ -178,11 +178,11 @@ pub async fn serve(
             Some(()) = hangups.recv() => None,
         };
         let reloaded = reload_from(&config_file, &mut engine).await;
-        read = match reloaded {
-            Ok(()) => Configuration { successful: true, read: engine.clock.now() },
-            Err(_) => Configuration { successful: false, ..read },
+        read = match &reloaded {
+            Ok(()) => Configuration { refused: None, read: engine.clock.now() },
+            Err(errors) => Configuration { refused: Some(errors.as_str().into()), ..read },
         };
-        engine.running.show(read).await;
+        engine.running.show(read.clone()).await;
         // Whoever no longer waits for the answer has the log.
         let _ = answer.map(|answer| answer.send(reloaded));
     };

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dr_exporter::checks::KindConfig;
+use dr_exporter::clients::reasons;
 use dr_exporter::domain::contract::{CheckSpec, Contract, ContractSpec, Feeds, Priority};
 use dr_exporter::domain::independence::Independence;
 use dr_exporter::domain::observation::{
@@ -227,7 +228,7 @@ fn snapshot() -> Snapshot {
         ],
         durations,
         ticked: t(100),
-        configuration: Some(Configuration { successful: true, read: t(0) }),
+        configuration: Some(Configuration { refused: None, read: t(0) }),
         storage: Some(StoreHealth { errors: 2, failing: Some("data/dr-exporter.db: disk is full".to_owned()) }),
     }
 }
@@ -387,6 +388,26 @@ fn the_docs_list_every_metric() {
     let docs = replaced(&docs, "metrics", &rows.into_values().collect::<String>());
     let docs = replaced(&docs, "warnings", &warnings);
     golden(path, &replaced(&docs, "reasons", &reasons));
+}
+
+#[test]
+fn a_reason_of_several_kinds_has_a_name_that_they_share() {
+    let mut advice: BTreeMap<&str, BTreeMap<&str, &str>> = BTreeMap::new();
+    for kind in KindConfig::ALL {
+        for reason in kind.reasons {
+            advice.entry(reason.label).or_default().insert(reason.advice, kind.name);
+        }
+    }
+    // One advice alone: the reason itself is shared.
+    for (name, advice) in advice.iter().filter(|(_, advice)| advice.len() > 1) {
+        assert!(reasons::NAMES.contains(name), "{name} is not of clients::reasons, and two kinds have it: {advice:?}");
+    }
+    for name in reasons::NAMES {
+        assert!(advice.contains_key(name), "no kind has {name}");
+        let other = |label: &&&str| **label != *name && name.starts_with(**label);
+        let short = advice.keys().find(other);
+        assert_eq!(short, None, "{name} has a second name");
+    }
 }
 
 /// The text with the rows between two marks replaced.

@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::checks::{Check, Kind, KindInfo, Run};
 use crate::clients::http::{BasicAuth, HeaderConfig, HeaderSources, Headers};
-use crate::clients::{Clients, blocking};
+use crate::clients::{Clients, blocking, reasons};
 use crate::config::config;
 use crate::config::decode::{Decoder, Fields, both_or_none};
 use crate::config::values::{FilePath, HeaderName, HttpMethod, HttpUrl, Pattern, SecretFile, StatusSet};
@@ -18,6 +18,8 @@ use crate::domain::observation::{Finding, Health, Observation, Reason};
 use connections::Connections;
 use exchange::Exchange;
 use progress::{Phase, Progress};
+
+pub use crate::clients::reasons::{CREDENTIALS_UNREADABLE, LOCAL};
 
 mod connections;
 mod exchange;
@@ -78,51 +80,41 @@ impl HttpConfig {
 }
 
 /// The name has no address.
-pub static RESOLVE: Reason = Reason::new(
-    "resolve",
+pub static RESOLVE_FAILED: Reason = reasons::resolve_failed(
     "Clients cannot find the endpoint: check the name's DNS record, and the resolvers that serve it.",
 );
 /// Nothing accepts connections.
-pub static CONNECT: Reason = Reason::new(
-    "connect",
+pub static CONNECT_FAILED: Reason = reasons::connect_failed(
     "Nothing accepts connections there: check that the service, its load balancer and firewalls are up.",
 );
 /// No TLS session.
-pub static TLS: Reason = Reason::new(
-    "tls",
+pub static TLS_FAILED: Reason = reasons::tls_failed(
     "Check the server's certificate: its dates, its names, who signed it, and whether ca_file is that authority.",
 );
 /// No whole answer in time.
 pub static TIMEOUT: Reason =
-    Reason::new("timeout", "The endpoint is too slow or hangs: the detail tells how far the request got.");
+    reasons::timeout("The endpoint is too slow or hangs: the detail tells how far the request got.");
 /// The connection ended before the answer did.
-pub static RESET: Reason = Reason::new(
-    "reset",
+pub static CONNECTION_LOST: Reason = Reason::new(
+    "connection_lost",
     "The server or something before it drops requests: look for crashes, restarts and overload there.",
 );
 /// What answers does not speak HTTP as it should.
-pub static PROTOCOL: Reason = Reason::new(
-    "protocol",
+pub static BAD_ANSWER: Reason = reasons::bad_answer(
     "What listens there does not speak HTTP properly: check the port, and what stands before the service.",
 );
 /// Redirects lead nowhere.
-pub static REDIRECT: Reason = Reason::new(
-    "redirect",
+pub static BAD_REDIRECT: Reason = Reason::new(
+    "bad_redirect",
     "Correct the redirect on the server, or set follow_redirects to false if it is the expected answer.",
 );
 /// A status that is not expected.
-pub static STATUS: Reason =
-    Reason::new("status", "The endpoint answers, but not that it is well: look at the service's own log.");
+pub static UNEXPECTED_STATUS: Reason =
+    Reason::new("unexpected_status", "The endpoint answers, but not that it is well: look at the service's own log.");
 /// A body that is not as expected.
-pub static BODY: Reason =
-    Reason::new("body", "The endpoint answers with something else than expected: compare its body with expect_body.");
-/// One of the exporter's own files is no use.
-pub static CREDENTIALS_UNREADABLE: Reason =
-    Reason::new("credentials_unreadable", "Correct the file that the detail names; it is read again at the next run.");
-/// The exporter's own machine is at its limits.
-pub static LOCAL: Reason = Reason::new(
-    "local",
-    "The exporter could not measure: check its own machine, its limits (open files, ports, CPU) and its network.",
+pub static UNEXPECTED_BODY: Reason = Reason::new(
+    "unexpected_body",
+    "The endpoint answers with something else than expected: compare its body with expect_body.",
 );
 
 /// What says nothing about the endpoint, because it is our own failure.
@@ -133,15 +125,15 @@ impl Kind for HttpConfig {
         name: "http",
         can_feed: Feeds { rto: true, rpo: false },
         reasons: &[
-            &RESOLVE,
-            &CONNECT,
-            &TLS,
+            &RESOLVE_FAILED,
+            &CONNECT_FAILED,
+            &TLS_FAILED,
             &TIMEOUT,
-            &RESET,
-            &PROTOCOL,
-            &REDIRECT,
-            &STATUS,
-            &BODY,
+            &CONNECTION_LOST,
+            &BAD_ANSWER,
+            &BAD_REDIRECT,
+            &UNEXPECTED_STATUS,
+            &UNEXPECTED_BODY,
             &CREDENTIALS_UNREADABLE,
             &LOCAL,
         ],

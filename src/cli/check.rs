@@ -11,12 +11,11 @@ use clap::{Args, ValueEnum};
 use super::{daemon, exit, runtime};
 use crate::app::Engine;
 use crate::config::{self, Config};
-use crate::domain::status::{Basis, Status};
 use crate::engine::FirstRun;
 use crate::engine::memory::Recalled;
 use crate::export::View;
 use crate::export::report::StatusReport;
-use crate::export::text;
+use crate::export::{nagios, text};
 
 /// The options of `check`.
 #[derive(Debug, Args)]
@@ -52,6 +51,8 @@ enum Output {
     Json,
     /// A table.
     Markdown,
+    /// What a monitoring plug-in prints: one line with performance data. What cannot be measured or read is `UNKNOWN`.
+    Nagios,
 }
 
 /// Why there is no report.
@@ -66,7 +67,8 @@ enum Failure {
 const ASK_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Check {
-    /// Prints the report; the exit code is that of a monitoring plug-in.
+    /// Prints the report; the exit code is that of a monitoring plug-in: 0 all met, 1 some at risk or down, 2 some
+    /// breached, 3 some unproven.
     #[must_use]
     pub fn run(self) -> ExitCode {
         let report = runtime().map_err(Failure::Unmeasured).and_then(|runtime| {
@@ -76,7 +78,14 @@ impl Check {
             report
         });
         match report.and_then(|report| self.print(&report).map(|()| report)) {
-            Ok(report) => exit_code(&report).into(),
+            Ok(report) => nagios::State::of(&report).code().into(),
+            Err(Failure::Usage(message) | Failure::Config(message) | Failure::Unmeasured(message))
+                if matches!(self.output, Output::Nagios) =>
+            {
+                // Whoever runs plug-ins reads standard output and knows four exit codes.
+                println!("{}", nagios::unknown(&message));
+                exit::UNPROVEN.into()
+            }
             Err(failure) => {
                 let (message, code) = match failure {
                     Failure::Usage(message) => (message, exit::USAGE),
@@ -115,9 +124,7 @@ impl Check {
             return Err(Failure::Unmeasured("the engine ended before every check had run".to_owned()));
         }
         let snapshot = Arc::clone(&snapshots.borrow());
-        let mut report = StatusReport::of(View { snapshot: &snapshot, moment: engine.clock.moment() });
-        one_look_measures_no_recovery(&mut report);
-        Ok(report)
+        Ok(StatusReport::of(View { snapshot: &snapshot, moment: engine.clock.moment() }))
     }
 
     fn select(&self, mut report: StatusReport) -> Result<StatusReport, Failure> {
@@ -134,6 +141,7 @@ impl Check {
         let text = match self.output {
             Output::Text => text::lines(report),
             Output::Markdown => text::markdown(report),
+            Output::Nagios => nagios::plugin(report),
             Output::Json => {
                 serde_json::to_string_pretty(report).map_err(|error| Failure::Unmeasured(error.to_string()))?
             }
@@ -144,29 +152,7 @@ impl Check {
     }
 }
 
-/// A clock that this very look has started is within any target: it must not pass for a promise that is kept.
-fn one_look_measures_no_recovery(report: &mut StatusReport) {
-    for objective in report.contracts.iter_mut().flat_map(|contract| &mut contract.objectives) {
-        if matches!(objective.basis, Basis::DownWithinTarget | Basis::DownAboveRatio) {
-            objective.status = Status::Unproven;
-            "down now; one look measures no recovery".clone_into(&mut objective.because);
-        }
-    }
-}
-
 async fn ask(url: &reqwest::Url) -> Result<StatusReport, String> {
     let body = daemon::ask(url, "api/v1/status", ASK_TIMEOUT).await?;
     serde_json::from_slice(&body).map_err(|error| format!("that is no dr-exporter's answer: {error}"))
-}
-
-/// The worst status, in this order: some breached, some unproven, some at risk, all met.
-fn exit_code(report: &StatusReport) -> u8 {
-    let statuses = text::objectives(report).map(|(_, objective)| objective.status);
-    match statuses.max() {
-        Some(Status::Breached) => exit::BREACHED,
-        // No objective at all proves nothing.
-        Some(Status::Unproven) | None => exit::UNPROVEN,
-        Some(Status::AtRisk) => exit::AT_RISK,
-        Some(Status::Met) => exit::MET,
-    }
 }

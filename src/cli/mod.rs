@@ -17,10 +17,9 @@ mod storage;
 
 /// The exit codes, the same for every output. 0 to 3 are those of monitoring plug-ins.
 mod exit {
-    pub const MET: u8 = 0;
-    pub const AT_RISK: u8 = 1;
-    pub const BREACHED: u8 = 2;
-    pub const UNPROVEN: u8 = 3;
+    use crate::export::nagios::State;
+
+    pub const UNPROVEN: u8 = State::Unknown.code();
     pub const USAGE: u8 = 64;
     pub const CONFIG: u8 = 78;
 }

@@ -1,18 +1,19 @@
 //! Shared connections: lazy, made in the background, retried for ever.
 
 use std::collections::BTreeMap;
-use std::error::Error;
+use std::panic;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::{io, iter, panic};
 
 use crate::config::Config;
 use crate::config::values::{KubernetesRef, Name, NatsRef, PrometheusRef};
 
+pub(crate) mod failure;
 pub mod http;
 pub mod jetstream;
 pub mod kubernetes;
 pub mod nats;
 pub mod prometheus;
+pub mod reasons;
 pub(crate) mod route;
 pub mod tls;
 
@@ -119,28 +120,4 @@ pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send 
             Err(_) => std::future::pending().await,
         },
     }
-}
-
-/// An error and its causes, the outermost first, those inside an I/O error included: `source` skips over them.
-pub(crate) fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    iter::successors(Some(error), |error| {
-        let error: &'a (dyn Error + 'static) = *error;
-        match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
-            Some(inner) => Some(inner),
-            None => error.source(),
-        }
-    })
-}
-
-/// Whether an error tells of this machine's own limits and not of the peer: it is out of something, or forbids it.
-pub(crate) fn is_of_this_machine(error: &io::Error) -> bool {
-    use io::ErrorKind::{AddrNotAvailable, NetworkDown, OutOfMemory, PermissionDenied};
-
-    // Too many open files in the system, in the process; no buffers left.
-    const EXHAUSTED: [i32; 3] = [23, 24, if cfg!(target_os = "linux") { 105 } else { 55 }];
-
-    error.raw_os_error().is_some_and(|code| {
-        EXHAUSTED.contains(&code)
-            || matches!(error.kind(), AddrNotAvailable | NetworkDown | OutOfMemory | PermissionDenied)
-    })
 }

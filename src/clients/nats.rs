@@ -9,11 +9,14 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout_at};
 
+use crate::clients::reasons;
 use crate::config::config;
 use crate::config::decode::{Decoder, Fields, both_or_none};
 use crate::config::values::{DomainName, FilePath, NatsServer, SecretFile, Subject};
 use crate::domain::observation::{Finding, Reason};
 use keeper::Keeper;
+
+pub use crate::clients::reasons::LOCAL;
 
 mod keeper;
 
@@ -82,8 +85,7 @@ impl NatsConnection {
 }
 
 /// The server could not be reached.
-pub static CONNECT_FAILED: Reason = Reason::new(
-    "connect_failed",
+pub static CONNECT_FAILED: Reason = reasons::connect_failed(
     "Is the server up, and does the network (DNS, firewall, NetworkPolicy) let this exporter reach it?",
 );
 /// The connection was not there in time, and is still being made: not every server was tried.
@@ -92,8 +94,8 @@ pub static CONNECTING: Reason = Reason::new(
     "Nothing is known yet: a server was lost, and the others are being tried. If it stays, raise the check's timeout.",
 );
 /// The server is there, and takes no connection of ours.
-pub static REFUSED: Reason = Reason::new(
-    "refused",
+pub static CONNECTION_REJECTED: Reason = Reason::new(
+    "connection_rejected",
     "The server is up and refuses a further connection: look at its max_connections and at the account's limits.",
 );
 /// Nobody of a JetStream domain answers to a server of another one.
@@ -102,29 +104,21 @@ pub static DOMAIN_UNREACHABLE: Reason = Reason::new(
     "The server that was asked belongs to another domain: look at the leafnode link to this one, and at its name.",
 );
 /// The server did not answer in time.
-pub static TIMEOUT: Reason = Reason::new(
-    "timeout",
+pub static TIMEOUT: Reason = reasons::timeout(
     "The server takes connections but does not answer: look at its load, its logs and its JetStream cluster.",
 );
 /// The server refuses the credentials.
 pub static AUTH_FAILED: Reason =
-    Reason::new("auth_failed", "Check user, password, token, NKey or credentials file against the server's accounts.");
+    reasons::auth_failed("Check user, password, token, NKey or credentials file against the server's accounts.");
 /// TLS could not be agreed on.
 pub static TLS_FAILED: Reason =
-    Reason::new("tls_failed", "Check ca_file, cert_file and key_file, and the server certificate's names and dates.");
+    reasons::tls_failed("Check ca_file, cert_file and key_file, and the server certificate's names and dates.");
 /// A file with credentials or certificates is no use.
-pub static CREDENTIALS_UNREADABLE: Reason = Reason::new(
-    "credentials_unreadable",
+pub static CREDENTIALS_UNREADABLE: Reason = reasons::credentials_unreadable(
     "Check that the file exists, that this process may read it and that it holds what its key asks for.",
 );
-/// This machine is at its limits, or has no way to the server.
-pub static LOCAL: Reason = Reason::new(
-    "local",
-    "The exporter could not measure: check its own machine, its limits (open files, ports) and its network.",
-);
 /// The account may not do what the check needs.
-pub static PERMISSION_DENIED: Reason = Reason::new(
-    "permission_denied",
+pub static FORBIDDEN: Reason = reasons::forbidden(
     "Grant the user what docs/nats.md lists: publish to the JetStream API subjects, subscribe to its inbox.",
 );
 /// The server runs without JetStream, or the account is not enabled for it.
@@ -198,7 +192,7 @@ impl Connection {
             // A request that is denied looks like one that is not answered; only the connection's events tell.
             let answer = tokio::select! {
                 answer = timeout_at(deadline, client.request(subject.to_owned(), payload.clone())) => answer,
-                denial = self.denials.wait_for(subject, asked) => return Err(Finding::new(&PERMISSION_DENIED, denial)),
+                denial = self.denials.wait_for(subject, asked) => return Err(Finding::new(&FORBIDDEN, denial)),
                 lost = link.changed() => {
                     lost.map_err(|_| ended())?;
                     continue;

@@ -3,8 +3,6 @@
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 
-use super::is_of_this_machine;
-
 /// Whether an error of connecting to `addresses` tells of this machine alone: it is out of something, forbids it, or has
 /// no way to any of them. Where no addresses are known, what an error is called decides.
 ///
@@ -19,6 +17,19 @@ pub(crate) fn is_local(error: &io::Error, addresses: &[IpAddr]) -> bool {
         return addresses.iter().any(|to| prepare(*to).is_err_and(|error| error.raw_os_error() == Some(FORBIDDEN)));
     }
     is_of_this_machine(error) || !addresses.iter().any(|to| has_route(*to))
+}
+
+/// Whether an error tells of this machine's own limits and not of the peer: it is out of something, or forbids it.
+fn is_of_this_machine(error: &io::Error) -> bool {
+    use ErrorKind::{AddrNotAvailable, NetworkDown, OutOfMemory, PermissionDenied};
+
+    // Too many open files in the system, in the process; no buffers left.
+    const EXHAUSTED: [i32; 3] = [23, 24, if cfg!(target_os = "linux") { 105 } else { 55 }];
+
+    error.raw_os_error().is_some_and(|code| {
+        EXHAUSTED.contains(&code)
+            || matches!(error.kind(), AddrNotAvailable | NetworkDown | OutOfMemory | PermissionDenied)
+    })
 }
 
 /// EACCES.

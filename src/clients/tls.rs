@@ -3,7 +3,6 @@
 //! Sessions are never resumed: a resumed session skips the verification of the server's certificate, so that an expired
 //! one would go unnoticed.
 
-use std::error::Error;
 use std::fmt;
 use std::fs;
 use std::io;
@@ -18,7 +17,7 @@ use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
-use crate::clients::{blocking, causes};
+use crate::clients::blocking;
 use crate::config::values::{FilePath, SecretFile};
 use crate::domain::time::Timestamp;
 
@@ -123,12 +122,6 @@ pub async fn client_config(files: &TlsFiles<'_>) -> Result<ClientConfig, TlsErro
 /// Never in practice: only when the TLS library refuses its own defaults.
 pub fn trusting_nobody() -> Result<ClientConfig, TlsError> {
     build(&Files::default(), Some(Arc::new(RootCertStore::empty())))
-}
-
-/// Whether a fault of TLS is among the causes of `error`.
-#[must_use]
-pub fn is_cause_of(error: &(dyn Error + 'static)) -> bool {
-    causes(error).any(<dyn Error>::is::<rustls::Error>)
 }
 
 /// What is wrong with a server's certificate or its handshake, for people.

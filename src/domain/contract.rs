@@ -450,6 +450,13 @@ impl Contract {
         self.clock.is_healthy(check).filter(|_| fresh)
     }
 
+    /// Whether a check that feeds the RTO is freshly known to see the component fail, whether the clock runs already or not.
+    #[must_use]
+    pub fn fails(&self, now: Timestamp) -> bool {
+        let mut feeding = self.spec.checks.iter().enumerate().filter(|(_, check)| check.feeds.rto);
+        feeding.any(|(index, _)| self.healthy(index, now) == Some(false))
+    }
+
     /// How the component as a whole is: works, if every check says so; is down, if its recovery clock runs and a check sees
     /// it fail. None while neither is known.
     #[must_use]

@@ -243,10 +243,7 @@ impl RecoveryClock {
             (runs.successes, runs.first_success) = (0, None);
         }
         match health {
-            Health::NoAnswer(_) => {
-                runs.pending = None;
-                return None;
-            }
+            Health::NoAnswer(_) => return None,
             Health::Pending(_) => runs.pending = Some(at),
             Health::Healthy => {
                 runs.last_success = runs.last_success.max(Some(at));

@@ -112,6 +112,19 @@ impl Basis {
         }
     }
 
+    /// Whether the status is what earlier recoveries prove, or fail to, and nothing is wrong or unknown now.
+    #[must_use]
+    pub const fn is_standing(self) -> bool {
+        matches!(
+            self,
+            Self::NoRecovery
+                | Self::LastRecoveryMissed
+                | Self::LastRecoveryUncertain
+                | Self::LastRecoveryTooOld
+                | Self::LastRecoveryMet
+        )
+    }
+
     /// The row in words.
     #[must_use]
     pub const fn text(self) -> &'static str {
@@ -129,7 +142,7 @@ impl Basis {
             Self::DownUncertain => "down, and nobody knows for how long: it may be more than the target allows",
             Self::DownWithinTarget => "down, within the target",
             Self::HealthUnknown => "health could not be measured lately",
-            Self::NoRecovery => "no recovery was ever measured",
+            Self::NoRecovery => "never measured: no recovery was ever seen",
             Self::LastRecoveryMissed => "missed: the last recovery took longer than the target allows",
             Self::LastRecoveryUncertain => "uncertain: nobody looked when the last outage began or ended",
             Self::LastRecoveryTooOld => "too old: the last recovery lies further back than drill_every allows",

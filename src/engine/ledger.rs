@@ -263,7 +263,7 @@ impl Ledger {
             durations: self.durations.clone(),
             ticked: self.clock.now(),
             storage: self.memory.health(),
-            configuration: self.configuration,
+            configuration: self.configuration.clone(),
         };
         self.published.send_replace(Arc::new(snapshot));
     }

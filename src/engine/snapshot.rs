@@ -30,10 +30,10 @@ pub struct Snapshot {
 }
 
 /// How the last reading of the configuration went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Configuration {
-    /// Whether it was good; a bad one changes nothing.
-    pub successful: bool,
+    /// All that was wrong with it; none if it is in use. A bad one changes nothing.
+    pub refused: Option<Arc<str>>,
     /// When a good one was last read.
     pub read: Timestamp,
 }

@@ -61,7 +61,9 @@ descriptions! {
     TARGET: Gauge "dr_objective_target_seconds" ["contract,objective"]
         "What the objective must stay under";
     OBSERVED: Gauge "dr_objective_observed_seconds" ["contract,objective"]
-        "RPO: age of the recovery point. RTO: the running recovery clock, else the last recovery time. Absent while unknown";
+        "The most that it can be. RPO: age of the recovery point. RTO: length of the outage, else the last recovery time. Absent while nothing bounds it";
+    KNOWN: Gauge "dr_objective_known_seconds" ["contract,objective"]
+        "The least that it is known to be. RPO: age, at the last look, of the oldest change known to be missing; 0 while none is. RTO: length of the outage, else the last recovery time. Absent where there is none";
     USED: Gauge "dr_objective_used_ratio" ["contract,objective"]
         "Observed divided by target. Absent while unknown";
     STATUS: Gauge "dr_objective_status" ["contract,objective,status"]
@@ -246,8 +248,8 @@ fn families(view: View<'_>) -> BTreeMap<&'static str, Family> {
     builder.gauge(BUILD_INFO, &[("version", env!("CARGO_PKG_VERSION"))], 1.0);
     let checks: usize = view.snapshot.contracts.iter().map(|record| record.checks.len()).sum();
     builder.gauge(CHECKS, &[], as_f64(checks as u64));
-    if let Some(configuration) = view.snapshot.configuration {
-        builder.gauge(RELOAD_SUCCESSFUL, &[], if configuration.successful { 1.0 } else { 0.0 });
+    if let Some(configuration) = &view.snapshot.configuration {
+        builder.gauge(RELOAD_SUCCESSFUL, &[], one_or_zero(configuration.refused.is_none()));
         let read = builder.seconds_since_epoch(configuration.read);
         builder.gauge(RELOAD_SUCCESS, &[], read);
     }
@@ -334,6 +336,7 @@ impl Builder<'_> {
         let labels = [name, label];
         self.gauge(TARGET, &labels, judgement.target.as_secs_f64());
         self.known(OBSERVED, &labels, judgement.observed().map(|observed| observed.as_secs_f64()));
+        self.known(KNOWN, &labels, judgement.known().map(|known| known.as_secs_f64()));
         self.known(USED, &labels, judgement.used_ratio());
         self.known(COMPLIANT, &labels, judgement.status().is_compliant().map(one_or_zero));
         for status in Status::ALL {

@@ -2,7 +2,9 @@
 //!
 //! Whatever depends on time is computed here, when somebody looks: an age keeps growing though nobody polls.
 
+mod because;
 pub mod metrics;
+pub mod nagios;
 pub mod report;
 pub mod text;
 

@@ -5,7 +5,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::View;
-use crate::domain::contract::{CheckSpec, Judgement, Objective, RecoveryCount};
+use super::because::because;
+use crate::domain::contract::{CheckSpec, Contract, Judgement, Objective, RecoveryCount};
 use crate::domain::observation::{CopyState, Finding, Health, ReadingValue};
 use crate::domain::recovery_clock::{Mode, Recovery};
 use crate::domain::status::{Basis, Status};
@@ -26,6 +27,9 @@ pub struct StatusReport {
     pub ready: bool,
     /// How the storage is; none for a program that runs every check once.
     pub storage: Option<StorageStatus>,
+    /// How the last reading of the configuration went; none for a program that reads it once.
+    #[serde(default)]
+    pub configuration: Option<ConfigurationStatus>,
     /// The contracts, in the order of the configuration.
     pub contracts: Vec<ContractStatus>,
     /// The triggers, in the order of the configuration.
@@ -71,6 +75,15 @@ pub struct IndependenceStatus {
     pub last_violated: Option<Timestamp>,
 }
 
+/// How the last reading of the configuration went.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfigurationStatus {
+    /// When a good configuration was last read: the one in use.
+    pub read: Timestamp,
+    /// What was wrong with the one that was read last and refused; absent if it is in use.
+    pub refused: Option<String>,
+}
+
 /// How the storage is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StorageStatus {
@@ -95,6 +108,9 @@ pub struct ContractStatus {
     pub at_risk_ratio: f64,
     /// RTO, RPO or both.
     pub objectives: Vec<ObjectiveStatus>,
+    /// Whether a check that feeds the RTO sees the component fail, whether its recovery clock runs already or not.
+    #[serde(default)]
+    pub failing: bool,
     /// The outage whose recovery clock runs.
     pub outage: Option<OutageStatus>,
     /// The last outage that is over.
@@ -132,8 +148,12 @@ pub struct ObjectiveStatus {
     pub because: String,
     /// The target.
     pub target_seconds: f64,
-    /// RPO: the exposure. RTO: the running clock, else the last recovery time. Absent while nothing is known.
+    /// The most that the figure can be. RPO: the exposure. RTO: the length of the outage whose clock runs, else the last
+    /// recovery time. Absent while nothing bounds it.
     pub observed_seconds: Option<f64>,
+    /// The least that the figure is known to be; absent where there is no figure.
+    #[serde(default)]
+    pub known_seconds: Option<f64>,
     /// `observed_seconds / target_seconds`.
     pub used_ratio: Option<f64>,
     /// When the oldest of the evidence was found that the status rests on.
@@ -151,6 +171,12 @@ pub struct OutageStatus {
     pub mode: Mode,
     /// What the clock shows.
     pub elapsed_seconds: f64,
+    /// How long it is known to have lasted: until a check last saw the component fail.
+    #[serde(default)]
+    pub known_seconds: f64,
+    /// How long it can have lasted at the most; absent where nobody saw the component healthy before.
+    #[serde(default)]
+    pub at_most_seconds: Option<f64>,
 }
 
 /// An outage that is over.
@@ -183,8 +209,17 @@ pub struct CheckStatus {
     pub healthy: Option<bool>,
     /// How often in a row it has failed.
     pub consecutive_failures: u32,
+    /// The objectives that it feeds.
+    #[serde(default)]
+    pub feeds: Vec<Objective>,
     /// Up to which instant the DR copy is proven.
     pub recovery_point: Option<Timestamp>,
+    /// The data that a disaster now could cost, at the most; absent while nothing bounds it.
+    #[serde(default)]
+    pub exposure_seconds: Option<f64>,
+    /// The data that it is known to cost; absent for a check that does not feed the RPO.
+    #[serde(default)]
+    pub known_exposure_seconds: Option<f64>,
     /// Whether the copy is proven lost; absent while nothing fresh is known.
     pub copy_lost: Option<bool>,
     /// Whether the sync lag is above `warn_after`, or the check warns of something else; absent where nothing is known.
@@ -217,9 +252,9 @@ pub struct RunStatus {
     pub duration_seconds: f64,
     /// `healthy`, `unhealthy` or `no_answer`: for health and copy together.
     pub outcome: String,
-    /// `healthy`, `unhealthy` or `no_answer`: the component's health alone.
+    /// `healthy`, `unhealthy`, `pending` or `no_answer`: the component's health alone.
     pub health: String,
-    /// `complete`, `behind`, `lost` or `unknown`; absent for kinds that know of no copy.
+    /// `complete`, `behind`, `vouched`, `outdated`, `damaged`, `lost` or `unknown`; absent for kinds that know of no copy.
     pub copy: Option<String>,
     /// What was wrong.
     pub findings: Vec<FindingStatus>,
@@ -277,6 +312,10 @@ impl StatusReport {
                 .storage
                 .clone()
                 .map(|StoreHealth { errors, failing }| StorageStatus { errors, failing }),
+            configuration: view.snapshot.configuration.as_ref().map(|configuration| ConfigurationStatus {
+                read: view.moment.wall(configuration.read),
+                refused: configuration.refused.as_deref().map(str::to_owned),
+            }),
             contracts: view.snapshot.contracts.iter().map(|record| contract(record, view)).collect(),
             triggers: view.snapshot.triggers.iter().map(|record| trigger(record, view.moment)).collect(),
         }
@@ -328,13 +367,16 @@ fn contract(record: &ContractRecord, view: View<'_>) -> ContractStatus {
         objectives: Objective::ALL
             .into_iter()
             .filter_map(|objective| contract.judge(objective, moment.now))
-            .map(|judgement| objective(&judgement, moment))
+            .map(|judgement| objective(&judgement, contract, moment))
             .collect(),
-        outage: contract.clock().running().map(|outage| OutageStatus {
+        failing: contract.fails(moment.now),
+        outage: contract.clock().running().zip(contract.outage(moment.now)).map(|(outage, lasted)| OutageStatus {
             first_failure: moment.wall(outage.first_failure),
             trigger: moment.wall(outage.trigger),
             mode: outage.mode,
             elapsed_seconds: moment.now.since(outage.trigger).as_secs_f64(),
+            known_seconds: lasted.least.as_secs_f64(),
+            at_most_seconds: lasted.most.map(|most| most.as_secs_f64()),
         }),
         last_recovery: contract.clock().last_recovery().map(|last| recovery(last, moment)),
         recoveries: contract
@@ -347,14 +389,15 @@ fn contract(record: &ContractRecord, view: View<'_>) -> ContractStatus {
     }
 }
 
-fn objective(judgement: &Judgement, moment: Moment) -> ObjectiveStatus {
+fn objective(judgement: &Judgement, contract: &Contract, moment: Moment) -> ObjectiveStatus {
     ObjectiveStatus {
         objective: judgement.objective,
         status: judgement.status(),
         basis: judgement.basis,
-        because: judgement.basis.text().to_owned(),
+        because: because(judgement, contract, moment.now),
         target_seconds: judgement.target.as_secs_f64(),
         observed_seconds: judgement.observed().map(|observed| observed.as_secs_f64()),
+        known_seconds: judgement.known().map(|known| known.as_secs_f64()),
         used_ratio: judgement.used_ratio(),
         evidence: judgement.evidence.map(|at| moment.wall(at)),
     }
@@ -375,11 +418,15 @@ fn recovery(recovery: &Recovery, moment: Moment) -> RecoveryStatus {
 fn check(record: &ContractRecord, index: usize, spec: &CheckSpec, check: &CheckRecord, moment: Moment) -> CheckStatus {
     let contract = &record.contract;
     let counts = check.failures.iter().filter(|(_, count)| **count > 0);
+    let exposure = contract.exposure(index, moment.now).filter(|_| spec.feeds.rpo);
     CheckStatus {
         name: spec.name.clone(),
         kind: spec.kind.to_owned(),
         healthy: contract.healthy(index, moment.now),
         consecutive_failures: contract.clock().consecutive_failures(index),
+        feeds: Objective::ALL.into_iter().filter(|objective| spec.feeds.has(*objective)).collect(),
+        exposure_seconds: exposure.and_then(|exposure| exposure.most).map(|most| most.as_secs_f64()),
+        known_exposure_seconds: exposure.map(|exposure| exposure.least.as_secs_f64()),
         recovery_point: contract.point(index).and_then(|point| point.instant()).map(|at| moment.wall(at)),
         copy_lost: contract.copy_lost(index, moment.now).filter(|_| spec.feeds.rpo),
         warning: contract.warns(index, moment.now),

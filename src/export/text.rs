@@ -3,46 +3,72 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::report::{ContractStatus, ObjectiveStatus, StatusReport};
+use super::report::{CheckStatus, ContractStatus, ObjectiveStatus, StatusReport};
 use crate::domain::contract::Objective;
 use crate::domain::status::Status;
 use crate::domain::time::Timestamp;
 
-/// One line per objective, e.g. `PASS  nats-streams  rpo  2m03s < 5m  (41% used; proven 3s ago)`.
+/// One line per objective, e.g. `PASS  nats-streams  rpo  2m03s < 5m  (41% used; proven 3s ago)`, and a summary.
 #[must_use]
 pub fn lines(report: &StatusReport) -> String {
     let width = report.contracts.iter().map(|contract| contract.name.len()).max().unwrap_or(0);
     let mut text = String::new();
     for (contract, objective) in objectives(report) {
-        let (word, name) = (word(objective.status), &contract.name);
-        let (label, claim, note) = (objective.objective.label(), claim(objective), note(objective, report.now));
+        let (word, name) = (word(contract, objective), &contract.name);
+        let (label, claim) = (objective.objective.label(), claim(contract, objective));
+        let note = note(contract, objective, report.now);
         // Writing to a string cannot fail.
         let _ = writeln!(text, "{word:<8}  {name:<width$}  {label}  {claim}  ({note})");
-        if objective.status != Status::Met {
-            for finding in findings(contract) {
-                let _ = writeln!(text, "{:<8}  {finding}", "");
+        if word != PASS {
+            for line in reasons(contract, objective.objective) {
+                let _ = writeln!(text, "{:<8}  {line}", "");
             }
         }
     }
+    let _ = writeln!(text, "\n{}", summary(report));
     text
+}
+
+/// The whole in one line, e.g. `3 objectives: 2 met, 1 at risk; api is DOWN`.
+#[must_use]
+pub fn summary(report: &StatusReport) -> String {
+    let count = |status| objectives(report).filter(|(_, objective)| objective.status == status).count();
+    let total = objectives(report).count();
+    let counts =
+        [Status::Breached, Status::Unproven, Status::AtRisk, Status::Met].map(|status| (count(status), status));
+    let counts = counts.iter().filter(|(count, _)| *count > 0);
+    let counts = counts.map(|(count, status)| format!("{count} {}", status.label().replace('_', " ")));
+    let counts = counts.collect::<Vec<_>>().join(", ");
+    let down: Vec<&str> =
+        report.contracts.iter().filter(|contract| is_down(contract)).map(|contract| contract.name.as_str()).collect();
+    let down = match down.as_slice() {
+        [] => String::new(),
+        [one] => format!("; {one} is DOWN"),
+        several => format!("; {} are DOWN", several.join(", ")),
+    };
+    format!("{total} {}: {counts}{down}", if total == 1 { "objective" } else { "objectives" })
 }
 
 /// A Markdown table with a row per objective.
 #[must_use]
 pub fn markdown(report: &StatusReport) -> String {
-    let mut text = format!("Status at {}.\n\n", report.now);
-    text.push_str("| Result | Contract | Owner | Priority | Objective | Observed | Target | Used | Because |\n");
-    text.push_str("|---|---|---|---|---|---|---|---|---|\n");
+    let mut text = format!("Status at {}: {}.\n\n", report.now, summary(report));
+    text.push_str(
+        "| Result | Contract | Owner | Priority | Objective | At least | At most | Target | Used | Because |\n",
+    );
+    text.push_str("|---|---|---|---|---|---|---|---|---|---|\n");
+    let unknown = || "unknown".to_owned();
     for (contract, objective) in objectives(report) {
         let cells = [
-            word(objective.status).to_owned(),
+            word(contract, objective).to_owned(),
             contract.name.clone(),
             contract.owner.clone(),
             contract.priority.clone(),
             objective.objective.label().to_uppercase(),
-            objective.observed_seconds.map_or_else(|| "unknown".to_owned(), seconds),
+            objective.known_seconds.map_or_else(unknown, seconds),
+            objective.observed_seconds.map_or_else(unknown, seconds),
             format!("< {}", seconds(objective.target_seconds)),
-            objective.used_ratio.map_or_else(|| "unknown".to_owned(), |ratio| format!("{:.0}%", ratio * 100.0)),
+            objective.used_ratio.map_or_else(unknown, |ratio| format!("{:.0}%", ratio * 100.0)),
             objective.because.clone(),
         ];
         let cells = cells.map(|cell| cell.replace('|', "\\|").replace(['\n', '\r'], " "));
@@ -56,34 +82,66 @@ pub fn objectives(report: &StatusReport) -> impl Iterator<Item = (&ContractStatu
     report.contracts.iter().flat_map(|contract| contract.objectives.iter().map(move |objective| (contract, objective)))
 }
 
-/// The status as a test's result.
+/// The word for an objective that is met, of a component that works.
+pub const PASS: &str = "PASS";
+
+/// The status as a test's result. That the component is down is said whatever the status is.
 #[must_use]
-pub const fn word(status: Status) -> &'static str {
-    match status {
-        Status::Met => "PASS",
-        Status::AtRisk => "AT RISK",
+pub fn word(contract: &ContractStatus, objective: &ObjectiveStatus) -> &'static str {
+    match objective.status {
         Status::Breached => "FAIL",
+        _ if objective.objective == Objective::Rto && contract.outage.is_some() => "DOWN",
+        _ if objective.objective == Objective::Rto && contract.failing => "FAILING",
+        Status::Met => PASS,
+        Status::AtRisk => "AT RISK",
         Status::Unproven => "UNPROVEN",
     }
 }
 
-/// The figure against the target, e.g. `2m03s < 5m`.
+/// Whether the recovery clock runs, or is about to: a check sees the component fail.
 #[must_use]
-pub fn claim(objective: &ObjectiveStatus) -> String {
+pub fn is_down(contract: &ContractStatus) -> bool {
+    contract.outage.is_some() || contract.failing
+}
+
+/// The figure against the target: `2m03s < 5m`, `1m to 7m, target 5m`, or `12s of 5m` for a clock that runs.
+#[must_use]
+pub fn claim(contract: &ContractStatus, objective: &ObjectiveStatus) -> String {
     let target = seconds(objective.target_seconds);
-    match objective.observed_seconds {
-        Some(observed) if observed < objective.target_seconds => format!("{} < {target}", seconds(observed)),
-        Some(observed) => format!("{} >= {target}", seconds(observed)),
-        None => format!("unknown, target {target}"),
+    let running = contract.outage.as_ref().filter(|_| objective.objective == Objective::Rto);
+    if let Some(outage) = running {
+        return format!("{} of {target}", seconds(outage.elapsed_seconds));
+    }
+    let (known, observed) = (objective.known_seconds.filter(|known| *known > 0.0), objective.observed_seconds);
+    let reached = known.is_some_and(|known| known >= objective.target_seconds);
+    let figure = match (known.map(seconds), observed.map(seconds)) {
+        (Some(known), Some(observed)) if known != observed => format!("{known} to {observed}"),
+        (_, Some(observed)) => observed,
+        (Some(known), None) => format!("at least {known}"),
+        (None, None) => return format!("unknown, target {target}"),
+    };
+    match observed {
+        _ if reached => format!("{figure} >= {target}"),
+        Some(observed) if observed < objective.target_seconds => format!("{figure} < {target}"),
+        _ => format!("{figure}, target {target}"),
     }
 }
 
 /// How it is known, e.g. `41% used; proven 3s ago`.
 #[must_use]
-pub fn note(objective: &ObjectiveStatus, now: Timestamp) -> String {
+pub fn note(contract: &ContractStatus, objective: &ObjectiveStatus, now: Timestamp) -> String {
+    let is_rto = objective.objective == Objective::Rto;
+    let outage = contract.outage.as_ref().filter(|_| is_rto);
+    let status = outage.map(|_| objective.status.label().replace('_', " "));
+    let because = (objective.status != Status::Met || is_rto).then(|| objective.because.clone());
+    let failing = (is_rto && outage.is_none() && contract.failing).then(|| "fails now".to_owned());
+    [status, failing, because, Some(evidence(objective, now))].into_iter().flatten().collect::<Vec<_>>().join("; ")
+}
+
+/// How much of the target is used, and how old the evidence is, e.g. `41% used; proven 3s ago`.
+#[must_use]
+pub fn evidence(objective: &ObjectiveStatus, now: Timestamp) -> String {
     let used = objective.used_ratio.map(|ratio| format!("{:.0}% used", ratio * 100.0));
-    let because =
-        (objective.status != Status::Met || objective.objective == Objective::Rto).then(|| objective.because.clone());
     let proven = match (objective.evidence_age(now), objective.objective) {
         (Some(age), Objective::Rpo) => format!("last news {} ago", duration(age)),
         (Some(age), Objective::Rto) => format!("health seen {} ago", duration(age)),
@@ -93,14 +151,37 @@ pub fn note(objective: &ObjectiveStatus, now: Timestamp) -> String {
         Status::Met if objective.objective == Objective::Rpo => proven.replace("last news", "proven"),
         _ => proven,
     };
-    [used, because, Some(proven)].into_iter().flatten().collect::<Vec<_>>().join("; ")
+    used.into_iter().chain([proven]).collect::<Vec<_>>().join("; ")
 }
 
-fn findings(contract: &ContractStatus) -> impl Iterator<Item = String> {
-    contract.checks.iter().flat_map(|check| {
+/// What the checks found that feed an objective: what was wrong, and how the copy is that is not proven complete.
+fn reasons(contract: &ContractStatus, objective: Objective) -> impl Iterator<Item = String> {
+    // A report of a version that did not say so: all of them.
+    let feeding =
+        contract.checks.iter().filter(move |check| check.feeds.is_empty() || check.feeds.contains(&objective));
+    feeding.flat_map(move |check| {
         let findings = check.last_run.iter().flat_map(|run| &run.findings);
-        findings.map(|finding| format!("{}: {}: {}. {}", check.name, finding.reason, finding.detail, finding.advice))
+        let findings = findings
+            .map(|finding| format!("{}: {}: {}. {}", check.name, finding.reason, finding.detail, finding.advice));
+        let copy = (objective == Objective::Rpo).then(|| copy(check)).flatten();
+        copy.map(|copy| format!("{}: {copy}", check.name)).into_iter().chain(findings)
     })
+}
+
+/// How the copy is, where it is not complete: `copy: behind by 2m to 2m05s; 1,506 messages are missing`.
+#[must_use]
+pub fn copy(check: &CheckStatus) -> Option<String> {
+    let run = check.last_run.as_ref()?;
+    let state = run.copy.as_deref().filter(|state| !matches!(*state, "complete" | "unknown"))?;
+    let known = check.known_exposure_seconds.filter(|known| *known > 0.0).map(seconds);
+    let exposure = match (known, check.exposure_seconds.map(seconds)) {
+        (Some(known), Some(most)) if known != most => format!(" by {known} to {most}"),
+        (_, Some(most)) => format!(" by {most} at the most"),
+        (Some(known), None) => format!(" by at least {known}"),
+        (None, None) => String::new(),
+    };
+    let notes = run.notes.iter().map(|note| format!("; {note}")).collect::<String>();
+    Some(format!("copy: {state}{exposure}{notes}"))
 }
 
 fn seconds(seconds: f64) -> String {

@@ -3,6 +3,7 @@
 use axum::response::Html;
 use maud::{DOCTYPE, Markup, html};
 
+use crate::domain::contract::Objective;
 use crate::export::report::{CheckStatus, StatusReport, TriggerStatus};
 use crate::export::text;
 
@@ -12,6 +13,7 @@ table { border-collapse: collapse; width: 100%; margin: 1rem 0 2rem }
 th, td { text-align: left; padding: .35rem .75rem; border-bottom: 1px solid #d5d9de; vertical-align: top }
 .met { color: #0b5394 } .at_risk { color: #8a5a00 } .breached { color: #b3261e; font-weight: 700 }
 .unproven { color: #5b4a8a; font-style: italic } small { color: #57606a }
+pre { white-space: pre-wrap }
 ";
 
 /// The page for a report.
@@ -28,6 +30,7 @@ pub(super) fn render(report: &StatusReport) -> Html<String> {
             body {
                 h1 { "Disaster-recovery contracts" }
                 p { "As of " (report.now) "." @if !report.ready { " Not every check has run yet." } }
+                (banners(report))
                 (objectives(report))
                 @if !report.triggers.is_empty() {
                     h2 { "Triggers" }
@@ -52,17 +55,44 @@ pub(super) fn render(report: &StatusReport) -> Html<String> {
     Html(page.into_string())
 }
 
+/// What must be seen before anything else: who is down, and what makes the figures less than they seem.
+fn banners(report: &StatusReport) -> Markup {
+    html! {
+        @for contract in report.contracts.iter().filter(|contract| text::is_down(contract)) {
+            p.breached {
+                (contract.name)
+                @match &contract.outage {
+                    Some(outage) => { " is DOWN since " (outage.first_failure) "; the recovery clock runs since " (outage.trigger) "." }
+                    None => " fails; the recovery clock does not run yet.",
+                }
+            }
+        }
+        @if let Some(failing) = report.storage.as_ref().and_then(|storage| storage.failing.as_ref()) {
+            p.breached { "The storage fails: " (failing) ". Measuring goes on in memory; a restart forgets what is not stored." }
+        }
+        @if let Some(configuration) = &report.configuration && let Some(refused) = &configuration.refused {
+            p.breached { "The configuration that was read last is refused. In use is the one of " (configuration.read) "." }
+            pre { (refused) }
+        }
+    }
+}
+
 fn objectives(report: &StatusReport) -> Markup {
     html! {
         table {
             tr { th { "Status" } th { "Contract" } th { "Objective" } th { "Figure" } th { "How it is known" } th { "Owner" } }
             @for (contract, objective) in text::objectives(report) {
                 tr {
-                    td class=(objective.status.label()) { (objective.status.label().replace('_', " ")) }
+                    td class=(objective.status.label()) {
+                        (objective.status.label().replace('_', " "))
+                        @if objective.objective == Objective::Rto && text::is_down(contract) {
+                            br; strong.breached { @if contract.outage.is_some() { "DOWN" } @else { "FAILING" } }
+                        }
+                    }
                     td { (contract.name) br; small { (contract.component) } }
                     td { (objective.objective.label().to_uppercase()) }
-                    td { (text::claim(objective)) }
-                    td { (objective.because) br; small { (text::note(objective, report.now)) } }
+                    td { (text::claim(contract, objective)) }
+                    td { (objective.because) br; small { (text::evidence(objective, report.now)) } }
                     td { (contract.owner) " " small { (contract.priority) } }
                 }
             }
@@ -138,12 +168,13 @@ fn independence(report: &StatusReport) -> Markup {
 fn checks(report: &StatusReport) -> Markup {
     html! {
         table {
-            tr { th { "Check" } th { "Last run" } th { "What was wrong last" } }
+            tr { th { "Check" } th { "Last run" } th { "Copy" } th { "What was wrong last" } }
             @for contract in &report.contracts {
                 @for check in &contract.checks {
                     tr {
                         td { (contract.name) "/" (check.name) br; small { (check.kind) } }
                         td { (last_run(check)) }
+                        td { (copy(check)) }
                         td { (last_failure(check)) }
                     }
                 }
@@ -164,6 +195,18 @@ fn last_run(check: &CheckStatus) -> Markup {
             }
             None => "not yet",
         }
+    }
+}
+
+fn copy(check: &CheckStatus) -> Markup {
+    let state = check.last_run.as_ref().and_then(|run| run.copy.as_deref());
+    html! {
+        @match (text::copy(check), state) {
+            (Some(copy), _) => (copy.trim_start_matches("copy: ")),
+            (None, Some(state)) => (state),
+            (None, None) => "",
+        }
+        @if let Some(point) = &check.recovery_point { br; small { "proven up to " (point) } }
     }
 }
 

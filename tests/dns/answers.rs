@@ -97,8 +97,8 @@ async fn resolvers_that_will_not_answer() {
     let dns = Dns::start("api A 192.0.2.10 60").await;
     for (code, reason) in [
         (ResponseCode::ServFail, "servfail"),
-        (ResponseCode::Refused, "refused"),
-        (ResponseCode::NotImp, "refused"),
+        (ResponseCode::Refused, "query_refused"),
+        (ResponseCode::NotImp, "query_refused"),
         (ResponseCode::NXDomain, "no_such_name"),
     ] {
         dns.answers(Manner::Code(code));
@@ -118,7 +118,7 @@ async fn a_resolver_that_was_killed_is_known_at_once() {
     let mut dns = Dns::start("api A 192.0.2.10 60").await;
     dns.kill().await;
     let begin = std::time::Instant::now();
-    assert_unhealthy(&run(&check(&[dns.udp()])).await, "connect", &[&dns.udp(), "refused"]);
+    assert_unhealthy(&run(&check(&[dns.udp()])).await, "connect_failed", &[&dns.udp(), "refused"]);
     assert!(begin.elapsed() < LATE * 5, "{:?}", begin.elapsed());
     dns.revive().await;
     assert_healthy(&run(&check(&[dns.udp()])).await);
@@ -163,7 +163,9 @@ async fn one_resolver_of_several_is_enough() {
     let count = |result| reading(&observation, "resolvers", Some(result));
     assert_eq!((count("region"), count("elsewhere"), count("failed")), (Some(1.0), Some(1.0), Some(2.0)));
     assert_eq!(reading(&observation, "unexpected_targets", None), Some(1.0));
-    for (dns, words) in [(&dead, "connect: "), (&broken, "servfail: "), (&elsewhere, "no region"), (&good, "dr (")] {
+    for (dns, words) in
+        [(&dead, "connect_failed: "), (&broken, "servfail: "), (&elsewhere, "no region"), (&good, "dr (")]
+    {
         let expected = format!("{}: {words}", dns.udp());
         assert!(observation.notes.iter().any(|note| note.starts_with(&expected)), "{:?}", observation.notes);
     }
@@ -201,5 +203,5 @@ async fn what_this_machine_cannot_do_is_no_failure_of_the_name() {
     let mut dns = Dns::start("api A 192.0.2.10 60").await;
     assert_eq!(run(&check(&[nowhere.clone(), dns.udp()])).await.health, Health::Healthy);
     dns.kill().await;
-    assert_unhealthy(&run(&check(&[nowhere, dns.udp()])).await, "connect", &["this machine", "refused"]);
+    assert_unhealthy(&run(&check(&[nowhere, dns.udp()])).await, "connect_failed", &["this machine", "refused"]);
 }

@@ -36,7 +36,7 @@ fn told(resolv_conf: &str) -> Option<String> {
 #[test]
 fn the_resolvers_of_the_machine_are_asked() {
     let Some(text) = told("search example.com\nnameserver 127.0.0.9\nnameserver 127.0.0.10\n") else { return };
-    assert!(text.contains("connect: 127.0.0.9: ") && text.contains("; 127.0.0.10: "), "{text}");
+    assert!(text.contains("connect_failed: 127.0.0.9: ") && text.contains("; 127.0.0.10: "), "{text}");
 }
 
 #[test]

@@ -104,9 +104,9 @@ async fn tls_by_name() {
     assert_healthy(&ask(dir.path(), &resolver, CA).await);
     assert_eq!(dns.asked(), [Protocol::Tls]);
     let other = ask(dir.path(), &format!("tls://{}#other.example.com", dns.tls), CA).await;
-    assert_unhealthy(&other, "tls", &["not for other.example.com"]);
+    assert_unhealthy(&other, "tls_failed", &["not for other.example.com"]);
     let address = ask(dir.path(), &format!("tls://{}", dns.tls), CA).await;
-    assert_unhealthy(&address, "tls", &["the server's certificate is not for"]);
+    assert_unhealthy(&address, "tls_failed", &["the server's certificate is not for"]);
     assert_eq!(dns.asked().len(), 1, "nothing was asked of whom nobody knows");
 }
 
@@ -121,7 +121,11 @@ async fn tls_of_an_authority_that_is_not_trusted() {
     let (dir, dns) = secure(Some("dns.example.com")).await;
     let resolver = format!("tls://{}#dns.example.com", dns.tls);
     fs::write(dir.path().join("ca.pem"), Authority::new().pem()).unwrap();
-    assert_unhealthy(&ask(dir.path(), &resolver, CA).await, "tls", &["not signed by an authority that is trusted"]);
+    assert_unhealthy(
+        &ask(dir.path(), &resolver, CA).await,
+        "tls_failed",
+        &["not signed by an authority that is trusted"],
+    );
     fs::remove_file(dir.path().join("ca.pem")).unwrap();
     assert_no_answer(&ask(dir.path(), &resolver, CA).await, "credentials_unreadable", &["ca.pem"]);
 }
@@ -136,5 +140,5 @@ async fn tls_that_is_none() {
     let dr_exporter::domain::observation::Health::Unhealthy(finding) = &observation.health else {
         panic!("{observation:?}")
     };
-    assert!(["tls", "timeout"].contains(&finding.reason.label), "{finding}");
+    assert!(["tls_failed", "timeout"].contains(&finding.reason.label), "{finding}");
 }

@@ -12,7 +12,7 @@ async fn the_pattern_must_match_somewhere() {
     let url = server.url("/");
     assert_eq!(measure(&format!("url: \"{url}\", expect_body: '\"status\":\\s*\"UP\"'")).await, Health::Healthy);
     let health = measure(&format!("url: \"{url}\", expect_body: DOWN")).await;
-    assert_unhealthy(&health, "body", &["the body (37 bytes) does not match \"DOWN\""]);
+    assert_unhealthy(&health, "unexpected_body", &["the body (37 bytes) does not match \"DOWN\""]);
     assert!(!format!("{health:?}").contains("hunter2"), "a body may be private");
 }
 
@@ -33,8 +33,8 @@ async fn what_lies_beyond_the_first_mib_is_not_read() {
     let expecting = |before: usize| format!("url: \"{}\", expect_body: ok", server.url(&format!("/{before}")));
     assert_eq!(measure(&expecting(MIB - 2)).await, Health::Healthy);
     let health = measure(&expecting(MIB - 1)).await;
-    assert_unhealthy(&health, "body", &["the first MiB of the body (1048576 bytes) does not match"]);
-    assert_unhealthy(&measure(&expecting(5 * MIB)).await, "body", &["the first MiB"]);
+    assert_unhealthy(&health, "unexpected_body", &["the first MiB of the body (1048576 bytes) does not match"]);
+    assert_unhealthy(&measure(&expecting(5 * MIB)).await, "unexpected_body", &["the first MiB"]);
 }
 
 #[tokio::test]
@@ -48,7 +48,11 @@ async fn a_body_without_end_is_read_to_the_first_mib() {
     let url = server.url("/");
     assert_eq!(measure(&format!("url: \"{url}\"")).await, Health::Healthy);
     assert_eq!(measure(&format!("url: \"{url}\", expect_body: begins")).await, Health::Healthy);
-    assert_unhealthy(&measure(&format!("url: \"{url}\", expect_body: ends")).await, "body", &["the first MiB"]);
+    assert_unhealthy(
+        &measure(&format!("url: \"{url}\", expect_body: ends")).await,
+        "unexpected_body",
+        &["the first MiB"],
+    );
 }
 
 #[tokio::test]

@@ -52,7 +52,7 @@ async fn a_new_connection_that_is_closed_as_well_is_a_failure() {
     let server = losing(1..3).await;
     let check = check(&format!("url: \"{}\", reuse_connection: true", server.url("/")));
     assert_eq!(run(&check).await, Health::Healthy);
-    assert_unhealthy(&run(&check).await, "reset", &[]);
+    assert_unhealthy(&run(&check).await, "connection_lost", &[]);
     assert_eq!((server.connections(), server.requests().len()), (2, 3));
     assert_eq!(run(&check).await, Health::Healthy);
 }
@@ -62,7 +62,7 @@ async fn a_request_that_must_not_be_made_twice_is_not() {
     let server = losing(1..2).await;
     let check = check(&format!("url: \"{}\", method: POST, reuse_connection: true", server.url("/")));
     assert_eq!(run(&check).await, Health::Healthy);
-    assert_unhealthy(&run(&check).await, "reset", &[]);
+    assert_unhealthy(&run(&check).await, "connection_lost", &[]);
     assert_eq!(server.requests().len(), 2);
 }
 
@@ -72,7 +72,7 @@ async fn a_server_that_went_away_is_not_hidden_by_a_used_connection() {
     let check = check(&format!("url: \"{}\", reuse_connection: true", server.url("/")));
     assert_eq!(run(&check).await, Health::Healthy);
     server.stop().await;
-    assert_unhealthy(&run(&check).await, "connect", &["Connection refused"]);
+    assert_unhealthy(&run(&check).await, "connect_failed", &["Connection refused"]);
 }
 
 #[tokio::test]
@@ -98,6 +98,10 @@ async fn http_2() {
     });
     let stanza = |target: &str| format!("url: \"{url}{target}\", insecure_skip_verify: true, expect_body: over HTTP/2");
     assert_eq!(run(&check(&stanza(""))).await, Health::Healthy);
-    assert_unhealthy(&run(&check(&stanza("reset"))).await, "reset", &["the connection ended before the answer did"]);
+    assert_unhealthy(
+        &run(&check(&stanza("reset"))).await,
+        "connection_lost",
+        &["the connection ended before the answer did"],
+    );
     server.abort();
 }

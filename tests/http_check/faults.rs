@@ -27,9 +27,9 @@ async fn a_name_with_addresses_of_both_families_is_reached_at_the_one_that_serve
 async fn refused() {
     let address = nowhere().await;
     let health = measure(&format!("url: \"http://{address}/health?token=hunter2\"")).await;
-    assert_unhealthy(&health, "connect", &[&format!("GET http://{address}/health?…: "), "Connection refused"]);
+    assert_unhealthy(&health, "connect_failed", &[&format!("GET http://{address}/health?…: "), "Connection refused"]);
     let health = measure(&format!("url: \"http://localhost:{}/\"", address.port())).await;
-    assert_unhealthy(&health, "connect", &["http://localhost:", "Connection refused", "127.0.0.1"]);
+    assert_unhealthy(&health, "connect_failed", &["http://localhost:", "Connection refused", "127.0.0.1"]);
 }
 
 #[tokio::test]
@@ -37,7 +37,7 @@ async fn an_unresolvable_name() {
     let health = measure("url: \"https://nonexistent.invalid/health\"").await;
     assert_unhealthy(
         &health,
-        "resolve",
+        "resolve_failed",
         &["https://nonexistent.invalid/health", "nonexistent.invalid cannot be resolved"],
     );
 }
@@ -58,7 +58,7 @@ async fn connections_that_end_before_the_answer_does() {
     ] {
         let server = Server::start(move |_| Reply::raw(bytes, then)).await;
         let health = measure(&format!("url: \"{}\"", server.url("/"))).await;
-        assert_unhealthy(&health, "reset", &["the connection ended before the answer did"]);
+        assert_unhealthy(&health, "connection_lost", &["the connection ended before the answer did"]);
         assert_eq!(server.requests().len(), 1, "one failure is one request");
     }
 }
@@ -115,14 +115,14 @@ async fn statuses() {
         assert_eq!(health == Health::Healthy, healthy, "{status} where {expected} is expected: {health:?}");
     }
     let health = measure(&format!("url: \"{}\"", server.url("/503?token=hunter2"))).await;
-    assert_unhealthy(&health, "status", &["/503?…: got 503 Service Unavailable, expected 200-299"]);
+    assert_unhealthy(&health, "unexpected_status", &["/503?…: got 503 Service Unavailable, expected 200-299"]);
 }
 
 #[tokio::test]
 async fn an_unexpected_status_is_told_without_waiting_for_the_body() {
     let server = Server::start(|_| Reply::raw("HTTP/1.1 503 No\r\ncontent-length: 9\r\n\r\n", Then::Hang)).await;
     let health = run_within(&check(&format!("url: \"{}\"", server.url("/"))), SHORT).await;
-    assert_unhealthy(&health, "status", &["got 503"]);
+    assert_unhealthy(&health, "unexpected_status", &["got 503"]);
 }
 
 #[tokio::test]
@@ -134,6 +134,6 @@ async fn what_is_not_http() {
     ] {
         let server = Server::start(move |_| Reply::raw(bytes, Then::Close)).await;
         let health = measure(&format!("url: \"{}\"", server.url("/"))).await;
-        assert_unhealthy(&health, "protocol", &["what came is not HTTP"]);
+        assert_unhealthy(&health, "bad_answer", &["what came is not HTTP"]);
     }
 }

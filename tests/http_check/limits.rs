@@ -34,8 +34,8 @@ async fn out_of_file_descriptors() {
     let address = nowhere().await;
     let by_address = check(&format!("url: \"http://{address}/\""));
     let by_name = check(&format!("url: \"http://localhost:{}/\"", address.port()));
-    assert_unhealthy(&run(&by_address).await, "connect", &[]);
-    assert_unhealthy(&run(&by_name).await, "connect", &[]);
+    assert_unhealthy(&run(&by_address).await, "connect_failed", &[]);
+    assert_unhealthy(&run(&by_name).await, "connect_failed", &[]);
     let mut taken = Vec::new();
     while let Ok(file) = File::open("/dev/null") {
         taken.push(file);
@@ -43,7 +43,7 @@ async fn out_of_file_descriptors() {
     assert_no_answer(&run(&by_address).await, "local", &["Too many open files"]);
     assert_no_answer(&run(&by_name).await, "local", &["Too many open files"]);
     drop(taken);
-    assert_unhealthy(&run(&by_address).await, "connect", &[]);
+    assert_unhealthy(&run(&by_address).await, "connect_failed", &[]);
 }
 
 #[tokio::test]
@@ -63,5 +63,5 @@ async fn an_address_that_nothing_leads_to() {
     let health = run(&check("url: \"http://[fe80::1]/\"")).await;
     assert_no_answer(&health, "local", &["this machine could not do it"]);
     // While an address that something leads to, and nothing listens at, is the endpoint's failure.
-    assert_unhealthy(&run(&check(&format!("url: \"http://{}/\"", nowhere().await))).await, "connect", &[]);
+    assert_unhealthy(&run(&check(&format!("url: \"http://{}/\"", nowhere().await))).await, "connect_failed", &[]);
 }

@@ -19,14 +19,18 @@ async fn up_to_ten_are_followed() {
     assert_eq!(measure(&format!("url: \"{}\", expect_body: arrived", server.url("/10"))).await, Health::Healthy);
     assert_eq!(server.requests().len(), 11);
     let health = measure(&format!("url: \"{}\"", server.url("/11"))).await;
-    assert_unhealthy(&health, "redirect", &["/1 (redirected from", "/11)", "more than 10 times; followed no further"]);
+    assert_unhealthy(
+        &health,
+        "bad_redirect",
+        &["/1 (redirected from", "/11)", "more than 10 times; followed no further"],
+    );
 }
 
 #[tokio::test]
 async fn a_circle() {
     let server = Server::start(|_| Reply::redirect(302, "/?token=hunter2")).await;
     let health = measure(&format!("url: \"{}\"", server.url("/?token=hunter2"))).await;
-    assert_unhealthy(&health, "redirect", &["GET http://127.0.0.1", "they go in a circle"]);
+    assert_unhealthy(&health, "bad_redirect", &["GET http://127.0.0.1", "they go in a circle"]);
     assert!(!format!("{health:?}").contains("hunter2"));
     assert_eq!(server.requests().len(), 11);
 }
@@ -35,7 +39,11 @@ async fn a_circle() {
 async fn not_followed_a_redirect_is_judged_by_its_own_status() {
     let server = countdown().await;
     let unfollowed = format!("url: \"{}\", follow_redirects: false", server.url("/1"));
-    assert_unhealthy(&measure(&unfollowed).await, "status", &["got 302 Found", "the redirect is not followed"]);
+    assert_unhealthy(
+        &measure(&unfollowed).await,
+        "unexpected_status",
+        &["got 302 Found", "the redirect is not followed"],
+    );
     assert_eq!(measure(&format!("{unfollowed}, expect_status: 302")).await, Health::Healthy);
     assert_eq!(server.requests().len(), 2);
 }
@@ -45,7 +53,11 @@ async fn where_a_redirect_leads_is_where_its_failure_is() {
     let dead = crate::server::nowhere().await;
     let server = Server::start(move |_| Reply::redirect(307, &format!("http://{dead}/there"))).await;
     let health = measure(&format!("url: \"{}\"", server.url("/"))).await;
-    assert_unhealthy(&health, "connect", &[&format!("GET http://{dead}/there (redirected from {})", server.url("/"))]);
+    assert_unhealthy(
+        &health,
+        "connect_failed",
+        &[&format!("GET http://{dead}/there (redirected from {})", server.url("/"))],
+    );
 }
 
 #[tokio::test]
@@ -53,6 +65,6 @@ async fn leading_to_what_cannot_be_requested() {
     for location in ["ftp://example.com/", "http://", "http://["] {
         let server = Server::start(move |_| Reply::redirect(302, location)).await;
         let health = measure(&format!("url: \"{}\"", server.url("/"))).await;
-        assert_unhealthy(&health, "redirect", &["302 Found, "]);
+        assert_unhealthy(&health, "bad_redirect", &["302 Found, "]);
     }
 }

@@ -152,11 +152,11 @@ async fn no_finding_tells_a_secret() {
     })
     .await;
     for (target, reason) in [
-        ("/redirect", "connect"),
-        ("/scheme", "redirect"),
-        ("/garbage", "protocol"),
-        ("/header", "protocol"),
-        ("/status", "status"),
+        ("/redirect", "connect_failed"),
+        ("/scheme", "bad_redirect"),
+        ("/garbage", "bad_answer"),
+        ("/header", "bad_answer"),
+        ("/status", "unexpected_status"),
     ] {
         let url = server.url(&format!("{target}?token=hunter2"));
         let stanza = format!(

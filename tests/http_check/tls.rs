@@ -106,7 +106,7 @@ async fn certificates_are_verified() {
         let health = run(&check_in(dir.path(), &format!("url: \"{url}\", ca_file: {ca}"))).await;
         match wrong {
             None => assert_eq!(health, Health::Healthy),
-            Some(words) => assert_unhealthy(&health, "tls", &["GET https://localhost", words]),
+            Some(words) => assert_unhealthy(&health, "tls_failed", &["GET https://localhost", words]),
         }
         let unverified = run(&check_in(dir.path(), &format!("url: \"{url}\", insecure_skip_verify: true"))).await;
         assert_eq!(unverified, Health::Healthy, "{name} {years:?}");
@@ -125,7 +125,7 @@ async fn a_server_that_signed_for_itself_is_trusted_only_where_that_is_configure
     // By the system's roots, which a test machine may lack altogether: then we cannot tell, and say so.
     match run(&check_in(dir.path(), &stanza)).await {
         Health::NoAnswer(finding) => assert!(finding.detail.contains("no trusted root certificates"), "{finding}"),
-        health => assert_unhealthy(&health, "tls", &["not signed by an authority that is trusted here"]),
+        health => assert_unhealthy(&health, "tls_failed", &["not signed by an authority that is trusted here"]),
     }
     assert_eq!(run(&check_in(dir.path(), &format!("{stanza}, ca_file: server.pem"))).await, Health::Healthy);
 }
@@ -173,13 +173,13 @@ async fn a_client_certificate_is_given_where_one_is_demanded() {
     let with = |name: &str| format!("{stanza}, cert_file: {name}.pem, key_file: {name}.key");
     assert_eq!(run(&check_in(dir.path(), &with("client"))).await, Health::Healthy);
     let health = run(&check_in(dir.path(), &stanza)).await;
-    assert_unhealthy(&health, "tls", &["the server wants a client certificate"]);
+    assert_unhealthy(&health, "tls_failed", &["the server wants a client certificate"]);
     let health = run(&check_in(dir.path(), &with("stranger"))).await;
-    assert_unhealthy(&health, "tls", &["the server refused the TLS handshake"]);
+    assert_unhealthy(&health, "tls_failed", &["the server refused the TLS handshake"]);
 
     // One that is given in vain is replaced in its files.
     let check = check_in(dir.path(), &with("stranger"));
-    assert_unhealthy(&run(&check).await, "tls", &[]);
+    assert_unhealthy(&run(&check).await, "tls_failed", &[]);
     fs::copy(dir.path().join("client.pem"), dir.path().join("stranger.pem")).unwrap();
     fs::copy(dir.path().join("client.key"), dir.path().join("stranger.key")).unwrap();
     assert_eq!(run(&check).await, Health::Healthy);
@@ -195,7 +195,7 @@ async fn a_port_without_tls() {
     let close = tokio::spawn(async move { drop(silent.accept().await) });
     assert_unhealthy(
         &run(&check_in(dir.path(), &closing)).await,
-        "tls",
+        "tls_failed",
         &["ended the connection in the TLS handshake"],
     );
     close.await.unwrap();
@@ -213,7 +213,7 @@ async fn a_port_without_tls() {
         stream.write_all(b"SSH-2.0-OpenSSH_9.6\r\n").await.unwrap();
         stream
     });
-    assert_unhealthy(&run(&check_in(dir.path(), &url)).await, "tls", &["what the server sent is not TLS"]);
+    assert_unhealthy(&run(&check_in(dir.path(), &url)).await, "tls_failed", &["what the server sent is not TLS"]);
     ssh.await.unwrap();
 }
 
@@ -228,7 +228,7 @@ async fn an_answer_that_is_cut_off_within_tls() {
     .await;
     for target in ["/reset", "/close"] {
         let stanza = format!("url: \"https://{}{target}\", insecure_skip_verify: true", server.address);
-        assert_unhealthy(&run(&check_in(dir.path(), &stanza)).await, "reset", &["the connection ended"]);
+        assert_unhealthy(&run(&check_in(dir.path(), &stanza)).await, "connection_lost", &["the connection ended"]);
     }
 }
 

@@ -150,7 +150,7 @@ async fn own_inbox_prefix_with_the_least_permissions() {
         format!("servers: [\"nats://{}\"], user: least, password_file: app, inbox_prefix: _INBOX.dr", server.address);
     let exporter = start(&contract(&connection, &connection, ORIGIN, MIRROR)).await;
     works(&exporter, &api).await;
-    assert_eq!(exporter.scrape().await.reasons(CONTRACT).get("permission_denied"), None);
+    assert_eq!(exporter.scrape().await.reasons(CONTRACT).get("forbidden"), None);
 }
 
 #[tokio::test(flavor = "multi_thread")]

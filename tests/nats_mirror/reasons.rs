@@ -32,8 +32,14 @@ async fn one_server() -> (Server, Api) {
 }
 
 /// Reasons that lie with the exporter's own access. Whoever meets one of the others cannot write either.
-const OURS: [&str; 6] =
-    ["refused", "auth_failed", "permission_denied", "credentials_unreadable", "tls_failed", "mirror_stream_missing"];
+const OURS: [&str; 6] = [
+    "connection_rejected",
+    "auth_failed",
+    "forbidden",
+    "credentials_unreadable",
+    "tls_failed",
+    "mirror_stream_missing",
+];
 
 /// The reason is counted and logged with what to do; nothing is ever `met`.
 async fn gives(exporter: &Exporter, reason: &str, words: &[&str]) -> Scrape {
@@ -85,7 +91,7 @@ async fn wrong_password() {
 async fn denied_subject() {
     let (server, _api) = one_server().await;
     let exporter = start_on(&as_user(&server, "few")).await;
-    let scrape = gives(&exporter, "permission_denied", &["$JS.API.STREAM.INFO.AGENTESE"]).await;
+    let scrape = gives(&exporter, "forbidden", &["$JS.API.STREAM.INFO.AGENTESE"]).await;
     assert_ne!(scrape.get("dr_copy_lost", &CHECK), Some(1.0), "nothing is known of the copy");
 }
 
@@ -183,6 +189,6 @@ async fn a_server_that_takes_no_more_connections() {
     let reloaded = async || server.log().contains("Reloaded server configuration").then_some(());
     wait_until("the server has read it", SOON, reloaded).await;
     let exporter = start_on(&as_app(&server)).await;
-    gives(&exporter, "refused", &["maximum connections", "max_connections"]).await;
+    gives(&exporter, "connection_rejected", &["maximum connections", "max_connections"]).await;
     api.publish_many("agentese.a", 1).await;
 }

@@ -23,6 +23,7 @@ fn status(contract: &Contract, objective: Objective, now: Timestamp) -> Status {
 
 fn recovered(rto: Duration, recovery: Duration) -> Status {
     let mut contract = contract(promise(Some(rto), None));
+    contract.observe(0, t(-30), &of_health(healthy()));
     for at in [-20, -10, 0] {
         contract.observe(0, t(at), &of_health(unhealthy()));
     }
@@ -84,8 +85,11 @@ fn secrets_recovery_contract_assert_config_freshness() {
     assert_eq!(contract.judge(Objective::Rpo, t(3599)).expect("an RPO").status().is_compliant(), Some(true));
     contract.observe(0, t(3600), &of_copy(CopyState::Complete { up_to: t(0) }));
     assert_eq!(status(&contract, Objective::Rpo, t(3600)), Status::Unproven, "an hour is not less than an hour");
-    contract.observe(0, t(3600), &of_copy(CopyState::Outdated { up_to: None, finding: finding() }));
-    assert_eq!(status(&contract, Objective::Rpo, t(3600)), Status::Breached, "nor is it, known to be out of date");
+    let outdated = || CopyState::Outdated { up_to: None, holds: String::new(), finding: finding() };
+    contract.observe(0, t(3600), &of_copy(outdated()));
+    assert_eq!(status(&contract, Objective::Rpo, t(3600)), Status::Unproven, "what is missing may be a second old");
+    contract.observe(0, t(7200), &of_copy(outdated()));
+    assert_eq!(status(&contract, Objective::Rpo, t(7200)), Status::Breached, "it was missing for an hour");
 }
 
 #[test]

@@ -2,21 +2,24 @@
 
 use dr_exporter::domain::contract::{Contract, Feeds, Objective};
 use dr_exporter::domain::observation::Health;
+use dr_exporter::domain::recovery_clock::{Beginning, Outage, Recovery, RecoveryClock};
 use dr_exporter::domain::recovery_clock::{ClockEvent, Mode, Thresholds};
-use dr_exporter::domain::recovery_clock::{Outage, Recovery, RecoveryClock};
 use dr_exporter::domain::status::Basis;
 
-use super::{check, contract, healthy, no_answer, of_health, seconds, spec, t, unhealthy};
+use super::{check, contract, finding, healthy, no_answer, of_health, seconds, spec, t, unhealthy};
 
-/// `F` fails, `H` is healthy, `?` gives no answer; one observation every 10 s, of one check.
+/// `F` fails, `H` is healthy, `P` is pending, `?` gives no answer; one observation every 10 s, of one check that was healthy
+/// before.
 fn play(script: &str, thresholds: Thresholds) -> (RecoveryClock, Vec<ClockEvent>) {
     let mut clock = RecoveryClock::new(1);
     let mut events = Vec::new();
+    events.extend(clock.observe(0, t(-10), &healthy(), &[Some(thresholds)]));
     for (index, letter) in script.chars().enumerate() {
         let at = t(10 * i64::try_from(index).expect("a short script"));
         let health = match letter {
             'F' => unhealthy(),
             'H' => healthy(),
+            'P' => Health::Pending(finding()),
             _ => no_answer(),
         };
         events.extend(clock.observe(0, at, &health, &[Some(thresholds)]));
@@ -25,7 +28,7 @@ fn play(script: &str, thresholds: Thresholds) -> (RecoveryClock, Vec<ClockEvent>
 }
 
 fn outage(first_failure: i64, trigger: i64) -> Outage {
-    Outage { first_failure: t(first_failure), trigger: t(trigger), mode: Mode::Real }
+    Outage { first_failure: t(first_failure), trigger: t(trigger), mode: Mode::Real, beginning: Beginning::Seen }
 }
 
 #[test]
@@ -45,6 +48,9 @@ fn one_check() {
         ("F?F?F", 1, vec![started(0, 40)]),
         ("FF?H?FF", 1, vec![]),
         ("FFFH", 1, vec![started(0, 20), stopped(0, 20, 30)]),
+        ("FPPFPF", 1, vec![started(0, 50)]),
+        ("FFP", 1, vec![]),
+        ("FFFPPH", 1, vec![started(0, 20), stopped(0, 20, 50)]),
         ("FFF???H", 1, vec![started(0, 20), stopped(0, 20, 60)]),
         ("FFFHH", 2, vec![started(0, 20), stopped(0, 20, 30)]),
         ("FFFHFH", 2, vec![started(0, 20)]),
@@ -77,6 +83,7 @@ fn observe(contract: &mut Contract, check: usize, at: i64, health: Health) -> Op
 #[test]
 fn a_contract_is_down_when_one_check_is_and_up_when_all_are() {
     let mut contract = contract(spec(vec![check("a"), check("b")]));
+    observe(&mut contract, 0, -10, healthy());
     observe(&mut contract, 1, 0, healthy());
     for at in [0, 10, 20] {
         observe(&mut contract, 0, at, unhealthy());
@@ -105,6 +112,8 @@ fn a_check_that_fails_while_another_recovers_keeps_the_clock_running() {
 #[test]
 fn the_first_failure_is_the_earliest_of_all_checks() {
     let mut contract = contract(spec(vec![check("a"), check("b")]));
+    observe(&mut contract, 0, -10, healthy());
+    observe(&mut contract, 1, -15, healthy());
     observe(&mut contract, 1, -5, unhealthy());
     for at in [0, 10, 20] {
         observe(&mut contract, 0, at, unhealthy());
@@ -120,6 +129,7 @@ fn a_check_that_feeds_no_rto_moves_no_clock() {
     for at in [0, 10, 20, 30] {
         assert_eq!(observe(&mut contract, 1, at, unhealthy()), None);
     }
+    observe(&mut contract, 0, 30, healthy());
     for at in [40, 50, 60] {
         observe(&mut contract, 0, at, unhealthy());
     }
@@ -152,6 +162,7 @@ fn a_declared_clock_keeps_its_first_trigger_and_needs_health_seen_anew() {
 fn recoveries_are_counted_by_result() {
     let mut contract = contract(spec(vec![check("a")]));
     for (start, end) in [(0, 100), (1000, 1321), (2000, 2319)] {
+        observe(&mut contract, 0, start - 10, healthy());
         for at in [start, start + 10, start + 20, end - 1] {
             observe(&mut contract, 0, at, unhealthy());
         }
@@ -169,6 +180,7 @@ fn an_end_that_nobody_saw_makes_a_recovery_neither_met_nor_missed() {
     // RTO 300 s; triggered at 20, healthy at 400, and nobody could look from some time on.
     for (last_seen_down, met) in [(399, Some(false)), (366, Some(false)), (319, None), (20, None)] {
         let mut contract = contract(spec(vec![check("a")]));
+        observe(&mut contract, 0, -10, healthy());
         for at in [0, 10, 20, last_seen_down] {
             observe(&mut contract, 0, at, unhealthy());
         }
@@ -199,6 +211,7 @@ fn a_streak_does_not_reach_across_a_time_in_which_nobody_could_look() {
 #[test]
 fn a_check_that_was_never_seen_to_fail_makes_no_breach() {
     let mut contract = contract(spec(vec![check("a"), check("b")]));
+    observe(&mut contract, 0, -10, healthy());
     observe(&mut contract, 1, 0, healthy());
     for at in [0, 10, 20] {
         observe(&mut contract, 0, at, unhealthy());
@@ -209,11 +222,57 @@ fn a_check_that_was_never_seen_to_fail_makes_no_breach() {
         observe(&mut contract, 1, at, no_answer());
     }
     let judgement = contract.judge(Objective::Rto, t(600)).expect("an RTO");
-    assert_eq!(judgement.basis, Basis::HealthUnknown);
+    assert_eq!(judgement.basis, Basis::DownUncertain);
     let Some(ClockEvent::Stopped(recovery)) = observe(&mut contract, 1, 610, healthy()) else {
         panic!("all are healthy");
     };
     assert_eq!((recovery.met(seconds(300)), recovery.earliest, recovery.healthy), (None, t(30), t(610)));
+}
+
+#[test]
+fn a_check_that_is_pending_and_never_failed_does_not_hold_a_recovery_up() {
+    let pending = || Health::Pending(finding());
+    // What the second check finds from 0 on, every 10 s; the first fails at 0, 10 and 20, and is healthy from 30 on.
+    let table: &[(&str, fn(i64) -> Health, Option<i64>)] = &[
+        ("healthy", |_| healthy(), Some(30)),
+        ("pending all the time", |_| Health::Pending(finding()), Some(30)),
+        (
+            "failed in the outage, then pending",
+            |at| if at == 10 { unhealthy() } else { Health::Pending(finding()) },
+            None,
+        ),
+        ("cannot be measured", |_| no_answer(), None),
+        (
+            "pending before the trigger, and not measured since",
+            |at| if at < 20 { Health::Pending(finding()) } else { no_answer() },
+            None,
+        ),
+    ];
+    for (name, second, end) in table {
+        let mut contract = contract(spec(vec![check("a"), check("b")]));
+        observe(&mut contract, 0, -10, healthy());
+        observe(&mut contract, 1, -10, pending());
+        let mut ended = None;
+        for at in (0..100).step_by(10) {
+            for (index, health) in [(0, if at < 30 { unhealthy() } else { healthy() }), (1, second(at))] {
+                if let Some(ClockEvent::Stopped(recovery)) = observe(&mut contract, index, at, health) {
+                    ended = Some(recovery.healthy);
+                }
+            }
+        }
+        assert_eq!(ended, end.map(t), "{name}");
+    }
+}
+
+#[test]
+fn what_is_pending_alone_makes_no_outage_and_no_claim() {
+    let mut contract = contract(spec(vec![check("a")]));
+    observe(&mut contract, 0, 0, healthy());
+    for at in [10, 20, 30] {
+        observe(&mut contract, 0, at, Health::Pending(finding()));
+    }
+    assert_eq!((contract.healthy(0, t(30)), contract.works(t(30))), (None, None));
+    assert_eq!(contract.judge(Objective::Rto, t(40)).expect("an RTO").basis, Basis::HealthUnknown);
 }
 
 #[test]

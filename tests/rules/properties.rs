@@ -3,15 +3,16 @@
 use std::time::Duration;
 
 use dr_exporter::domain::contract::{Contract, Feeds, Objective};
+use dr_exporter::domain::interval::Interval;
 use dr_exporter::domain::observation::{CopyState, Health, Observation};
-use dr_exporter::domain::status::Status;
+use dr_exporter::domain::status::{self, Basis, Status, Target};
 use dr_exporter::domain::time::Timestamp;
 use proptest::prelude::*;
 
 use super::{check, contract, finding, healthy, no_answer, of_health, seconds, spec, t, unhealthy};
 
 fn health() -> impl Strategy<Value = Health> {
-    prop_oneof![Just(healthy()), Just(unhealthy()), Just(no_answer())]
+    prop_oneof![Just(healthy()), Just(unhealthy()), Just(Health::Pending(finding())), Just(no_answer())]
 }
 
 /// Copies, with instants relative to the observation.
@@ -22,7 +23,8 @@ fn copy() -> impl Strategy<Value = CopyOf> {
         Just((|at: Timestamp, ago| behind(at.minus(seconds(ago)))) as CopyOf),
         Just((|at: Timestamp, ago| CopyState::Vouched { up_to: at.minus(seconds(ago)), doubt: None }) as CopyOf),
         Just((|at: Timestamp, ago| doubted(at.minus(seconds(ago)))) as CopyOf),
-        Just((|_, _| CopyState::Outdated { up_to: None, finding: finding() }) as CopyOf),
+        Just((|_, _| CopyState::Outdated { up_to: None, holds: String::new(), finding: finding() }) as CopyOf),
+        Just((|at: Timestamp, ago| outdated(at, ago)) as CopyOf),
         Just((|_, _| CopyState::Damaged(finding())) as CopyOf),
         Just((|_, _| CopyState::Lost(finding())) as CopyOf),
         Just((|_, _| CopyState::Unknown(finding())) as CopyOf),
@@ -31,6 +33,12 @@ fn copy() -> impl Strategy<Value = CopyOf> {
 
 fn doubted(up_to: Timestamp) -> CopyState {
     CopyState::Vouched { up_to, doubt: Some(finding()) }
+}
+
+/// A copy that holds one of three things, and may have been complete some time ago.
+fn outdated(at: Timestamp, ago: u64) -> CopyState {
+    let up_to = (ago % 5 == 0).then(|| at.minus(seconds(ago)));
+    CopyState::Outdated { up_to, holds: (ago % 3).to_string(), finding: finding() }
 }
 
 fn behind(since: Timestamp) -> CopyState {
@@ -69,7 +77,108 @@ fn point(contract: &Contract, check: usize) -> Option<Timestamp> {
     contract.point(check).and_then(|point| point.instant())
 }
 
+/// An interval within the range of the targets below, the lower end first.
+fn interval() -> impl Strategy<Value = Interval> {
+    (0..300_u64, prop::option::of(0..300_u64))
+        .prop_map(|(least, more)| Interval::new(seconds(least), more.map(|more| seconds(least + more))))
+}
+
+/// The same interval and a wider one.
+fn narrow_and_wide() -> impl Strategy<Value = (Interval, Interval)> {
+    (interval(), 0..300_u64, prop::option::of(0..300_u64)).prop_map(|(narrow, lower, higher)| {
+        let least = narrow.least.saturating_sub(seconds(lower));
+        let most = narrow.most.zip(higher).map(|(most, higher)| most + seconds(higher));
+        (narrow, Interval::new(least, most))
+    })
+}
+
+/// Both tables for one figure; the standing of the RTO is `met`, the best there is.
+fn verdicts(figure: Interval) -> [Status; 2] {
+    let target = Target { limit: seconds(100), at_risk_ratio: 0.8 };
+    let rto = status::rto(Some(figure), true, Basis::LastRecoveryMet, target);
+    [status::rpo(figure, false, target).status(), rto.status()]
+}
+
 proptest! {
+    #[test]
+    fn a_wider_interval_never_turns_unproven_into_anything_else((narrow, wide) in narrow_and_wide()) {
+        for (narrow, wide) in verdicts(narrow).into_iter().zip(verdicts(wide)) {
+            if narrow == Status::Unproven {
+                prop_assert_eq!(wide, Status::Unproven);
+            }
+        }
+    }
+
+    #[test]
+    fn a_narrower_interval_never_contradicts_a_wider_one((narrow, wide) in narrow_and_wide()) {
+        for (narrow, wide) in verdicts(narrow).into_iter().zip(verdicts(wide)) {
+            match wide {
+                Status::Met => prop_assert_eq!(narrow, Status::Met),
+                Status::AtRisk => prop_assert!(narrow != Status::Breached && narrow != Status::Unproven),
+                Status::Breached => prop_assert_eq!(narrow, Status::Breached),
+                Status::Unproven => {}
+            }
+        }
+    }
+
+    #[test]
+    fn the_lower_end_never_grows_because_time_passed_and_never_passes_the_upper(
+        history in prop::collection::vec(step(), 0..40), first in 0..500_u64, second in 0..500_u64,
+    ) {
+        let (contract, now) = play(&history, |_, _, _, _, _| {});
+        let (sooner, later) = (now.plus(seconds(first)), now.plus(seconds(first + second)));
+        for check in 0..2 {
+            let exposure = |at| contract.exposure(check, at).expect("a check");
+            let (sooner, later) = (exposure(sooner), exposure(later));
+            prop_assert!(later.least <= sooner.least);
+            prop_assert!(later.most.is_none() == sooner.most.is_none() && later.most >= sooner.most);
+            prop_assert!(sooner.most.is_none_or(|most| sooner.least <= most));
+        }
+    }
+
+    #[test]
+    fn time_alone_breaches_no_rpo_and_proves_no_rto(
+        history in prop::collection::vec(step(), 0..40), first in 0..500_u64, second in 0..500_u64,
+    ) {
+        let (contract, now) = play(&history, |_, _, _, _, _| {});
+        let (sooner, later) = (now.plus(seconds(first)), now.plus(seconds(first + second)));
+        let status = |objective, at| contract.judge(objective, at).expect("both objectives").status();
+        if status(Objective::Rpo, later) == Status::Breached {
+            prop_assert_eq!(status(Objective::Rpo, sooner), Status::Breached);
+        }
+        if status(Objective::Rto, later) == Status::Met {
+            prop_assert_eq!(status(Objective::Rto, sooner), Status::Met);
+        }
+    }
+
+    #[test]
+    fn an_outage_never_improves_an_rto(history in prop::collection::vec(step(), 0..60)) {
+        play(&history, |before, after, _, now, _| {
+            if let (None, Some(_)) = (before.clock().running(), after.clock().running()) {
+                let status = |contract: &Contract| contract.judge(Objective::Rto, now).expect("an RTO");
+                let (before, after) = (status(before), status(after));
+                // That the last check that had never answered now answers is what made it better, not the outage.
+                if before.basis != Basis::HealthUnknown {
+                    assert!(after.status() >= before.status(), "{before:?} {after:?}");
+                }
+            }
+        });
+    }
+
+    #[test]
+    fn a_restart_changes_no_verdict(history in prop::collection::vec(step(), 0..40), later in 0..500_u64) {
+        let (contract, now) = play(&history, |_, _, _, _, _| {});
+        let recalled = Contract::recall(std::sync::Arc::new(contract.spec().clone()), contract.remember());
+        for objective in Objective::ALL {
+            let judge = |contract: &Contract| contract.judge(objective, now.plus(seconds(later)));
+            let (before, after) = (judge(&contract), judge(&recalled));
+            // A check that was pending is taken for one that still fails, until it is looked at again.
+            if objective == Objective::Rpo {
+                prop_assert_eq!(before, after);
+            }
+        }
+    }
+
     #[test]
     fn a_recovery_point_never_moves_back_unless_withdrawn(history in prop::collection::vec(step(), 0..40)) {
         play(&history, |before, after, check, _, observation| {
@@ -144,7 +253,8 @@ proptest! {
             match (before.clock().running(), after.clock().running()) {
                 (Some(before), Some(after)) => assert_eq!(before, after),
                 (Some(_), None) => {
-                    assert_eq!(observation.health, Health::Healthy);
+                    // Another check that is pending may be the last that it waited for.
+                    assert!(matches!(observation.health, Health::Healthy | Health::Pending(_)));
                     let last = after.clock().last_recovery().expect("a recovery was recorded");
                     assert!(last.outage.first_failure <= last.outage.trigger);
                     assert!(last.outage.trigger <= last.healthy && last.healthy <= now);

@@ -27,7 +27,11 @@ fn doubted(at: i64) -> CopyState {
 }
 
 fn outdated(up_to: Option<i64>) -> CopyState {
-    Outdated { up_to: up_to.map(t), finding: finding() }
+    holding("as ever", up_to)
+}
+
+fn holding(holds: &str, up_to: Option<i64>) -> CopyState {
+    Outdated { up_to: up_to.map(t), holds: holds.to_owned(), finding: finding() }
 }
 
 fn basis(contract: &Contract, objective: Objective, now: i64) -> Basis {
@@ -49,9 +53,12 @@ fn rpo_table() {
         ("above the at-risk share", &[(0, complete(0))], 81, ExposureAboveRatio),
         ("stale, but the bound still holds", &[(0, complete(0))], 60, ExposureWithinTarget),
         ("just below the target", &[(70, behind(0))], 99, ExposureAboveRatio),
-        ("equal to the target is a breach", &[(70, behind(0))], 100, ExposureReachedTarget),
-        ("beyond the target, fresh to the last", &[(70, behind(0))], 105, ExposureReachedTarget),
-        ("beyond the target, stale", &[(70, behind(0))], 106, ProofTooOld),
+        ("past the target since the look: it may have caught up", &[(70, behind(0))], 100, ProofTooOld),
+        ("equal to the target at the look is a breach", &[(100, behind(0))], 100, ExposureReachedTarget),
+        ("and stays one until the next look", &[(100, behind(0))], 135, ExposureReachedTarget),
+        ("but not when that is stale", &[(100, behind(0))], 136, ProofTooOld),
+        ("another look, and it has caught up", &[(100, behind(0)), (105, complete(105))], 105, ExposureWithinTarget),
+        ("a copy renewed again and again", &[(60, behind(0)), (120, behind(61))], 155, ExposureAboveRatio),
         ("nothing new since the proof", &[(0, complete(0)), (90, Unknown(finding()))], 100, ProofTooOld),
         ("lost", &[(0, complete(0)), (10, Lost(finding()))], 10, CopyLost),
         ("lost, fresh to the last", &[(0, complete(0)), (10, Lost(finding()))], 45, CopyLost),
@@ -65,9 +72,46 @@ fn rpo_table() {
         ("somebody's old word shows no breach", &[(90, vouched(0))], 100, ProofTooOld),
         ("nor does one that is read again and again", &[(0, vouched(0)), (100, vouched(0))], 100, ProofTooOld),
         ("a word that is doubted holds for its instant", &[(70, doubted(0))], 80, ExposureWithinTarget),
-        ("a word that is doubted is no news", &[(70, behind(0)), (95, doubted(1))], 101, ExposureReachedTarget),
+        ("a word that is doubted is no news", &[(100, behind(0)), (101, doubted(1))], 102, ExposureReachedTarget),
         ("outdated, and the last proof is young", &[(0, complete(0)), (60, outdated(None))], 70, ExposureWithinTarget),
-        ("outdated, and the last proof is old", &[(0, complete(0)), (90, outdated(None))], 100, ExposureReachedTarget),
+        (
+            "outdated, first seen just now, after a long absence",
+            &[(0, complete(0)), (900, outdated(None))],
+            900,
+            ProofTooOld,
+        ),
+        (
+            "outdated, not yet watched for the target",
+            &[(0, complete(0)), (10, outdated(None)), (109, outdated(None))],
+            109,
+            ProofTooOld,
+        ),
+        (
+            "outdated, and watched for the target",
+            &[(0, complete(0)), (10, outdated(None)), (110, outdated(None))],
+            110,
+            ExposureReachedTarget,
+        ),
+        ("the same without any proof", &[(10, outdated(None)), (110, outdated(None))], 110, ExposureReachedTarget),
+        ("also after an absence", &[(10, outdated(None)), (910, outdated(None))], 910, ExposureReachedTarget),
+        (
+            "outdated, while the copy moves on: each change may be a young one",
+            &[(10, holding("a", None)), (60, holding("b", None)), (110, holding("c", None))],
+            110,
+            NoRecoveryPoint,
+        ),
+        (
+            "outdated, complete, outdated: it counts anew",
+            &[(10, outdated(None)), (20, complete(20)), (110, outdated(None))],
+            110,
+            ExposureAboveRatio,
+        ),
+        (
+            "outdated, and known to have been complete in between",
+            &[(0, outdated(None)), (110, outdated(Some(20)))],
+            110,
+            ExposureAboveRatio,
+        ),
         ("outdated, and never proven", &[(90, outdated(None))], 100, NoRecoveryPoint),
         ("outdated, with a proof of its own", &[(90, outdated(Some(50)))], 100, ExposureWithinTarget),
         ("outdated takes no proof back", &[(60, complete(60)), (90, outdated(Some(0)))], 100, ExposureWithinTarget),
@@ -82,6 +126,12 @@ fn rpo_table() {
             &[(0, complete(0)), (10, Damaged(finding())), (20, Unknown(finding()))],
             20,
             NoRecoveryPoint,
+        ),
+        (
+            "damaged, and watched for the target",
+            &[(0, complete(0)), (10, Damaged(finding())), (110, Damaged(finding()))],
+            110,
+            ExposureReachedTarget,
         ),
         ("damaged, then proven anew", &[(0, Damaged(finding())), (10, complete(10))], 20, ExposureWithinTarget),
         ("lost, then there and damaged", &[(0, Lost(finding())), (10, Damaged(finding()))], 20, NoRecoveryPoint),
@@ -98,28 +148,124 @@ fn rpo_table() {
 
 #[test]
 fn rto_table_while_a_clock_runs() {
-    use Basis::{DownAboveRatio, DownReachedTarget, DownWithinTarget, HealthUnknown};
-    // RTO 300 s, at risk above 240 s, fresh for 35 s; triggered at 20. When it was last seen to fail; the question.
+    use Basis::{DownAboveRatio, DownReachedTarget, DownUncertain, HealthUnknown, NoRecovery};
+    // RTO 300 s, at risk above 240 s, fresh for 35 s; healthy at -10, triggered at 20. When it was last seen to fail; the
+    // question.
     let table = [
-        (20, 20, DownWithinTarget),
-        (20, 260, DownWithinTarget),
-        (20, 261, DownAboveRatio),
-        (20, 319, DownAboveRatio),
+        // An outage proves nothing: what holds is what held before.
+        (20, 20, NoRecovery),
+        (250, 260, NoRecovery),
+        (250, 261, DownAboveRatio),
+        (290, 319, DownAboveRatio),
         (285, 320, DownReachedTarget),
         (99_990, 100_000, DownReachedTarget),
+        // Within the target, but nobody has looked lately.
+        (20, 260, HealthUnknown),
         // It may have been well again long before.
-        (284, 320, HealthUnknown),
-        (20, 100_000, HealthUnknown),
+        (20, 261, DownUncertain),
+        (20, 319, DownUncertain),
+        (284, 320, DownUncertain),
+        (20, 100_000, DownUncertain),
         // It was seen to outlast the target, and nothing takes that back.
         (320, 100_000, DownReachedTarget),
     ];
     for (failed, now, expected) in table {
         let mut contract = contract(spec(vec![check("health")]));
+        contract.observe(0, t(-10), &of_health(healthy()));
         for at in [0, 10, 20, failed] {
             contract.observe(0, t(at), &of_health(unhealthy()));
         }
         assert_eq!(basis(&contract, Objective::Rto, now), expected, "failed at {failed}, asked at {now}");
     }
+}
+
+#[test]
+fn an_outage_that_nobody_saw_begin_may_be_older() {
+    use Basis::{DownReachedTarget, DownUncertain, NoRecovery};
+    // When it was last seen healthy, if ever; it fails from 0 on, with the trigger at 20. RTO 300 s, fresh for 35 s.
+    let table = [
+        ("never seen healthy", None, 30, DownUncertain, None),
+        ("never seen healthy, and seen to fail for the target", None, 320, DownReachedTarget, None),
+        ("seen healthy shortly before", Some(-35), 30, NoRecovery, Some(10)),
+        ("seen healthy some time before: within the target all the same", Some(-36), 30, NoRecovery, Some(66)),
+        ("seen healthy long before", Some(-271), 30, DownUncertain, Some(301)),
+    ];
+    for (name, healthy_at, now, expected, most) in table {
+        let mut contract = contract(spec(vec![check("health")]));
+        if let Some(at) = healthy_at {
+            contract.observe(0, t(at), &of_health(healthy()));
+        }
+        for at in (0..=now).step_by(10) {
+            contract.observe(0, t(at), &of_health(unhealthy()));
+        }
+        let judgement = contract.judge(Objective::Rto, t(now)).expect("an RTO");
+        assert_eq!(judgement.basis, expected, "{name}");
+        assert_eq!(judgement.observed(), most.map(seconds), "{name}");
+        let least = u64::try_from(now - 20).expect("after the trigger");
+        assert_eq!(judgement.known(), Some(seconds(least)), "{name}");
+        let recalled = Contract::recall(Arc::new(contract.spec().clone()), contract.remember());
+        assert_eq!(basis(&recalled, Objective::Rto, now), expected, "{name}, after a restart");
+    }
+}
+
+#[test]
+fn a_recovery_from_an_outage_that_nobody_saw_begin_is_met_only_by_its_longest() {
+    // When it was last seen healthy; fails from 0 on, trigger at 20, healthy at the end. RTO 300 s.
+    let table = [
+        (None, 30, None),
+        (None, 319, None),
+        (None, 320, Some(false)),
+        (Some(-36), 200, Some(true)),
+        (Some(-100), 200, None),
+        (Some(-10), 200, Some(true)),
+    ];
+    for (healthy_at, end, met) in table {
+        let mut contract = contract(spec(vec![check("health")]));
+        if let Some(at) = healthy_at {
+            contract.observe(0, t(at), &of_health(healthy()));
+        }
+        for at in (0..end).step_by(10) {
+            contract.observe(0, t(at), &of_health(unhealthy()));
+        }
+        contract.observe(0, t(end), &of_health(healthy()));
+        let last = contract.clock().last_recovery().expect("it is over");
+        assert_eq!(last.met(seconds(300)), met, "healthy at {healthy_at:?}, again at {end}");
+    }
+}
+
+#[test]
+fn another_object_inherits_no_proof() {
+    let seen =
+        |identity: Option<&str>, copy| Observation { copy_identity: identity.map(str::to_owned), ..of_copy(copy) };
+    // What is seen of the copy at 50, after a proof at 40 of the copy "a"; RPO 100 s.
+    let table = [
+        ("the same", seen(Some("a"), Unknown(finding())), Some(40)),
+        ("nobody could tell", seen(None, Unknown(finding())), Some(40)),
+        ("another", seen(Some("b"), Unknown(finding())), None),
+        ("another, and proven", seen(Some("b"), complete(45)), Some(45)),
+        ("another, and outdated", seen(Some("b"), outdated(None)), None),
+    ];
+    for (name, second, point) in table {
+        for restarted in [false, true] {
+            let mut contract = contract(spec(vec![check("copy")]));
+            contract.observe(0, t(0), &seen(Some("a"), complete(0)));
+            contract.observe(0, t(40), &seen(Some("a"), complete(40)));
+            if restarted {
+                contract = Contract::recall(Arc::new(contract.spec().clone()), contract.remember());
+            }
+            contract.observe(0, t(50), &second);
+            assert_eq!(contract.point(0).and_then(|point| point.instant()), point.map(t), "{name}");
+        }
+    }
+}
+
+#[test]
+fn what_was_first_seen_missing_outlives_a_restart() {
+    let mut contract = contract(spec(vec![check("copy")]));
+    contract.observe(0, t(0), &of_copy(outdated(None)));
+    contract = Contract::recall(Arc::new(contract.spec().clone()), contract.remember());
+    contract.observe(0, t(100), &of_copy(outdated(None)));
+    assert_eq!(basis(&contract, Objective::Rpo, 100), Basis::ExposureReachedTarget);
 }
 
 #[test]
@@ -144,6 +290,7 @@ fn rto_table_while_nothing_happens() {
         spec.drill_every = Some(seconds(1000));
         let mut contract = contract(spec);
         if let Some(recovered) = recovered {
+            contract.observe(0, t(-30), &of_health(healthy()));
             for at in [-20, -10, 0, 299].into_iter().filter(|at| at < recovered) {
                 contract.observe(0, t(at), &of_health(unhealthy()));
             }
@@ -160,6 +307,7 @@ fn a_target_that_changes_applies_at_once() {
     strict.rto = Some(seconds(200));
     for (spec, expected) in [(spec(vec![check("health")]), Status::Met), (strict, Status::Unproven)] {
         let mut contract = contract(spec);
+        contract.observe(0, t(-30), &of_health(healthy()));
         for at in [-20, -10, 0] {
             contract.observe(0, t(at), &of_health(unhealthy()));
         }
@@ -171,6 +319,7 @@ fn a_target_that_changes_applies_at_once() {
 #[test]
 fn without_drill_every_a_recovery_never_grows_old() {
     let mut contract = contract(spec(vec![check("health")]));
+    contract.observe(0, t(-30), &of_health(healthy()));
     for at in [-20, -10, 0] {
         contract.observe(0, t(at), &of_health(unhealthy()));
     }
@@ -200,7 +349,7 @@ fn the_worst_of_several_copies_counts_and_the_oldest_point() {
             }
             let judgement = contract.judge(Objective::Rpo, t(100)).expect("an RPO");
             assert_eq!(judgement.status(), *status, "{name}");
-            assert_eq!(judgement.observed, observed.map(seconds), "{name}");
+            assert_eq!(judgement.observed(), observed.map(seconds), "{name}");
         }
     }
 }
@@ -222,7 +371,9 @@ fn what_is_not_known_is_absent() {
     let contract = contract(spec(vec![check("a")]));
     for objective in Objective::ALL {
         let judgement = contract.judge(objective, t(0)).expect("both objectives");
-        assert_eq!((judgement.observed, judgement.used_ratio(), judgement.evidence), (None, None, None));
+        let known = (objective == Objective::Rpo).then_some(Duration::ZERO);
+        assert_eq!(judgement.known(), known, "nothing is known to be missing, and no outage is known");
+        assert_eq!((judgement.observed(), judgement.used_ratio(), judgement.evidence), (None, None, None));
         assert_eq!(judgement.status().is_compliant(), None);
     }
     assert_eq!((contract.healthy(0, t(0)), contract.copy_lost(0, t(0)), contract.warns(0, t(0))), (None, None, None));
@@ -272,7 +423,7 @@ fn a_point_moves_back_only_beyond_the_precision_of_the_news() {
         let behind = Behind { since: t(5), precision: seconds(precision), finding: None };
         contract.observe(0, t(20), &of_copy(behind));
         let judgement = contract.judge(Objective::Rpo, t(20)).expect("an RPO");
-        assert_eq!(judgement.observed, expected.map(seconds), "precision {precision}");
+        assert_eq!(judgement.observed(), expected.map(seconds), "precision {precision}");
     }
 }
 

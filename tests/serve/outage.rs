@@ -24,7 +24,7 @@ async fn an_outage_is_measured_to_the_poll() {
     // Three failures in a row, 180 to 200 ms apart.
     assert!((Duration::from_millis(360)..Duration::from_millis(1600)).contains(&triggered), "{triggered:?}");
     assert_eq!(scrape.status("api", "rto"), "met", "there is still time");
-    assert!(scrape.reasons("api").contains_key("status"), "{scrape}");
+    assert!(scrape.reasons("api").contains_key("unexpected_status"), "{scrape}");
     exporter.logs(&["recovery clock started", "api"], SOON).await;
 
     exporter

@@ -50,7 +50,7 @@ async fn status_and_page_show_every_contract() {
     let names: Vec<_> = status["contracts"].as_array().expect("a list").iter().map(|c| c["name"].clone()).collect();
     assert_eq!(names, ["api", "dead"]);
     let dead: serde_json::Value = exporter.get("/api/v1/contracts/dead").await.json().await.expect("JSON");
-    assert_eq!(dead["checks"][0]["last_run"]["findings"][0]["reason"], "connect");
+    assert_eq!(dead["checks"][0]["last_run"]["findings"][0]["reason"], "connect_failed");
     assert!(dead["checks"][0]["last_run"]["findings"][0]["advice"].as_str().is_some_and(|advice| advice.len() > 20));
     let page = exporter.get("/").await.text().await.expect("a page");
     assert!(

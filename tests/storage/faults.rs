@@ -184,7 +184,7 @@ async fn the_command_line_looks_at_it_while_it_is_used() {
     assert_eq!(code, Some(0), "{wrong}");
     let export: serde_json::Value = serde_json::from_str(&said).expect("JSON");
     assert_eq!(export["schema"], 2);
-    assert_eq!(export["state"]["clocks"]["api"]["circumstances"]["reason"], "status");
+    assert_eq!(export["state"]["clocks"]["api"]["circumstances"]["reason"], "unexpected_status");
     assert!(export["transitions"].as_array().is_some_and(|all| !all.is_empty()));
     let (code, _, wrong) = run(&["check", "--storage.path=nowhere"]);
     assert_eq!(code, Some(78), "{wrong}");

@@ -46,7 +46,7 @@ async fn a_clock_goes_on_from_its_first_trigger() {
     assert_eq!(all[0]["contract"], "api");
     assert_eq!(all[0]["result"], "met");
     assert_eq!(all[0]["check"], "health");
-    assert_eq!(all[0]["reason"], "status");
+    assert_eq!(all[0]["reason"], "unexpected_status");
     assert!((all[0]["recovery_seconds"].as_f64().expect("seconds") - took).abs() < 0.001);
     assert_eq!(recoveries(&exporter, "?contract=other").await.len(), 0);
     assert_eq!(recoveries(&exporter, "?since=2100-01-01T00:00:00Z").await.len(), 0);

@@ -62,7 +62,7 @@ async fn on_and_off_at_the_exact_poll_and_on_record() {
     assert_eq!(told["triggers"][0]["active"], false, "{told}");
     let firings = told["firings"].as_array().expect("a list");
     assert_eq!(firings.len(), 1, "{told}");
-    assert_eq!(firings[0]["reason"], "status", "{told}");
+    assert_eq!(firings[0]["reason"], "unexpected_status", "{told}");
     assert!((seconds(&firings[0]["started"]) - fired).abs() < 0.001, "{told}");
     assert!(seconds(&firings[0]["holds_since"]) < fired, "{told}");
     assert!(seconds(&firings[0]["ended"]) > fired + 0.4, "{told}");

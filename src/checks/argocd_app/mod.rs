@@ -15,9 +15,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::checks::{Check, Kind, KindInfo, Run};
-use crate::clients::Clients;
 use crate::clients::kubernetes::objects::Application;
 use crate::clients::kubernetes::{self, BAD_ANSWER, Cluster};
+use crate::clients::{Clients, reasons};
 use crate::config::config;
 use crate::config::decode::{Decoder, Fields};
 use crate::config::values::{FilePath, HttpUrl, KubernetesRef, Name, Namespace, ObjectName, PromDuration, SecretFile};
@@ -133,7 +133,7 @@ pub static REVISION_DIFFERS: Reason = Reason::new(
 );
 /// There is nothing in the primary to compare with.
 pub static PRIMARY_MISSING: Reason =
-    Reason::new("primary_missing", "There is no such Application in the primary: correct `primary`, or remove it.");
+    reasons::primary_missing("There is no such Application in the primary: correct `primary`, or remove it.");
 
 const REASONS: [&Reason; 23] = join(
     kubernetes::REASONS,

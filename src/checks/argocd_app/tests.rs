@@ -55,6 +55,7 @@ fn short(observation: &Observation) -> String {
     let health = match &observation.health {
         Health::Healthy => "healthy".to_owned(),
         Health::Unhealthy(finding) => format!("unhealthy:{}", finding.reason.label),
+        Health::Pending(finding) => format!("pending:{}", finding.reason.label),
         Health::NoAnswer(finding) => format!("no_answer:{}", finding.reason.label),
     };
     let time = |at: &Timestamp| at.to_string().get(11..19).unwrap_or_default().to_owned();
@@ -63,7 +64,7 @@ fn short(observation: &Observation) -> String {
         CopyState::Vouched { up_to, doubt: Some(finding) } => {
             format!("doubted@{}:{}", time(up_to), finding.reason.label)
         }
-        CopyState::Outdated { up_to, finding } => {
+        CopyState::Outdated { up_to, finding, .. } => {
             format!("outdated@{}:{}", up_to.as_ref().map(time).unwrap_or_default(), finding.reason.label)
         }
         CopyState::Lost(finding) => format!("lost:{}", finding.reason.label),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 
-use super::{BAD_ANSWER, NO_RECORDS, NO_SUCH_NAME, REFUSED, SERVER_FAILURE};
+use super::{BAD_ANSWER, NO_RECORDS, NO_SUCH_NAME, QUERY_REFUSED, SERVER_FAILURE};
 use crate::config::values::{DnsTarget, DnsType};
 use crate::domain::observation::Finding;
 
@@ -93,7 +93,7 @@ pub(super) fn read(message: &Message, question: &Question) -> Result<Said, Findi
         ResponseCode::NoError => {}
         ResponseCode::NXDomain => return Err(Finding::new(&NO_SUCH_NAME, format!("there is no name {shown}"))),
         code @ ResponseCode::ServFail => return Err(Finding::new(&SERVER_FAILURE, format!("it answers: {code}"))),
-        code => return Err(Finding::new(&REFUSED, format!("it answers: {code}"))),
+        code => return Err(Finding::new(&QUERY_REFUSED, format!("it answers: {code}"))),
     }
     let (mut name, mut ttl) = (question.name.clone(), Duration::MAX);
     for _ in 0..=ALIASES {
@@ -223,9 +223,9 @@ mod tests {
         for (code, label) in [
             (ResponseCode::NXDomain, "no_such_name"),
             (ResponseCode::ServFail, "servfail"),
-            (ResponseCode::Refused, "refused"),
-            (ResponseCode::NotImp, "refused"),
-            (ResponseCode::FormErr, "refused"),
+            (ResponseCode::Refused, "query_refused"),
+            (ResponseCode::NotImp, "query_refused"),
+            (ResponseCode::FormErr, "query_refused"),
         ] {
             let mut message = Message::query().into_response();
             message.metadata.response_code = code;

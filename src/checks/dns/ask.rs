@@ -14,10 +14,10 @@ use tokio::time::{Instant, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 
 use super::answer::{ALIASES, Question, Said, Target, read, too_many_aliases};
-use super::{BAD_ANSWER, CONNECT, CREDENTIALS_UNREADABLE, LOCAL, NO_RESOLVERS, TIMEOUT, TLS};
-use crate::clients::route::is_local;
-use crate::clients::tls::{self, ReloadingTls};
-use crate::clients::{blocking, causes};
+use super::{BAD_ANSWER, CONNECT_FAILED, CREDENTIALS_UNREADABLE, LOCAL, NO_RESOLVERS, TIMEOUT, TLS_FAILED};
+use crate::clients::blocking;
+use crate::clients::failure::{self, Failure, Fault};
+use crate::clients::tls::ReloadingTls;
 use crate::config::values::{DnsTransport, Resolver};
 use crate::domain::observation::Finding;
 
@@ -154,7 +154,7 @@ async fn secure(
     let trust = trust.current().await.map_err(|error| Finding::new(&CREDENTIALS_UNREADABLE, error.to_string()))?;
     TlsConnector::from(trust).connect(name, stream).await.map_err(|error| match error.kind() {
         ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted => {
-            Finding::new(&TLS, format!("the resolver ended the connection in the TLS handshake: {error}"))
+            Finding::new(&TLS_FAILED, format!("the resolver ended the connection in the TLS handshake: {error}"))
         }
         _ => of_io(&error, address.ip()),
     })
@@ -173,16 +173,15 @@ fn understood(bytes: &[u8], query: &Message) -> Result<Option<Message>, Finding>
 }
 
 fn of_io(error: &io::Error, address: IpAddr) -> Finding {
-    if is_local(error, &[address]) {
-        return Finding::new(&LOCAL, format!("this machine could not do it: {error}"));
-    }
-    if let Some(error) = causes(error).find_map(|cause| cause.downcast_ref::<rustls::Error>()) {
-        return Finding::new(&TLS, tls::told(error));
-    }
-    match error.kind() {
-        ErrorKind::UnexpectedEof => Finding::new(&CONNECT, "it ends the connection without an answer"),
-        ErrorKind::TimedOut => Finding::new(&TIMEOUT, format!("no connection: {error}")),
-        _ => Finding::new(&CONNECT, format!("it cannot be reached: {error}")),
+    let Failure { fault, story } = failure::classify(error, &[address]);
+    match fault {
+        Fault::Local => Finding::new(&LOCAL, format!("this machine could not do it: {story}")),
+        Fault::Tls => Finding::new(&TLS_FAILED, story),
+        Fault::Timeout => Finding::new(&TIMEOUT, format!("no connection: {story}")),
+        Fault::Cut => Finding::new(&CONNECT_FAILED, format!("it ends the connection without an answer: {story}")),
+        Fault::Malformed | Fault::Unreachable => {
+            Finding::new(&CONNECT_FAILED, format!("it cannot be reached: {story}"))
+        }
     }
 }
 

@@ -20,8 +20,8 @@ use serde::Deserialize;
 use tracing::info;
 
 use crate::checks::{Check, Kind, KindInfo, Run};
-use crate::clients::Clients;
 use crate::clients::tls::{ReloadingTls, TlsFiles};
+use crate::clients::{Clients, reasons};
 use crate::config::config;
 use crate::config::decode::{Decoder, Fields};
 use crate::config::values::{DnsName, DnsTarget, DnsTransport, DnsType, FilePath, Name, PromDuration, Resolver};
@@ -32,6 +32,8 @@ use crate::engine::clock::Clock;
 use answer::Question;
 use history::{Event, History, Regions};
 use verdict::Told;
+
+pub use crate::clients::reasons::{CREDENTIALS_UNREADABLE, LOCAL};
 
 config! {
     /// A DNS name, and the regions that it may lead to. Feeds `rto`.
@@ -121,38 +123,27 @@ pub static SERVER_FAILURE: Reason = Reason::new(
     "The resolver cannot get or verify an answer: are the zone's own servers up, and its DNSSEC signatures valid?",
 );
 /// The resolver will not answer.
-pub static REFUSED: Reason = Reason::new(
-    "refused",
+pub static QUERY_REFUSED: Reason = reasons::query_refused(
     "The resolver does not answer such questions from here: check who may ask it, and what it serves.",
 );
 /// What came makes no sense.
 pub static BAD_ANSWER: Reason =
-    Reason::new("bad_answer", "What listens there is no DNS server, or the record's aliases go round in a circle.");
+    reasons::bad_answer("What listens there is no DNS server, or the record's aliases go round in a circle.");
 /// No TLS session.
-pub static TLS: Reason = Reason::new(
-    "tls",
+pub static TLS_FAILED: Reason = reasons::tls_failed(
     "Check the resolver's certificate: its dates, its names, who signed it, and whether ca_file is that authority.",
 );
 /// The resolver is not there.
-pub static CONNECT: Reason = Reason::new(
-    "connect",
+pub static CONNECT_FAILED: Reason = reasons::connect_failed(
     "Nothing answers there: are the resolvers up, and do firewalls let this exporter reach them?",
 );
 /// The resolver is silent.
 pub static TIMEOUT: Reason =
-    Reason::new("timeout", "No resolver answers in time: are they up, and do firewalls let this exporter reach them?");
-/// A file is no use.
-pub static CREDENTIALS_UNREADABLE: Reason =
-    Reason::new("credentials_unreadable", "Correct the file that the detail names; it is read again at the next run.");
+    reasons::timeout("No resolver answers in time: are they up, and do firewalls let this exporter reach them?");
 /// Nobody can be asked.
 pub static NO_RESOLVERS: Reason = Reason::new(
     "no_resolvers",
     "This machine has no resolver configured: name some with `resolvers`, or mend resolv.conf.",
-);
-/// The exporter's own machine is at its limits.
-pub static LOCAL: Reason = Reason::new(
-    "local",
-    "The exporter could not measure: check its own machine, its limits (open files, ports) and its network.",
 );
 /// Clients may keep an answer for too long.
 pub static TTL_TOO_LONG: Reason = Reason::new(
@@ -169,10 +160,10 @@ impl Kind for DnsConfig {
             &NO_RECORDS,
             &UNEXPECTED_TARGET,
             &SERVER_FAILURE,
-            &REFUSED,
+            &QUERY_REFUSED,
             &BAD_ANSWER,
-            &TLS,
-            &CONNECT,
+            &TLS_FAILED,
+            &CONNECT_FAILED,
             &TIMEOUT,
             &CREDENTIALS_UNREADABLE,
             &NO_RESOLVERS,

@@ -7,8 +7,8 @@ use super::answer::Target;
 use super::ask::Answer;
 use super::history::{History, Regions, View};
 use super::{
-    BAD_ANSWER, CONNECT, NO_RECORDS, NO_SUCH_NAME, REFUSED, SERVER_FAILURE, TIMEOUT, TLS, TTL_TOO_LONG,
-    UNEXPECTED_TARGET, words,
+    BAD_ANSWER, CONNECT_FAILED, NO_RECORDS, NO_SUCH_NAME, QUERY_REFUSED, SERVER_FAILURE, TIMEOUT, TLS_FAILED,
+    TTL_TOO_LONG, UNEXPECTED_TARGET, words,
 };
 use crate::config::values::{DnsTarget, Name};
 use crate::domain::observation::{Finding, Health, Reason};
@@ -96,8 +96,17 @@ impl Told {
 }
 
 /// What tells most of the name itself, the most telling first. What is not here is our own failure.
-static TELLING: [&Reason; 9] =
-    [&UNEXPECTED_TARGET, &NO_SUCH_NAME, &NO_RECORDS, &SERVER_FAILURE, &REFUSED, &BAD_ANSWER, &TLS, &CONNECT, &TIMEOUT];
+static TELLING: [&Reason; 9] = [
+    &UNEXPECTED_TARGET,
+    &NO_SUCH_NAME,
+    &NO_RECORDS,
+    &SERVER_FAILURE,
+    &QUERY_REFUSED,
+    &BAD_ANSWER,
+    &TLS_FAILED,
+    &CONNECT_FAILED,
+    &TIMEOUT,
+];
 
 /// Clients find a region if one resolver tells of it. Where none does, those that could be asked decide; where none could,
 /// nothing is known.

@@ -18,9 +18,9 @@ use serde::Deserialize;
 use tokio::time::Instant;
 
 use crate::checks::{Check, Kind, KindInfo, Run};
-use crate::clients::Clients;
 use crate::clients::kubernetes::objects::{ExternalSecret, SecretState};
 use crate::clients::kubernetes::{self, BAD_ANSWER, Cluster, Read};
+use crate::clients::{Clients, reasons};
 use crate::config::config;
 use crate::config::decode::{Decode, Decoder, Fields};
 use crate::config::values::{KubernetesRef, Name, Namespace, ObjectName};
@@ -99,13 +99,11 @@ pub static EXTERNAL_SECRET_MISSING: Reason =
 pub static SECRET_MISSING: Reason =
     Reason::new("secret_missing", "There is no secret in DR: kubectl describe externalsecret tells why.");
 /// There is nothing in the primary to compare with.
-pub static PRIMARY_MISSING: Reason = Reason::new(
-    "primary_missing",
+pub static PRIMARY_MISSING: Reason = reasons::primary_missing(
     "There is no such secret in the primary: was it deleted on purpose? Correct the check's names, or remove the check.",
 );
 /// The last refresh is too long ago.
-pub static STALE: Reason = Reason::new(
-    "stale",
+pub static STALE: Reason = reasons::stale(
     "The secret should have been refreshed since: is the External Secrets controller running? kubectl logs it.",
 );
 /// What is in the spec has not been synced.

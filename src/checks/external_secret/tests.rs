@@ -78,6 +78,7 @@ fn short(verdict: &Verdict) -> (&'static str, &'static str, &'static str) {
     let (health, of_health) = match &verdict.health {
         Health::Healthy => ("healthy", None),
         Health::Unhealthy(finding) => ("unhealthy", Some(finding)),
+        Health::Pending(finding) => ("pending", Some(finding)),
         Health::NoAnswer(finding) => ("no_answer", Some(finding)),
     };
     let (copy, of_copy) = match &verdict.copy {

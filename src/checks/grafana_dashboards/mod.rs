@@ -9,7 +9,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::checks::{Check, Kind, KindInfo, Run};
-use crate::clients::Clients;
+use crate::clients::{Clients, reasons};
 use crate::config::config;
 use crate::config::decode::{Decoder, Fields};
 use crate::config::values::{DashboardUid, FilePath, HttpUrl, SecretFile};
@@ -18,6 +18,8 @@ use crate::domain::observation::{Finding, Observation, Reading, ReadingKind, Rea
 use api::{Grafana, Trouble};
 use folder::Folder;
 use verdict::Seen;
+
+pub use crate::clients::reasons::{CREDENTIALS_UNREADABLE, LOCAL};
 
 mod api;
 mod folder;
@@ -71,16 +73,15 @@ impl GrafanaDashboardsConfig {
 
 /// Grafana could not be reached.
 pub static CONNECT_FAILED: Reason =
-    Reason::new("connect_failed", "Nothing answers there: is Grafana up, does the network let requests through?");
+    reasons::connect_failed("Nothing answers there: is Grafana up, does the network let requests through?");
 /// No whole answer in time.
 pub static TIMEOUT: Reason =
-    Reason::new("timeout", "Grafana answers too slowly: look at its load and its database, or raise timeout.");
+    reasons::timeout("Grafana answers too slowly: look at its load and its database, or raise timeout.");
 /// No TLS session.
 pub static TLS_FAILED: Reason =
-    Reason::new("tls_failed", "Check the certificate that Grafana presents, and whether ca_file is its authority.");
+    reasons::tls_failed("Check the certificate that Grafana presents, and whether ca_file is its authority.");
 /// Grafana, or a proxy before it, failed.
-pub static SERVER_ERROR: Reason =
-    Reason::new("server_error", "Grafana, or a proxy before it, fails: look at Grafana's log.");
+pub static SERVER_ERROR: Reason = reasons::server_error("Grafana, or a proxy before it, fails: look at Grafana's log.");
 /// Grafana works, its database does not.
 pub static DATABASE_FAILING: Reason =
     Reason::new("database_failing", "Grafana cannot use its database: look at the database, and at Grafana's log.");
@@ -90,26 +91,20 @@ pub static DASHBOARDS_MISSING: Reason = Reason::new(
     "Restore or provision the dashboards that the detail names: look at the provisioning, and at its git export.",
 );
 /// The token was refused.
-pub static AUTH_FAILED: Reason = Reason::new(
-    "auth_failed",
+pub static AUTH_FAILED: Reason = reasons::auth_failed(
     "Grafana refuses the token: make a new one for the service account, and put it in token_file.",
 );
 /// The token does not suffice.
-pub static FORBIDDEN: Reason = Reason::new(
-    "forbidden",
+pub static FORBIDDEN: Reason = reasons::forbidden(
     "The token may not see this: give its service account the right to read all dashboards and folders.",
 );
 /// Asked too often.
 pub static THROTTLED: Reason =
-    Reason::new("throttled", "Something limits the rate of requests: raise the check's interval, or the limit.");
+    reasons::throttled("Something limits the rate of requests: raise the check's interval, or the limit.");
 /// What answers is not Grafana.
-pub static BAD_ANSWER: Reason = Reason::new(
-    "bad_answer",
+pub static BAD_ANSWER: Reason = reasons::bad_answer(
     "What answers is not Grafana's API: check the URL, its path prefix included; redirects are not followed.",
 );
-/// A file of the exporter's is no use.
-pub static CREDENTIALS_UNREADABLE: Reason =
-    Reason::new("credentials_unreadable", "Correct the file that the detail names; it is read again at the next run.");
 /// The folder of dashboards is no use.
 pub static FOLDER_UNREADABLE: Reason = Reason::new(
     "folder_unreadable",
@@ -119,11 +114,6 @@ pub static FOLDER_UNREADABLE: Reason = Reason::new(
 pub static PRIMARY_UNKNOWN: Reason = Reason::new(
     "primary_unknown",
     "The primary's list was never read, and nothing else says what should be there: add uids or folder.",
-);
-/// The exporter's own machine is at its limits.
-pub static LOCAL: Reason = Reason::new(
-    "local",
-    "The exporter could not measure: check its own machine, its limits (open files, ports, CPU) and its network.",
 );
 
 static EXPECTED: ReadingKind = ReadingKind {

@@ -93,6 +93,7 @@ mod tests {
         match of(seen) {
             Health::Healthy => "healthy".to_owned(),
             Health::Unhealthy(finding) => format!("unhealthy {}", finding.reason.label),
+            Health::Pending(finding) => format!("pending {}", finding.reason.label),
             Health::NoAnswer(finding) => format!("no_answer {}", finding.reason.label),
         }
     }

@@ -9,7 +9,7 @@ use url::Url;
 
 use super::connections::Connections;
 use super::progress::{Phase, Progress};
-use super::{HttpConfig, LOCAL, REDIRECT, failure, verdict};
+use super::{BAD_REDIRECT, HttpConfig, LOCAL, failure, verdict};
 use crate::clients::http::Headers;
 use crate::domain::observation::Finding;
 
@@ -56,7 +56,7 @@ impl Exchange<'_> {
             let response = self.send(&hop).await?;
             let location = response.headers().get(LOCATION);
             let next = if self.config.follow_redirects { hop.next(response.status(), location) } else { Ok(None) };
-            let wrong = |story: String| Finding::new(&REDIRECT, format!("{hop}: {story}"));
+            let wrong = |story: String| Finding::new(&BAD_REDIRECT, format!("{hop}: {story}"));
             let Some(next) = next.map_err(wrong)? else { break response };
             asked.push((hop.method.clone(), hop.url.clone()));
             if asked.len() > REDIRECTS {
@@ -113,7 +113,7 @@ impl Exchange<'_> {
         let (reason, story) = match stage {
             // Nothing was sent: a URL that the client refuses.
             None if hop.from.is_some() => {
-                (&REDIRECT, "the redirect leads to a URL that cannot be requested".to_owned())
+                (&BAD_REDIRECT, "the redirect leads to a URL that cannot be requested".to_owned())
             }
             None => (&LOCAL, "no request can be made of this URL and these headers".to_owned()),
             Some(stage) => failure::classify(error, stage, &hop.url),

@@ -4,7 +4,7 @@ use http::StatusCode;
 use http::header::{HeaderMap, LOCATION};
 
 use super::exchange::Answer;
-use super::{BODY, STATUS};
+use super::{UNEXPECTED_BODY, UNEXPECTED_STATUS};
 use crate::config::values::{Pattern, StatusSet};
 use crate::domain::observation::Finding;
 
@@ -23,7 +23,7 @@ pub(super) fn of_status(
     }
     let unfollowed = status.is_redirection() && headers.contains_key(LOCATION);
     let unfollowed = if unfollowed { "; the redirect is not followed" } else { "" };
-    Err(Finding::new(&STATUS, format!("{request}: got {status}, expected {expected}{unfollowed}")))
+    Err(Finding::new(&UNEXPECTED_STATUS, format!("{request}: got {status}, expected {expected}{unfollowed}")))
 }
 
 /// Whether the body is as expected.
@@ -38,7 +38,7 @@ pub(super) fn of_body(expected: Option<&Pattern>, answer: &Answer) -> Result<(),
     let Answer { request, body } = answer;
     let all = if answer.is_cut() { "the first MiB of the body" } else { "the body" };
     let detail = format!("{request}: {all} ({} bytes) does not match {:?}", body.len(), pattern.as_str());
-    Err(Finding::new(&BODY, detail))
+    Err(Finding::new(&UNEXPECTED_BODY, detail))
 }
 
 #[cfg(test)]

@@ -115,14 +115,14 @@ impl Kind for NatsMirrorConfig {
         reasons: &[
             &nats::CONNECT_FAILED,
             &nats::CONNECTING,
-            &nats::REFUSED,
+            &nats::CONNECTION_REJECTED,
             &nats::DOMAIN_UNREACHABLE,
             &nats::TIMEOUT,
             &nats::AUTH_FAILED,
             &nats::LOCAL,
             &nats::TLS_FAILED,
             &nats::CREDENTIALS_UNREADABLE,
-            &nats::PERMISSION_DENIED,
+            &nats::FORBIDDEN,
             &nats::JETSTREAM_UNAVAILABLE,
             &NO_WRITER,
             &BOTH_WRITABLE,
@@ -198,8 +198,10 @@ impl Check for MirrorCheck {
         let memory = self.remember(&mirror, &origin);
         let (copy, identity) = self.copy(&mirror, &origin, &memory, run).await;
         let writer = verdict::writer(&origin, &mirror, memory.mirror_is_rival);
+        let readings = readings::of(&origin, &mirror, &memory, writer, identity.as_ref(), &copy, run);
         Observation {
-            readings: readings::of(&origin, &mirror, &memory, writer, identity.as_ref(), &copy, run),
+            notes: readings::missing(&readings).into_iter().collect(),
+            readings,
             copy: Some(copy),
             ..Observation::of_health(verdict::health(&origin, &mirror, writer, identity.as_ref()))
         }

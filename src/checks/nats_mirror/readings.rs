@@ -121,6 +121,14 @@ pub(super) fn of(
     readings
 }
 
+/// How many messages the mirror lacks, for people; none while it lacks none, or nobody knows.
+pub(super) fn missing(readings: &[Reading]) -> Option<String> {
+    let lag = readings.iter().find(|reading| *reading.kind == LAG_MESSAGES)?;
+    let ReadingValue::Number(count) = lag.value else { return None };
+    (count > 0.0)
+        .then(|| format!("{} missing", if count == 1.0 { "1 message".to_owned() } else { format!("{count} messages") }))
+}
+
 fn rate(origin: &Answered<StreamInfo>, before: &Memory) -> Option<f64> {
     let (sequence, at) = before.counted?;
     let seconds = origin.received.duration_since(at).as_secs_f64();

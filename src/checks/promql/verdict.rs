@@ -81,6 +81,7 @@ mod tests {
     use super::*;
     use crate::clients::prometheus::STALE;
     use crate::config::values::Finite;
+    use crate::domain::observation::Observation;
     use crate::domain::recovery_point::RecoveryPoint;
     use crate::domain::status::{self, Status, Target};
 
@@ -164,16 +165,18 @@ mod tests {
     #[test]
     fn what_is_too_old_is_breached_while_it_is_said_and_unproven_when_nobody_says_it() {
         let target = Target { limit: Duration::from_secs(3600), at_risk_ratio: 0.8 };
-        let status = |point: &RecoveryPoint, now| status::rpo(point, target, Duration::from_secs(95), now).status();
+        let fresh = Duration::from_secs(95);
+        let status = |point: &RecoveryPoint, now| status::rpo(point.exposure(fresh, now), false, target).status();
+        let observed = |copy| Observation { copy: Some(copy), ..Observation::of_health(Health::Healthy) };
         let clock = Clock::start();
         let mut copy = RecoveryPoint::default();
         let told = number(NOW - 7200.0, Some(NOW));
         let (_, state) = of(&Ok(told.clone()), &Meaning::Timestamp, clock);
         let now = clock.at(told.sent);
-        copy.observe(now, &state.expect("a copy"));
+        copy.observe(now, &observed(state.expect("a copy")));
         assert_eq!(status(&copy, now), Status::Breached);
         let later = now.plus(Duration::from_secs(100));
-        copy.observe(later, &CopyState::Unknown(Finding::new(&STALE, "old")));
+        copy.observe(later, &observed(CopyState::Unknown(Finding::new(&STALE, "old"))));
         assert_eq!(status(&copy, later), Status::Unproven);
     }
 }

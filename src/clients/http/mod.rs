@@ -14,8 +14,7 @@ use rustls::ClientConfig;
 use tokio::time::{Instant, timeout_at};
 use url::Host;
 
-use crate::clients::causes;
-use crate::clients::route::is_local;
+use crate::clients::failure::{self, Failure, Fault};
 use crate::clients::tls::{self, ReloadingTls, TlsFiles};
 use crate::config::values::HttpUrl;
 use crate::domain::observation::{Finding, Reason};
@@ -233,23 +232,20 @@ impl HttpApi {
     }
 
     fn failed(&self, error: &reqwest::Error) -> Finding {
-        let last = causes(error).last().map(ToString::to_string).unwrap_or_default();
         let addresses = match self.url.get().host() {
             Some(Host::Ipv4(address)) => vec![address.into()],
             Some(Host::Ipv6(address)) => vec![address.into()],
             Some(Host::Domain(_)) | None => Vec::new(),
         };
-        let io = || causes(error).filter_map(<dyn std::error::Error>::downcast_ref::<std::io::Error>);
-        let reason = if error.is_builder() || io().any(|error| is_local(error, &addresses)) {
-            self.reasons.local
-        } else if tls::is_cause_of(error) {
-            self.reasons.tls
-        } else if error.is_timeout() || io().any(|error| error.kind() == std::io::ErrorKind::TimedOut) {
-            self.reasons.timeout
-        } else {
-            self.reasons.connect
+        let Failure { fault, story } = failure::classify(error, &addresses);
+        let reason = match fault {
+            _ if error.is_builder() => self.reasons.local,
+            Fault::Local => self.reasons.local,
+            Fault::Tls => self.reasons.tls,
+            Fault::Timeout => self.reasons.timeout,
+            Fault::Cut | Fault::Malformed | Fault::Unreachable => self.reasons.connect,
         };
-        Finding::new(reason, format!("{}: {last}", self.base()))
+        Finding::new(reason, format!("{}: {story}", self.base()))
     }
 }
 

@@ -10,7 +10,8 @@ use kube::{Client, Config};
 use tokio::sync::watch;
 
 use super::{CREDENTIALS_UNREADABLE, KubernetesConnection};
-use crate::clients::{blocking, causes};
+use crate::clients::blocking;
+use crate::clients::failure::innermost;
 use crate::domain::observation::Finding;
 
 /// How a cluster is got into.
@@ -147,7 +148,7 @@ fn of_kubeconfig(error: &KubeconfigError) -> String {
 fn of_client(error: &kube::Error) -> String {
     match error {
         kube::Error::Auth(error) => of_auth(error),
-        error => causes(error).last().map_or_else(String::new, ToString::to_string),
+        error => innermost(error),
     }
 }
 

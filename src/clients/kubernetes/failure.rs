@@ -2,7 +2,6 @@
 
 use std::error::Error;
 use std::fmt;
-use std::io;
 
 use http::StatusCode;
 use kube::client::AuthError;
@@ -13,7 +12,7 @@ use super::{
     AUTH_FAILED, BAD_ANSWER, CONNECT_FAILED, CRD_MISSING, CREDENTIALS_UNREADABLE, FORBIDDEN, LOCAL, SERVER_ERROR,
     THROTTLED, TIMEOUT, TLS_FAILED,
 };
-use crate::clients::{causes, is_of_this_machine, tls};
+use crate::clients::failure::{self, Failure, Fault, causes};
 use crate::config::values::{Namespace, ObjectName};
 use crate::domain::observation::{Finding, Reason};
 
@@ -96,18 +95,14 @@ impl Problem {
         if let Some(error) = causes(error).find_map(<dyn Error>::downcast_ref::<AuthError>) {
             return Self::Transport(&CREDENTIALS_UNREADABLE, of_auth(error));
         }
-        let last = causes(error).last().map(ToString::to_string).unwrap_or_default();
-        let io = || causes(error).filter_map(<dyn Error>::downcast_ref::<io::Error>);
-        let reason = if tls::is_cause_of(error) {
-            &TLS_FAILED
-        } else if io().any(is_of_this_machine) {
-            &LOCAL
-        } else if io().any(|error| error.kind() == io::ErrorKind::TimedOut) {
-            &TIMEOUT
-        } else {
-            &CONNECT_FAILED
+        let Failure { fault, story } = failure::classify(error, &[]);
+        let reason = match fault {
+            Fault::Tls => &TLS_FAILED,
+            Fault::Local => &LOCAL,
+            Fault::Timeout => &TIMEOUT,
+            Fault::Cut | Fault::Malformed | Fault::Unreachable => &CONNECT_FAILED,
         };
-        Self::Transport(reason, last)
+        Self::Transport(reason, story)
     }
 
     pub(super) fn of_status(status: StatusCode, body: &[u8]) -> Self {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use kube::Client;
 use tokio::time::Instant;
 
+use crate::clients::reasons;
 use crate::config::config;
 use crate::config::decode::{Decoder, Fields};
 use crate::config::values::{Namespace, ObjectName, PromDuration, SecretFile};
@@ -16,6 +17,8 @@ use access::Access;
 use objects::{Application, Deployment, ExternalSecret, Pod, SecretState, StatefulSet};
 use read::Resource;
 use shared::Shared;
+
+pub use crate::clients::reasons::LOCAL;
 
 mod access;
 mod failure;
@@ -83,48 +86,40 @@ impl KubernetesConnection {
 }
 
 /// The API server could not be reached.
-pub static CONNECT_FAILED: Reason = Reason::new(
-    "connect_failed",
+pub static CONNECT_FAILED: Reason = reasons::connect_failed(
     "Is the API server up, and does the network (DNS, firewall, proxy, NetworkPolicy) let this exporter reach it?",
 );
 /// The API server did not answer in time.
 pub static TIMEOUT: Reason =
-    Reason::new("timeout", "The API server answers too slowly: look at its load, or raise timeout and api_timeout.");
+    reasons::timeout("The API server answers too slowly: look at its load, or raise timeout and api_timeout.");
 /// TLS could not be agreed on.
-pub static TLS_FAILED: Reason = Reason::new(
-    "tls_failed",
+pub static TLS_FAILED: Reason = reasons::tls_failed(
     "Check certificate-authority, tls-server-name and the client certificate of the kubeconfig, and their dates.",
 );
 /// The API server does not know who asks.
 pub static AUTH_FAILED: Reason =
-    Reason::new("auth_failed", "The token or client certificate is wrong or has expired: renew it in the kubeconfig.");
+    reasons::auth_failed("The token or client certificate is wrong or has expired: renew it in the kubeconfig.");
 /// The API server knows who asks and refuses.
 pub static FORBIDDEN: Reason =
-    Reason::new("forbidden", "Add the rule that is named to the Role of this exporter's user (deploy/rbac).");
+    reasons::forbidden("Add the rule that is named to the Role of this exporter's user (deploy/rbac).");
 /// The cluster does not serve this kind of object.
 pub static CRD_MISSING: Reason = Reason::new(
     "crd_missing",
     "Is the operator installed in this cluster, and its CustomResourceDefinition served in a known version?",
 );
 /// There is no usable way in.
-pub static CREDENTIALS_UNREADABLE: Reason = Reason::new(
-    "credentials_unreadable",
+pub static CREDENTIALS_UNREADABLE: Reason = reasons::credentials_unreadable(
     "Check that the kubeconfig, what it names and its exec plugin are there, readable and right.",
 );
 /// The API server sheds load.
 pub static THROTTLED: Reason =
-    Reason::new("throttled", "The API server asks for fewer requests: look at its load and flow control.");
+    reasons::throttled("The API server asks for fewer requests: look at its load and flow control.");
 /// The API server failed.
 pub static SERVER_ERROR: Reason =
-    Reason::new("server_error", "The API server, or a proxy before it, failed: look at its logs and at etcd.");
+    reasons::server_error("The API server, or a proxy before it, failed: look at its logs and at etcd.");
 /// What came is not what was asked for.
 pub static BAD_ANSWER: Reason =
-    Reason::new("bad_answer", "What answers is not a Kubernetes API server, or an object is malformed: look at it.");
-/// This machine is at its limits, or has no way to the server.
-pub static LOCAL: Reason = Reason::new(
-    "local",
-    "The exporter could not measure: check its own machine, its limits (open files, ports) and its network.",
-);
+    reasons::bad_answer("What answers is not a Kubernetes API server, or an object is malformed: look at it.");
 
 /// All of them.
 pub const REASONS: [&Reason; 11] = [

@@ -1,7 +1,5 @@
 //! What keeps a connection up: connects, waits until it is lost, and begins again with the files as they are then.
 
-use std::error::Error;
-use std::io;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -13,10 +11,10 @@ use tracing::{info, warn};
 use url::Url;
 
 use super::{
-    AUTH_FAILED, CONNECT_FAILED, CREDENTIALS_UNREADABLE, Denials, LOCAL, Link, NatsConnection, REFUSED, TLS_FAILED,
+    AUTH_FAILED, CONNECT_FAILED, CONNECTION_REJECTED, CREDENTIALS_UNREADABLE, Denials, LOCAL, Link, NatsConnection,
+    TLS_FAILED,
 };
-use crate::clients::causes;
-use crate::clients::route::is_local;
+use crate::clients::failure::{self, Fault, causes};
 use crate::clients::tls::{self, TlsError, TlsFiles};
 use crate::config::values::{NatsServer, Secret, SecretFile};
 use crate::domain::observation::{Finding, Reason};
@@ -218,19 +216,17 @@ async fn connect_reason(error: &ConnectError, server: &NatsServer) -> &'static R
     match error.kind() {
         ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => return &AUTH_FAILED,
         ConnectErrorKind::Tls => return &TLS_FAILED,
-        // A handshake that fails comes as an I/O error with the TLS error inside.
-        _ if tls::is_cause_of(error) => return &TLS_FAILED,
         _ => {}
     }
-    if causes(error).any(|cause| cause.downcast_ref::<ServerError>().is_some()) {
-        return &REFUSED;
+    let is_said = || causes(error).any(|cause| cause.downcast_ref::<ServerError>().is_some());
+    let addresses = if failure::is_of_system(error) { addresses(server).await } else { Vec::new() };
+    match failure::classify(error, &addresses).fault {
+        // A handshake that fails comes as an I/O error with the TLS error inside.
+        Fault::Tls => &TLS_FAILED,
+        _ if is_said() => &CONNECTION_REJECTED,
+        Fault::Local => &LOCAL,
+        Fault::Timeout | Fault::Cut | Fault::Malformed | Fault::Unreachable => &CONNECT_FAILED,
     }
-    let Some(error) =
-        causes(error).filter_map(<dyn Error>::downcast_ref::<io::Error>).find(|e| e.raw_os_error().is_some())
-    else {
-        return &CONNECT_FAILED;
-    };
-    if is_local(error, &addresses(server).await) { &LOCAL } else { &CONNECT_FAILED }
 }
 
 /// Where a server's name leads; nowhere if that cannot be found out.

@@ -6,11 +6,14 @@ use std::collections::BTreeMap;
 use tokio::time::Instant;
 
 use crate::clients::http::{BasicAuth, HeaderConfig, HeaderSources, HttpApi, Reasons};
+use crate::clients::reasons;
 use crate::clients::tls::TlsFiles;
 use crate::config::config;
 use crate::config::decode::{Decoder, Fields, both_or_none};
 use crate::config::values::{FilePath, HeaderName, HttpUrl, SecretFile};
 use crate::domain::observation::{Finding, Reason};
+
+pub use crate::clients::reasons::{CREDENTIALS_UNREADABLE, LOCAL};
 
 mod answer;
 mod question;
@@ -58,50 +61,35 @@ impl PrometheusConnection {
 }
 
 /// Prometheus could not be reached.
-pub static CONNECT_FAILED: Reason = Reason::new(
-    "connect_failed",
+pub static CONNECT_FAILED: Reason = reasons::connect_failed(
     "Is Prometheus up, and does the network (DNS, firewall, NetworkPolicy) let this exporter reach it?",
 );
 /// Prometheus did not answer in time.
-pub static TIMEOUT: Reason = Reason::new(
-    "timeout",
-    "Prometheus answers too slowly: make the query cheaper (a recording rule), or raise timeout.",
-);
+pub static TIMEOUT: Reason =
+    reasons::timeout("Prometheus answers too slowly: make the query cheaper (a recording rule), or raise timeout.");
 /// No TLS session.
-pub static TLS_FAILED: Reason = Reason::new(
-    "tls_failed",
-    "Check ca_file, cert_file and key_file against the certificate that Prometheus presents.",
-);
+pub static TLS_FAILED: Reason =
+    reasons::tls_failed("Check ca_file, cert_file and key_file against the certificate that Prometheus presents.");
 /// The credentials were refused.
-pub static AUTH_FAILED: Reason = Reason::new(
-    "auth_failed",
+pub static AUTH_FAILED: Reason = reasons::auth_failed(
     "Prometheus refuses the credentials, or wants a tenant: check token, password and the X-Scope-OrgID header.",
 );
 /// The credentials do not suffice.
 pub static FORBIDDEN: Reason =
-    Reason::new("forbidden", "These credentials may not query: grant them the right to read this tenant's metrics.");
+    reasons::forbidden("These credentials may not query: grant them the right to read this tenant's metrics.");
 /// Asked too often.
 pub static THROTTLED: Reason =
-    Reason::new("throttled", "Prometheus limits the rate of requests: raise the check's interval, or the limit.");
+    reasons::throttled("Prometheus limits the rate of requests: raise the check's interval, or the limit.");
 /// Prometheus, or a proxy before it, failed.
 pub static SERVER_ERROR: Reason =
-    Reason::new("server_error", "Prometheus, or a proxy before it, failed: look at its log and at its load.");
+    reasons::server_error("Prometheus, or a proxy before it, failed: look at its log and at its load.");
 /// What answers is not Prometheus.
-pub static BAD_ANSWER: Reason = Reason::new(
-    "bad_answer",
+pub static BAD_ANSWER: Reason = reasons::bad_answer(
     "What answers is not the query API: check the URL, its path prefix included; redirects are not followed.",
-);
-/// A file of the exporter's is no use.
-pub static CREDENTIALS_UNREADABLE: Reason =
-    Reason::new("credentials_unreadable", "Correct the file that the detail names; it is read again at the next run.");
-/// The exporter's own machine is at its limits.
-pub static LOCAL: Reason = Reason::new(
-    "local",
-    "The exporter could not measure: check its own machine, its limits (open files, ports, CPU) and its network.",
 );
 /// Prometheus does not accept the query.
 pub static QUERY_REFUSED: Reason =
-    Reason::new("query_refused", "Prometheus does not accept the query: try it in its web page, and correct it.");
+    reasons::query_refused("Prometheus does not accept the query: try it in its web page, and correct it.");
 /// Prometheus accepted the query and could not carry it out.
 pub static QUERY_FAILED: Reason = Reason::new(
     "query_failed",
@@ -129,8 +117,7 @@ pub static NOT_A_NUMBER: Reason = Reason::new(
 pub static INFINITE: Reason =
     Reason::new("infinite", "The query gives +Inf or -Inf: guard it against division by zero.");
 /// A sample that the query rests on is too old.
-pub static STALE: Reason = Reason::new(
-    "stale",
+pub static STALE: Reason = reasons::stale(
     "The newest sample is older than max_staleness: is its target still scraped, does remote write keep up?",
 );
 

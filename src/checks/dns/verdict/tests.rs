@@ -39,6 +39,7 @@ fn word(health: &Health) -> String {
     match health {
         Health::Healthy => "healthy".to_owned(),
         Health::Unhealthy(finding) => format!("unhealthy {}", finding.reason.label),
+        Health::Pending(finding) => format!("pending {}", finding.reason.label),
         Health::NoAnswer(finding) => format!("no answer {}", finding.reason.label),
     }
 }
@@ -62,9 +63,9 @@ fn healths() {
         (&["www.lb.example.com"], "unhealthy unexpected_target"),
         (&["timeout", "no_records"], "unhealthy no_records"),
         (&["no_records", "no_such_name", "203.0.113.1"], "unhealthy unexpected_target"),
-        (&["timeout", "connect"], "unhealthy connect"),
-        (&["timeout", "servfail", "refused"], "unhealthy servfail"),
-        (&["bad_answer", "tls"], "unhealthy bad_answer"),
+        (&["timeout", "connect_failed"], "unhealthy connect_failed"),
+        (&["timeout", "servfail", "query_refused"], "unhealthy servfail"),
+        (&["bad_answer", "tls_failed"], "unhealthy bad_answer"),
         (&["timeout"], "unhealthy timeout"),
         (&["local", "timeout"], "unhealthy timeout"),
         (&["local"], "no answer local"),

@@ -1,0 +1,46 @@
+//! Why a status holds, in words with figures: what tells `never measured`, `too old`, `uncertain` and `missed` apart.
+
+use std::time::Duration;
+
+use super::text::duration;
+use crate::domain::contract::{Contract, Judgement};
+use crate::domain::status::Basis;
+use crate::domain::time::Timestamp;
+
+/// Why a judgement of this contract is what it is at `now`.
+pub(super) fn because(judgement: &Judgement, contract: &Contract, now: Timestamp) -> String {
+    let (least, target) = (duration(judgement.known().unwrap_or_default()), duration(judgement.target));
+    let last = contract.clock().last_recovery();
+    let took = last.map_or_else(|| "unknown".to_owned(), |last| duration(last.recovery_time()));
+    match judgement.basis {
+        Basis::ExposureReachedTarget => {
+            format!("something has been missing from the copy for at least {least}, target {target}")
+        }
+        Basis::DownReachedTarget => format!("down for at least {least}, target {target}"),
+        Basis::DownUncertain => match judgement.observed() {
+            Some(most) => format!("down for {least} to {}, nobody knows exactly; target {target}", duration(most)),
+            None => format!("down for at least {least}, and it was never seen healthy before; target {target}"),
+        },
+        Basis::LastRecoveryMissed => format!("missed: the last recovery took {took}, target {target}"),
+        Basis::LastRecoveryUncertain => {
+            let took = last.map(|last| last.took());
+            let bounds = match took.and_then(|took| took.most) {
+                Some(most) => {
+                    format!("{} to {}", duration(took.map_or(Duration::ZERO, |took| took.least)), duration(most))
+                }
+                None => format!("at least {}", duration(took.map_or(Duration::ZERO, |took| took.least))),
+            };
+            format!(
+                "uncertain: the last recovery took {bounds}, since nobody looked when it began or ended; target {target}"
+            )
+        }
+        Basis::LastRecoveryTooOld => {
+            let ago = last.map_or_else(|| "long".to_owned(), |last| duration(now.since(last.healthy)));
+            let every =
+                contract.spec().drill_every.map_or_else(String::new, |every| format!(" of {}", duration(every)));
+            format!("too old: the last recovery was {ago} ago, further back than the drill_every{every} allows")
+        }
+        Basis::LastRecoveryMet => format!("the last recovery took {took}, target {target}"),
+        other => other.text().to_owned(),
+    }
+}

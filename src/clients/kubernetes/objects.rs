@@ -49,6 +49,7 @@ pub struct Metadata {
 pub struct ExternalSecretSpec {
     pub refresh_interval: Option<String>,
     pub refresh_policy: Option<String>,
+    pub sync_windows: Option<SyncWindows>,
     #[serde(default, deserialize_with = "or_default")]
     pub target: ExternalSecretTarget,
 }
@@ -59,6 +60,16 @@ pub struct ExternalSecretTarget {
     pub name: Option<String>,
     #[serde(default, deserialize_with = "or_default")]
     pub immutable: bool,
+    /// Of which kind the target is, where it is no secret.
+    pub manifest: Option<IgnoredAny>,
+}
+
+/// The times at which periodic refreshes are held back, or let through.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[expect(missing_docs, reason = "the field is that of the CustomResourceDefinition")]
+pub struct SyncWindows {
+    #[serde(default, deserialize_with = "or_default")]
+    pub windows: Vec<IgnoredAny>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -250,6 +261,7 @@ pub struct ApplicationSpec {
     pub destination: Value,
     #[serde(default, deserialize_with = "or_default")]
     pub sync_policy: Option<SyncPolicy>,
+    pub source_hydrator: Option<IgnoredAny>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -280,6 +292,25 @@ pub struct ApplicationStatus {
     pub history: Vec<Deployed>,
     #[serde(default, deserialize_with = "or_default")]
     pub resources: Vec<ResourceStatus>,
+    #[serde(default, deserialize_with = "or_default")]
+    pub source_hydrator: HydratorStatus,
+}
+
+/// What became of the manifests that Argo CD renders into a branch of their own.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(missing_docs, reason = "the field is that of the CustomResourceDefinition")]
+pub struct HydratorStatus {
+    pub current_operation: Option<Hydration>,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[expect(missing_docs, reason = "the fields are those of the CustomResourceDefinition")]
+pub struct Hydration {
+    #[serde(default, deserialize_with = "or_default")]
+    pub phase: String,
+    #[serde(default, deserialize_with = "or_default")]
+    pub message: String,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -324,9 +355,13 @@ pub struct ApplicationCondition {
 
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
-#[expect(missing_docs, reason = "the field is that of the CustomResourceDefinition")]
+#[expect(missing_docs, reason = "the fields are those of the CustomResourceDefinition")]
 pub struct OperationState {
     pub finished_at: Option<jiff::Timestamp>,
+    #[serde(default, deserialize_with = "or_default")]
+    pub phase: String,
+    #[serde(default, deserialize_with = "or_default")]
+    pub message: String,
 }
 
 #[derive(Debug, Clone, Deserialize)]

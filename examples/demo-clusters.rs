@@ -3,7 +3,7 @@
 //! `demo-clusters DIRECTORY PRIMARY_PORT DR_PORT` starts two API servers, real ones where `KUBEBUILDER_ASSETS` names them,
 //! writes `DIRECTORY/kubeconfig` with the contexts `primary` and `dr` for a reader that is bound to the Roles of `deploy/rbac`, prints
 //! `ready`, and takes orders, one a line, until its input ends: `rotate`, `drift`, `git-down`, `heal`.
-#![allow(clippy::pedantic)]
+#![allow(clippy::disallowed_methods, clippy::pedantic)]
 
 #[path = "../tests/support/mod.rs"]
 mod support;

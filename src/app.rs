@@ -1,6 +1,5 @@
 //! The composition root: wires the house together, watches over it, reloads it, and shuts it down.
 
-use std::fmt;
 use std::future::Future;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,12 +11,14 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{error, info, warn};
 
 use crate::clients::{Clients, blocking};
+use crate::clock::Clock;
+use crate::config::identity::Identity;
 use crate::config::model::Contract;
 use crate::config::triggers::Trigger;
-use crate::config::values::{CheckRef, Name};
-use crate::config::{self, Config};
-use crate::engine::clock::Clock;
+use crate::config::values::CheckRef;
+use crate::config::{self, Config, ConfigError, ConfigWarnings, Reading};
 use crate::engine::memory::{self, Recalled};
+use crate::engine::panics;
 use crate::engine::snapshot::{Configuration, Snapshot};
 use crate::engine::{self, FirstRun, Plan, Plans, Running, TriggerPlan};
 use crate::store::Stored;
@@ -59,14 +60,16 @@ impl Engine {
     pub fn start(config: &Config, first: FirstRun, recalled: Recalled) -> Self {
         let clock = Clock::start();
         let clients = Clients::new(config);
-        let running = engine::start(plans(config, &clients, &recalled.stored), clock, first, recalled);
+        let plans = plans(config, &clients, &recalled.stored, clock);
+        tell_of_earlier_forms(&plans, &recalled.stored);
+        let running = engine::start(plans, clock, first, recalled);
         Self { snapshots: running.snapshots.clone(), clock, running, clients }
     }
 
     /// Goes over to another configuration in one step. What is configured as it was runs on.
     async fn swap(&mut self, config: &Config) {
         let clients = self.clients.reloaded(config);
-        self.running.swap(plans(config, &clients, &Stored::default())).await;
+        self.running.swap(plans(config, &clients, &Stored::default(), self.clock)).await;
         self.clients = clients;
     }
 
@@ -77,14 +80,14 @@ impl Engine {
 }
 
 /// Everything that a configuration asks for.
-fn plans(config: &Config, clients: &Clients, stored: &Stored) -> Plans {
-    let contracts: Vec<Plan> = config.contracts.iter().map(|contract| plan(contract, clients, stored)).collect();
-    let triggers = config.triggers.iter().filter_map(|trigger| trigger_plan(trigger, &contracts, clients));
+fn plans(config: &Config, clients: &Clients, stored: &Stored, clock: Clock) -> Plans {
+    let contracts: Vec<Plan> = config.contracts.iter().map(|contract| plan(contract, clients, stored, clock)).collect();
+    let triggers = config.triggers.iter().filter_map(|trigger| trigger_plan(trigger, &contracts, clients, clock));
     Plans { triggers: triggers.collect(), contracts }
 }
 
 /// A trigger with what it watches.
-fn trigger_plan(trigger: &Trigger, contracts: &[Plan], clients: &Clients) -> Option<TriggerPlan> {
+fn trigger_plan(trigger: &Trigger, contracts: &[Plan], clients: &Clients, clock: Clock) -> Option<TriggerPlan> {
     let watched = trigger.watched().and_then(|CheckRef { contract, check }| {
         let plan = contracts.iter().find(|plan| plan.spec.name == contract.as_str())?;
         let checks = plan.spec.checks.iter().zip(&plan.fingerprints);
@@ -93,42 +96,55 @@ fn trigger_plan(trigger: &Trigger, contracts: &[Plan], clients: &Clients) -> Opt
     let spec = trigger.spec(|_| watched.map(|(spec, _)| spec))?;
     let own = trigger.own();
     let measured = match (&own, watched) {
-        (Some(own), _) => fingerprint(own, &own.connections(), clients),
+        (Some(own), _) => own.identity(clients.configured()).fingerprint(),
         (None, watched) => watched.map(|(_, fingerprint)| fingerprint.clone()).unwrap_or_default(),
     };
+    // What is known of a trigger is whether it fires, so what makes it fire identifies it too.
+    let (failures, hold) = (spec.when.failures_to_trigger, spec.when.hold.as_millis());
     Some(TriggerPlan {
-        fingerprint: format!("{measured} {}/{:?}", spec.when.failures_to_trigger, spec.when.hold),
-        check: own.map(|own| own.build(clients)),
+        fingerprint: format!("{measured} {failures}/{hold}ms"),
+        stanza: own.as_ref().map(|own| own.whole(clients.configured())).unwrap_or_default(),
+        check: own.map(|own| panics::build(|| own.build(clients), None, clock)),
         spec: Arc::new(spec),
     })
 }
 
 /// A contract with its checks, which know again what they knew.
-fn plan(contract: &Contract, clients: &Clients, stored: &Stored) -> Plan {
+fn plan(contract: &Contract, clients: &Clients, stored: &Stored, clock: Clock) -> Plan {
     let spec = Arc::new(contract.spec.clone());
+    let connections = clients.configured();
     let fingerprints: Vec<String> =
-        contract.kinds.iter().map(|kind| fingerprint(kind, &kind.connections(), clients)).collect();
+        contract.kinds.iter().map(|kind| kind.identity(connections).fingerprint()).collect();
+    let stanzas = contract.kinds.iter().map(|kind| kind.whole(connections)).collect();
     let checks = contract.kinds.iter().zip(&spec.checks).zip(&fingerprints).map(|((kind, spec), fingerprint)| {
-        let check = kind.build(clients);
-        if let Some(memory) = memory::memory_of(stored, &contract.spec.name, &spec.name, fingerprint) {
-            check.recall(memory);
-        }
-        check
+        let memory = memory::memory_of(stored, &contract.spec.name, &spec.name, fingerprint);
+        panics::build(|| kind.build(clients), memory, clock)
     });
-    Plan { checks: checks.collect(), fingerprints, spec }
+    Plan { checks: checks.collect(), fingerprints, stanzas, spec }
 }
 
-/// A word for what a check measures: FNV-1a over its stanza and the connections that it uses, which hold no secrets. What
-/// was proven of one stream, secret or application says nothing about another.
-fn fingerprint(stanza: &impl fmt::Debug, connections: &[(&'static str, &Name)], clients: &Clients) -> String {
-    let mut described = format!("{stanza:?}");
-    for (section, name) in connections {
-        described.push_str(&clients.described(section, name));
+/// Tells in one line of what an earlier version stored in a form that nothing can be compared with.
+fn tell_of_earlier_forms(plans: &Plans, stored: &Stored) {
+    let checks = plans.contracts.iter().flat_map(|plan| {
+        let stored = stored.checks.get(&plan.spec.name);
+        plan.spec.checks.iter().filter_map(move |check| stored?.get(&check.name))
+    });
+    let earlier = checks.filter(|check| !Identity::is_fingerprint(&check.fingerprint)).count();
+    if earlier > 0 {
+        warn!(
+            checks = earlier,
+            "an earlier version stored what these checks had proven in another form: it is withdrawn, this \
+             once, until they prove it anew; recoveries and running clocks stay"
+        );
     }
-    let hash = described
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
-    format!("{hash:016x}")
+}
+
+/// Tells of what can hardly be meant.
+pub fn tell_of_warnings(warnings: &ConfigWarnings) {
+    let config = warnings.file.display();
+    for ConfigError { at, path, message } in &warnings.warnings {
+        warn!(%config, line = at.line, column = at.column, path, "{message}");
+    }
 }
 
 /// What [`serve`] serves.
@@ -199,8 +215,10 @@ pub async fn serve(
 /// Reads the configuration anew: a good one is gone over to, a bad one changes nothing and is told of in full.
 async fn reload_from(file: &Path, engine: &mut Engine) -> Result<(), String> {
     let path = file.to_owned();
-    match blocking(move || config::load(&path)).await {
+    let Reading { config, warnings } = blocking(move || config::read(&path)).await;
+    match config {
         Ok(config) => {
+            tell_of_warnings(&warnings);
             engine.swap(&config).await;
             info!(config = %file.display(), checks = config.checks(), "configuration reloaded");
             Ok(())

@@ -10,15 +10,19 @@
 //! - [`domain`]: the rules; pure.
 //! - [`checks`]: one file per kind of check: its stanza, its I/O, its answer made an observation.
 //! - [`clients`]: connections that checks share.
+//! - [`clock`]: the one place where time is read.
 //! - [`engine`]: runs checks on time, keeps the ledger, publishes snapshots.
 //! - [`export`]: pure views of a snapshot: metrics, JSON, text, Markdown.
 //! - [`store`]: what outlives the process.
 //! - [`web`]: routes and the status page.
 
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "a test may look at the clock"))]
+
 pub mod app;
 pub mod checks;
 pub mod cli;
 pub mod clients;
+pub mod clock;
 pub mod config;
 pub mod domain;
 pub mod engine;

@@ -8,6 +8,9 @@ use std::time::Duration;
 use dr_exporter::config::{self, Config, ConfigErrors};
 use proptest::prelude::*;
 
+#[path = "config/identity.rs"]
+mod identity;
+
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
@@ -34,21 +37,55 @@ fn parse(text: &str) -> Result<Config, ConfigErrors> {
     config::parse(text, Path::new("/etc/dr/config.yaml"))
 }
 
-/// One bad file per rule; what is said of it stands beside it.
+/// What is said of a file stands beside it; `UPDATE=1` writes it anew, and the difference is to be read.
+#[track_caller]
+fn says(file: &Path, said: &str) {
+    let beside = file.with_extension("txt");
+    if std::env::var_os("UPDATE").is_some() {
+        fs::write(&beside, format!("{said}\n")).expect("written");
+    }
+    assert_eq!(format!("{said}\n"), text(&beside), "{}", file.display());
+}
+
+/// One bad file per rule.
 #[test]
 fn every_bad_file_is_refused_with_its_exact_message() {
     for file in files("tests/fixtures/config/bad", "yaml") {
         let name = file.file_name().expect("a name").to_string_lossy().into_owned();
-        let expected = text(&file.with_extension("txt"));
-        let errors = config::parse(&text(&file), Path::new(&name)).expect_err(&name);
-        assert_eq!(format!("{errors}\n"), expected, "{name}");
+        says(&file, &config::parse(&text(&file), Path::new(&name)).expect_err(&name).to_string());
+    }
+}
+
+/// One file per sort of warning. It is good all the same.
+#[test]
+fn what_can_hardly_be_meant_is_warned_of_with_its_exact_message() {
+    for file in files("tests/fixtures/config/warned", "yaml") {
+        let reading = config::read(&file);
+        if let Err(errors) = reading.config {
+            panic!("{errors}");
+        }
+        let directory = format!("{}/", file.parent().expect("a directory").display());
+        says(&file, &reading.warnings.to_string().replace(&directory, ""));
     }
 }
 
 #[test]
 fn every_expected_message_has_its_file() {
-    for file in files("tests/fixtures/config/bad", "txt") {
-        assert!(file.with_extension("yaml").exists(), "{} has no yaml", file.display());
+    for directory in ["bad", "warned"] {
+        for file in files(&format!("tests/fixtures/config/{directory}"), "txt") {
+            let known = file.with_extension("yaml").exists() || file.ends_with("here.txt");
+            assert!(known, "{} has no yaml", file.display());
+        }
+    }
+}
+
+/// What is wrong or can hardly be meant in a shipped file would be copied.
+#[test]
+fn no_shipped_file_is_warned_of_but_for_files_that_its_user_brings() {
+    for file in shipped() {
+        let warnings = config::read(&file).warnings.warnings;
+        let others: Vec<_> = warnings.iter().filter(|warning| !warning.message.contains("no such file")).collect();
+        assert!(others.is_empty(), "{}: {others:#?}", file.display());
     }
 }
 
@@ -122,7 +159,10 @@ const SECRET: &str = "hunter2-S3cr3t";
 /// Every scalar of every shipped and bad file, in its turn, becomes a secret; and so do keys, and texts that break YAML.
 #[test]
 fn no_error_repeats_a_value() {
-    let shipped = files("config", "yaml").into_iter().chain(files("tests/fixtures/config/bad", "yaml"));
+    let shipped = files("config", "yaml")
+        .into_iter()
+        .chain(files("tests/fixtures/config/bad", "yaml"))
+        .chain(files("tests/fixtures/config/warned", "yaml"));
     let mut refused = 0;
     for file in shipped {
         let text = text(&file);
@@ -131,11 +171,13 @@ fn no_error_repeats_a_value() {
                 [SECRET.to_owned(), format!("\"{SECRET}"), format!("{SECRET}: [{SECRET}"), format!("*{SECRET}")]
             {
                 let broken = format!("{}{secret}{}", &text[..start], &text[end..]);
-                if let Err(errors) = parse(&broken) {
+                let reading = config::read_text(&broken, Path::new("/etc/dr/config.yaml"));
+                let mut told = format!("{} {:?}", reading.warnings, reading.warnings);
+                if let Err(errors) = reading.config {
                     refused += 1;
-                    let told = format!("{errors} {errors:?}");
-                    assert!(!told.contains(SECRET), "{told}\n{broken}");
+                    told.push_str(&format!("{errors} {errors:?}"));
                 }
+                assert!(!told.contains(SECRET), "{told}\n{broken}");
             }
         }
     }
@@ -257,6 +299,9 @@ fn the_schema_refuses_what_it_can_express() {
         "warn-after-without-rpo",
         "drill-without-rto",
         "mirror-is-its-origin",
+        "same-cluster",
+        "same-stream",
+        "same-grafana",
         "dns-no-regions",
         "dns-regions-overlap",
         "dns-regions-of-another-type",
@@ -347,6 +392,20 @@ fn config_check_tells_of_every_file() {
     assert_eq!(code, Some(78));
     assert!(out.contains("config/minimal.yaml: ok"), "{out}");
     assert!(err.contains(&format!("{bad}:2:5: ")) && err.contains("absent.yaml"), "{err}");
+}
+
+#[test]
+fn a_warning_is_an_error_where_that_is_asked_for() {
+    let warned = "tests/fixtures/config/warned/paces.yaml";
+    let (code, out, err) = program(&["config", "check", warned, "config/minimal.yaml"]);
+    assert_eq!(code, Some(0), "{err}");
+    assert!(out.contains(&format!("{warned}: ok, ")) && out.contains("minimal.yaml: ok"), "{out}");
+    let first = format!("{warned}:1:27: warning: defaults.timeout: the timeout (10s)");
+    assert!(err.starts_with(&first) && err.lines().count() > 3, "all at once: {err}");
+    let (code, out, _) = program(&["config", "check", "--strict", warned, "config/minimal.yaml"]);
+    assert_eq!(code, Some(78));
+    assert!(out.contains(&format!("{warned}: not ok")) && out.contains("minimal.yaml: ok"), "{out}");
+    assert_eq!(program(&["config", "check", "--strict", "config/minimal.yaml"]).0, Some(0));
 }
 
 #[test]

@@ -1,4 +1,5 @@
 //! The engine: schedules, time-outs, panics, hangs, and what the ledger makes of it. Time is paused where it can be.
+#![allow(clippy::disallowed_methods)]
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -6,12 +7,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use dr_exporter::checks::{Check, Run};
+use dr_exporter::clock::{Clock, Moment};
 use dr_exporter::domain::contract::{CheckSpec, ContractSpec, Feeds, Objective, Priority};
 use dr_exporter::domain::observation::{Finding, Health, Observation, Outcome, Reason};
 use dr_exporter::domain::recovery_clock::Thresholds;
 use dr_exporter::domain::status::{Basis, Status};
 use dr_exporter::domain::trigger::{TriggerMode, TriggerSpec, Watched};
-use dr_exporter::engine::clock::Clock;
 use dr_exporter::engine::memory::Recalled;
 use dr_exporter::engine::snapshot::{CheckRecord, Snapshot};
 use dr_exporter::engine::{self, FirstRun, Plan, Plans, Running, TriggerPlan};
@@ -49,7 +50,7 @@ fn plan(name: &str, specs: Vec<CheckSpec>, checks: Vec<Arc<dyn Check>>) -> Plan 
         checks: specs,
     };
     let fingerprints = vec![String::new(); checks.len()];
-    Plan { spec: Arc::new(spec), checks, fingerprints }
+    Plan { spec: Arc::new(spec), checks, stanzas: fingerprints.clone(), fingerprints }
 }
 
 /// A check that does what its closure says, and keeps the instants at which its runs began.
@@ -274,11 +275,17 @@ async fn a_trigger_goes_on_and_off_at_the_exact_run() {
     let watches = Watched::Check { contract: "api".to_owned(), check: "health".to_owned() };
     let (of_api, own) = (sick(4..9), sick(3..5));
     let triggers = vec![
-        TriggerPlan { spec: Arc::new(trigger("watching", watches, 4)), check: None, fingerprint: String::new() },
+        TriggerPlan {
+            spec: Arc::new(trigger("watching", watches, 4)),
+            check: None,
+            fingerprint: String::new(),
+            stanza: String::new(),
+        },
         TriggerPlan {
             spec: Arc::new(trigger("own", Watched::Own(Box::new(check("own"))), 1)),
             check: Some(own.clone()),
             fingerprint: String::new(),
+            stanza: String::new(),
         },
     ];
     let contracts = vec![plan("api", vec![check("health")], vec![of_api.clone()])];
@@ -299,4 +306,61 @@ async fn a_trigger_goes_on_and_off_at_the_exact_run() {
     assert_eq!(begun(&of_api.begun), 10, "and is clear at the first success");
     let snapshot = snapshots.borrow().clone();
     assert!(snapshot.triggers.iter().all(|record| record.trigger.last_fired().is_some()));
+}
+
+/// A check that remembers a number, and counts its runs.
+struct Remembering {
+    knows: AtomicU32,
+    ran: AtomicU32,
+}
+
+impl Remembering {
+    fn new(knows: u32) -> Arc<Self> {
+        Arc::new(Self { knows: knows.into(), ran: 0.into() })
+    }
+}
+
+#[async_trait]
+impl Check for Remembering {
+    async fn run(&self, _: Run) -> Observation {
+        self.ran.fetch_add(1, Ordering::SeqCst);
+        Observation::of_health(Health::Healthy)
+    }
+
+    fn memory(&self, _: Moment) -> Option<serde_json::Value> {
+        Some(self.knows.load(Ordering::SeqCst).into())
+    }
+
+    fn recall(&self, memory: &serde_json::Value, _: Clock) {
+        let known = memory.as_u64().and_then(|known| u32::try_from(known).ok());
+        self.knows.store(known.unwrap_or_default(), Ordering::SeqCst);
+    }
+}
+
+/// A threshold that changed holds from the reload on; what was known of the same thing stays known.
+#[tokio::test(start_paused = true)]
+async fn a_check_that_judges_in_another_way_takes_over_what_the_one_before_knew() {
+    let (before, same, judges, other) =
+        (Remembering::new(7), Remembering::new(1), Remembering::new(1), Remembering::new(1));
+    let made = |one: &Arc<Remembering>, fingerprint: &str, stanza: &str| Plan {
+        fingerprints: vec![fingerprint.to_owned()],
+        stanzas: vec![stanza.to_owned()],
+        ..plan("a", vec![check("a")], vec![Arc::clone(one) as Arc<dyn Check>])
+    };
+    let plans = |plan| Plans { contracts: vec![plan], ..Plans::default() };
+    let (mut snapshots, mut running) = start(vec![made(&before, "f", "s")], Clock::start(), FirstRun::Immediate);
+    until(&mut snapshots, "a run", |snapshot| runs(snapshot, 0, Outcome::Healthy) >= 1).await;
+
+    running.swap(plans(made(&same, "f", "s"))).await;
+    until(&mut snapshots, "the same runs on", |snapshot| runs(snapshot, 0, Outcome::Healthy) >= 3).await;
+    assert_eq!(same.ran.load(Ordering::SeqCst), 0);
+
+    running.swap(plans(made(&judges, "f", "t"))).await;
+    let counted = runs(&snapshots.borrow(), 0, Outcome::Healthy);
+    until(&mut snapshots, "the new one runs", |snapshot| runs(snapshot, 0, Outcome::Healthy) > counted).await;
+    assert_eq!((judges.ran.load(Ordering::SeqCst), judges.knows.load(Ordering::SeqCst)), (1, 7));
+
+    running.swap(plans(made(&other, "g", "t"))).await;
+    until(&mut snapshots, "another runs", |snapshot| runs(snapshot, 0, Outcome::Healthy) >= 1).await;
+    assert_eq!(other.knows.load(Ordering::SeqCst), 1, "what was known of another thing");
 }

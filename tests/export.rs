@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use dr_exporter::checks::KindConfig;
 use dr_exporter::clients::reasons;
+use dr_exporter::clock::Moment;
 use dr_exporter::domain::contract::{CheckSpec, Contract, ContractSpec, Feeds, Priority};
 use dr_exporter::domain::independence::Independence;
 use dr_exporter::domain::observation::{
@@ -20,7 +21,6 @@ use dr_exporter::domain::observation::{
 use dr_exporter::domain::recovery_clock::Thresholds;
 use dr_exporter::domain::time::Timestamp;
 use dr_exporter::domain::trigger::{Trigger, TriggerMode, TriggerSpec, Watched};
-use dr_exporter::engine::clock::Moment;
 use dr_exporter::engine::scheduler::{CheckId, Report};
 use dr_exporter::engine::snapshot::{
     CheckRecord, Configuration, ContractRecord, Histogram, LastRun, Snapshot, TriggerRecord,
@@ -207,10 +207,14 @@ fn snapshot() -> Snapshot {
     Snapshot {
         contracts: vec![
             record(spec("never-measured", "New", true, streams()), vec![]),
-            record(spec("down", "API", false, api()), vec![(60, down()), (70, down()), (80, down()), (90, down())]),
+            record(
+                spec("down", "API", false, api()),
+                vec![(55, up()), (60, down()), (70, down()), (80, down()), (90, down())],
+            ),
+            record(spec("always-down", "API", false, api()), vec![(70, down()), (80, down()), (90, down())]),
             record(
                 spec("recovered", hostile, false, api()),
-                vec![(10, down()), (20, down()), (30, down()), (45, up()), (95, up())],
+                vec![(5, up()), (10, down()), (20, down()), (30, down()), (45, up()), (95, up())],
             ),
             record(spec("at-risk", "Streams", true, streams()), vec![(95, copied(10))]),
             record(spec("named", "API", false, vec![check("name", "dns", false)]), vec![(95, named())]),
@@ -320,7 +324,9 @@ fn an_age_grows_though_nobody_polls() {
 fn what_is_not_known_is_absent() {
     let text = metrics::prometheus(view(&snapshot())).expect("a scrape");
     let of_new: Vec<&str> = text.lines().filter(|line| line.contains("never-measured")).collect();
-    for metric in ["observed", "used_ratio", "compliant", "recovery_point", "evidence", "check_healthy", "copy_lost"] {
+    for metric in
+        ["objective_observed", "used_ratio", "compliant", "recovery_point", "evidence", "check_healthy", "copy_lost"]
+    {
         assert!(!of_new.iter().any(|line| line.contains(metric)), "{metric} of what was never measured: {of_new:?}");
     }
     assert!(!text.contains("NaN"));

@@ -1,6 +1,6 @@
 //! Proves the clusters of the rig: what the suite on Kubernetes believes of an API server holds on the fake and, where
 //! `KUBEBUILDER_ASSETS` names it, on the real one alike.
-#![allow(clippy::pedantic)]
+#![allow(clippy::disallowed_methods, clippy::pedantic)]
 
 mod support;
 

@@ -5,13 +5,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout_at;
 
 use crate::checks::{Check, Kind, KindInfo, Run};
 use crate::clients::http::{BasicAuth, HeaderConfig, HeaderSources, Headers};
 use crate::clients::{Clients, blocking, reasons};
+use crate::clock;
 use crate::config::config;
 use crate::config::decode::{Decoder, Fields, both_or_none};
+use crate::config::sides::Sides;
 use crate::config::values::{FilePath, HeaderName, HttpMethod, HttpUrl, Pattern, SecretFile, StatusSet};
 use crate::domain::contract::Feeds;
 use crate::domain::observation::{Finding, Health, Observation, Reason};
@@ -144,6 +146,10 @@ impl Kind for HttpConfig {
     fn build(&self, _clients: &Clients) -> Arc<dyn Check> {
         Arc::new(HttpCheck::new(self.clone()))
     }
+
+    fn sides(&self) -> Sides<'_> {
+        Sides::One
+    }
 }
 
 /// The check of one endpoint.
@@ -185,11 +191,11 @@ impl HttpCheck {
 #[async_trait]
 impl Check for HttpCheck {
     async fn run(&self, run: Run) -> Observation {
-        let patience = run.deadline.saturating_duration_since(Instant::now());
+        let patience = run.deadline.saturating_duration_since(clock::instant());
         self.progress.begin();
         let measured = match timeout_at(run.deadline, self.measure(patience)).await {
             Ok(measured) => measured,
-            Err(_) => Err(self.progress.timed_out(patience, run.deadline.elapsed())),
+            Err(_) => Err(self.progress.timed_out(patience, clock::since(run.deadline))),
         };
         Observation::of_health(match measured {
             Ok(()) => Health::Healthy,

@@ -11,12 +11,14 @@ use tokio::time::Instant;
 
 use crate::clients::Clients;
 use crate::clients::kubernetes::Wanted;
+use crate::clock::{Clock, Moment};
+use crate::config::Connections;
 use crate::config::decode::{Decode, Decoder};
-use crate::config::values::Name;
+use crate::config::identity::{self, Identity};
+use crate::config::sides::Sides;
 use crate::config::yaml::Node;
 use crate::domain::contract::Feeds;
 use crate::domain::observation::{Observation, ReadingKind, Reason};
-use crate::engine::clock::Clock;
 
 pub mod argocd_app;
 pub mod dns;
@@ -26,6 +28,8 @@ pub mod http;
 pub mod nats_mirror;
 pub mod pods;
 pub mod promql;
+#[cfg(test)]
+mod tests;
 
 /// Something that is measured, repeatedly.
 ///
@@ -35,8 +39,9 @@ pub trait Check: Send + Sync + 'static {
     /// Measures once. Ends by `run.deadline`; the scheduler ends a run that does not.
     async fn run(&self, run: Run) -> Observation;
 
-    /// What the check must know again after a restart, beside its observations; plain data.
-    fn memory(&self) -> Option<serde_json::Value> {
+    /// What the check must know again after a restart, beside its observations; plain data. It outlives this process's
+    /// timeline, so each instant in it is written as the wall clock calls it at this moment: [`Moment::wall`].
+    fn memory(&self, _moment: Moment) -> Option<serde_json::Value> {
         None
     }
 
@@ -46,8 +51,9 @@ pub trait Check: Send + Sync + 'static {
         false
     }
 
-    /// Takes back what [`Check::memory`] gave. What it cannot read it goes on without.
-    fn recall(&self, _memory: &serde_json::Value) {}
+    /// Takes back what [`Check::memory`] gave, each instant on this process's timeline again: [`Clock::recalled`]. What it
+    /// cannot read it goes on without.
+    fn recall(&self, _memory: &serde_json::Value, _clock: Clock) {}
 }
 
 /// What one run is given.
@@ -98,10 +104,8 @@ pub trait Kind {
     /// Makes the check. Never fails and does no I/O: what is wrong with a file or a server is an observation.
     fn build(&self, clients: &Clients) -> Arc<dyn Check>;
 
-    /// The connections that it uses, each with its section.
-    fn connections(&self) -> Vec<(&'static str, &Name)> {
-        Vec::new()
-    }
+    /// What it compares: two that are one are refused. Has no default, so that no kind forgets it.
+    fn sides(&self) -> Sides<'_>;
 }
 
 /// The one list of kinds: for each, its key and the type of its stanza.
@@ -123,7 +127,11 @@ macro_rules! kinds {
             /// Takes the stanza that stands under this key; none if errors were recorded.
             pub(crate) fn decode(name: &str, node: &Node, cx: &mut Decoder<'_>) -> Option<Self> {
                 match name {
-                    $(stringify!($name) => <$config>::decode(node, cx).map(Self::$variant),)+
+                    $(stringify!($name) => {
+                        let config = <$config>::decode(node, cx)?;
+                        config.sides().validate(node, cx);
+                        Some(Self::$variant(config))
+                    })+
                     _ => None,
                 }
             }
@@ -149,11 +157,19 @@ macro_rules! kinds {
                 }
             }
 
-            /// The connections that it uses, each with its section.
+            /// What it measures: two that measure the same are equal in it.
             #[must_use]
-            pub fn connections(&self) -> Vec<(&'static str, &Name)> {
+            pub fn identity(&self, connections: &Connections) -> Identity {
                 match self {
-                    $(Self::$variant(config) => config.connections(),)+
+                    $(Self::$variant(config) => Identity::of(stringify!($name), config, connections),)+
+                }
+            }
+
+            /// All that its stanza says: what is built of it is the same while this is.
+            #[must_use]
+            pub fn whole(&self, connections: &Connections) -> String {
+                match self {
+                    $(Self::$variant(config) => identity::whole(stringify!($name), config, connections),)+
                 }
             }
 

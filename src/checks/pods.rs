@@ -12,9 +12,8 @@ use crate::clients::kubernetes::objects::{Deployment, Pod, StatefulSet};
 use crate::clients::kubernetes::{self, Cluster, Listing, Read};
 use crate::clients::{Clients, kubernetes::BAD_ANSWER};
 use crate::config::config;
-use crate::config::decode::{Decode, Decoder};
-use crate::config::values::{KubernetesRef, LabelSelector, Name, Namespace, ObjectName, Times};
-use crate::config::yaml::{Node, Value};
+use crate::config::sides::Sides;
+use crate::config::values::{KubernetesRef, LabelSelector, Namespace, ObjectName, Times, Word};
 use crate::domain::contract::Feeds;
 use crate::domain::observation::{Finding, Health, Observation, Reading, ReadingKind, ReadingValue, Reason, join};
 
@@ -28,7 +27,7 @@ config! {
         /// Which pods: labels as `kubectl --selector` takes them.
         pub selector: LabelSelector,
         /// How many of them must be ready.
-        pub min_ready: Times = Times::new(1),
+        pub min_ready: Times = Times::new(1) => incidental,
         /// The workload that the pods belong to: its wanted count is exported, and scaled to zero is told apart.
         pub workload: Option<Workload> = None,
     }
@@ -53,21 +52,28 @@ pub enum WorkloadKind {
     StatefulSet,
 }
 
-impl Decode for WorkloadKind {
-    fn decode(node: &Node, cx: &mut Decoder<'_>) -> Option<Self> {
-        let kind = match &node.value {
-            Value::Text(text) if text == "Deployment" => Some(Self::Deployment),
-            Value::Text(text) if text == "StatefulSet" => Some(Self::StatefulSet),
+impl Word for WorkloadKind {
+    const NOUN: &'static str = "kind of workload";
+    const EXPECTED: &'static str = "Deployment or StatefulSet";
+    const WORDS: &'static [&'static str] = &["Deployment", "StatefulSet"];
+
+    fn parse(text: &str) -> Option<Self> {
+        match text {
+            "Deployment" => Some(Self::Deployment),
+            "StatefulSet" => Some(Self::StatefulSet),
             _ => None,
-        };
-        if kind.is_none() {
-            cx.error(node.at, "this will not do; expected Deployment or StatefulSet");
         }
-        kind
+    }
+
+    fn written(&self) -> String {
+        match self {
+            Self::Deployment => "Deployment".to_owned(),
+            Self::StatefulSet => "StatefulSet".to_owned(),
+        }
     }
 
     fn schema() -> serde_json::Value {
-        serde_json::json!({"enum": ["Deployment", "StatefulSet"]})
+        serde_json::json!({"enum": Self::WORDS})
     }
 }
 
@@ -110,8 +116,8 @@ impl Kind for PodsConfig {
         Arc::new(PodsCheck { cluster: clients.kubernetes(&self.kubernetes), config: self.clone() })
     }
 
-    fn connections(&self) -> Vec<(&'static str, &Name)> {
-        vec![self.kubernetes.place()]
+    fn sides(&self) -> Sides<'_> {
+        Sides::One
     }
 }
 

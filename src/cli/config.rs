@@ -7,13 +7,17 @@ use std::process::ExitCode;
 use clap::Subcommand;
 
 use super::exit;
-use crate::config;
+use crate::config::{self, Reading};
 
 /// The subcommands of `config`.
 #[derive(Debug, Subcommand)]
 pub enum Config {
-    /// Tell everything that is wrong with these files; exit code 0 if nothing, else 78.
+    /// Tell everything that is wrong with these files, and warn of what can hardly be meant; exit code 0
+    /// if nothing is wrong, else 78.
     Check {
+        /// Let a warning be an error.
+        #[arg(long)]
+        strict: bool,
         /// The files.
         #[arg(required = true, value_name = "FILE")]
         files: Vec<PathBuf>,
@@ -27,9 +31,9 @@ impl Config {
     #[must_use]
     pub fn run(self) -> ExitCode {
         match self {
-            Self::Check { files } => {
+            Self::Check { strict, files } => {
                 // Every file is read, though an earlier one is wrong.
-                let bad = files.iter().filter(|file| !check(file)).count();
+                let bad = files.iter().filter(|file| !check(file, strict)).count();
                 if bad == 0 { ExitCode::SUCCESS } else { exit::CONFIG.into() }
             }
             Self::Schema => {
@@ -41,16 +45,22 @@ impl Config {
     }
 }
 
-fn check(file: &Path) -> bool {
-    match config::load(file) {
-        Ok(config) => {
-            let (contracts, checks) = (config.contracts.len(), config.checks());
-            let _ = writeln!(io::stdout(), "{}: ok, contracts: {contracts}, checks: {checks}", file.display());
-            true
-        }
-        Err(errors) => {
-            eprintln!("{errors}");
-            false
-        }
+/// Whether a file is good.
+fn check(file: &Path, strict: bool) -> bool {
+    let Reading { config, warnings } = config::read(file);
+    let count = warnings.warnings.len();
+    if let Err(errors) = &config {
+        eprintln!("{errors}");
     }
+    if count > 0 {
+        eprintln!("{warnings}");
+    }
+    let Ok(config) = config else { return false };
+    let good = count == 0 || !strict;
+    let verdict = if good { "ok" } else { "not ok" };
+    let (file, contracts, checks) = (file.display(), config.contracts.len(), config.checks());
+    let warned = if count == 0 { String::new() } else { format!(", warnings: {count}") };
+    // Whoever closed the pipe has read enough.
+    let _ = writeln!(io::stdout(), "{file}: {verdict}, contracts: {contracts}, checks: {checks}{warned}");
+    good
 }

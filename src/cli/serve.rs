@@ -14,8 +14,10 @@ use tracing::{error, info};
 
 use super::{LogOptions, exit, runtime};
 use crate::app::Served;
+use crate::config::Reading;
 use crate::config::values::PromDuration;
 use crate::engine::memory::Recalled;
+use crate::engine::panics;
 use crate::store::keeper::{Storage, StorageOptions};
 use crate::{app, config};
 
@@ -45,7 +47,8 @@ impl Serve {
     /// Serves until SIGTERM or SIGINT; SIGHUP reads the configuration anew.
     #[must_use]
     pub fn run(self) -> ExitCode {
-        let config = match config::load(&self.config_file) {
+        let Reading { config, warnings } = config::read(&self.config_file);
+        let config = match config {
             Ok(config) => config,
             Err(errors) => {
                 eprintln!("{errors}");
@@ -53,6 +56,8 @@ impl Serve {
             }
         };
         self.log.install();
+        panics::install();
+        app::tell_of_warnings(&warnings);
         let options = StorageOptions { path: self.storage_path.clone(), retention: self.storage_retention.get() };
         let (storage, thread, stored) = match Storage::start(options) {
             Ok(started) => started,

@@ -14,6 +14,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::nats::{Connection, JETSTREAM_UNAVAILABLE, Unanswered};
+use crate::clock;
 use crate::config::values::{DomainName, StreamName};
 use crate::domain::observation::Finding;
 use crate::domain::time::Timestamp;
@@ -233,9 +234,9 @@ impl Stream {
     /// # Errors
     /// Why that is not known.
     pub async fn info(&self, deadline: Instant) -> Result<Answered<StreamInfo>, StreamError> {
-        let sent = Instant::now();
+        let sent = clock::instant();
         let answer = self.ask("STREAM.INFO", Bytes::new(), deadline).await.map_err(|failure| self.failed(failure))?;
-        Ok(Answered { answer, sent, received: Instant::now() })
+        Ok(Answered { answer, sent, received: clock::instant() })
     }
 
     /// The message with this sequence, if it still exists. For `direct` see [`Stream::first_message`].
@@ -270,12 +271,12 @@ impl Stream {
         direct: bool,
         deadline: Instant,
     ) -> Result<Answered<Option<StoredMessage>>, StreamError> {
-        let sent = Instant::now();
+        let sent = clock::instant();
         let answer = match self.find(sequence, filter, direct, deadline).await? {
             Found::Asked(found) => found,
             Found::Direct(message) => Some(message),
         };
-        Ok(Answered { answer, sent, received: Instant::now() })
+        Ok(Answered { answer, sent, received: clock::instant() })
     }
 
     async fn find(&self, sequence: u64, filter: &str, direct: bool, deadline: Instant) -> Result<Found, StreamError> {

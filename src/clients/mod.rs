@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::panic;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::config::Config;
+use crate::config::identity::{self, Canonical};
 use crate::config::values::{KubernetesRef, Name, NatsRef, PrometheusRef};
+use crate::config::{Config, Connections};
 
+pub(crate) mod credentials;
 pub(crate) mod failure;
 pub mod http;
 pub mod jetstream;
@@ -20,23 +22,22 @@ pub mod tls;
 /// Every connection that checks share, by the name it has in the configuration. One that no check names is not made.
 #[derive(Debug, Default)]
 pub struct Clients {
-    nats: BTreeMap<Name, nats::NatsConnection>,
+    configured: Connections,
     nats_started: Mutex<BTreeMap<Name, Arc<nats::Connection>>>,
-    kubernetes: BTreeMap<Name, kubernetes::KubernetesConnection>,
     clusters: Mutex<BTreeMap<Name, Arc<kubernetes::Cluster>>>,
-    prometheus: BTreeMap<Name, prometheus::PrometheusConnection>,
 }
 
 impl Clients {
     /// The connections of a configuration, none of them made yet.
     #[must_use]
     pub fn new(config: &Config) -> Self {
-        Self {
-            nats: config.nats.clone(),
-            kubernetes: config.kubernetes.clone(),
-            prometheus: config.prometheus.clone(),
-            ..Self::default()
-        }
+        Self { configured: Connections::from(config), ..Self::default() }
+    }
+
+    /// The connections as they are configured.
+    #[must_use]
+    pub fn configured(&self) -> &Connections {
+        &self.configured
     }
 
     /// The connections of another configuration. Those that are configured as they were are kept as they are.
@@ -44,25 +45,16 @@ impl Clients {
     pub fn reloaded(&self, config: &Config) -> Self {
         let next = Self::new(config);
         let started = self.nats_started.lock().unwrap_or_else(PoisonError::into_inner);
-        let same = |name: &Name| is_same(self.nats.get(name), next.nats.get(name));
+        let (before, after) = (&self.configured.nats, &next.configured.nats);
+        let same = |name: &Name| is_same(before.get(name), after.get(name));
         let nats = started.iter().filter(|(name, _)| same(name)).map(|(name, one)| (name.clone(), Arc::clone(one)));
         let nats = nats.collect();
         let started = self.clusters.lock().unwrap_or_else(PoisonError::into_inner);
-        let same = |name: &Name| is_same(self.kubernetes.get(name), next.kubernetes.get(name));
+        let (before, after) = (&self.configured.kubernetes, &next.configured.kubernetes);
+        let same = |name: &Name| is_same(before.get(name), after.get(name));
         let clusters = started.iter().filter(|(name, _)| same(name)).map(|(name, one)| (name.clone(), Arc::clone(one)));
         let clusters = clusters.collect();
         Self { nats_started: Mutex::new(nats), clusters: Mutex::new(clusters), ..next }
-    }
-
-    /// What a connection is made of, in a word that changes when that does.
-    #[must_use]
-    pub fn described(&self, section: &str, name: &Name) -> String {
-        match section {
-            NatsRef::SECTION => format!("{:?}", self.nats.get(name)),
-            KubernetesRef::SECTION => format!("{:?}", self.kubernetes.get(name)),
-            PrometheusRef::SECTION => format!("{:?}", self.prometheus.get(name)),
-            _ => String::new(),
-        }
     }
 
     /// The NATS connection of this name, which starts to connect when it is first asked for. Needs a tokio runtime.
@@ -74,7 +66,7 @@ impl Clients {
         let name = reference.name();
         let mut started = self.nats_started.lock().unwrap_or_else(PoisonError::into_inner);
         let start = || {
-            let config = self.nats.get(name).cloned().unwrap_or_else(nats::NatsConnection::without_servers);
+            let config = self.configured.nats.get(name).cloned().unwrap_or_else(nats::NatsConnection::without_servers);
             Arc::new(nats::Connection::start(name.as_str(), config))
         };
         Arc::clone(started.entry(name.clone()).or_insert_with(start))
@@ -89,7 +81,7 @@ impl Clients {
         let name = reference.name();
         let mut clusters = self.clusters.lock().unwrap_or_else(PoisonError::into_inner);
         let make = || {
-            let config = self.kubernetes.get(name).cloned();
+            let config = self.configured.kubernetes.get(name).cloned();
             let config = config.unwrap_or_else(kubernetes::KubernetesConnection::without_access);
             Arc::new(kubernetes::Cluster::new(name.as_str(), config))
         };
@@ -101,13 +93,14 @@ impl Clients {
     #[must_use]
     pub fn prometheus(&self, reference: &PrometheusRef) -> Option<prometheus::Prometheus> {
         let name = reference.name();
-        self.prometheus.get(name).map(|config| prometheus::Prometheus::new(name.as_str(), config))
+        self.configured.prometheus.get(name).map(|config| prometheus::Prometheus::new(name.as_str(), config))
     }
 }
 
-/// Whether a connection is configured as it was. Its description names files, and holds nothing of theirs.
-fn is_same<T: std::fmt::Debug>(before: Option<&T>, after: Option<&T>) -> bool {
-    before.is_some() && format!("{before:?}") == format!("{after:?}")
+/// Whether a connection is configured as it was, in every one of its keys.
+fn is_same<T: Canonical>(before: Option<&T>, after: Option<&T>) -> bool {
+    let whole = |stanza: &T| identity::whole("", stanza, &Connections::default());
+    before.zip(after).is_some_and(|(before, after)| whole(before) == whole(after))
 }
 
 /// Does `work`, which may block on a disk, off the async workers. A panic in it goes on in the caller.

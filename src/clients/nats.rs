@@ -10,7 +10,9 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout_at};
 
 use crate::clients::reasons;
+use crate::clock;
 use crate::config::config;
+use crate::config::connections::{Destination, Stanza};
 use crate::config::decode::{Decoder, Fields, both_or_none};
 use crate::config::values::{DomainName, FilePath, NatsServer, SecretFile, Subject};
 use crate::domain::observation::{Finding, Reason};
@@ -44,7 +46,7 @@ config! {
         /// The JetStream domain that is asked.
         pub domain: Option<DomainName> = None,
         /// The prefix of the inboxes that answers come to, for accounts that may not subscribe to `_INBOX.>`.
-        pub inbox_prefix: Subject = Subject::inbox(),
+        pub inbox_prefix: Subject = Subject::inbox() => incidental,
     }
     validate = NatsConnection::validate;
 }
@@ -80,6 +82,23 @@ impl NatsConnection {
             key_file: None,
             domain: None,
             inbox_prefix: Subject::inbox(),
+        }
+    }
+}
+
+impl Stanza for NatsConnection {
+    /// One account of one domain of one system. Other credentials may lead to another account, which
+    /// has streams of its own; with the same ones it is the same account.
+    fn destination(&self, within: Option<&str>) -> Destination {
+        let mut servers: Vec<_> = self.servers.iter().map(NatsServer::place).collect();
+        servers.sort();
+        servers.dedup();
+        let domain = within.or(self.domain.as_ref().map(DomainName::as_str));
+        let file = |file: &Option<SecretFile>| file.as_ref().map(|file| file.path().to_owned());
+        let credentials = (&self.user, file(&self.credentials_file), file(&self.token_file), file(&self.nkey_file));
+        Destination {
+            place: format!("{domain:?} of {servers:?} as {credentials:?}"),
+            told_by: "the same servers, domain and credentials",
         }
     }
 }
@@ -188,7 +207,7 @@ impl Connection {
         let mut link = self.link.clone();
         loop {
             let client = client(&mut link, deadline).await?;
-            let asked = Instant::now();
+            let asked = clock::instant();
             // A request that is denied looks like one that is not answered; only the connection's events tell.
             let answer = tokio::select! {
                 answer = timeout_at(deadline, client.request(subject.to_owned(), payload.clone())) => answer,
@@ -211,7 +230,7 @@ impl Connection {
                     timeout_at(deadline, link.changed()).await.map_err(failed)?.map_err(|_| ended())?;
                 }
                 Ok(Err(_)) | Err(_) => {
-                    let detail = format!("no answer at {subject} within {:.1?}", asked.elapsed());
+                    let detail = format!("no answer at {subject} within {:.1?}", clock::since(asked));
                     return Err(Finding::new(silence(subject, &client, deadline), detail));
                 }
             }
@@ -231,7 +250,7 @@ const HELD_UP: Duration = Duration::from_millis(300);
 
 /// Whose fault it is that there was no answer.
 fn silence(subject: &str, client: &async_nats::Client, deadline: Instant) -> &'static Reason {
-    if Instant::now() > deadline + HELD_UP {
+    if clock::instant() > deadline + HELD_UP {
         &LOCAL
     } else if is_foreign(subject, client) {
         &DOMAIN_UNREACHABLE
@@ -276,7 +295,7 @@ impl Denials {
             if denials.len() >= DENIALS_KEPT {
                 denials.remove(0);
             }
-            denials.push((Instant::now(), violation));
+            denials.push((clock::instant(), violation));
         });
     }
 

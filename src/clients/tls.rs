@@ -8,7 +8,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
 
 use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -16,8 +16,10 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{AlertDescription, CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use tokio::time::Instant;
 
 use crate::clients::blocking;
+use crate::clock;
 use crate::config::values::{FilePath, SecretFile};
 use crate::domain::time::Timestamp;
 
@@ -327,7 +329,7 @@ fn system_roots() -> Result<Arc<RootCertStore>, TlsError> {
 
     let mut held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
     let old = match &*held {
-        Some((read, roots)) if read.elapsed() < SYSTEM_ROOTS_AGE => return Ok(Arc::clone(roots)),
+        Some((read, roots)) if clock::since(*read) < SYSTEM_ROOTS_AGE => return Ok(Arc::clone(roots)),
         Some((_, roots)) => Some(Arc::clone(roots)),
         None => None,
     };
@@ -338,7 +340,7 @@ fn system_roots() -> Result<Arc<RootCertStore>, TlsError> {
         _ if found.is_empty() => return Err(TlsError::NoSystemRoots),
         _ => Arc::new(found),
     };
-    *held = Some((Instant::now(), Arc::clone(&roots)));
+    *held = Some((clock::instant(), Arc::clone(&roots)));
     Ok(roots)
 }
 

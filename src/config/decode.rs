@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
+use super::connections::Connections;
 use super::model::Defaults;
-use super::values::Name;
+use super::values::{Name, near};
 use super::yaml::{Entry, Node, Position, Value};
 
 /// Something that a configuration is made of.
@@ -44,18 +45,45 @@ pub struct ConfigErrors {
 
 impl fmt::Display for ConfigErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, ConfigError { at, path, message }) in self.errors.iter().enumerate() {
-            if index > 0 {
-                writeln!(f)?;
-            }
-            write!(f, "{}:{}:{}: ", self.file.display(), at.line, at.column)?;
-            if !path.is_empty() {
-                write!(f, "{path}: ")?;
-            }
-            write!(f, "{message}")?;
-        }
-        Ok(())
+        lines(f, &self.file, "", &self.errors)
     }
+}
+
+/// What of a file can hardly be meant, in the order of the file: it is taken as it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigWarnings {
+    /// The file.
+    pub file: PathBuf,
+    /// What can hardly be meant.
+    pub warnings: Vec<ConfigError>,
+}
+
+impl ConfigWarnings {
+    /// Nothing of this file.
+    pub(super) fn none(file: &Path) -> Self {
+        Self { file: file.to_owned(), warnings: Vec::new() }
+    }
+}
+
+impl fmt::Display for ConfigWarnings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        lines(f, &self.file, "warning: ", &self.warnings)
+    }
+}
+
+/// A line for each finding, each with its place.
+fn lines(f: &mut fmt::Formatter<'_>, file: &Path, weight: &str, findings: &[ConfigError]) -> fmt::Result {
+    for (index, ConfigError { at, path, message }) in findings.iter().enumerate() {
+        if index > 0 {
+            writeln!(f)?;
+        }
+        write!(f, "{}:{}:{}: {weight}", file.display(), at.line, at.column)?;
+        if !path.is_empty() {
+            write!(f, "{path}: ")?;
+        }
+        write!(f, "{message}")?;
+    }
+    Ok(())
 }
 
 impl std::error::Error for ConfigErrors {}
@@ -83,8 +111,11 @@ pub struct Decoder<'a> {
     pub base: &'a Path,
     /// What holds where a contract or check does not say otherwise; the first section that is decoded.
     pub defaults: Defaults,
+    /// The connections that the stanzas of checks refer to, as far as they are as they should be.
+    pub connections: Connections,
     path: Vec<String>,
     errors: Vec<ConfigError>,
+    warnings: Vec<ConfigError>,
     references: Vec<Reference>,
 }
 
@@ -92,7 +123,15 @@ impl<'a> Decoder<'a> {
     /// A decoder for a configuration in this directory.
     #[must_use]
     pub fn new(base: &'a Path) -> Self {
-        Self { base, defaults: Defaults::STANDARD, path: Vec::new(), errors: Vec::new(), references: Vec::new() }
+        Self {
+            base,
+            defaults: Defaults::STANDARD,
+            connections: Connections::default(),
+            path: Vec::new(),
+            errors: Vec::new(),
+            warnings: Vec::new(),
+            references: Vec::new(),
+        }
     }
 
     /// Records something that is wrong here.
@@ -100,9 +139,32 @@ impl<'a> Decoder<'a> {
         self.errors.push(ConfigError { at, path: self.path.concat(), message: message.into() });
     }
 
+    /// Records something here that can hardly be meant.
+    pub fn warn(&mut self, at: Position, message: impl Into<String>) {
+        self.warnings.push(ConfigError { at, path: self.path.concat(), message: message.into() });
+    }
+
     /// Records that a value has the wrong type.
     pub fn wrong_type(&mut self, node: &Node, expected: &str) {
-        self.error(node.at, format!("this is {}; expected {expected}", node.value.kind()));
+        self.wrong_type_near(node, expected, None);
+    }
+
+    /// Records that a value has the wrong type, and what was probably meant.
+    pub fn wrong_type_near(&mut self, node: &Node, expected: &str, near: Option<String>) {
+        if self.path.is_empty() && matches!(node.value, Value::Null) {
+            return self.error(node.at, format!("the file is empty: expected {expected}"));
+        }
+        self.error(node.at, format!("expected {expected}, found {}{}", node.value.kind(), hint(near)));
+    }
+
+    /// Records that a value of the right type will not do.
+    pub fn invalid(&mut self, at: Position, noun: &str, expected: &str) {
+        self.invalid_near(at, noun, expected, None);
+    }
+
+    /// Records that a value of the right type will not do, and what was probably meant.
+    pub fn invalid_near(&mut self, at: Position, noun: &str, expected: &str, near: Option<String>) {
+        self.error(at, format!("invalid {noun}: expected {expected}{}", hint(near)));
     }
 
     /// Decodes what lies under a key.
@@ -112,7 +174,7 @@ impl<'a> Decoder<'a> {
     }
 
     /// Decodes what lies under a key that is not known beforehand. One that does not look like a key is not repeated.
-    fn under_entry<T>(&mut self, index: usize, entry: &Entry, decode: impl FnOnce(&mut Self) -> T) -> T {
+    pub(super) fn under_entry<T>(&mut self, index: usize, entry: &Entry, decode: impl FnOnce(&mut Self) -> T) -> T {
         if Name::parse_key(&entry.key).is_ok() { self.under(&entry.key, decode) } else { self.at(index, decode) }
     }
 
@@ -151,12 +213,19 @@ impl<'a> Decoder<'a> {
         }
     }
 
-    /// All that was wrong, in the order of the file.
+    /// All that was wrong, and all that can hardly be meant, each in the order of the file.
     #[must_use]
-    pub fn into_errors(mut self) -> Vec<ConfigError> {
+    pub fn into_findings(mut self) -> (Vec<ConfigError>, Vec<ConfigError>) {
         self.errors.sort();
-        self.errors
+        self.warnings.sort();
+        // A stanza that several look at is told of once.
+        self.warnings.dedup();
+        (self.errors, self.warnings)
     }
+}
+
+fn hint(near: Option<String>) -> String {
+    near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default()
 }
 
 /// A mapping whose keys are known beforehand.
@@ -254,7 +323,8 @@ impl Decode for bool {
         if let Value::Bool(value) = node.value {
             return Some(value);
         }
-        cx.wrong_type(node, "true or false");
+        let near = near::boolean(&node.value).map(|meant| meant.to_string());
+        cx.wrong_type_near(node, "true or false", near);
         None
     }
 
@@ -270,7 +340,7 @@ impl<T: Decode> Decode for Vec<T> {
             return None;
         };
         if items.is_empty() {
-            cx.error(node.at, "this list is empty; it needs at least one item");
+            cx.error(node.at, "the list is empty: expected at least one item");
             return None;
         }
         let decoded: Vec<Option<T>> =
@@ -303,7 +373,7 @@ impl<K: Key, T: Decode> Decode for BTreeMap<K, T> {
         for (index, entry) in entries.iter().enumerate() {
             match K::parse_key(&entry.key) {
                 Err(expected) => {
-                    cx.error(entry.at, format!("this key will not do; expected {expected}"));
+                    cx.error(entry.at, format!("invalid key: expected {expected}"));
                     whole = false;
                 }
                 Ok(key) => match cx.under_entry(index, entry, |cx| T::decode(&entry.node, cx)) {

@@ -1,29 +1,82 @@
 //! The configuration: YAML that becomes types, or all that is wrong with it at once.
 //!
-//! `yaml` reads the text into a tree with places, `decode` collects what is wrong, [`values`] are the words and [`model`]
-//! the whole. The stanzas of connections and kinds stand with their code, in the form of `config!`.
+//! `yaml` reads the text into a tree with places, `decode` collects what is wrong, [`values`] are the
+//! words and [`model`] the whole. The stanzas of connections and kinds stand with their code, in the
+//! form of `config!`. [`identity`] says what a stanza measures, and [`connections`] is the one list of
+//! what stanzas can connect to.
 
 use std::fs;
 use std::path::Path;
 
+pub mod connections;
 pub mod decode;
+pub mod identity;
 pub mod model;
 pub mod plans;
 mod rules;
+pub mod sides;
 pub mod triggers;
 pub mod values;
+mod warnings;
 pub mod yaml;
 
-pub use decode::{ConfigError, ConfigErrors};
+pub use connections::Connections;
+pub use decode::{ConfigError, ConfigErrors, ConfigWarnings};
 pub use model::Config;
 
 use decode::{Decode, Decoder};
 use yaml::Position;
 
-/// A struct of the configuration: one definition gives the struct, its decoder and its JSON Schema.
+/// A stanza of the configuration: one definition gives the struct, its decoder, its JSON Schema and
+/// the form by which what it measures is known again.
 ///
-/// A field without a default is required. `validate` may name a function that checks what no field can check alone.
+/// A field without a default is required. `validate` may name a function that checks what no field can
+/// check alone. A field is taken to identify what is measured; one that only says how that is judged
+/// or asked is marked `=> incidental` behind its default, and may change without a proof being lost.
 macro_rules! config {
+    ($(#[doc = $doc:literal])+ pub struct $name:ident {
+        $($(#[doc = $field_doc:literal])+
+        pub $field:ident: $type:ty $(= $default:expr $(=> $role:ident)?)?,)+
+    } $(validate = $validate:path;)?) => {
+        $crate::config::section! {
+            $(#[doc = $doc])+
+            pub struct $name { $($(#[doc = $field_doc])+ pub $field: $type $(= $default)?,)+ }
+            $(validate = $validate;)?
+        }
+
+        impl $crate::config::identity::Canonical for $name {
+            fn write(&self, form: &mut $crate::config::identity::Form<'_>) {
+                form.mapping(|form| {
+                    $($crate::config::canonical!(
+                        form, self.$field, stringify!($field), $type $(, $default $(, $role)?)?
+                    );)+
+                });
+            }
+        }
+    };
+}
+pub(crate) use config;
+
+/// Writes a field of a stanza into its form.
+macro_rules! canonical {
+    ($form:ident, $value:expr, $field:expr, $type:ty) => {
+        $form.field($crate::config::key($field), &$value, None)
+    };
+    ($form:ident, $value:expr, $field:expr, $type:ty, $default:expr) => {{
+        let default: $type = $default;
+        $form.field($crate::config::key($field), &$value, Some(&default))
+    }};
+    ($form:ident, $value:expr, $field:expr, $type:ty, $default:expr, incidental) => {
+        if $form.is_whole() {
+            $crate::config::canonical!($form, $value, $field, $type, $default);
+        }
+    };
+}
+pub(crate) use canonical;
+
+/// A section of the document, which measures nothing by itself: the struct, its decoder and its JSON
+/// Schema, as of `config!`.
+macro_rules! section {
     ($(#[doc = $doc:literal])+ pub struct $name:ident {
         $($(#[doc = $field_doc:literal])+ pub $field:ident: $type:ty $(= $default:expr)?,)+
     } $(validate = $validate:path;)?) => {
@@ -89,7 +142,7 @@ macro_rules! config {
         }
     };
 }
-pub(crate) use config;
+pub(crate) use section;
 
 macro_rules! field {
     ($fields:ident, $cx:ident, $field:ident: $type:ty) => {
@@ -131,39 +184,76 @@ pub(crate) fn described(mut schema: serde_json::Value, text: &str) -> serde_json
 /// The largest file that is read: far more than any configuration, far less than memory.
 const LARGEST: u64 = 4 << 20;
 
+/// What was read of a file.
+#[derive(Debug, Clone)]
+pub struct Reading {
+    /// The configuration, or everything that is wrong with it.
+    pub config: Result<Config, ConfigErrors>,
+    /// What can hardly be meant.
+    pub warnings: ConfigWarnings,
+}
+
 /// Reads a file.
+#[must_use]
+pub fn read(file: &Path) -> Reading {
+    match text_of(file) {
+        Ok(text) => read_text(&text, file),
+        Err(message) => {
+            let errors = vec![ConfigError { at: Position::START, path: String::new(), message }];
+            let errors = ConfigErrors { file: file.to_owned(), errors };
+            Reading { config: Err(errors), warnings: ConfigWarnings::none(file) }
+        }
+    }
+}
+
+fn text_of(file: &Path) -> Result<String, String> {
+    let unreadable = |error| format!("the file cannot be read: {error}");
+    let size = fs::metadata(file).map_err(unreadable)?;
+    if size.len() > LARGEST {
+        return Err(format!("the file is larger than {LARGEST} bytes; is it a configuration?"));
+    }
+    let bytes = fs::read(file).map_err(unreadable)?;
+    String::from_utf8(bytes).map_err(|_| "the file is not UTF-8; save it as UTF-8".to_owned())
+}
+
+/// Reads the text of a file; relative file names in it start from the file's directory.
+#[must_use]
+pub fn read_text(text: &str, file: &Path) -> Reading {
+    let refused = |errors| Err(ConfigErrors { file: file.to_owned(), errors });
+    let node = match yaml::parse(text) {
+        Ok(node) => node,
+        Err((at, message)) => {
+            let config = refused(vec![ConfigError { at, path: String::new(), message }]);
+            return Reading { config, warnings: ConfigWarnings::none(file) };
+        }
+    };
+    let base = file.parent().unwrap_or(Path::new(""));
+    let mut decoder = Decoder::new(base);
+    decoder.connections = Connections::of_tree(&node, base);
+    let config = Config::decode(&node, &mut decoder);
+    rules::whole(&node, &mut decoder);
+    let (errors, warnings) = decoder.into_findings();
+    let config = match config {
+        Some(config) if errors.is_empty() => Ok(config),
+        _ => refused(errors),
+    };
+    Reading { config, warnings: ConfigWarnings { file: file.to_owned(), warnings } }
+}
+
+/// Reads a file; for whom warnings are of no use.
 ///
 /// # Errors
 /// Everything that is wrong with it.
 pub fn load(file: &Path) -> Result<Config, ConfigErrors> {
-    let wrong = |message: String| ConfigErrors {
-        file: file.to_owned(),
-        errors: vec![ConfigError { at: Position::START, path: String::new(), message }],
-    };
-    let size = fs::metadata(file).map_err(|error| wrong(format!("the file cannot be read: {error}")))?;
-    if size.len() > LARGEST {
-        return Err(wrong(format!("the file is larger than {LARGEST} bytes; is it a configuration?")));
-    }
-    let bytes = fs::read(file).map_err(|error| wrong(format!("the file cannot be read: {error}")))?;
-    let text = String::from_utf8(bytes).map_err(|_| wrong("the file is not UTF-8; save it as UTF-8".to_owned()))?;
-    parse(&text, file)
+    read(file).config
 }
 
-/// Reads the text of a file; relative file names in it start from the file's directory.
+/// Reads the text of a file; for whom warnings are of no use.
 ///
 /// # Errors
 /// Everything that is wrong with it.
 pub fn parse(text: &str, file: &Path) -> Result<Config, ConfigErrors> {
-    let errors = |errors| ConfigErrors { file: file.to_owned(), errors };
-    let node = yaml::parse(text)
-        .map_err(|(at, message)| errors(vec![ConfigError { at, path: String::new(), message: message.to_owned() }]))?;
-    let mut decoder = Decoder::new(file.parent().unwrap_or(Path::new("")));
-    let config = Config::decode(&node, &mut decoder);
-    rules::whole(&node, &mut decoder);
-    match (config, decoder.into_errors()) {
-        (Some(config), wrong) if wrong.is_empty() => Ok(config),
-        (_, wrong) => Err(errors(wrong)),
-    }
+    read_text(text, file).config
 }
 
 /// The JSON Schema of the whole configuration.

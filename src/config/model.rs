@@ -9,7 +9,7 @@ use super::plans::{Drill, Incident};
 use super::triggers::Trigger;
 use super::values::{ClockRef, Name, PromDuration, Ratio, Times};
 use super::yaml::Node;
-use super::{config, rules};
+use super::{rules, section};
 use crate::checks::KindConfig;
 use crate::clients::kubernetes::KubernetesConnection;
 use crate::clients::nats::NatsConnection;
@@ -25,7 +25,7 @@ pub struct Contract {
     pub kinds: Vec<KindConfig>,
 }
 
-config! {
+section! {
     /// What holds where a contract or check does not say otherwise.
     pub struct Defaults {
         /// From the start of one run of a check to the start of the next.
@@ -56,7 +56,7 @@ impl Defaults {
     };
 }
 
-config! {
+section! {
     /// Everything that is configured.
     pub struct Config {
         /// What holds where a contract or check does not say otherwise.
@@ -78,7 +78,7 @@ config! {
     }
 }
 
-config! {
+section! {
     /// A component's promise.
     pub struct ContractOptions {
         /// Unique among contracts.
@@ -104,7 +104,7 @@ config! {
     }
 }
 
-config! {
+section! {
     /// How a check is run and judged. What is left out is as in `defaults`.
     pub struct CheckSchedule {
         /// Unique among the contract's checks.

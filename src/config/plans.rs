@@ -2,10 +2,10 @@
 //!
 //! This version reads and checks these sections, so that one file holds the whole plan; it does not act on them yet.
 
-use super::config;
+use super::section;
 use super::values::{ClockRef, ContractRef, Name, PromDuration};
 
-config! {
+section! {
     /// A disaster that a person may declare.
     pub struct Incident {
         /// Unique among incidents.
@@ -21,7 +21,7 @@ config! {
     }
 }
 
-config! {
+section! {
     /// A recovery that is planned, or something that people look at regularly.
     pub struct Drill {
         /// Unique among drills.

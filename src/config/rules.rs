@@ -2,25 +2,31 @@
 
 use super::decode::{Decoder, Fields, Key};
 use super::model::{CheckOptions, Config, Contract, ContractOptions, Defaults};
-use super::values::{CheckRef, ClockRef, ContractRef, KubernetesRef, Name, NatsRef, PrometheusRef};
+use super::values::{CheckRef, ClockRef, ConnectionRef, ContractRef, Name};
+use super::warnings;
 use super::yaml::{Entry, Node, Position, Value};
 use crate::domain::contract::{CheckSpec, ContractSpec, Feeds, Objective};
 
 /// The defaults are decoded first; what follows fills its gaps with them.
-pub(super) fn take_defaults(defaults: &Defaults, _: &Fields<'_>, cx: &mut Decoder<'_>) {
+pub(super) fn take_defaults(defaults: &Defaults, fields: &Fields<'_>, cx: &mut Decoder<'_>) {
     cx.defaults = defaults.clone();
+    let given = |key| fields.get(key).map(|entry| (key, entry.at));
+    if let Some(given) = given("timeout").or(given("interval")) {
+        warnings::of_timeout(defaults.timeout, defaults.interval, given, cx);
+    }
 }
 
 /// What holds of the file as a whole. Works on the tree, so that a fault elsewhere does not hide it.
 pub(super) fn whole(node: &Node, cx: &mut Decoder<'_>) {
+    warnings::of_variables(node, cx);
     for list in ["contracts", "triggers", "incidents", "drills"] {
         if let Some(entry) = node.get(list) {
             cx.under(list, |cx| names_are_unique(&entry.node, cx));
         }
     }
-    for connections in [NatsRef::REFERENT, KubernetesRef::REFERENT, PrometheusRef::REFERENT] {
+    for connections in ConnectionRef::REFERENTS {
         let names: Vec<&str> = node.get(connections.section).map(Entry::keys).unwrap_or_default();
-        cx.resolve(connections, &names);
+        cx.resolve(*connections, &names);
     }
     let contracts = node.get("contracts").map(|entry| entry.node.items()).unwrap_or_default();
     let names: Vec<&str> = contracts.iter().filter_map(name_of).collect();
@@ -111,6 +117,7 @@ fn check(contract: &ContractOptions, check: &CheckOptions, node: &Node, cx: &mut
     let defaults = cx.defaults.clone();
     let feeds = feeds(contract, check, position("feeds"), cx);
     let interval = schedule.interval.unwrap_or(defaults.interval);
+    warnings::of_pace(contract, check, feeds, node, cx);
     for (key, limit) in [("warn_after", schedule.warn_after), ("lag_budget", schedule.lag_budget)] {
         if limit.is_some() && !feeds.rpo {
             let message = "sync lag is known of checks that feed rpo, and this one does not; remove this";

@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
-use super::config;
+use super::connections::Connections;
 use super::decode::{Decode, Decoder, Fields};
+use super::identity::{self, Identity};
+use super::section;
 use super::values::{CheckRef, Name, PromDuration, Times};
+use super::warnings;
 use super::yaml::Node;
 use crate::checks::pods::PodsConfig;
 use crate::checks::promql::PromqlConfig;
@@ -15,7 +18,7 @@ use crate::domain::contract::{CheckSpec, Feeds};
 use crate::domain::recovery_clock::Thresholds;
 use crate::domain::trigger::{TriggerMode, TriggerSpec, Watched};
 
-config! {
+section! {
     /// A condition that calls for a failover decision. What it watches is one of `check`, `promql` and `pods`.
     pub struct TriggerOptions {
         /// Unique among triggers.
@@ -80,12 +83,21 @@ impl Own {
         }
     }
 
-    /// The connections that it uses.
+    /// What it measures.
     #[must_use]
-    pub fn connections(&self) -> Vec<(&'static str, &Name)> {
+    pub fn identity(&self, connections: &Connections) -> Identity {
         match self {
-            Self::Pods(pods) => pods.connections(),
-            Self::Promql(query) => query.connections(),
+            Self::Pods(pods) => Identity::of(self.kind(), pods, connections),
+            Self::Promql(query) => Identity::of(self.kind(), query, connections),
+        }
+    }
+
+    /// All that its stanza says.
+    #[must_use]
+    pub fn whole(&self, connections: &Connections) -> String {
+        match self {
+            Self::Pods(pods) => identity::whole(self.kind(), pods, connections),
+            Self::Promql(query) => identity::whole(self.kind(), query, connections),
         }
     }
 }
@@ -117,7 +129,13 @@ fn one_condition(options: &TriggerOptions, fields: &Fields<'_>, cx: &mut Decoder
 impl Decode for Trigger {
     fn decode(node: &Node, cx: &mut Decoder<'_>) -> Option<Self> {
         let options = TriggerOptions::decode(node, cx)?;
-        let defaults = &cx.defaults;
+        let defaults = cx.defaults.clone();
+        let given = |key| node.get(key).map(|entry| (key, entry.at));
+        if let Some(given) = given("timeout").or(given("interval")) {
+            let (timeout, interval) = (options.timeout, options.interval);
+            let interval = interval.unwrap_or(defaults.interval);
+            warnings::of_timeout(timeout.unwrap_or(defaults.timeout), interval, given, cx);
+        }
         Some(Self {
             failures: options.consecutive_failures.unwrap_or(defaults.failures_to_trigger).get(),
             interval: options.interval.unwrap_or(defaults.interval),

@@ -59,9 +59,9 @@ impl Value {
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::Null => "nothing",
-            Self::Bool(_) => "true or false",
+            Self::Bool(_) => "a boolean",
             Self::Integer(_) | Self::Float(_) => "a number",
-            Self::Text(_) => "a text",
+            Self::Text(_) => "a string",
             Self::List(_) => "a list",
             Self::Map(_) => "a mapping",
         }
@@ -101,8 +101,8 @@ pub struct Entry {
 /// Reads one document.
 ///
 /// # Errors
-/// Where the text stops being YAML, and what is wrong in general terms: never what stands there.
-pub fn parse(text: &str) -> Result<Node, (Position, &'static str)> {
+/// Where the text stops being YAML, and what is wrong there: never what stands there.
+pub fn parse(text: &str) -> Result<Node, (Position, String)> {
     let options = serde_saphyr::options! {
         duplicate_keys: DuplicateKeyPolicy::PassThrough,
         with_snippet: false,
@@ -117,12 +117,27 @@ pub fn parse(text: &str) -> Result<Node, (Position, &'static str)> {
     })
 }
 
-const fn message(error: &Error) -> &'static str {
+/// What is wrong. The parser's own reasons tell what it looked for, and hold nothing of the text but a
+/// bracket; those of serde may repeat a value, and are replaced.
+fn message(error: &Error) -> String {
     match error {
-        Error::MultipleDocuments { .. } => "there must be one document; remove what follows the second `---`",
-        Error::Budget { .. } => "this is too large or too deeply nested for a configuration",
-        Error::UnknownAnchor { .. } => "this alias has no anchor; define it before it is used",
-        _ => "this is not YAML; look for an unclosed quote or bracket, a tab, or indentation that does not fit",
+        Error::MultipleDocuments { .. } => {
+            "there must be one document; remove what follows the second `---`".to_owned()
+        }
+        Error::Budget { .. } => "this is too large or too deeply nested for a configuration".to_owned(),
+        Error::UnknownAnchor { .. } => "this alias has no anchor; define it before it is used".to_owned(),
+        Error::ExternalMessage { msg, .. } if msg.contains("tab") => {
+            format!("this is not YAML: {msg}; indent with spaces")
+        }
+        Error::ExternalMessage { msg, .. } => {
+            format!("this is not YAML: {msg}; correct this place, or what stands before it")
+        }
+        Error::IndentationError { required, actual, .. } => {
+            format!("this is not YAML: expected an indentation of {required}, found {actual} spaces")
+        }
+        _ => "this is not YAML; look here and above for an unclosed quote or bracket, a tab, or \
+              indentation that does not fit"
+            .to_owned(),
     }
 }
 

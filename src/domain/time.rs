@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// An instant, in nanoseconds since the Unix epoch.
 ///
-/// Inside one process all instants lie on one steady timeline (see [`crate::engine::clock::Clock`]): the wall clock's
+/// Inside one process all instants lie on one steady timeline (see [`crate::clock::Clock`]): the wall clock's
 /// reading at start, advanced by the monotonic clock. A wall clock that is set back or forward while an outage is
 /// measured therefore changes no duration.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

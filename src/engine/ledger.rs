@@ -7,11 +7,11 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::MissedTickBehavior;
 
-use super::clock::{Clock, Moment};
 use super::memory::{self, Extent, Memory, Recalled};
 use super::scheduler::{CheckId, Report};
 use super::snapshot::{Configuration, ContractRecord, Histogram, LastRun, Snapshot, TriggerRecord};
 use crate::checks::KindConfig;
+use crate::clock::{Clock, Moment};
 use crate::domain::contract::{Contract, ContractSpec, Objective};
 use crate::domain::independence::{self};
 use crate::domain::recovery_clock::ClockEvent;

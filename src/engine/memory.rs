@@ -9,9 +9,9 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 use tracing::warn;
 
-use super::clock::{Clock, Moment};
 use super::ledger::TriggerLine;
 use super::scheduler::CheckMemory;
+use crate::clock::{self, Clock, Moment};
 use crate::domain::contract::{CheckSpec, Contract, ContractSpec, Objective};
 use crate::domain::independence::DegradedOperation;
 use crate::domain::observation::Health;
@@ -104,7 +104,7 @@ impl Memory {
             kept.push(Kept::new(contract.remember(), fingerprints));
             contracts.push(contract);
         }
-        let drift_at = Instant::now() + DRIFT;
+        let drift_at = clock::instant() + DRIFT;
         let triggers = TriggerMemory::new(std::mem::take(&mut left.triggers));
         (Self { storage, left, kept, triggers, changed: Batch::default(), outstanding: None, drift_at }, contracts)
     }
@@ -169,9 +169,9 @@ impl Memory {
 
     /// Whether it is time to take in what has moved on. Says so once.
     pub(super) fn drift_is_due(&mut self) -> bool {
-        let due = Instant::now() >= self.drift_at;
+        let due = clock::instant() >= self.drift_at;
         if due {
-            self.drift_at = Instant::now() + DRIFT;
+            self.drift_at = clock::instant() + DRIFT;
         }
         due
     }

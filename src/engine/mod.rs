@@ -8,17 +8,17 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
 use crate::checks::Check;
+use crate::clock::Clock;
 use crate::domain::contract::{CheckSpec, ContractSpec};
 use crate::domain::trigger::{TriggerSpec, Watched};
-use clock::Clock;
 use ledger::{Ledger, Lineup, Message, TriggerLine};
 use memory::Recalled;
 use scheduler::{CheckId, Schedule};
 use snapshot::{Configuration, Snapshot};
 
-pub mod clock;
 pub mod ledger;
 pub mod memory;
+pub mod panics;
 pub mod scheduler;
 pub mod snapshot;
 
@@ -39,6 +39,8 @@ pub struct TriggerPlan {
     pub check: Option<Arc<dyn Check>>,
     /// What is measured, in a word that changes when that does.
     pub fingerprint: String,
+    /// All that its own check is made of.
+    pub stanza: String,
 }
 
 /// A contract with the checks that measure it, in the order of its specification.
@@ -49,6 +51,8 @@ pub struct Plan {
     pub checks: Vec<Arc<dyn Check>>,
     /// What each of them measures, in a word that changes when that does.
     pub fingerprints: Vec<String>,
+    /// All that each of them is made of: the same word for what it measures, and how it judges that.
+    pub stanzas: Vec<String>,
 }
 
 /// When the first run of a check happens.
@@ -85,12 +89,19 @@ enum Key {
     Trigger(String),
 }
 
+/// What a check measures, and all that it is made of.
+#[derive(Clone, PartialEq)]
+struct Made {
+    fingerprint: String,
+    stanza: String,
+}
+
 /// A check whose schedule runs.
 struct Active {
     id: CheckId,
     check: Arc<dyn Check>,
     spec: CheckSpec,
-    fingerprint: String,
+    made: Made,
     pace: watch::Sender<Duration>,
     task: AbortHandle,
 }
@@ -101,7 +112,7 @@ pub fn start(plans: Plans, clock: Clock, first: FirstRun, recalled: Recalled) ->
     let (messages, incoming) = mpsc::channel(REPORT_QUEUE);
     let (stop, stopped) = watch::channel(false);
     let (active, next) = (BTreeMap::new(), 0);
-    let (lineup, schedules) = line_up(plans, &active, next);
+    let (lineup, schedules) = line_up(plans, &active, next, clock);
     let next = next + schedules.len() as u64;
     let (ledger, snapshots) = Ledger::new(lineup, clock, recalled);
     let mut tasks = JoinSet::new();
@@ -117,7 +128,7 @@ struct Scheduled {
     id: CheckId,
     check: Arc<dyn Check>,
     spec: CheckSpec,
-    fingerprint: String,
+    made: Made,
     pace: watch::Sender<Duration>,
     interval: watch::Receiver<Duration>,
 }
@@ -126,6 +137,7 @@ struct Scheduled {
 struct LineUp<'a> {
     active: &'a BTreeMap<Key, Active>,
     next: u64,
+    clock: Clock,
     scheduled: Vec<Scheduled>,
 }
 
@@ -135,30 +147,39 @@ impl LineUp<'_> {
         key: Key,
         check: Arc<dyn Check>,
         spec: &CheckSpec,
-        fingerprint: &str,
+        made: Made,
     ) -> (CheckId, watch::Sender<Duration>) {
-        let known = self.active.get(&key).filter(|known| known.fingerprint == *fingerprint);
-        if let Some(known) = known.filter(|known| known.spec == *spec) {
+        let known = self.active.get(&key).filter(|known| known.made.fingerprint == made.fingerprint);
+        if let Some(known) = known.filter(|known| known.made == made && known.spec == *spec) {
             return (known.id, known.pace.clone());
         }
-        // One that only runs at another pace keeps what it remembers.
-        let check = known.map_or(check, |known| Arc::clone(&known.check));
+        let check = match known {
+            // One that only runs at another pace keeps what it remembers.
+            Some(known) if known.made == made => Arc::clone(&known.check),
+            // One that measures the same, and judges it in another way, knows what the other knew.
+            Some(known) => {
+                let memory = panics::contained(|| known.check.memory(self.clock.moment())).ok().flatten();
+                panics::build(|| Arc::clone(&check), memory.as_ref(), self.clock)
+            }
+            None => check,
+        };
         let (pace, interval) = watch::channel(spec.interval);
         let id = CheckId(self.next + self.scheduled.len() as u64);
-        let (spec, fingerprint) = (spec.clone(), fingerprint.to_owned());
-        self.scheduled.push(Scheduled { key, id, check, spec, fingerprint, pace: pace.clone(), interval });
+        self.scheduled.push(Scheduled { key, id, check, spec: spec.clone(), made, pace: pace.clone(), interval });
         (id, pace)
     }
 }
 
 /// What the ledger is told of the plans, and the checks that are to be scheduled for them.
-fn line_up(plans: Plans, active: &BTreeMap<Key, Active>, next: u64) -> (Lineup, Vec<Scheduled>) {
+fn line_up(plans: Plans, active: &BTreeMap<Key, Active>, next: u64, clock: Clock) -> (Lineup, Vec<Scheduled>) {
     let mut lineup = Lineup::default();
-    let mut schedules = LineUp { active, next, scheduled: Vec::new() };
+    let mut schedules = LineUp { active, next, clock, scheduled: Vec::new() };
     for plan in plans.contracts {
-        let checks = plan.checks.into_iter().zip(&plan.spec.checks).zip(&plan.fingerprints);
-        let placed = checks.map(|((check, spec), fingerprint)| {
-            schedules.place(Key::Contract(plan.spec.name.clone(), spec.name.clone()), check, spec, fingerprint)
+        let made = plan.fingerprints.iter().zip(plan.stanzas);
+        let made = made.map(|(fingerprint, stanza)| Made { fingerprint: fingerprint.clone(), stanza });
+        let checks = plan.checks.into_iter().zip(&plan.spec.checks).zip(made);
+        let placed = checks.map(|((check, spec), made)| {
+            schedules.place(Key::Contract(plan.spec.name.clone(), spec.name.clone()), check, spec, made)
         });
         let (ids, paces) = placed.unzip();
         lineup.specs.push(plan.spec);
@@ -166,10 +187,11 @@ fn line_up(plans: Plans, active: &BTreeMap<Key, Active>, next: u64) -> (Lineup, 
         lineup.ids.push(ids);
         lineup.paces.push(paces);
     }
-    for TriggerPlan { spec, check, fingerprint } in plans.triggers {
+    for TriggerPlan { spec, check, fingerprint, stanza } in plans.triggers {
         let own = match (&spec.watched, check) {
             (Watched::Own(own), Some(check)) => {
-                Some(schedules.place(Key::Trigger(spec.name.clone()), check, own, &fingerprint).0)
+                let made = Made { fingerprint: fingerprint.clone(), stanza };
+                Some(schedules.place(Key::Trigger(spec.name.clone()), check, own, made).0)
             }
             _ => None,
         };
@@ -190,11 +212,11 @@ impl Plans {
 
 impl Running {
     fn schedule(&mut self, scheduled: Vec<Scheduled>, first: FirstRun) {
-        for Scheduled { key, id, check, spec, fingerprint, pace, interval } in scheduled {
+        for Scheduled { key, id, check, spec, made, pace, interval } in scheduled {
             let (timeout, clock, reports) = (spec.timeout, self.clock, self.messages.clone());
             let schedule = Schedule { id, check: Arc::clone(&check), timeout, interval, clock, reports };
             let task = self.tasks.spawn(schedule.run(first));
-            if let Some(before) = self.active.insert(key, Active { id, check, spec, fingerprint, pace, task }) {
+            if let Some(before) = self.active.insert(key, Active { id, check, spec, made, pace, task }) {
                 before.task.abort();
             }
         }
@@ -204,7 +226,7 @@ impl Running {
     /// checks that are planned as they were run on without a hiccup.
     pub async fn swap(&mut self, plans: Plans) {
         let planned = plans.keys();
-        let (lineup, scheduled) = line_up(plans, &self.active, self.next);
+        let (lineup, scheduled) = line_up(plans, &self.active, self.next, self.clock);
         self.next += scheduled.len() as u64;
         let (done, swapped) = oneshot::channel();
         // The ledger knows the new schedules before they report.

@@ -8,9 +8,10 @@ use tokio::task::{JoinError, JoinHandle};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::FirstRun;
-use super::clock::Clock;
 use super::ledger::Message;
+use super::panics;
 use crate::checks::{Check, Run};
+use crate::clock::{self, Clock};
 use crate::domain::observation::{CopyState, Finding, Health, Observation, Reason};
 use crate::domain::time::Timestamp;
 
@@ -92,14 +93,14 @@ impl Schedule {
     /// Runs the check for ever; ends only when nobody takes reports any more.
     pub async fn run(mut self, first: FirstRun) {
         let spread = SPREAD.min(*self.interval.borrow());
-        let mut next = Instant::now();
+        let mut next = clock::instant();
         if first == FirstRun::Spread {
             next += spread.mul_f64(rand::random_range(0.0..1.0));
         }
         let mut hung: Option<JoinHandle<Observation>> = None;
         loop {
             sleep_until(next).await;
-            let started = Instant::now();
+            let started = clock::instant();
             hung = hung.filter(|run| !run.is_finished());
             let observation = match &hung {
                 Some(_) => failure(&STILL_RUNNING, "the run before has not ended".to_owned()),
@@ -109,15 +110,23 @@ impl Schedule {
                     observation
                 }
             };
-            let (at, took) = (self.clock.now(), started.elapsed());
-            let at_once = self.check.remembers_at_once();
-            let memory = self.check.memory().map(|value| CheckMemory { value, at_once });
+            let (at, took) = (self.clock.now(), clock::since(started));
+            let memory = self.memory();
             let report = Report { id: self.id, at, took, observation, memory };
             if self.reports.send(Message::Report(report)).await.is_err() {
                 return;
             }
             next = self.wait(started).await;
         }
+    }
+
+    /// What the check must know again. One that cannot tell it loses nothing but that.
+    fn memory(&self) -> Option<CheckMemory> {
+        let remembered = panics::contained(|| {
+            let value = self.check.memory(self.clock.moment())?;
+            Some(CheckMemory { value, at_once: self.check.remembers_at_once() })
+        });
+        remembered.ok().flatten()
     }
 
     /// One run, in a task of its own, so that a panic in it stays there. A run that does not even heed being aborted is
@@ -144,7 +153,7 @@ impl Schedule {
         let jitter = 1.0 - rand::random_range(0.0..JITTER);
         loop {
             let interval = *self.interval.borrow_and_update();
-            let next = (started + interval.mul_f64(jitter)).max(Instant::now());
+            let next = (started + interval.mul_f64(jitter)).max(clock::instant());
             tokio::select! {
                 () = sleep_until(next) => return next,
                 changed = self.interval.changed() => if changed.is_err() { return next },
@@ -153,7 +162,8 @@ impl Schedule {
     }
 }
 
-fn failure(reason: &'static Reason, detail: String) -> Observation {
+/// That there is no answer, neither of health nor of a copy.
+pub(super) fn failure(reason: &'static Reason, detail: String) -> Observation {
     let finding = Finding::new(reason, detail);
     let copy = Some(CopyState::Unknown(finding.clone()));
     Observation { copy, ..Observation::of_health(Health::NoAnswer(finding)) }
@@ -161,7 +171,5 @@ fn failure(reason: &'static Reason, detail: String) -> Observation {
 
 fn panic_text(error: JoinError) -> String {
     let Ok(payload) = error.try_into_panic() else { return "the run was cancelled".to_owned() };
-    let text = payload.downcast_ref::<&str>().map(ToString::to_string);
-    let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
-    format!("the check panicked: {}", text.as_deref().unwrap_or("no message"))
+    format!("the check panicked: {}", panics::text(&*payload))
 }

@@ -18,8 +18,8 @@ pub(super) fn because(judgement: &Judgement, contract: &Contract, now: Timestamp
         }
         Basis::DownReachedTarget => format!("down for at least {least}, target {target}"),
         Basis::DownUncertain => match judgement.observed() {
-            Some(most) => format!("down for {least} to {}, nobody knows exactly; target {target}", duration(most)),
-            None => format!("down for at least {least}, and it was never seen healthy before; target {target}"),
+            Some(most) => format!("down for {least} to {}, nobody knows exactly, target {target}", duration(most)),
+            None => format!("down for at least {least}, and it was never seen healthy before, target {target}"),
         },
         Basis::LastRecoveryMissed => format!("missed: the last recovery took {took}, target {target}"),
         Basis::LastRecoveryUncertain => {
@@ -31,7 +31,7 @@ pub(super) fn because(judgement: &Judgement, contract: &Contract, now: Timestamp
                 None => format!("at least {}", duration(took.map_or(Duration::ZERO, |took| took.least))),
             };
             format!(
-                "uncertain: the last recovery took {bounds}, since nobody looked when it began or ended; target {target}"
+                "uncertain: the last recovery took {bounds}, since nobody looked when it began or ended, target {target}"
             )
         }
         Basis::LastRecoveryTooOld => {

@@ -18,6 +18,7 @@ use crate::domain::observation::ReadingKind;
 use crate::domain::status::Status;
 use crate::domain::time::Timestamp;
 use crate::domain::trigger::TriggerSpec;
+use crate::engine::panics;
 use crate::engine::snapshot::{CheckRecord, ContractRecord, Histogram, TriggerRecord};
 
 mod process;
@@ -126,6 +127,8 @@ descriptions! {
         "When a good configuration was last read";
     STORE_ERRORS: Counter "dr_exporter_store_errors" [""]
         "How often the storage failed";
+    PANICS: Counter "dr_exporter_panics" [""]
+        "Faults of the exporter: panics, whether in a run of a check or anywhere else";
 }
 
 /// A metric with its samples.
@@ -253,6 +256,7 @@ fn families(view: View<'_>) -> BTreeMap<&'static str, Family> {
         let read = builder.seconds_since_epoch(configuration.read);
         builder.gauge(RELOAD_SUCCESS, &[], read);
     }
+    builder.add(PANICS, Sample::Counter(Vec::new(), as_f64(panics::counted())));
     if let Some(storage) = &view.snapshot.storage {
         builder.add(STORE_ERRORS, Sample::Counter(Vec::new(), as_f64(storage.errors)));
     }

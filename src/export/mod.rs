@@ -8,7 +8,7 @@ pub mod nagios;
 pub mod report;
 pub mod text;
 
-use crate::engine::clock::Moment;
+use crate::clock::Moment;
 use crate::engine::snapshot::Snapshot;
 
 /// What there is to see, and when it is looked at.

@@ -6,13 +6,13 @@ use serde::{Deserialize, Serialize};
 
 use super::View;
 use super::because::because;
+use crate::clock::Moment;
 use crate::domain::contract::{CheckSpec, Contract, Judgement, Objective, RecoveryCount};
 use crate::domain::observation::{CopyState, Finding, Health, ReadingValue};
 use crate::domain::recovery_clock::{Mode, Recovery};
 use crate::domain::status::{Basis, Status};
 use crate::domain::time::Timestamp;
 use crate::domain::trigger::{TriggerMode, TriggerSpec, Watched};
-use crate::engine::clock::Moment;
 use crate::engine::snapshot::{CheckRecord, ContractRecord, TriggerRecord};
 use crate::store::keeper::StoreHealth;
 

@@ -39,14 +39,20 @@ pub fn summary(report: &StatusReport) -> String {
     let counts = counts.iter().filter(|(count, _)| *count > 0);
     let counts = counts.map(|(count, status)| format!("{count} {}", status.label().replace('_', " ")));
     let counts = counts.collect::<Vec<_>>().join(", ");
-    let down: Vec<&str> =
-        report.contracts.iter().filter(|contract| is_down(contract)).map(|contract| contract.name.as_str()).collect();
-    let down = match down.as_slice() {
+    let running = |contract: &&ContractStatus| contract.outage.is_some();
+    let down = named(report.contracts.iter().filter(running), "is DOWN", "are DOWN");
+    let failing = |contract: &&ContractStatus| contract.outage.is_none() && contract.failing;
+    let failing = named(report.contracts.iter().filter(failing), "fails", "fail");
+    format!("{total} {}: {counts}{down}{failing}", if total == 1 { "objective" } else { "objectives" })
+}
+
+fn named<'a>(contracts: impl Iterator<Item = &'a ContractStatus>, one: &str, several: &str) -> String {
+    let names: Vec<&str> = contracts.map(|contract| contract.name.as_str()).collect();
+    match names.as_slice() {
         [] => String::new(),
-        [one] => format!("; {one} is DOWN"),
-        several => format!("; {} are DOWN", several.join(", ")),
-    };
-    format!("{total} {}: {counts}{down}", if total == 1 { "objective" } else { "objectives" })
+        [name] => format!("; {name} {one}"),
+        names => format!("; {} {several}", names.join(", ")),
+    }
 }
 
 /// A Markdown table with a row per objective.

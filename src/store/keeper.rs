@@ -4,14 +4,15 @@ use std::path::PathBuf;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use super::sqlite::SqliteStore;
 use super::{Batch, ClosedRecovery, Firing, FiringQuery, RecoveryQuery, Store, StoreError, Stored};
-use crate::domain::time::Timestamp;
+use crate::clock;
 
 /// How long after a failure writing is tried again.
 const RETRY: Duration = Duration::from_secs(5);
@@ -58,8 +59,8 @@ pub struct StorageThread(JoinHandle<()>);
 impl StorageThread {
     /// Waits, for at most this long, until everything is written. There must be no [`Storage`] left.
     pub fn join(self, limit: Duration) {
-        let deadline = Instant::now() + limit;
-        while !self.0.is_finished() && Instant::now() < deadline {
+        let deadline = clock::instant() + limit;
+        while !self.0.is_finished() && clock::instant() < deadline {
             std::thread::sleep(Duration::from_millis(10));
         }
         if !self.0.is_finished() {
@@ -81,8 +82,9 @@ impl Storage {
             store: None,
             held: Batch::default(),
             health: Arc::clone(&health),
-            retry_at: Instant::now(),
-            forget_at: Instant::now(),
+            retry_at: clock::instant(),
+            forget_at: clock::instant(),
+            forgot_at: clock::instant(),
         };
         let stored = match keeper.open() {
             Ok(stored) => stored,
@@ -147,13 +149,16 @@ struct Keeper {
     health: Arc<Mutex<StoreHealth>>,
     retry_at: Instant,
     forget_at: Instant,
+    forgot_at: Instant,
 }
 
 impl Keeper {
     fn run(mut self, orders: &mpsc::Receiver<Order>) {
+        // Before anything is recorded by a clock that may be wrong.
+        self.forget();
         loop {
             let next = if self.held.is_empty() && self.store.is_some() { self.forget_at } else { self.retry_at };
-            match orders.recv_timeout(next.saturating_duration_since(Instant::now())) {
+            match orders.recv_timeout(next.saturating_duration_since(clock::instant())) {
                 Ok(Order::Save(batch, answer)) => {
                     self.held.take(batch);
                     let written = self.write(false);
@@ -193,7 +198,7 @@ impl Keeper {
 
     /// Writes what is held; true if nothing is left. After a failure not at once again, unless it must be now or never.
     fn write(&mut self, last: bool) -> bool {
-        if !last && Instant::now() < self.retry_at && self.is_failing() {
+        if !last && clock::instant() < self.retry_at && self.is_failing() {
             self.hold();
             return false;
         }
@@ -227,7 +232,7 @@ impl Keeper {
     }
 
     fn failed(&mut self, failure: &StoreError) {
-        self.retry_at = Instant::now() + RETRY;
+        self.retry_at = clock::instant() + RETRY;
         let message = failure.to_string();
         let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
         health.errors = health.errors.saturating_add(1);
@@ -245,15 +250,15 @@ impl Keeper {
     }
 
     fn forget(&mut self) {
-        if Instant::now() < self.forget_at {
+        if clock::instant() < self.forget_at {
             return;
         }
-        self.forget_at = Instant::now() + FORGET_EVERY;
-        let before = Timestamp::from(jiff::Timestamp::now()).minus(self.options.retention);
-        if let Some(store) = &mut self.store
-            && let Err(error) = store.forget_before(before)
-        {
-            self.failed(&error);
+        self.forget_at = clock::instant() + FORGET_EVERY;
+        let (ran, retention) = (clock::since(self.forgot_at), self.options.retention);
+        let Some(store) = &mut self.store else { return };
+        match store.forget(retention, ran, clock::wall()) {
+            Ok(()) => self.forgot_at += ran,
+            Err(error) => self.failed(&error),
         }
     }
 }

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -18,6 +19,7 @@ use crate::domain::time::Timestamp;
 use crate::domain::trigger::{RememberedTrigger, TriggerMode};
 
 pub mod keeper;
+mod retention;
 pub mod sqlite;
 
 /// Where what must outlive the process is kept.
@@ -46,11 +48,13 @@ pub trait Store: Send {
     /// They cannot be read.
     fn firings(&mut self, query: &FiringQuery) -> Result<Vec<Firing>, StoreError>;
 
-    /// Forgets what was over before an instant: recoveries, changes of status, firings, degraded operation. What a restart goes on from is never forgotten.
+    /// Forgets what was over for longer than `retention`: recoveries, changes of status, firings, degraded operation. What a
+    /// restart goes on from is never forgotten. The process `ran` for so long since it was last told to forget, and the
+    /// wall clock shows `now`; one that jumped ahead is not believed.
     ///
     /// # Errors
     /// It cannot be written.
-    fn forget_before(&mut self, before: Timestamp) -> Result<(), StoreError>;
+    fn forget(&mut self, retention: Duration, ran: Duration, now: Timestamp) -> Result<(), StoreError>;
 }
 
 /// What is kept of a check.

@@ -7,12 +7,14 @@ use std::time::Duration;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Row, Transaction, params};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tracing::{info, warn};
+use tracing::warn;
 
 use super::{Batch, ClosedRecovery, Firing, FiringQuery, RecoveryQuery, Store, StoreError, Stored, StoredCheck};
+use crate::clock;
 use crate::domain::independence::DegradedOperation;
 use crate::domain::time::Timestamp;
 
+mod retention;
 mod triggers;
 
 /// The name of the file in the directory of the storage.
@@ -21,9 +23,9 @@ pub const FILE: &str = "dr-exporter.db";
 const LOCK: &str = "dr-exporter.lock";
 
 /// The version of the schema: how many of the migrations are done.
-const SCHEMA: i64 = 2;
+const SCHEMA: i64 = 3;
 /// Each takes the schema from the version of its place to the next. None is ever changed: a new one is added.
-const MIGRATIONS: [&str; 2] = [
+const MIGRATIONS: [&str; 3] = [
     "
     CREATE TABLE contracts (
         name TEXT PRIMARY KEY,
@@ -65,6 +67,7 @@ const MIGRATIONS: [&str; 2] = [
     ) WITHOUT ROWID;
 ",
     triggers::TABLES,
+    retention::TABLE,
 ];
 
 /// How long a write waits for somebody who reads with `sqlite3`.
@@ -251,7 +254,7 @@ fn version(connection: &Connection) -> rusqlite::Result<i64> {
 
 /// Renames a file and what belongs to it; never over another.
 fn set_aside(path: &Path) -> std::io::Result<PathBuf> {
-    let now = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%S%.6fZ").to_string();
+    let now = jiff::Timestamp::from(clock::wall()).strftime("%Y%m%dT%H%M%S%.6fZ").to_string();
     let named = |path: &Path, ending: &str| {
         let mut name = path.as_os_str().to_owned();
         name.push(ending);
@@ -297,26 +300,8 @@ impl Store for SqliteStore {
         triggers::firings(&self.connection, query).map_err(|error| of(&self.path, &error))
     }
 
-    fn forget_before(&mut self, before: Timestamp) -> Result<(), StoreError> {
-        let before = text(&before);
-        let forgotten = self
-            .connection
-            .execute("DELETE FROM recoveries WHERE healthy < ?1", [&before])
-            .and_then(|recoveries| {
-                // The last change of each objective is what a restart goes on from.
-                let transitions = self.connection.execute(
-                    "DELETE FROM transitions AS old WHERE at < ?1 AND EXISTS (SELECT 1 FROM transitions AS newer
-                     WHERE newer.contract = old.contract AND newer.objective = old.objective AND newer.at > old.at)",
-                    [&before],
-                )?;
-                Ok((recoveries, transitions, triggers::forget_before(&self.connection, &before)?))
-            })
-            .map_err(|error| of(&self.path, &error))?;
-        if forgotten != (0, 0, 0) {
-            let (recoveries, transitions, firings) = forgotten;
-            info!(recoveries, transitions, firings, before, "forgot what the retention lets go");
-        }
-        Ok(())
+    fn forget(&mut self, retention: Duration, ran: Duration, now: Timestamp) -> Result<(), StoreError> {
+        retention::forget(&mut self.connection, retention, ran, now).map_err(|error| of(&self.path, &error))
     }
 }
 

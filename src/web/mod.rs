@@ -15,21 +15,21 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tower_http::compression::CompressionLayer;
 
 use crate::app::Reload;
+use crate::clock::{Clock, Moment};
 use crate::domain::time::Timestamp;
-use crate::engine::clock::{Clock, Moment};
 use crate::engine::ledger::TICK;
 use crate::engine::snapshot::Snapshot;
 use crate::export::report::StatusReport;
 use crate::export::{View, metrics};
 use crate::store::keeper::Storage;
 use crate::store::{FiringQuery, RecoveryQuery};
+use accept::Format;
 
+mod accept;
 mod page;
 
 /// The engine counts as dead when it has not ticked for this long.
 const DEAD_AFTER: Duration = Duration::from_secs(10 * TICK.as_secs());
-
-const OPENMETRICS: &str = "application/openmetrics-text";
 
 /// What every route can see.
 #[derive(Clone)]
@@ -86,13 +86,16 @@ async fn page(State(seen): State<Seen>) -> Response {
 
 async fn scrape(State(seen): State<Seen>, headers: HeaderMap) -> Response {
     let accepts = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
-    let (content_type, text) = if accepts.into_iter().any(|accept| accept.contains(OPENMETRICS)) {
-        ("application/openmetrics-text; version=1.0.0; charset=utf-8", seen.look(metrics::openmetrics))
-    } else {
-        ("text/plain; version=0.0.4; charset=utf-8", seen.look(metrics::prometheus))
+    let format = Format::best(accepts);
+    let text = match format {
+        Format::OpenMetrics => seen.look(metrics::openmetrics),
+        Format::Text => seen.look(metrics::prometheus),
     };
     match text {
-        Ok(text) => ([(header::CONTENT_TYPE, content_type)], text).into_response(),
+        Ok(text) => {
+            let headers = [(header::CONTENT_TYPE, format.content_type()), (header::VARY, "accept")];
+            (headers, text).into_response()
+        }
         Err(_) => error(StatusCode::INTERNAL_SERVER_ERROR, "the metrics cannot be written"),
     }
 }

@@ -1,5 +1,5 @@
 //! From a fault to the page: the real exporter, Prometheus with our rules, Alertmanager with our routes, and a receiver.
-#![allow(clippy::pedantic)]
+#![allow(clippy::disallowed_methods, clippy::pedantic)]
 
 #[path = "../dns/server.rs"]
 #[allow(dead_code)]

@@ -98,7 +98,7 @@ async fn the_api_is_killed() {
     }
     for (annotation, words) in [
         ("description", "Used: 10"),
-        ("description", "Why: health: connect."),
+        ("description", "Why: health: connect_failed."),
         ("response", "within 15 minutes"),
         ("escalation", "CTO"),
         ("runbook_url", "/DRObjectiveBreached.md"),

@@ -1,5 +1,5 @@
 //! What `dns` must hold, against real DNS servers on loopback.
-#![allow(clippy::pedantic)]
+#![allow(clippy::disallowed_methods, clippy::pedantic)]
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -17,8 +17,8 @@ use std::time::Duration;
 
 use dr_exporter::checks::{Check, Run};
 use dr_exporter::clients::Clients;
+use dr_exporter::clock::Clock;
 use dr_exporter::domain::observation::{Finding, Health, Observation, ReadingValue};
-use dr_exporter::engine::clock::Clock;
 use tokio::time::Instant;
 
 /// More than any answer on loopback takes.

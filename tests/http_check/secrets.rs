@@ -53,14 +53,18 @@ async fn a_file_that_is_no_use_is_our_own_failure_and_nothing_is_sent() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(|_| Reply::new(200, "", "")).await;
     fs::write(dir.path().join("two-lines"), format!("{SECRET}\n{SECRET}\n")).unwrap();
+    fs::write(dir.path().join("control"), format!("{SECRET}\u{7}")).unwrap();
     fs::write(dir.path().join("empty"), "\n").unwrap();
     fs::write(dir.path().join("pem"), SECRET).unwrap();
     for (stanza, words) in [
         ("bearer_token_file: absent", "absent: No such file"),
-        ("bearer_token_file: two-lines", "two-lines: holds characters that no header can carry"),
+        ("bearer_token_file: two-lines", "two-lines: holds more than one line"),
+        ("bearer_token_file: control", "control: holds control characters"),
         ("bearer_token_file: empty", "empty: "),
         ("basic_auth: { username: ops, password_file: absent }", "absent: No such file"),
-        ("headers: { X-Key: { value_file: two-lines } }", "two-lines: holds characters"),
+        ("headers: { X-Key: { value_file: two-lines } }", "two-lines: holds more than one line"),
+        ("basic_auth: { username: ops, password_file: two-lines }", "two-lines: holds more than one line"),
+        ("basic_auth: { username: \"o:ps\", password_file: pem }", "username: holds a colon"),
         ("headers: { X-Key: { value_file: absent } }", "absent: No such file"),
     ] {
         let health = run(&check_in(dir.path(), &format!("url: \"{}\", {stanza}", server.url("/")))).await;

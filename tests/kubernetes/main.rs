@@ -1,6 +1,6 @@
 //! What `external_secret`, `argocd_app` and `pods` must hold: one suite, against an API server of our own and, where
 //! `KUBEBUILDER_ASSETS` names them, against real kube-apiservers.
-#![allow(clippy::pedantic)]
+#![allow(clippy::disallowed_methods, clippy::pedantic)]
 
 #[path = "../support/mod.rs"]
 mod support;

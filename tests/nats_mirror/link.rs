@@ -9,7 +9,7 @@ use super::support::proxy::Mode;
 use super::support::publisher::Publisher;
 use super::support::wait_until;
 use super::support::watch::Watch;
-use super::{CHECK, CONTRACT, INTERVAL, RPO, SEEN, SOON, never_lost, watch_pair};
+use super::{CHECK, CONTRACT, INTERVAL, RPO, SEEN, SOON, TIMEOUT, never_lost, watch_pair};
 
 /// A server takes its time to mirror again: its retries back off by ten seconds each.
 const HEALED: Duration = Duration::from_secs(60);
@@ -31,7 +31,8 @@ async fn breached_and_back(pair: &mut Pair, publisher: &Publisher, disturb: impl
     exporter.becomes(CONTRACT, "rpo", "breached", SOON).await;
     let_pass(Duration::from_secs(2)).await;
     let healed = SystemTime::now();
-    watch.never(since, CONTRACT, "rpo", "unproven");
+    // Past the target, and not looked at since: the next look tells.
+    watch.only_briefly(since, CONTRACT, "rpo", "unproven", INTERVAL + TIMEOUT + Duration::from_secs(1));
     pair.link.heal().await;
     let scrape = exporter.becomes(CONTRACT, "rpo", "met", HEALED).await;
     let_pass(Duration::from_secs(1)).await;

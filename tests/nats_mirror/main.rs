@@ -1,5 +1,5 @@
 //! What `nats_mirror` must hold, on real servers: the figures of `/metrics` are held against the publisher's own log.
-#![allow(clippy::pedantic)]
+#![allow(clippy::disallowed_methods, clippy::pedantic)]
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -145,6 +145,24 @@ async fn credentials_unreadable() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn credentials_that_no_server_can_have_meant() {
+    let (server, _api) = one_server().await;
+    for (keys, words) in [
+        ("user: app, password_file: bad", "bad: holds more than one line"),
+        ("token_file: bad", "bad: holds more than one line"),
+        ("nkey_file: bad", "bad holds no NKey seed"),
+        ("credentials_file: bad", "bad holds no JWT with its seed"),
+    ] {
+        let connection = format!("servers: [\"nats://{}\"], {keys}", server.address);
+        let config = Config::new(&contract(&connection, &connection, ORIGIN, MIRROR)).with("bad", "hunter2\nhunter3\n");
+        let exporter = Exporter::start_in(config).await;
+        let scrape = gives(&exporter, "credentials_unreadable", &[words]).await;
+        assert_eq!(scrape.get("dr_exporter_panics_total", &[]), Some(0.0), "{keys}");
+        assert!(!exporter.log().contains("hunter"), "{keys}: {}", exporter.log());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn connection_refused() {
     let [address] = free_ports(own_ip());
     let exporter = start_on(&format!("servers: [\"nats://{address}\"], user: app, password_file: app")).await;

@@ -30,8 +30,9 @@ async fn once_it_measures_and_says_what_is_not_proven() {
     let (code, out) = text(&check(&config, &["--config.file=config.yaml"]).await);
     assert_eq!(code, Some(3), "no recovery was ever measured: {out}");
     let lines: Vec<_> = out.lines().collect();
-    assert_eq!(lines.len(), 2, "{out}");
-    assert!(lines[0].starts_with("UNPROVEN  api  rto  unknown, target 5m  (no recovery was ever measured"), "{out}");
+    assert_eq!(lines.len(), 4, "{out}");
+    assert!(lines[0].starts_with("UNPROVEN  api  rto  unknown, target 5m  (never measured: "), "{out}");
+    assert_eq!(lines[3], "2 objectives: 2 unproven", "{out}");
     let (_, out) = text(&check(&config, &["--config.file=config.yaml", "--contract=web"]).await);
     assert!(out.contains("web") && !out.contains("api"), "{out}");
 }
@@ -48,13 +49,14 @@ async fn the_exit_code_is_the_worst_status_whatever_the_output() {
     let url = format!("--url={}", exporter.url("/"));
     let ask = async |arguments: &[&str]| check(exporter.config(), &[&[url.as_str()], arguments].concat()).await;
 
+    exporter.seen_healthy("met", SOON).await;
     met.well(false);
     let clock = |runs: f64| move |scrape: &Scrape| scrape.get("dr_recovery_in_progress", &MET) == Some(runs);
     exporter.until("down", SOON, clock(1.0)).await;
     met.well(true);
     exporter.until("recovered", SOON, clock(0.0)).await;
     exporter.becomes("met", "rto", "met", SOON).await;
-    for output in ["text", "json", "markdown"] {
+    for output in ["text", "json", "markdown", "nagios"] {
         let output = format!("--output={output}");
         assert_eq!(text(&ask(&["--contract=met", &output]).await).0, Some(0));
         assert_eq!(text(&ask(&["--contract=late", "--contract=met", &output]).await).0, Some(3));
@@ -68,12 +70,17 @@ async fn the_exit_code_is_the_worst_status_whatever_the_output() {
     let (_, out) = text(&ask(&["--contract=met", "--output=markdown"]).await);
     assert!(out.contains("| PASS | met | ops | P0 | RTO |"), "{out}");
 
+    let (_, out) = text(&ask(&["--contract=met", "--output=nagios"]).await);
+    assert!(out.starts_with("DR OK - 1 objective: 1 met | 'met_rto'="), "{out}");
+    assert!(out.trim_end().ends_with("s;24.000;30.000;0"), "{out}");
+
+    exporter.seen_healthy("late", SOON).await;
     slow.well(false);
     exporter.becomes("late", "rto", "breached", SOON).await;
     let (code, out) = text(&ask(&[]).await);
     assert_eq!(code, Some(2), "a breach outweighs what is unproven: {out}");
-    assert!(out.contains("FAIL      late") && out.contains(" >= 1s  "), "{out}");
-    assert!(out.contains("health: status: "), "why it fails: {out}");
+    assert!(out.contains("FAIL      late") && out.contains(" of 1s  "), "{out}");
+    assert!(out.contains("health: unexpected_status: "), "why it fails: {out}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -97,9 +104,90 @@ async fn what_cannot_be_asked_is_no_pass() {
 #[tokio::test(flavor = "multi_thread")]
 async fn at_risk_exits_1() {
     let service = Service::start().await;
-    let exporter = Exporter::start(&contracts(&[contract("api", "8s", &service.url)])).await;
+    let exporter = Exporter::start(&contracts(&[
+        contract("api", "8s", &service.url),
+        contract("never-drilled", "8s", &Service::start().await.url),
+    ]))
+    .await;
+    exporter.seen_healthy("api", SOON).await;
+    exporter.seen_healthy("never-drilled", SOON).await;
     service.well(false);
     exporter.becomes("api", "rto", "at_risk", SOON).await;
     let output = check(exporter.config(), &[&format!("--url={}", exporter.url(""))]).await;
-    assert_eq!(text(&output).0, Some(1), "{}", text(&output).1);
+    assert_eq!(text(&output).0, Some(1), "what was never drilled masks nothing: {}", text(&output).1);
+}
+
+/// A dead service is never a pass, whatever the status of its RTO is.
+#[tokio::test(flavor = "multi_thread")]
+async fn down_is_said_whatever_the_status_is() {
+    let service = Service::start().await;
+    let exporter = Exporter::start(&contracts(&[contract("api", "60s", &service.url)])).await;
+    exporter.seen_healthy("api", SOON).await;
+    let url = format!("--url={}", exporter.url(""));
+    let clock =
+        |runs: f64| move |scrape: &Scrape| scrape.get("dr_recovery_in_progress", &[("contract", "api")]) == Some(runs);
+    for (round, status, code) in [("first", "unproven", 1), ("second", "met", 1)] {
+        service.well(false);
+        let scrape = exporter.until("down", SOON, clock(1.0)).await;
+        assert_eq!(scrape.status("api", "rto"), status, "{round}: the standing is as it was");
+        let (is, out) = text(&check(exporter.config(), &[&url]).await);
+        assert_eq!(is, Some(code), "{round}: {out}");
+        assert!(
+            out.starts_with("DOWN      api  rto  ") && out.contains(" of 1m  (") && out.contains("api is DOWN"),
+            "{out}"
+        );
+        let (is, out) = text(&check(exporter.config(), &[&url, "--output=nagios"]).await);
+        assert_eq!(is, Some(code), "{round}: {out}");
+        assert!(out.starts_with("DR WARNING - ") && out.contains("\nDOWN api rto: "), "{out}");
+        let page = reqwest::get(exporter.url("/")).await.expect("a page").text().await.expect("text");
+        assert!(page.contains("is DOWN since"), "{page}");
+        service.well(true);
+        exporter.until("up", SOON, clock(0.0)).await;
+    }
+    let (code, out) = text(&check(exporter.config(), &[&url]).await);
+    assert_eq!(code, Some(0), "{out}");
+
+    // One look at a service that is dead.
+    service.well(false);
+    let config = exporter.config();
+    let (code, out) = text(&check(config, &["--config.file=config.yaml"]).await);
+    assert_eq!(code, Some(1), "{out}");
+    assert!(out.starts_with("FAILING   api  rto  ") && out.contains("fails now"), "{out}");
+}
+
+/// A component that was down before anybody looked may be down for ever: no status but unproven, then breached.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_down_before_the_first_look_is_not_within_its_target() {
+    let service = Service::start().await;
+    service.well(false);
+    let exporter = Exporter::start(&contracts(&[contract("api", "60s", &service.url)])).await;
+    let running = |scrape: &Scrape| scrape.get("dr_recovery_in_progress", &[("contract", "api")]) == Some(1.0);
+    let scrape = exporter.until("down", SOON, running).await;
+    assert_eq!(scrape.status("api", "rto"), "unproven");
+    assert_eq!(scrape.observed("api", "rto"), None, "nothing bounds how long it has been down");
+    assert!(scrape.get("dr_objective_known_seconds", &[("contract", "api"), ("objective", "rto")]).is_some());
+    let url = format!("--url={}", exporter.url(""));
+    let (code, out) = text(&check(exporter.config(), &[&url]).await);
+    assert_eq!(code, Some(3), "{out}");
+    assert!(out.starts_with("DOWN") && out.contains("never seen healthy before"), "{out}");
+    service.well(true);
+    let recovered = |scrape: &Scrape| scrape.get("dr_recovery_in_progress", &[("contract", "api")]) == Some(0.0);
+    let scrape = exporter.until("up", SOON, recovered).await;
+    assert_eq!(scrape.status("api", "rto"), "unproven", "nobody knows how long it took");
+    for result in ["met", "missed"] {
+        let labels = [("contract", "api"), ("result", result), ("mode", "real")];
+        assert_eq!(scrape.get("dr_recoveries_total", &labels), Some(0.0), "{result}");
+    }
+}
+
+/// Whoever runs plug-ins reads standard output, and knows four exit codes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plug_in_that_cannot_measure_is_unknown() {
+    let config = Config::new(&contracts(&[contract("api", "5m", "http://127.0.0.1:9/")])).with("bad.yaml", "a: b\n");
+    for arguments in [["--config.file=bad.yaml"], ["--url=http://127.0.0.1:9"]] {
+        let output = check(&config, &[&arguments[..], &["--output=nagios"]].concat()).await;
+        let (code, out) = text(&output);
+        assert_eq!(code, Some(3), "{arguments:?}: {out}");
+        assert!(out.starts_with("DR UNKNOWN - "), "{arguments:?}: {out}");
+    }
 }

@@ -1,5 +1,5 @@
 //! The daemon and the one-shot check, as their users see them: what is served, what an outage looks like, how it ends.
-#![allow(clippy::pedantic)]
+#![allow(clippy::disallowed_methods, clippy::pedantic)]
 
 #[path = "../support/mod.rs"]
 mod support;

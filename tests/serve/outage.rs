@@ -11,8 +11,7 @@ const API: [(&str, &str); 1] = [("contract", "api")];
 async fn an_outage_is_measured_to_the_poll() {
     let service = Service::start().await;
     let exporter = Exporter::start(&contracts(&[contract("api", "30s", &service.url)])).await;
-    exporter.until("health is known", SOON, |scrape| scrape.get("dr_check_healthy", &API) == Some(1.0)).await;
-    let scrape = exporter.scrape().await;
+    let scrape = exporter.seen_healthy("api", SOON).await;
     assert_eq!(scrape.status("api", "rto"), "unproven", "no recovery was measured yet");
     assert_eq!(scrape.get("dr_recovery_in_progress", &API), Some(0.0));
 
@@ -23,7 +22,7 @@ async fn an_outage_is_measured_to_the_poll() {
     let triggered = down.elapsed();
     // Three failures in a row, 180 to 200 ms apart.
     assert!((Duration::from_millis(360)..Duration::from_millis(1600)).contains(&triggered), "{triggered:?}");
-    assert_eq!(scrape.status("api", "rto"), "met", "there is still time");
+    assert_eq!(scrape.status("api", "rto"), "unproven", "an outage proves nothing");
     assert!(scrape.reasons("api").contains_key("unexpected_status"), "{scrape}");
     exporter.logs(&["recovery clock started", "api"], SOON).await;
 
@@ -51,6 +50,7 @@ async fn an_outage_is_measured_to_the_poll() {
 async fn an_outage_that_takes_too_long_is_a_breach_and_then_proves_nothing() {
     let service = Service::start().await;
     let exporter = Exporter::start(&contracts(&[contract("api", "1s", &service.url)])).await;
+    exporter.seen_healthy("api", SOON).await;
     service.well(false);
     exporter.becomes("api", "rto", "at_risk", SOON).await;
     let scrape = exporter.becomes("api", "rto", "breached", SOON).await;
@@ -80,5 +80,5 @@ async fn the_log_has_a_line_per_change_and_not_per_poll() {
     let log = exporter.log();
     let lines: Vec<_> = log.lines().filter(|line| line.contains("message=check")).collect();
     assert_eq!(lines.len(), 2, "healthy, then not:\n{log}");
-    assert!(lines[1].contains("reason=status") && lines[1].contains("advice="), "{log}");
+    assert!(lines[1].contains("reason=unexpected_status") && lines[1].contains("advice="), "{log}");
 }

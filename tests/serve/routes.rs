@@ -39,6 +39,16 @@ async fn metrics_come_in_both_formats_and_compressed() {
     let (_, encoding, packed) = get("*/*", "gzip").await;
     assert_eq!(encoding.as_deref(), Some("gzip"));
     assert!(packed.starts_with(&[0x1f, 0x8b]) && packed.len() < body.len() / 2, "{} of {}", packed.len(), body.len());
+    // A quality of 0 is a no.
+    for refused in ["gzip;q=0", "gzip;q=0, identity", "gzip;q=0.000, *;q=0.5"] {
+        let (kind, encoding, body) = get("application/openmetrics-text;q=0", refused).await;
+        assert_eq!((kind.as_str(), encoding), ("text/plain; version=0.0.4; charset=utf-8", None), "{refused}");
+        assert!(body.starts_with(b"# HELP"), "{refused}");
+    }
+    let twice = client().get(exporter.url("/metrics")).header("accept", "text/plain;q=0.2");
+    let answer = twice.header("accept", "application/openmetrics-text").send().await.expect("an answer");
+    assert_eq!(answer.headers()["content-type"], "application/openmetrics-text; version=1.0.0; charset=utf-8");
+    assert!(answer.headers().get_all("vary").iter().any(|vary| vary == "accept"), "{:?}", answer.headers());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -124,7 +134,7 @@ async fn json_logs_are_json() {
     });
     let text = super::support::wait_until("a failing check is logged", SOON, async || {
         let text = std::fs::read_to_string(&file).expect("the log");
-        text.contains("\"reason\":\"connect\"").then_some(text)
+        text.contains("\"reason\":\"connect_failed\"").then_some(text)
     })
     .await;
     process.signal("TERM");

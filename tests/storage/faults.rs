@@ -40,7 +40,7 @@ async fn a_file_of_a_later_version_is_refused_and_left_alone() {
     let before = fs::read(&file).expect("the file");
     let (code, said) = refused(exporter.config());
     assert_eq!(code, Some(78), "{said}");
-    assert!(said.contains("later dr-exporter (schema 99, known is 2)"), "{said}");
+    assert!(said.contains("later dr-exporter (schema 99, known is 3)"), "{said}");
     assert_eq!(fs::read(&file).expect("the file"), before);
 }
 
@@ -68,6 +68,7 @@ async fn while_the_storage_fails_it_measures_on_and_writes_later() {
     let blocked = config.file("data", "in the way");
     let mut exporter = Exporter::start_in(config).await;
     exporter.logs(&["the storage fails", "goes on in memory"], SOON).await;
+    exporter.seen_healthy("api", SOON).await;
     service.well(false);
     let clock = |wanted: f64| {
         move |scrape: &super::support::scrape::Scrape| scrape.get("dr_recovery_in_progress", &API) == Some(wanted)
@@ -79,6 +80,8 @@ async fn while_the_storage_fails_it_measures_on_and_writes_later() {
     assert_eq!(exporter.get("/-/ready").await.status(), 200);
     let status: serde_json::Value = exporter.get("/api/v1/status").await.json().await.expect("JSON");
     assert!(status["storage"]["failing"].as_str().is_some_and(|text| text.contains("data")), "{status}");
+    let page = exporter.get("/").await.text().await.expect("a page");
+    assert!(page.contains("The storage fails: "), "{page}");
     assert_eq!(exporter.get("/api/v1/recoveries").await.status(), 503);
 
     fs::remove_file(blocked).expect("it is removed");
@@ -183,7 +186,7 @@ async fn the_command_line_looks_at_it_while_it_is_used() {
     let (code, said, wrong) = run(&["export", "--output=json"]);
     assert_eq!(code, Some(0), "{wrong}");
     let export: serde_json::Value = serde_json::from_str(&said).expect("JSON");
-    assert_eq!(export["schema"], 2);
+    assert_eq!(export["schema"], 3);
     assert_eq!(export["state"]["clocks"]["api"]["circumstances"]["reason"], "unexpected_status");
     assert!(export["transitions"].as_array().is_some_and(|all| !all.is_empty()));
     let (code, _, wrong) = run(&["check", "--storage.path=nowhere"]);
@@ -272,7 +275,7 @@ async fn a_file_of_an_earlier_version_is_migrated() {
     exporter.kill();
     let file = exporter.config().path("data/dr-exporter.db");
     let connection = rusqlite::Connection::open(&file).expect("it opens");
-    let back = "DROP TABLE triggers; DROP TABLE firings; DROP TABLE degraded_operation; PRAGMA user_version = 1;";
+    let back = "DROP TABLE triggers; DROP TABLE firings; DROP TABLE degraded_operation; DROP TABLE retention; PRAGMA user_version = 1;";
     connection.execute_batch(back).expect("it is as version 1 made it");
     drop(connection);
 
@@ -288,6 +291,6 @@ async fn a_file_of_an_earlier_version_is_migrated() {
     let scrape = exporter.until("the clock runs on", SOON, runs).await;
     let now = scrape.get("dr_recovery_started_timestamp_seconds", &API).expect("a start");
     assert!((now - started).abs() < 0.001, "{scrape}");
-    assert_eq!(ask(exporter.config().directory(), "SELECT user_version FROM pragma_user_version"), 2);
+    assert_eq!(ask(exporter.config().directory(), "SELECT user_version FROM pragma_user_version"), 3);
     assert_eq!(ask(exporter.config().directory(), "SELECT count(*) FROM firings"), 0);
 }

@@ -1,12 +1,14 @@
 //! What the storage must hold: an exporter that is killed goes on as if it had not been.
-#![allow(clippy::pedantic)]
+#![allow(clippy::disallowed_methods, clippy::pedantic)]
 
 #[path = "../support/mod.rs"]
 mod support;
 
 mod faults;
+mod identity;
 mod reload;
 mod restart;
+mod retention;
 mod torture;
 
 use std::path::Path;

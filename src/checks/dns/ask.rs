@@ -18,6 +18,7 @@ use super::{BAD_ANSWER, CONNECT_FAILED, CREDENTIALS_UNREADABLE, LOCAL, NO_RESOLV
 use crate::clients::blocking;
 use crate::clients::failure::{self, Failure, Fault};
 use crate::clients::tls::ReloadingTls;
+use crate::clock;
 use crate::config::values::{DnsTransport, Resolver};
 use crate::domain::observation::Finding;
 
@@ -49,7 +50,7 @@ pub(super) async fn resolve(
     trust: &ReloadingTls,
     deadline: Instant,
 ) -> Result<Answer, Finding> {
-    let patience = deadline.saturating_duration_since(Instant::now());
+    let patience = deadline.saturating_duration_since(clock::instant());
     let asked = timeout_at(deadline, follow(resolver, question, trust, patience)).await;
     asked.unwrap_or_else(|_| Err(Finding::new(&TIMEOUT, format!("no answer within {:.1} s", patience.as_secs_f64()))))
 }
@@ -65,7 +66,7 @@ async fn follow(
         let message = exchange(resolver, &asked, trust, patience).await?;
         match read(&message, &asked)? {
             Said::Leads { targets, ttl } => {
-                return Ok(Answer { targets, ttl: ttl.min(lowest), at: Instant::now() });
+                return Ok(Answer { targets, ttl: ttl.min(lowest), at: clock::instant() });
             }
             Said::Alias { name, ttl } => (asked.name, lowest) = (name, ttl.min(lowest)),
         }

@@ -22,13 +22,14 @@ use tracing::info;
 use crate::checks::{Check, Kind, KindInfo, Run};
 use crate::clients::tls::{ReloadingTls, TlsFiles};
 use crate::clients::{Clients, reasons};
+use crate::clock::{Clock, Moment};
 use crate::config::config;
 use crate::config::decode::{Decoder, Fields};
+use crate::config::sides::Sides;
 use crate::config::values::{DnsName, DnsTarget, DnsTransport, DnsType, FilePath, Name, PromDuration, Resolver};
 use crate::domain::contract::Feeds;
 use crate::domain::observation::{Health, Observation, Reason};
 use crate::domain::time::Timestamp;
-use crate::engine::clock::Clock;
 use answer::Question;
 use history::{Event, History, Regions};
 use verdict::Told;
@@ -47,7 +48,7 @@ config! {
         /// The regions by name, each with what the name leads to there: addresses and networks, for `CNAME` names.
         pub regions: BTreeMap<Name, Vec<DnsTarget>>,
         /// The TTL above which there is a warning: for so long clients stay with a region that failed.
-        pub max_ttl: Option<PromDuration> = None,
+        pub max_ttl: Option<PromDuration> = None => incidental,
         /// A file of PEM certificates that are trusted instead of the system's, for resolvers that are asked over TLS.
         pub ca_file: Option<FilePath> = None,
     }
@@ -182,6 +183,10 @@ impl Kind for DnsConfig {
             config: self.clone(),
         })
     }
+
+    fn sides(&self) -> Sides<'_> {
+        Sides::One
+    }
 }
 
 struct DnsCheck {
@@ -195,8 +200,6 @@ struct DnsCheck {
 #[derive(Debug, Default)]
 struct Memory {
     history: History,
-    /// The timeline that the history lies on; none while it is as it was stored, by the wall clock.
-    clock: Option<Clock>,
     /// The highest TTL that was seen and has not passed since, and when it will have.
     ttl: Option<(Duration, Timestamp)>,
 }
@@ -211,7 +214,7 @@ impl Check for DnsCheck {
         let told = match resolvers {
             Ok(resolvers) => join_all(resolvers.iter().map(|resolver| self.ask(resolver, run))).await,
             Err(finding) => {
-                let readings = readings::of_history(&self.remembered(run).history);
+                let readings = readings::of_history(&self.remembered().history);
                 return Observation { readings, ..Observation::of_health(Health::NoAnswer(finding)) };
             }
         };
@@ -226,24 +229,19 @@ impl Check for DnsCheck {
         }
     }
 
-    fn memory(&self) -> Option<serde_json::Value> {
-        let memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
-        let history = memory.history.clone();
-        let stored = match memory.clock.map(|clock| clock.moment()) {
-            Some(moment) => history.carried(|at| moment.wall(at)),
-            None => history,
-        };
-        serde_json::to_value(stored).ok()
+    fn memory(&self, moment: Moment) -> Option<serde_json::Value> {
+        let history = self.remembered().history.clone();
+        serde_json::to_value(history.carried(|at| moment.wall(at))).ok()
     }
 
     fn remembers_at_once(&self) -> bool {
         true
     }
 
-    fn recall(&self, memory: &serde_json::Value) {
+    fn recall(&self, memory: &serde_json::Value, clock: Clock) {
         if let Ok(history) = History::deserialize(memory) {
-            let recalled = Memory { history, ..Memory::default() };
-            *self.memory.lock().unwrap_or_else(PoisonError::into_inner) = recalled;
+            let history = history.carried(|wall| clock.recalled(wall));
+            *self.remembered() = Memory { history, ..Memory::default() };
         }
     }
 }
@@ -254,21 +252,13 @@ impl DnsCheck {
         Told::new(resolver.to_string(), answer, &self.config.regions)
     }
 
-    /// The memory, on this process's timeline.
-    fn remembered(&self, run: Run) -> MutexGuard<'_, Memory> {
-        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
-        if memory.clock.is_none() {
-            let now = run.clock.now();
-            let history = std::mem::take(&mut memory.history);
-            memory.history = history.carried(|wall| run.clock.from_wall(wall).min(now));
-            memory.clock = Some(run.clock);
-        }
-        memory
+    fn remembered(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes in what was told; gives what is remembered then, and the highest TTL that clients may still be keeping.
     fn learn(&self, told: &[Told], run: Run) -> (History, Option<Duration>) {
-        let mut memory = self.remembered(run);
+        let mut memory = self.remembered();
         let views: Vec<_> = told.iter().map(|told| told.view(run.clock)).collect();
         if let Some(event) = memory.history.observe(&views) {
             self.tell(&event);

@@ -10,10 +10,10 @@ use super::{
     BAD_ANSWER, CONNECT_FAILED, NO_RECORDS, NO_SUCH_NAME, QUERY_REFUSED, SERVER_FAILURE, TIMEOUT, TLS_FAILED,
     TTL_TOO_LONG, UNEXPECTED_TARGET, words,
 };
+use crate::clock::{Clock, Moment};
 use crate::config::values::{DnsTarget, Name};
 use crate::domain::observation::{Finding, Health, Reason};
 use crate::domain::time::Timestamp;
-use crate::engine::clock::{Clock, Moment};
 
 /// What one resolver told.
 #[derive(Debug, Clone)]

@@ -23,10 +23,11 @@ use crate::checks::{Check, Kind, KindInfo, Run};
 use crate::clients::kubernetes::objects::{ExternalSecret, SecretMetadata, SecretState};
 use crate::clients::kubernetes::{self, BAD_ANSWER, Cluster, Read};
 use crate::clients::{Clients, reasons};
+use crate::clock::{self, Clock, Moment};
 use crate::config::config;
-use crate::config::decode::{Decode, Decoder, Fields};
-use crate::config::values::{KubernetesRef, Name, Namespace, ObjectName};
-use crate::config::yaml::{Node, Value};
+use crate::config::decode::{Decoder, Fields};
+use crate::config::sides::{Compared, Sides, Where};
+use crate::config::values::{ConnectionRef, KubernetesRef, Namespace, ObjectName, Word};
 use crate::domain::contract::Feeds;
 use crate::domain::observation::{Finding, Observation, Reason, join};
 use crate::domain::time::Timestamp;
@@ -71,21 +72,28 @@ pub enum Compare {
     Freshness,
 }
 
-impl Decode for Compare {
-    fn decode(node: &Node, cx: &mut Decoder<'_>) -> Option<Self> {
-        let compare = match &node.value {
-            Value::Text(text) if text == "data_hash" => Some(Self::DataHash),
-            Value::Text(text) if text == "freshness" => Some(Self::Freshness),
+impl Word for Compare {
+    const NOUN: &'static str = "comparison";
+    const EXPECTED: &'static str = "data_hash or freshness";
+    const WORDS: &'static [&'static str] = &["data_hash", "freshness"];
+
+    fn parse(text: &str) -> Option<Self> {
+        match text {
+            "data_hash" => Some(Self::DataHash),
+            "freshness" => Some(Self::Freshness),
             _ => None,
-        };
-        if compare.is_none() {
-            cx.error(node.at, "this will not do; expected data_hash or freshness");
         }
-        compare
+    }
+
+    fn written(&self) -> String {
+        match self {
+            Self::DataHash => "data_hash".to_owned(),
+            Self::Freshness => "freshness".to_owned(),
+        }
     }
 
     fn schema() -> serde_json::Value {
-        serde_json::json!({"enum": ["data_hash", "freshness"]})
+        serde_json::json!({"enum": Self::WORDS})
     }
 }
 
@@ -199,8 +207,13 @@ impl Kind for ExternalSecretConfig {
         })
     }
 
-    fn connections(&self) -> Vec<(&'static str, &Name)> {
-        self.primary.iter().chain([&self.dr]).map(KubernetesRef::place).collect()
+    fn sides(&self) -> Sides<'_> {
+        let Some(primary) = &self.primary else { return Sides::One };
+        let side = |key, kubernetes| {
+            let place = Where::Connection(ConnectionRef::Kubernetes(kubernetes), None);
+            Compared { key, place, object: Vec::new() }
+        };
+        Sides::Two { noun: "secret", first: side("dr", &self.dr), second: side("primary", primary) }
     }
 }
 
@@ -277,12 +290,14 @@ impl Check for ExternalSecretCheck {
         }
     }
 
-    fn memory(&self) -> Option<serde_json::Value> {
-        serde_json::to_value(*self.differs_since.lock().unwrap_or_else(PoisonError::into_inner)).ok()
+    fn memory(&self, moment: Moment) -> Option<serde_json::Value> {
+        let since = *self.differs_since.lock().unwrap_or_else(PoisonError::into_inner);
+        serde_json::to_value(since.map(|since| moment.wall(since))).ok()
     }
 
-    fn recall(&self, memory: &serde_json::Value) {
+    fn recall(&self, memory: &serde_json::Value, clock: Clock) {
         let since = Option::<Timestamp>::deserialize(memory).unwrap_or_default();
+        let since = since.map(|since| clock.recalled(since));
         *self.differs_since.lock().unwrap_or_else(PoisonError::into_inner) = since;
     }
 }
@@ -323,7 +338,7 @@ impl ExternalSecretCheck {
         object: &ExternalSecret,
         run: Run,
     ) -> (Result<SecretState, Finding>, Instant) {
-        let now = Instant::now();
+        let now = clock::instant();
         let Some(name) = ObjectName::of(fresh::secret_name(object)) else {
             let detail = format!("cluster {}: the ExternalSecret names no possible secret", cluster.name());
             return (Err(Finding::new(&BAD_ANSWER, detail)), now);

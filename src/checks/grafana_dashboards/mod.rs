@@ -10,8 +10,10 @@ use tokio::time::Instant;
 
 use crate::checks::{Check, Kind, KindInfo, Run};
 use crate::clients::{Clients, reasons};
+use crate::clock::{self, Clock, Moment};
 use crate::config::config;
 use crate::config::decode::{Decoder, Fields};
+use crate::config::sides::{Compared, Sides, Where};
 use crate::config::values::{DashboardUid, FilePath, HttpUrl, SecretFile};
 use crate::domain::contract::Feeds;
 use crate::domain::observation::{Finding, Observation, Reading, ReadingKind, ReadingValue, Reason};
@@ -166,6 +168,12 @@ impl Kind for GrafanaDashboardsConfig {
             state: Mutex::default(),
         })
     }
+
+    fn sides(&self) -> Sides<'_> {
+        let Some(primary) = &self.primary else { return Sides::One };
+        let side = |key, url| Compared { key, place: Where::Url(url), object: Vec::new() };
+        Sides::Two { noun: "Grafana", first: side("url", &self.url), second: side("primary", &primary.url) }
+    }
 }
 
 struct GrafanaCheck {
@@ -201,7 +209,7 @@ const ASKED: usize = 200;
 #[async_trait]
 impl Check for GrafanaCheck {
     async fn run(&self, run: Run) -> Observation {
-        let (now, deadline) = (Instant::now(), run.deadline);
+        let (now, deadline) = (clock::instant(), run.deadline);
         // A primary that is silent leaves half of the time to ask here.
         let half = now + deadline.saturating_duration_since(now) / 2;
         let (listed, own, primary) = tokio::join!(self.listed(deadline), self.own(), self.of_primary(half));
@@ -252,13 +260,13 @@ impl Check for GrafanaCheck {
         Observation { readings, notes, ..Observation::of_health(verdict::of(&seen)) }
     }
 
-    fn memory(&self) -> Option<Value> {
+    fn memory(&self, _: Moment) -> Option<Value> {
         let memory = self.lock().memory.clone();
         memory.primary.as_ref()?;
         serde_json::to_value(memory).ok()
     }
 
-    fn recall(&self, memory: &Value) {
+    fn recall(&self, memory: &Value, _: Clock) {
         if let Ok(memory) = Memory::deserialize(memory) {
             self.lock().memory = memory;
         }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::time::Timestamp;
 
-/// The first message that the copy lacked, and when it was first seen to. Wall time, since it outlives the process.
+/// The first message that the copy lacked, and when it was first seen to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Missing {
     sequence: u64,
@@ -19,6 +19,11 @@ impl Missing {
         let missing = known.filter(|known| known.sequence == sequence).unwrap_or(Self { sequence, seen: now });
         *known = Some(missing);
         stamped.min(missing.seen)
+    }
+
+    /// The same on another timeline.
+    pub(super) fn carried(self, carry: impl Fn(Timestamp) -> Timestamp) -> Self {
+        Self { seen: carry(self.seen), ..self }
     }
 }
 

@@ -21,9 +21,10 @@ use tracing::warn;
 use crate::checks::{Check, Kind, KindInfo, Run};
 use crate::clients::jetstream::{Answered, StoredMessage, Stream, StreamError, StreamInfo};
 use crate::clients::{Clients, nats, reasons};
+use crate::clock::{self, Clock, Moment};
 use crate::config::config;
-use crate::config::decode::{Decoder, Fields};
-use crate::config::values::{DomainName, Name, NatsRef, StreamName};
+use crate::config::sides::{Compared, Sides, Where};
+use crate::config::values::{ConnectionRef, DomainName, NatsRef, StreamName};
 use crate::domain::contract::Feeds;
 use crate::domain::observation::{CopyState, Finding, Health, Observation, Reason};
 use crate::domain::time::Timestamp;
@@ -38,17 +39,6 @@ config! {
         /// The stream that mirrors it in the DR region.
         pub mirror: StreamSide,
     }
-    validate = NatsMirrorConfig::validate;
-}
-
-impl NatsMirrorConfig {
-    fn validate(&self, fields: &Fields<'_>, cx: &mut Decoder<'_>) {
-        let Self { origin, mirror } = self;
-        if origin.nats == mirror.nats && origin.stream == mirror.stream && origin.domain == mirror.domain {
-            let message = "this is the origin itself; name the stream that mirrors it, and its connection";
-            cx.under("mirror", |cx| cx.error(fields.position("mirror"), message));
-        }
-    }
 }
 
 config! {
@@ -60,6 +50,14 @@ config! {
         pub stream: StreamName,
         /// The JetStream domain of this side, if it is another than the connection's.
         pub domain: Option<DomainName> = None,
+    }
+}
+
+impl StreamSide {
+    fn compared(&self, key: &'static str) -> Compared<'_> {
+        let domain = self.domain.as_ref().map(DomainName::as_str);
+        let place = Where::Connection(ConnectionRef::Nats(&self.nats), domain);
+        Compared { key, place, object: vec![self.stream.as_str()] }
     }
 }
 
@@ -155,8 +153,9 @@ impl Kind for NatsMirrorConfig {
         })
     }
 
-    fn connections(&self) -> Vec<(&'static str, &Name)> {
-        vec![self.origin.nats.place(), self.mirror.nats.place()]
+    fn sides(&self) -> Sides<'_> {
+        let (first, second) = (self.origin.compared("origin"), self.mirror.compared("mirror"));
+        Sides::Two { noun: "stream", first, second }
     }
 }
 
@@ -191,13 +190,20 @@ struct Memory {
     warned_of_work_queue: bool,
 }
 
+impl Memory {
+    /// The same on another timeline. What the servers stamped lies on theirs.
+    fn carried(self, carry: impl Fn(Timestamp) -> Timestamp) -> Self {
+        Self { missing: self.missing.map(|missing| missing.carried(carry)), ..self }
+    }
+}
+
 /// How a stream stood, or why that is not known.
 type Side = Result<Answered<StreamInfo>, StreamError>;
 
 #[async_trait]
 impl Check for MirrorCheck {
     async fn run(&self, run: Run) -> Observation {
-        let now = Instant::now();
+        let now = clock::instant();
         let left = run.deadline.saturating_duration_since(now);
         let mirror = self.mirror.info(now + left.mul_f64(MIRROR_SHARE)).await;
         let origin = self.origin.info(run.deadline).await;
@@ -219,12 +225,14 @@ impl Check for MirrorCheck {
         }
     }
 
-    fn memory(&self) -> Option<serde_json::Value> {
-        serde_json::to_value(&*self.memory.lock().unwrap_or_else(PoisonError::into_inner)).ok()
+    fn memory(&self, moment: Moment) -> Option<serde_json::Value> {
+        let memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        serde_json::to_value(memory.carried(|at| moment.wall(at))).ok()
     }
 
-    fn recall(&self, memory: &serde_json::Value) {
+    fn recall(&self, memory: &serde_json::Value, clock: Clock) {
         if let Ok(memory) = Memory::deserialize(memory) {
+            let memory = memory.carried(|wall| clock.recalled(wall));
             *self.memory.lock().unwrap_or_else(PoisonError::into_inner) = memory;
         }
     }
@@ -376,10 +384,8 @@ impl MirrorCheck {
     fn behind(&self, missing: &StoredMessage, finding: Option<Finding>, pair: &identity::Pair<'_>) -> CopyState {
         let (origin, clock) = (pair.origin_info, pair.run.clock);
         let stamped = to_own_clock(missing.time, origin, pair.run);
-        let moment = clock.moment();
-        let (stamped, seen) = (moment.wall(stamped), moment.wall(clock.at(origin.sent)));
         let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
-        let since = clock.from_wall(Missing::since(&mut memory.missing, missing.sequence, stamped, seen));
+        let since = Missing::since(&mut memory.missing, missing.sequence, stamped, clock.at(origin.sent));
         CopyState::Behind { since, precision: origin.received - origin.sent, finding }
     }
 }

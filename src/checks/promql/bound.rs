@@ -10,7 +10,7 @@ use crate::clients::Clients;
 use crate::clients::prometheus::{CREDENTIALS_UNREADABLE, Prometheus, Question};
 use crate::config::config;
 use crate::config::decode::{Decoder, Fields};
-use crate::config::values::{Finite, Name, PromDuration, PromQuery, PrometheusRef};
+use crate::config::values::{Finite, PromDuration, PromQuery, PrometheusRef};
 use crate::domain::observation::{Finding, Health, Observation, Reason};
 
 config! {
@@ -25,7 +25,7 @@ config! {
         /// The condition holds while the number is less.
         pub below: Option<Finite> = None,
         /// How old the samples that the query rests on may be; 5m, the lookback of Prometheus, if left out.
-        pub max_staleness: Option<PromDuration> = None,
+        pub max_staleness: Option<PromDuration> = None => incidental,
     }
     validate = QueryConfig::validate;
 }
@@ -50,12 +50,6 @@ impl QueryConfig {
             question: Question::new(&self.query, self.max_staleness.unwrap_or(Question::MAX_STALENESS)),
             beyond: Condition { above: self.above, below: self.below, equals: None },
         })
-    }
-
-    /// The connection that it uses.
-    #[must_use]
-    pub fn connections(&self) -> Vec<(&'static str, &Name)> {
-        vec![self.prometheus.place()]
     }
 }
 

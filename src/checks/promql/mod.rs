@@ -13,7 +13,8 @@ use crate::clients::Clients;
 use crate::clients::prometheus::{self, CREDENTIALS_UNREADABLE, Prometheus, Question};
 use crate::config::config;
 use crate::config::decode::{Decoder, Fields};
-use crate::config::values::{Finite, Name, PromDuration, PromQuery, PrometheusRef};
+use crate::config::sides::Sides;
+use crate::config::values::{Finite, PromDuration, PromQuery, PrometheusRef};
 use crate::domain::contract::Feeds;
 use crate::domain::observation::{Finding, Observation, Reading, ReadingKind, ReadingValue, Reason, join};
 use verdict::Meaning;
@@ -33,7 +34,7 @@ config! {
         /// meanings.
         pub timestamp_seconds: bool = false,
         /// How old the samples that the query rests on may be; 5m, the lookback of Prometheus, if left out.
-        pub max_staleness: Option<PromDuration> = None,
+        pub max_staleness: Option<PromDuration> = None => incidental,
     }
     validate = PromqlConfig::validate;
 }
@@ -151,8 +152,8 @@ impl Kind for PromqlConfig {
         Arc::new(PromqlCheck { prometheus: clients.prometheus(&self.prometheus), question, meaning: self.meaning() })
     }
 
-    fn connections(&self) -> Vec<(&'static str, &Name)> {
-        vec![self.prometheus.place()]
+    fn sides(&self) -> Sides<'_> {
+        Sides::One
     }
 }
 

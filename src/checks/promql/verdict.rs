@@ -2,8 +2,8 @@
 
 use super::{ABSURD, CONDITION_FALSE, Condition};
 use crate::clients::prometheus::Number;
+use crate::clock::Clock;
 use crate::domain::observation::{CopyState, Finding, Health};
-use crate::engine::clock::Clock;
 
 /// What the number stands for.
 #[derive(Debug, Clone)]

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use http::header::{AUTHORIZATION, HOST, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 
+use crate::clients::credentials::read_line;
 use crate::config::config;
 use crate::config::decode::{Decoder, Fields};
 use crate::config::values::{self, Secret, SecretFile};
@@ -87,7 +88,7 @@ impl Headers {
             let key = parsed.map_err(|_| format!("{:?} is not a header's name", name.as_str()))?;
             if let Some(file) = &header.value_file {
                 public.remove(&key);
-                private.insert(key, secret(file, file.read().await.map_err(|error| error.to_string())?.expose())?);
+                private.insert(key, secret(file, read_line(file).await?.expose())?);
             } else if let Some(text) = &header.value {
                 let value = HeaderValue::from_bytes(text.as_bytes());
                 let value = value.map_err(|_| format!("no header can carry the value of {key}"))?;
@@ -100,14 +101,18 @@ impl Headers {
             }
         }
         if let Some(file) = &sources.bearer_token_file {
-            let token = file.read().await.map_err(|error| error.to_string())?;
+            let token = read_line(file).await?;
             private.insert(AUTHORIZATION, secret(file, &format!("Bearer {}", token.expose()))?);
         }
         let basic = match &sources.basic_auth {
             None => None,
-            Some(auth) => {
-                Some((auth.username.clone(), auth.password_file.read().await.map_err(|error| error.to_string())?))
+            // RFC 7617: a colon would end the name, and neither holds control characters.
+            Some(auth) if auth.username.contains(|letter: char| letter == ':' || letter.is_control()) => {
+                return Err(
+                    "basic_auth.username: holds a colon or a control character, which no user's name can".to_owned()
+                );
             }
+            Some(auth) => Some((auth.username.clone(), read_line(&auth.password_file).await?)),
         };
         Ok(Self { public, private, basic })
     }

@@ -16,6 +16,7 @@ use url::Host;
 
 use crate::clients::failure::{self, Failure, Fault};
 use crate::clients::tls::{self, ReloadingTls, TlsFiles};
+use crate::clock;
 use crate::config::values::HttpUrl;
 use crate::domain::observation::{Finding, Reason};
 
@@ -177,7 +178,7 @@ impl HttpApi {
             let headers = Headers::read(&self.headers).await.map_err(unusable)?;
             let client = self.client().await?;
             let request = prepare(headers.add_to(client.request(method, url), true));
-            let sent = Instant::now();
+            let sent = clock::instant();
             let response = request.send().await.map_err(|error| self.failed(&error))?;
             self.read(response, sent).await
         };
@@ -201,7 +202,7 @@ impl HttpApi {
                 return Err(Finding::new(self.reasons.bad_answer, story));
             }
         }
-        Ok(Answer { status, body, sent, received: Instant::now(), date, location })
+        Ok(Answer { status, body, sent, received: clock::instant(), date, location })
     }
 
     /// The client of the certificates as they are now.

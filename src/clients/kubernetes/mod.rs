@@ -2,6 +2,7 @@
 //!
 //! A control plane reports on components; it is not one of them. So whatever goes wrong in here is a failure to measure.
 
+use std::path::{Component, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use tokio::time::Instant;
 
 use crate::clients::reasons;
 use crate::config::config;
+use crate::config::connections::{Destination, Stanza};
 use crate::config::decode::{Decoder, Fields};
 use crate::config::values::{Namespace, ObjectName, PromDuration, SecretFile};
 use crate::domain::observation::{Finding, Reason};
@@ -38,7 +40,7 @@ config! {
         /// The context of the kubeconfig; its current one if left out.
         pub context: Option<String> = None,
         /// How long one read of the API may take, all its pages included. Checks wait no longer than their own `timeout`.
-        pub api_timeout: PromDuration = PromDuration::from_secs(10),
+        pub api_timeout: PromDuration = PromDuration::from_secs(10) => incidental,
         /// The user to act as. Needs the right to impersonate.
         pub impersonate_user: Option<String> = None,
         /// The groups to act as. Needs `impersonate_user`.
@@ -81,6 +83,23 @@ impl KubernetesConnection {
             api_timeout: PromDuration::from_secs(1),
             impersonate_user: None,
             impersonate_groups: Vec::new(),
+        }
+    }
+}
+
+impl Stanza for KubernetesConnection {
+    fn destination(&self, _within: Option<&str>) -> Destination {
+        match &self.kubeconfig_file {
+            None => Destination { place: "in_cluster".to_owned(), told_by: "`in_cluster: true`" },
+            Some(file) => {
+                let steps = file.path().components().filter(|step| *step != Component::CurDir);
+                let path: PathBuf = steps.collect();
+                let context = self.context.as_deref();
+                Destination {
+                    place: format!("{context:?} of {}", path.display()),
+                    told_by: "the same kubeconfig_file and context",
+                }
+            }
         }
     }
 }

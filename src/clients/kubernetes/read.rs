@@ -17,10 +17,10 @@ use super::failure::{Asked, Problem};
 use super::objects::{PartialSecret, SecretState};
 use super::shared::Shared;
 use super::{Cluster, Reads, TIMEOUT};
+use crate::clock::{self, Clock};
 use crate::config::values::{Namespace, ObjectName};
 use crate::domain::observation::Finding;
 use crate::domain::time::Timestamp;
-use crate::engine::clock::Clock;
 
 /// How many objects a page has.
 const PAGE: u32 = 500;
@@ -176,7 +176,7 @@ impl Reads {
         let found = async {
             let path = format!("/api/v1/namespaces/{}/secrets", namespace.as_str());
             let request = Request::new(path).get_metadata(name.as_str(), &GetParams::default());
-            let sent = Instant::now();
+            let sent = clock::instant();
             match self.ask::<PartialSecret>(request.map_err(Problem::request)?).await {
                 Ok((secret, sent, date)) => {
                     Ok(Read { answer: Arc::new(SecretState::There(secret.into())), sent, date })
@@ -207,7 +207,7 @@ impl Reads {
         request: http::Request<Vec<u8>>,
     ) -> Result<(T, Instant, Option<jiff::Timestamp>), Problem> {
         let client = self.client().await.map_err(Problem::NoClient)?;
-        let sent = Instant::now();
+        let sent = clock::instant();
         let answer = client.send(request.map(Into::into)).await;
         let answer = answer.map_err(|error| self.rethink(Problem::of_client(&error)))?;
         let (head, body) = answer.into_parts();

@@ -10,6 +10,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::read::Read;
 use super::{TIMEOUT, Wanted};
+use crate::clock;
 use crate::domain::observation::Finding;
 
 /// Answers that were wanted for nothing this long are let go.
@@ -62,12 +63,12 @@ impl<K: Eq + Hash + Clone, V: Send + Sync + 'static> Shared<K, V> {
         read: impl Future<Output = Answer<V>> + Send + 'static,
     ) -> watch::Receiver<Option<Answer<V>>> {
         let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(slot) = slots.get(key).filter(|slot| slot.is_under_way() || slot.started.elapsed() <= max_age) {
+        if let Some(slot) = slots.get(key).filter(|slot| slot.is_under_way() || clock::since(slot.started) <= max_age) {
             return slot.answer.clone();
         }
-        slots.retain(|_, slot| slot.is_under_way() || slot.started.elapsed() <= KEPT);
+        slots.retain(|_, slot| slot.is_under_way() || clock::since(slot.started) <= KEPT);
         let (sender, answer) = watch::channel(None);
-        slots.insert(key.clone(), Slot { started: Instant::now(), answer: answer.clone() });
+        slots.insert(key.clone(), Slot { started: clock::instant(), answer: answer.clone() });
         tokio::spawn(async move { sender.send_replace(Some(read.await)) });
         answer
     }

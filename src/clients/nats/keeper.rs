@@ -6,7 +6,7 @@ use std::time::Duration;
 use async_nats::{ConnectError, ConnectErrorKind, ConnectOptions, Event, ServerError};
 use tokio::net::lookup_host;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{sleep, timeout, timeout_at};
 use tracing::{info, warn};
 use url::Url;
 
@@ -14,8 +14,10 @@ use super::{
     AUTH_FAILED, CONNECT_FAILED, CONNECTION_REJECTED, CREDENTIALS_UNREADABLE, Denials, LOCAL, Link, NatsConnection,
     TLS_FAILED,
 };
+use crate::clients::credentials::read_line;
 use crate::clients::failure::{self, Fault, causes};
 use crate::clients::tls::{self, TlsError, TlsFiles};
+use crate::clock;
 use crate::config::values::{NatsServer, Secret, SecretFile};
 use crate::domain::observation::{Finding, Reason};
 
@@ -122,7 +124,7 @@ impl Keeper {
             return Err(Finding::new(&CONNECT_FAILED, "the connection has no servers"));
         };
         // A disk that hangs must not look like a server that does.
-        let options = timeout_at(Instant::now() + CONNECT_TIMEOUT, self.options(server)).await;
+        let options = timeout_at(clock::instant() + CONNECT_TIMEOUT, self.options(server)).await;
         let options =
             options.map_err(|_| unreadable(&"a file could not be read in time"))??.event_callback(move |event| {
                 // Nobody listens any more once the connection was given up; then nobody needs to know.
@@ -131,7 +133,7 @@ impl Keeper {
             });
         let where_to = server.as_str();
         // The client's own time-out does not cover name resolution.
-        match timeout_at(Instant::now() + CONNECT_TIMEOUT, options.connect(where_to)).await {
+        match timeout_at(clock::instant() + CONNECT_TIMEOUT, options.connect(where_to)).await {
             Ok(Ok(client)) => Ok(client),
             Ok(Err(error)) => Err(Finding::new(connect_reason(&error, server).await, format!("{where_to}: {error}"))),
             Err(_) => {
@@ -181,7 +183,7 @@ impl Keeper {
                 .map_err(|_| unreadable(&format!("{file} holds no JWT with its seed")));
         }
         if let Some(file) = &config.token_file {
-            return Ok(options.token(read(file).await?.expose().to_owned()));
+            return Ok(options.token(line(file).await?.expose().to_owned()));
         }
         if let Some(file) = &config.nkey_file {
             let seed = read(file).await?;
@@ -190,7 +192,7 @@ impl Keeper {
             return Ok(options.nkey(seed.to_owned()));
         }
         if let (Some(user), Some(file)) = (&config.user, &config.password_file) {
-            return Ok(options.user_and_password(user.clone(), read(file).await?.expose().to_owned()));
+            return Ok(options.user_and_password(user.clone(), line(file).await?.expose().to_owned()));
         }
         Ok(options)
     }
@@ -198,6 +200,10 @@ impl Keeper {
 
 async fn read(file: &SecretFile) -> Result<Secret, Finding> {
     file.read().await.map_err(|error| unreadable(&error))
+}
+
+async fn line(file: &SecretFile) -> Result<Secret, Finding> {
+    read_line(file).await.map_err(|error| unreadable(&error))
 }
 
 fn unreadable(error: &impl std::fmt::Display) -> Finding {

@@ -9,6 +9,7 @@ use crate::clients::http::{BasicAuth, HeaderConfig, HeaderSources, HttpApi, Reas
 use crate::clients::reasons;
 use crate::clients::tls::TlsFiles;
 use crate::config::config;
+use crate::config::connections::{Destination, Stanza};
 use crate::config::decode::{Decoder, Fields, both_or_none};
 use crate::config::values::{FilePath, HeaderName, HttpUrl, SecretFile};
 use crate::domain::observation::{Finding, Reason};
@@ -47,6 +48,10 @@ config! {
 
 impl PrometheusConnection {
     fn validate(&self, fields: &Fields<'_>, cx: &mut Decoder<'_>) {
+        if self.url.get().path().contains("/api/v1") {
+            let message = "`/api/v1/query` is added to this; end the URL before `/api/v1`";
+            cx.under("url", |cx| cx.warn(fields.position("url"), message));
+        }
         both_or_none(("cert_file", self.cert_file.is_some()), ("key_file", self.key_file.is_some()), fields, cx);
         self.header_sources().validate(fields, cx);
     }
@@ -57,6 +62,12 @@ impl PrometheusConnection {
             bearer_token_file: self.bearer_token_file.clone(),
             basic_auth: self.basic_auth.clone(),
         }
+    }
+}
+
+impl Stanza for PrometheusConnection {
+    fn destination(&self, _within: Option<&str>) -> Destination {
+        Destination { place: self.url.place().to_owned(), told_by: "the same URL" }
     }
 }
 

@@ -8,11 +8,11 @@ use tokio::time::Instant;
 use super::sources::{Selector, Sources};
 use super::{INFINITE, NO_SAMPLE, NOT_A_NUMBER, Prometheus, STALE};
 use crate::clients::http::readable;
+use crate::clock::Clock;
 use crate::config::decode::{Decoder, Fields};
 use crate::config::values::{PromDuration, PromQuery};
 use crate::domain::observation::Finding;
 use crate::domain::time::Timestamp;
-use crate::engine::clock::Clock;
 
 /// How far back an instant of Prometheus looks for a sample, unless it is told otherwise.
 const LOOKBACK: Duration = Duration::from_secs(300);
@@ -56,13 +56,20 @@ impl Question {
         Self { query: query.clone(), sources, max_staleness: max_staleness.get() }
     }
 
-    /// Records that the samples of a query cannot be dated though they must not be old.
+    /// Records that the samples of a query cannot be dated though they must not be old, and warns of a
+    /// query that is not PromQL.
     pub fn validate(query: &PromQuery, max_staleness: Option<PromDuration>, fields: &Fields<'_>, cx: &mut Decoder<'_>) {
         if max_staleness.is_some()
             && let Err(why) = Sources::of(query.as_str())
         {
             let message = format!("the age of the query's samples cannot be told: {why}; correct it, or remove this");
             cx.under("max_staleness", |cx| cx.error(fields.position("max_staleness"), message));
+        }
+        if promql_parser::parser::parse(query.as_str()).is_err() {
+            let message = "this does not parse as PromQL: Prometheus will refuse it, and in another dialect \
+                           the age of its samples cannot be told; look for a bracket, a quote or a range \
+                           that is not closed";
+            cx.under("query", |cx| cx.warn(fields.position("query"), message));
         }
     }
 

@@ -32,6 +32,7 @@ impl DnsName {
 }
 
 impl Word for DnsName {
+    const NOUN: &'static str = "name";
     const EXPECTED: &'static str =
         "a full domain name such as api.example.com, in ASCII; search domains are not appended";
 
@@ -51,6 +52,10 @@ impl Word for DnsName {
         Name::from_ascii(format!("{text}.")).ok().map(|wire| Self { text, wire })
     }
 
+    fn written(&self) -> String {
+        self.text.clone()
+    }
+
     fn schema() -> serde_json::Value {
         json!({"type": "string", "pattern": "^([A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?\\.)+[A-Za-z0-9_][A-Za-z0-9_-]{0,62}\\.?$"})
     }
@@ -68,8 +73,6 @@ pub enum DnsType {
 }
 
 impl DnsType {
-    const ALL: [&'static str; 3] = ["A", "AAAA", "CNAME"];
-
     /// As it is written.
     #[must_use]
     pub const fn label(self) -> &'static str {
@@ -82,14 +85,20 @@ impl DnsType {
 }
 
 impl Word for DnsType {
+    const NOUN: &'static str = "type of records";
     const EXPECTED: &'static str = "one of A, AAAA, CNAME";
+    const WORDS: &'static [&'static str] = &["A", "AAAA", "CNAME"];
 
     fn parse(text: &str) -> Option<Self> {
         [Self::A, Self::Aaaa, Self::Cname].into_iter().find(|kind| kind.label() == text)
     }
 
+    fn written(&self) -> String {
+        self.label().to_owned()
+    }
+
     fn schema() -> serde_json::Value {
-        json!({"enum": Self::ALL})
+        json!({"enum": Self::WORDS})
     }
 }
 
@@ -125,6 +134,7 @@ impl DnsTarget {
 }
 
 impl Word for DnsTarget {
+    const NOUN: &'static str = "target";
     const EXPECTED: &'static str = "an address such as 192.0.2.10, a network without host bits such as 192.0.2.0/24 or, for CNAME, a full domain name";
 
     fn parse(text: &str) -> Option<Self> {
@@ -135,6 +145,13 @@ impl Word for DnsTarget {
             return (network == network.trunc()).then_some(Self::Network(network));
         }
         DnsName::parse(text).map(Self::Name)
+    }
+
+    fn written(&self) -> String {
+        match self {
+            Self::Network(network) => network.to_string(),
+            Self::Name(name) => name.written(),
+        }
     }
 }
 
@@ -199,6 +216,7 @@ impl fmt::Display for Resolver {
 }
 
 impl Word for Resolver {
+    const NOUN: &'static str = "resolver";
     const EXPECTED: &'static str = "a resolver by its address, such as 10.0.0.1, 10.0.0.1:5353, [2001:db8::1]:53, tcp://10.0.0.1 \
          or, with the name in its certificate, tls://10.0.0.1#dns.example.com";
 
@@ -219,6 +237,10 @@ impl Word for Resolver {
         };
         let anywhere = address.ip().is_unspecified() || address.ip() == IpAddr::V4(Ipv4Addr::BROADCAST);
         (address.port() != 0 && !anywhere).then_some(Self { transport, address })
+    }
+
+    fn written(&self) -> String {
+        self.to_string()
     }
 
     fn schema() -> serde_json::Value {

@@ -8,29 +8,41 @@ use serde_json::json;
 use tokio::io::AsyncReadExt;
 
 use crate::config::decode::{Decode, Decoder};
+use crate::config::identity::{Canonical, Form};
 use crate::config::yaml::{Node, Value};
 
 /// A file, named relative to the directory of the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct FilePath(PathBuf);
+pub struct FilePath {
+    path: PathBuf,
+    /// The name as it is written. It stays the same when the configuration moves with its files, or is
+    /// named in another way.
+    written: String,
+}
 
 impl FilePath {
     /// Where it is.
     #[must_use]
     pub fn path(&self) -> &Path {
-        &self.0
+        &self.path
     }
 }
 
 impl From<PathBuf> for FilePath {
     fn from(path: PathBuf) -> Self {
-        Self(path)
+        Self { written: path.display().to_string(), path }
+    }
+}
+
+impl Canonical for FilePath {
+    fn write(&self, form: &mut Form<'_>) {
+        form.value(&self.written);
     }
 }
 
 impl fmt::Display for FilePath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.display().fmt(f)
+        self.path.display().fmt(f)
     }
 }
 
@@ -43,15 +55,31 @@ impl Decode for FilePath {
         };
         // What a key would hold if somebody put the content where the name belongs.
         if text.is_empty() || text.len() > 4096 || text.contains(char::is_control) {
-            cx.error(node.at, format!("this will not do; expected {EXPECTED}, not its content"));
+            cx.error(node.at, format!("invalid file name: expected {EXPECTED}, not its content"));
             return None;
         }
-        Some(Self(cx.base.join(text)))
+        let path = cx.base.join(text);
+        if let Err(error) = std::fs::metadata(&path) {
+            cx.warn(node.at, absent(&error));
+        }
+        let written = text.trim_start_matches("./").to_owned();
+        Some(Self { path, written })
     }
 
     fn schema() -> serde_json::Value {
         json!({"type": "string", "description": "Relative to the directory of this configuration."})
     }
+}
+
+/// Why a file that is named may be of no use. Never repeats the name: it may be the secret itself.
+fn absent(error: &io::Error) -> String {
+    let what = match error.kind() {
+        ErrorKind::NotFound | ErrorKind::NotADirectory => "there is no such file".to_owned(),
+        kind => format!("the file cannot be looked at ({kind})"),
+    };
+    format!(
+        "{what}, seen from the directory of this configuration; put it there before it is needed, or correct its name"
+    )
 }
 
 /// A file that holds a secret. It is read when the secret is needed, so that a rotated secret is taken up.
@@ -99,6 +127,12 @@ impl From<PathBuf> for SecretFile {
 impl fmt::Display for SecretFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+impl Canonical for SecretFile {
+    fn write(&self, form: &mut Form<'_>) {
+        self.0.write(form);
     }
 }
 

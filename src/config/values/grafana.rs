@@ -32,6 +32,7 @@ impl fmt::Display for DashboardUid {
 }
 
 impl Word for DashboardUid {
+    const NOUN: &'static str = "UID";
     const EXPECTED: &'static str = "the UID of a dashboard: 1 to 253 of a-z, A-Z, 0-9, `-`, `_` and `.`";
 
     fn parse(text: &str) -> Option<Self> {
@@ -39,6 +40,10 @@ impl Word for DashboardUid {
         // Of dots alone a path would lead elsewhere.
         let named = text.bytes().any(|byte| byte != b'.');
         (text.len() <= 253 && named && text.bytes().all(fits)).then(|| Self(text.to_owned()))
+    }
+
+    fn written(&self) -> String {
+        self.0.clone()
     }
 
     fn schema() -> serde_json::Value {

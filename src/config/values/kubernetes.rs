@@ -20,10 +20,15 @@ impl Namespace {
 }
 
 impl Word for Namespace {
-    const EXPECTED: &'static str = "a namespace: 1 to 63 of a-z, 0-9 and `-`, with a letter or digit at both ends";
+    const NOUN: &'static str = "namespace";
+    const EXPECTED: &'static str = "1 to 63 of a-z, 0-9 and `-`, with a letter or digit at both ends";
 
     fn parse(text: &str) -> Option<Self> {
         is_dns_label(text).then(|| Self(text.to_owned()))
+    }
+
+    fn written(&self) -> String {
+        self.0.clone()
     }
 
     fn schema() -> serde_json::Value {
@@ -50,10 +55,15 @@ impl ObjectName {
 }
 
 impl Word for ObjectName {
-    const EXPECTED: &'static str = "the name of an object: 1 to 253 of a-z, 0-9, `-` and `.`, as Kubernetes has it";
+    const NOUN: &'static str = "name";
+    const EXPECTED: &'static str = "1 to 253 of a-z, 0-9, `-` and `.`, as Kubernetes has it";
 
     fn parse(text: &str) -> Option<Self> {
         (text.len() <= 253 && text.split('.').all(is_dns_label)).then(|| Self(text.to_owned()))
+    }
+
+    fn written(&self) -> String {
+        self.0.clone()
     }
 
     fn schema() -> serde_json::Value {
@@ -79,11 +89,17 @@ impl LabelSelector {
 }
 
 impl Word for LabelSelector {
+    const NOUN: &'static str = "selector";
     const EXPECTED: &'static str = "a label selector such as app=nats, app=nats,tier!=test or zone in (a, b)";
 
     fn parse(text: &str) -> Option<Self> {
         let terms = terms(text)?.into_iter().map(|term| expression(term.trim()));
         Some(Self(terms.collect::<Option<Vec<_>>>()?.into_iter().collect()))
+    }
+
+    /// As the API takes it.
+    fn written(&self) -> String {
+        self.0.to_string()
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::decode::{Decode, Decoder, Key, Referent};
+use super::identity::{Canonical, CanonicalKey, Form};
 use super::yaml::{Node, Value};
 use crate::domain::contract::{Objective, Priority};
 use crate::domain::trigger::TriggerMode;
@@ -14,9 +15,11 @@ mod dns;
 mod files;
 mod grafana;
 mod kubernetes;
+pub(super) mod near;
 mod network;
 mod promql;
 
+pub use super::connections::{ConnectionRef, KubernetesRef, NatsRef, PrometheusRef};
 pub use dns::{DnsName, DnsTarget, DnsTransport, DnsType, Resolver};
 pub use files::{FilePath, Secret, SecretFile};
 pub use grafana::DashboardUid;
@@ -25,12 +28,25 @@ pub use network::{DomainName, HeaderName, HttpMethod, HttpUrl, NatsServer, Patte
 pub use promql::{Finite, PromQuery};
 
 /// A word that is written as a text.
-pub(super) trait Word: Sized {
+pub(crate) trait Word: Sized {
+    /// What people call it.
+    const NOUN: &'static str = "value";
     /// What would be right.
     const EXPECTED: &'static str;
+    /// All that it can be, where that is a closed list.
+    const WORDS: &'static [&'static str] = &[];
 
     /// The word that a text stands for.
     fn parse(text: &str) -> Option<Self>;
+
+    /// The word as a text, the same for every way to write it.
+    fn written(&self) -> String;
+
+    /// What was probably meant by a text that stands for no word. It is shown, so it must not repeat a
+    /// text that may be anything.
+    fn near(text: &str) -> Option<String> {
+        near::of_list(text, Self::WORDS).map(str::to_owned)
+    }
 
     /// What JSON Schema can say of it.
     fn schema() -> serde_json::Value {
@@ -46,7 +62,7 @@ impl<T: Word> Decode for T {
         };
         let word = T::parse(text);
         if word.is_none() {
-            cx.error(node.at, format!("this will not do; expected {}", T::EXPECTED));
+            cx.invalid_near(node.at, T::NOUN, T::EXPECTED, T::near(text));
         }
         word
     }
@@ -56,12 +72,23 @@ impl<T: Word> Decode for T {
     }
 }
 
+impl<T: Word> Canonical for T {
+    fn write(&self, form: &mut Form<'_>) {
+        form.value(self.written());
+    }
+}
+
 /// Text for people: one line, not empty.
 impl Word for String {
-    const EXPECTED: &'static str = "a text of one line, not empty";
+    const NOUN: &'static str = "text";
+    const EXPECTED: &'static str = "one line of text, not empty";
 
     fn parse(text: &str) -> Option<Self> {
         (!text.trim().is_empty() && !text.contains(char::is_control)).then(|| text.to_owned())
+    }
+
+    fn written(&self) -> String {
+        self.clone()
     }
 }
 
@@ -75,15 +102,31 @@ impl Name {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The name that a key of the configuration is; none if no name looks like that.
+    pub(super) fn of_key(key: &str) -> Option<Self> {
+        Self::parse(key)
+    }
+}
+
+impl CanonicalKey for Name {
+    fn key(&self) -> &str {
+        &self.0
+    }
 }
 
 impl Word for Name {
-    const EXPECTED: &'static str = "a name: 1 to 63 of a-z, 0-9, `_` and `-`, beginning with a letter or digit";
+    const NOUN: &'static str = "name";
+    const EXPECTED: &'static str = "1 to 63 of a-z, 0-9, `_` and `-`, beginning with a letter or digit";
 
     fn parse(text: &str) -> Option<Self> {
         let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_' || byte == b'-';
         let begins = text.bytes().next().is_some_and(|byte| byte != b'_' && byte != b'-');
         (begins && text.len() <= 63 && text.bytes().all(fits)).then(|| Self(text.to_owned()))
+    }
+
+    fn written(&self) -> String {
+        self.0.clone()
     }
 
     fn schema() -> serde_json::Value {
@@ -93,7 +136,7 @@ impl Word for Name {
 
 impl Key for Name {
     fn parse_key(text: &str) -> Result<Self, String> {
-        Self::parse(text).ok_or_else(|| Self::EXPECTED.to_owned())
+        Self::parse(text).ok_or_else(|| format!("a name: {}", Self::EXPECTED))
     }
 }
 
@@ -113,13 +156,28 @@ impl PromDuration {
     /// # Errors
     /// What would be right.
     pub fn from_arg(text: &str) -> Result<Self, String> {
-        Self::parse(text).ok_or_else(|| format!("expected {}", Self::EXPECTED))
+        Self::parse(text).ok_or_else(|| match Self::near(text) {
+            Some(near) => format!("expected {}; did you mean `{near}`?", Self::EXPECTED),
+            None => format!("expected {}", Self::EXPECTED),
+        })
     }
 
     /// The duration.
     #[must_use]
     pub const fn get(self) -> Duration {
         self.0
+    }
+}
+
+impl PromDuration {
+    /// This duration, to tell it as durations are written.
+    pub(super) const fn of(duration: Duration) -> Self {
+        Self(duration)
+    }
+
+    fn of_millis(millis: u64) -> Option<Self> {
+        // Nanoseconds of it must fit an instant's 64 bits.
+        (millis > 0 && millis <= 200 * UNITS[0].1).then(|| Self(Duration::from_millis(millis)))
     }
 }
 
@@ -135,7 +193,8 @@ const UNITS: [(&str, u64); 7] = [
 ];
 
 impl Word for PromDuration {
-    const EXPECTED: &'static str = "a duration above zero such as 30s, 5m, 1h30m or 2d";
+    const NOUN: &'static str = "duration";
+    const EXPECTED: &'static str = "30s, 5m, 1h30m, 2d or the like, above zero";
 
     fn parse(text: &str) -> Option<Self> {
         let (mut rest, mut units, mut total) = (text, UNITS.iter(), 0_u64);
@@ -149,8 +208,15 @@ impl Word for PromDuration {
             total = total.checked_add(number.parse::<u64>().ok()?.checked_mul(*millis)?)?;
             rest = tail;
         }
-        // Nanoseconds of it must fit an instant's 64 bits.
-        (total > 0 && total <= 200 * UNITS[0].1).then(|| Self(Duration::from_millis(total)))
+        Self::of_millis(total)
+    }
+
+    fn written(&self) -> String {
+        self.to_string()
+    }
+
+    fn near(text: &str) -> Option<String> {
+        near::millis(text).and_then(Self::of_millis).map(|near| near.to_string())
     }
 
     fn schema() -> serde_json::Value {
@@ -175,38 +241,56 @@ impl fmt::Display for PromDuration {
 }
 
 impl Word for Priority {
+    const NOUN: &'static str = "priority";
     const EXPECTED: &'static str = "one of P0, P1, P2, P3";
+    const WORDS: &'static [&'static str] = &["P0", "P1", "P2", "P3"];
 
     fn parse(text: &str) -> Option<Self> {
         [Self::P0, Self::P1, Self::P2, Self::P3].into_iter().find(|priority| priority.label() == text)
     }
 
+    fn written(&self) -> String {
+        self.label().to_owned()
+    }
+
     fn schema() -> serde_json::Value {
-        json!({"enum": ["P0", "P1", "P2", "P3"]})
+        json!({"enum": Self::WORDS})
     }
 }
 
 impl Word for Objective {
+    const NOUN: &'static str = "objective";
     const EXPECTED: &'static str = "one of rto, rpo";
+    const WORDS: &'static [&'static str] = &["rto", "rpo"];
 
     fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|objective| objective.label() == text)
     }
 
+    fn written(&self) -> String {
+        self.label().to_owned()
+    }
+
     fn schema() -> serde_json::Value {
-        json!({"enum": ["rto", "rpo"]})
+        json!({"enum": Self::WORDS})
     }
 }
 
 impl Word for TriggerMode {
+    const NOUN: &'static str = "mode";
     const EXPECTED: &'static str = "one of auto, manual";
+    const WORDS: &'static [&'static str] = &["auto", "manual"];
 
     fn parse(text: &str) -> Option<Self> {
         [Self::Auto, Self::Manual].into_iter().find(|mode| mode.label() == text)
     }
 
+    fn written(&self) -> String {
+        self.label().to_owned()
+    }
+
     fn schema() -> serde_json::Value {
-        json!({"enum": ["auto", "manual"]})
+        json!({"enum": Self::WORDS})
     }
 }
 
@@ -215,6 +299,8 @@ impl Word for TriggerMode {
 pub struct Ratio(f64);
 
 impl Ratio {
+    const EXPECTED: &str = "a number above 0 and below 1, such as 0.8";
+
     /// Four fifths.
     pub const FOUR_FIFTHS: Self = Self(0.8);
 
@@ -230,11 +316,11 @@ impl Decode for Ratio {
         match node.value {
             Value::Float(value) if value > 0.0 && value < 1.0 => Some(Self(value)),
             Value::Float(_) | Value::Integer(_) => {
-                cx.error(node.at, "this will not do; expected a number above 0 and below 1, such as 0.8");
+                cx.invalid_near(node.at, "ratio", Self::EXPECTED, near::ratio(&node.value));
                 None
             }
             _ => {
-                cx.wrong_type(node, "a number above 0 and below 1, such as 0.8");
+                cx.wrong_type_near(node, Self::EXPECTED, near::ratio(&node.value));
                 None
             }
         }
@@ -265,13 +351,14 @@ impl Times {
 
 impl Decode for Times {
     fn decode(node: &Node, cx: &mut Decoder<'_>) -> Option<Self> {
+        const EXPECTED: &str = "a whole number from 1 to 1000";
         let Value::Integer(value) = node.value else {
-            cx.wrong_type(node, "a whole number from 1 to 1000");
+            cx.wrong_type(node, EXPECTED);
             return None;
         };
         let times = u32::try_from(value).ok().filter(|times| (1..=1000).contains(times));
         if times.is_none() {
-            cx.error(node.at, "this will not do; expected a whole number from 1 to 1000");
+            cx.invalid(node.at, "number", EXPECTED);
         }
         times.map(Self)
     }
@@ -281,61 +368,56 @@ impl Decode for Times {
     }
 }
 
+impl Canonical for Times {
+    fn write(&self, form: &mut Form<'_>) {
+        form.value(self.0);
+    }
+}
+
 /// A name that must stand in another section.
 macro_rules! reference {
-    ($(#[doc = $doc:literal])+ $name:ident: $noun:literal of $section:literal) => {
+    ($(#[doc = $doc:literal])+ $name:ident: $noun:literal of $section:ident) => {
         $(#[doc = $doc])+
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-        pub struct $name(Name);
+        pub struct $name($crate::config::values::Name);
 
         impl $name {
             /// What it refers to.
-            pub const REFERENT: Referent = Referent { noun: $noun, section: Self::SECTION };
-            /// The section that it stands in.
-            pub const SECTION: &'static str = $section;
+            pub const REFERENT: $crate::config::decode::Referent =
+                $crate::config::decode::Referent { noun: $noun, section: stringify!($section) };
 
             /// The name.
             #[must_use]
-            pub fn name(&self) -> &Name {
+            pub fn name(&self) -> &$crate::config::values::Name {
                 &self.0
-            }
-
-            /// The section and the name.
-            #[must_use]
-            pub fn place(&self) -> (&'static str, &Name) {
-                (Self::SECTION, &self.0)
             }
         }
 
-        impl Decode for $name {
-            fn decode(node: &Node, cx: &mut Decoder<'_>) -> Option<Self> {
-                let name = Name::decode(node, cx)?;
+        impl $crate::config::decode::Decode for $name {
+            fn decode(
+                node: &$crate::config::yaml::Node,
+                cx: &mut $crate::config::decode::Decoder<'_>,
+            ) -> Option<Self> {
+                let name = <$crate::config::values::Name as $crate::config::decode::Decode>::decode(node, cx)?;
                 cx.refer(Self::REFERENT, name.as_str(), node.at);
                 Some(Self(name))
             }
 
             fn schema() -> serde_json::Value {
-                <Name as Word>::schema()
+                <$crate::config::values::Name as $crate::config::decode::Decode>::schema()
             }
         }
     };
 }
+pub(crate) use reference;
 
 reference! {
-    /// The name of a connection of the `nats` section, which exists.
-    NatsRef: "connection" of "nats"
-}
-reference! {
-    /// The name of a connection of the `kubernetes` section, which exists.
-    KubernetesRef: "connection" of "kubernetes"
-}
-reference! {
     /// The name of a contract, which exists.
-    ContractRef: "contract" of "contracts"
+    ContractRef: "contract" of contracts
 }
 reference! {
     /// The name of a contract that has an `rto`, which exists.
-    ClockRef: "contract with an rto" of "contracts"
+    ClockRef: "contract with an rto" of contracts
 }
 
 /// `CONTRACT/CHECK`: a check of a contract, which exists.
@@ -361,7 +443,7 @@ impl Decode for CheckRef {
         };
         let names = text.split_once('/').and_then(|(contract, check)| Name::parse(contract).zip(Name::parse(check)));
         let Some((contract, check)) = names else {
-            cx.error(node.at, format!("this will not do; expected {}", Self::EXPECTED));
+            cx.invalid(node.at, "reference", Self::EXPECTED);
             return None;
         };
         cx.refer(Self::REFERENT, text, node.at);
@@ -371,8 +453,4 @@ impl Decode for CheckRef {
     fn schema() -> serde_json::Value {
         json!({"type": "string", "pattern": "^[a-z0-9][a-z0-9_-]{0,62}/[a-z0-9][a-z0-9_-]{0,62}$"})
     }
-}
-reference! {
-    /// The name of a connection of the `prometheus` section, which exists.
-    PrometheusRef: "connection" of "prometheus"
 }

@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::Word;
 use crate::config::decode::{Decode, Decoder, Key};
+use crate::config::identity::{Canonical, CanonicalKey, Form};
 use crate::config::yaml::{Node, Value};
 
 /// An `http` or `https` URL without user and password.
@@ -18,9 +19,16 @@ impl HttpUrl {
     pub fn get(&self) -> &url::Url {
         &self.0
     }
+
+    /// The place that it leads to: the same with and without a slash at its end.
+    #[must_use]
+    pub fn place(&self) -> &str {
+        self.0.as_str().trim_end_matches('/')
+    }
 }
 
 impl Word for HttpUrl {
+    const NOUN: &'static str = "URL";
     const EXPECTED: &'static str =
         "an http or https URL such as https://api.example.com/health, without user, password and fragment";
 
@@ -28,6 +36,10 @@ impl Word for HttpUrl {
         let url = url::Url::parse(text).ok()?;
         let bare = url.username().is_empty() && url.password().is_none() && url.fragment().is_none();
         (matches!(url.scheme(), "http" | "https") && url.has_host() && bare).then_some(Self(url))
+    }
+
+    fn written(&self) -> String {
+        self.0.as_str().to_owned()
     }
 
     fn schema() -> serde_json::Value {
@@ -40,8 +52,6 @@ impl Word for HttpUrl {
 pub struct HttpMethod(http::Method);
 
 impl HttpMethod {
-    const ALL: [&str; 5] = ["GET", "HEAD", "OPTIONS", "POST", "PUT"];
-
     /// The method.
     #[must_use]
     pub fn get(&self) -> &http::Method {
@@ -50,14 +60,20 @@ impl HttpMethod {
 }
 
 impl Word for HttpMethod {
+    const NOUN: &'static str = "method";
     const EXPECTED: &'static str = "one of GET, HEAD, OPTIONS, POST, PUT";
+    const WORDS: &'static [&'static str] = &["GET", "HEAD", "OPTIONS", "POST", "PUT"];
 
     fn parse(text: &str) -> Option<Self> {
-        Self::ALL.contains(&text).then(|| http::Method::from_bytes(text.as_bytes()).ok().map(Self))?
+        Self::WORDS.contains(&text).then(|| http::Method::from_bytes(text.as_bytes()).ok().map(Self))?
+    }
+
+    fn written(&self) -> String {
+        self.0.as_str().to_owned()
     }
 
     fn schema() -> serde_json::Value {
-        json!({"enum": Self::ALL})
+        json!({"enum": Self::WORDS})
     }
 }
 
@@ -78,6 +94,12 @@ impl HeaderName {
         ["authorization", "cookie", "token", "secret", "password", "api-key", "apikey"]
             .iter()
             .any(|word| self.0.contains(word))
+    }
+}
+
+impl CanonicalKey for HeaderName {
+    fn key(&self) -> &str {
+        &self.0
     }
 }
 
@@ -110,10 +132,15 @@ impl Pattern {
 }
 
 impl Word for Pattern {
+    const NOUN: &'static str = "pattern";
     const EXPECTED: &'static str = "a regular expression in the syntax of https://docs.rs/regex";
 
     fn parse(text: &str) -> Option<Self> {
         regex::bytes::RegexBuilder::new(text).size_limit(Self::LARGEST).build().ok().map(Self)
+    }
+
+    fn written(&self) -> String {
+        self.as_str().to_owned()
     }
 }
 
@@ -147,7 +174,7 @@ impl StatusSet {
         };
         let range = range.filter(|range| *range.start() >= 100 && *range.end() <= 599 && !range.is_empty());
         if range.is_none() {
-            cx.error(node.at, format!("this will not do; expected {}", Self::EXPECTED));
+            cx.invalid(node.at, "status", Self::EXPECTED);
         }
         range
     }
@@ -159,6 +186,12 @@ impl StatusSet {
         }
         let (first, last) = text.split_once('-').unwrap_or((text, text));
         Some(first.parse().ok()?..=last.parse().ok()?)
+    }
+}
+
+impl Canonical for StatusSet {
+    fn write(&self, form: &mut Form<'_>) {
+        form.value(self);
     }
 }
 
@@ -181,7 +214,7 @@ impl Decode for StatusSet {
     fn decode(node: &Node, cx: &mut Decoder<'_>) -> Option<Self> {
         let Value::List(items) = &node.value else { return Self::range(node, cx).map(|range| Self(vec![range])) };
         if items.is_empty() {
-            cx.error(node.at, format!("this list is empty; expected {}", Self::EXPECTED));
+            cx.error(node.at, format!("the list is empty: expected {}", Self::EXPECTED));
             return None;
         }
         let ranges: Vec<_> = items.iter().map(|item| Self::range(item, cx)).collect();
@@ -207,9 +240,22 @@ impl NatsServer {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The host and port that it leads to, whatever the scheme: the same with and without the usual
+    /// port, and in any case of letters.
+    #[must_use]
+    pub fn place(&self) -> String {
+        let url = url::Url::parse(&self.0).ok();
+        let place = url.as_ref().and_then(|url| Some((url.host_str()?, url.port().unwrap_or(Self::PORT))));
+        place.map_or_else(|| self.0.clone(), |(host, port)| format!("{}:{port}", host.to_ascii_lowercase()))
+    }
+
+    /// The usual port of NATS.
+    const PORT: u16 = 4222;
 }
 
 impl Word for NatsServer {
+    const NOUN: &'static str = "server";
     const EXPECTED: &'static str =
         "a server such as nats://nats.example.com:4222 or tls://nats.example.com:4222, without user and password";
 
@@ -221,6 +267,10 @@ impl Word for NatsServer {
         fits.then(|| Self(text.to_owned()))
     }
 
+    fn written(&self) -> String {
+        self.0.clone()
+    }
+
     fn schema() -> serde_json::Value {
         json!({"type": "string", "pattern": "^(nats|tls)://[^@/?#]+/?$"})
     }
@@ -228,7 +278,7 @@ impl Word for NatsServer {
 
 /// Words that become part of a NATS subject, where some characters would change what is asked.
 macro_rules! subject_words {
-    ($($(#[doc = $doc:literal])+ $name:ident: $expected:literal, $forbidden:literal;)+) => {$(
+    ($($(#[doc = $doc:literal])+ $name:ident: $noun:literal, $expected:literal, $forbidden:literal;)+) => {$(
         $(#[doc = $doc])+
         #[derive(Debug, Clone, PartialEq, Eq)]
         pub struct $name(String);
@@ -242,11 +292,16 @@ macro_rules! subject_words {
         }
 
         impl Word for $name {
+            const NOUN: &'static str = $noun;
             const EXPECTED: &'static str = $expected;
 
             fn parse(text: &str) -> Option<Self> {
                 let forbidden = |c: char| c.is_whitespace() || c.is_control() || $forbidden.contains(c);
                 (!text.is_empty() && text.len() <= 255 && !text.contains(forbidden)).then(|| Self(text.to_owned()))
+            }
+
+            fn written(&self) -> String {
+                self.0.clone()
             }
         }
     )+};
@@ -254,11 +309,11 @@ macro_rules! subject_words {
 
 subject_words! {
     /// The name of a JetStream stream.
-    StreamName: "the name of a stream, without spaces and without . * > / \\", ".*>/\\";
+    StreamName: "stream", "the name of a stream, without spaces and without . * > / \\", ".*>/\\";
     /// The name of a JetStream domain.
-    DomainName: "the name of a JetStream domain, without spaces and without . * > / \\", ".*>/\\";
+    DomainName: "domain", "the name of a JetStream domain, without spaces and without . * > / \\", ".*>/\\";
     /// A NATS subject without wildcards.
-    Subject: "a subject without spaces and without the wildcards * and >", "*>";
+    Subject: "subject", "a subject without spaces and without the wildcards * and >", "*>";
 }
 
 impl Subject {

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::Word;
 use crate::config::decode::{Decode, Decoder};
+use crate::config::identity::{Canonical, Form};
 use crate::config::yaml::{Node, Value};
 
 /// A query in PromQL, or in a dialect of it: the server has the last word on what it means.
@@ -22,12 +23,17 @@ impl PromQuery {
 }
 
 impl Word for PromQuery {
-    const EXPECTED: &'static str = "a PromQL query of at most 8192 bytes";
+    const NOUN: &'static str = "query";
+    const EXPECTED: &'static str = "a PromQL query of at most 8192 bytes, not empty";
 
     fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
         let fits = |c: char| !c.is_control() || matches!(c, '\n' | '\r' | '\t');
         (!text.is_empty() && text.len() <= Self::LONGEST && text.chars().all(fits)).then(|| Self(text.to_owned()))
+    }
+
+    fn written(&self) -> String {
+        self.0.clone()
     }
 
     fn schema() -> serde_json::Value {
@@ -50,6 +56,12 @@ impl Finite {
     #[must_use]
     pub const fn get(self) -> f64 {
         self.0
+    }
+}
+
+impl Canonical for Finite {
+    fn write(&self, form: &mut Form<'_>) {
+        form.value(self.0);
     }
 }
 

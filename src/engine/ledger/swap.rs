@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use super::{Ledger, Lineup, TriggerLine};
 use crate::checks::KindConfig;
+use crate::clock::Moment;
 use crate::domain::contract::{Contract, ContractSpec, Objective};
 use crate::domain::independence::{DegradedOperation, Independence};
 use crate::domain::trigger::Watched;
-use crate::engine::clock::Moment;
 use crate::engine::scheduler::{self, CheckId};
 use crate::engine::snapshot::{CheckRecord, ContractRecord, TriggerRecord};
 

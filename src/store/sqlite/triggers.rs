@@ -141,16 +141,3 @@ pub(super) fn operations(connection: &Connection) -> rusqlite::Result<Vec<Degrad
     })?;
     rows.collect()
 }
-
-/// Forgets what ended before; gives how much that was.
-pub(super) fn forget_before(connection: &Connection, before: &str) -> rusqlite::Result<usize> {
-    let firings = connection.execute("DELETE FROM firings WHERE ended < ?1", [before])?;
-    // The last test of each kind is what says when it was tested last.
-    let operations = connection.execute(
-        "DELETE FROM degraded_operation AS old WHERE ended < ?1 AND EXISTS (SELECT 1 FROM degraded_operation AS newer
-         WHERE newer.contract = old.contract AND newer.without = old.without AND newer.ok = old.ok
-         AND newer.started > old.started)",
-        [before],
-    )?;
-    Ok(firings + operations)
-}

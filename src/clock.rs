@@ -1,4 +1,9 @@
-//! The one place where time is read.
+//! The one place where time is read. `clippy.toml` forbids it everywhere else.
+//!
+//! For how long something takes there is [`instant`] and [`since`], for what happens and is told there is [`Clock`], and
+//! [`wall`] is for what knows no timeline: the names of files, and the age of what other processes stored.
+
+#![expect(clippy::disallowed_methods, reason = "this is the place")]
 
 use std::fmt;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -8,6 +13,24 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use crate::domain::time::Timestamp;
+
+/// The monotonic clock's reading: for deadlines, and for how long something takes.
+#[must_use]
+pub fn instant() -> Instant {
+    Instant::now()
+}
+
+/// How long ago the monotonic clock showed `earlier`; zero if it has not yet.
+#[must_use]
+pub fn since(earlier: Instant) -> Duration {
+    earlier.elapsed()
+}
+
+/// The wall clock's reading, right or wrong.
+#[must_use]
+pub fn wall() -> Timestamp {
+    Timestamp::from_unix_nanos(wall_now())
+}
 
 /// A steady timeline: the wall clock's reading at start, advanced by the monotonic clock and by the time that the machine
 /// slept.
@@ -87,6 +110,13 @@ impl Clock {
     #[must_use]
     pub fn from_wall(&self, wall: Timestamp) -> Timestamp {
         Timestamp::from_unix_nanos(wall.as_unix_nanos().saturating_sub(self.offset()))
+    }
+
+    /// The instant on this timeline that was stored as `wall`. None was stored in the future: where the wall clock was set
+    /// back since, it is taken for now.
+    #[must_use]
+    pub fn recalled(&self, wall: Timestamp) -> Timestamp {
+        self.from_wall(wall).min(self.now())
     }
 
     /// Now, on both timelines.

@@ -1,0 +1,77 @@
+//! Panics: none is ever meant. Each is told in one line and counted, and none in a check harms anything else.
+
+use std::any::Any;
+use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use async_trait::async_trait;
+use serde_json::Value;
+use tracing::error;
+
+use super::scheduler::{INTERNAL_ERROR, failure};
+use crate::checks::{Check, Run};
+use crate::clock::Clock;
+use crate::domain::observation::Observation;
+
+static COUNTED: AtomicU64 = AtomicU64::new(0);
+
+/// How many panics there were since [`install`], wherever they were: in a run, in a task of a client library, in a thread.
+#[must_use]
+pub fn counted() -> u64 {
+    COUNTED.load(Ordering::Relaxed)
+}
+
+/// From here on every panic is counted, and told in a line of the log.
+pub fn install() {
+    panic::set_hook(Box::new(|panic| {
+        COUNTED.fetch_add(1, Ordering::Relaxed);
+        tell(panic);
+    }));
+}
+
+fn tell(panic: &PanicHookInfo<'_>) {
+    let place = panic.location().map(ToString::to_string).unwrap_or_default();
+    let thread = std::thread::current();
+    let message = text(panic.payload());
+    error!(place, thread = thread.name(), message, "a panic: this is a fault of dr-exporter, please report it");
+}
+
+/// What a panic said, cut to a line that can be read.
+pub(super) fn text(payload: &(dyn Any + Send)) -> String {
+    let text = payload.downcast_ref::<&str>().map(ToString::to_string);
+    let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
+    let text = text.unwrap_or_else(|| "no message".to_owned());
+    text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).take(300).collect()
+}
+
+/// What `work` gives; none if it panics, which the hook tells of.
+pub(super) fn contained<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+    panic::catch_unwind(AssertUnwindSafe(work)).map_err(|payload| text(&*payload))
+}
+
+/// Makes a check that knows again what it knew. One that cannot be made tells so at every run, and one that cannot take its
+/// memory goes on without.
+#[must_use]
+pub fn build(make: impl Fn() -> Arc<dyn Check>, memory: Option<&Value>, clock: Clock) -> Arc<dyn Check> {
+    let recalled = contained(|| {
+        let check = make();
+        if let Some(memory) = memory {
+            check.recall(memory, clock);
+        }
+        check
+    });
+    // What a panic left half done is not gone on with.
+    let check = if memory.is_some() { recalled.or_else(|_| contained(&make)) } else { recalled };
+    check.unwrap_or_else(|detail| Arc::new(Unmade(format!("the check could not be made, it panicked: {detail}"))))
+}
+
+/// A check that could not be made.
+struct Unmade(String);
+
+#[async_trait]
+impl Check for Unmade {
+    async fn run(&self, _: Run) -> Observation {
+        failure(&INTERNAL_ERROR, self.0.clone())
+    }
+}

@@ -28,6 +28,7 @@ both! {
     a_list_comes_in_pages,
     metadata_only_has_no_data,
     every_object_has_an_identity_of_its_own,
+    who_changed_the_data_of_a_secret_owns_it,
     a_generation_moves_with_the_spec,
     an_object_with_a_finalizer_is_marked_before_it_goes,
     an_object_is_served_in_the_version_that_is_asked_for,
@@ -284,6 +285,38 @@ async fn every_object_has_an_identity_of_its_own(flavour: Flavour) {
     assert_ne!(changed.2, version, "but a new version");
     cluster.delete("Secret", &namespace, "nats").await;
     assert_ne!(of(&cluster.apply(object).await).0, uid, "what is made anew is another object");
+}
+
+async fn who_changed_the_data_of_a_secret_owns_it(flavour: Flavour) {
+    let (cluster, namespace, _) = place(flavour).await;
+    let path = format!("{}/nats", secrets(&namespace));
+    let owners = async || {
+        let secret = ask(cluster, As::Token(&cluster.admin().token), &path, METADATA).await.body;
+        let entries = secret["metadata"]["managedFields"].as_array().cloned().unwrap_or_default();
+        let owner = |entry: &Value| {
+            let keys = entry["fieldsV1"]["f:data"].as_object()?.keys().filter(|key| *key != ".");
+            let keys: Vec<String> = keys.cloned().collect();
+            let at: jiff::Timestamp = entry["time"].as_str().expect("a time").parse().expect("a time");
+            assert!(jiff::Timestamp::now().duration_since(at).as_secs().abs() < 60, "written at {at}");
+            Some(format!("{} {} {}", entry["manager"].as_str()?, entry["operation"].as_str()?, keys.join(",")))
+        };
+        entries.iter().filter_map(owner).filter(|owner| !owner.ends_with(' ')).collect::<BTreeSet<String>>()
+    };
+    let set = |owners: &[&str]| owners.iter().map(|owner| (*owner).to_owned()).collect::<BTreeSet<String>>();
+    let own = "externalsecrets.external-secrets.io/nats";
+    let mut object = secret(&namespace, "nats");
+    object["data"] = json!({"a": "YQ==", "b": "Yg=="});
+    cluster.apply_as(own, object.clone()).await;
+    assert_eq!(owners().await, set(&[&format!("{own} Update f:a,f:b")]));
+    object["metadata"]["labels"] = json!({"a": "b"});
+    cluster.apply_as("kubectl-label", object.clone()).await;
+    assert_eq!(owners().await, set(&[&format!("{own} Update f:a,f:b")]), "a label is no data");
+    object["data"]["a"] = json!("eA==");
+    cluster.apply_as("kubectl-edit", object.clone()).await;
+    assert_eq!(owners().await, set(&[&format!("{own} Update f:b"), "kubectl-edit Update f:a"]));
+    object["data"]["a"] = json!("YQ==");
+    cluster.apply_as(own, object.clone()).await;
+    assert_eq!(owners().await, set(&[&format!("{own} Update f:a,f:b")]), "what is put right is its own again");
 }
 
 async fn a_generation_moves_with_the_spec(flavour: Flavour) {

@@ -62,6 +62,25 @@ pub struct StreamInfo {
     pub domain: Option<String>,
     /// The server's clock when it answered; absent before 2.10.
     pub ts: Option<jiff::Timestamp>,
+    /// Who holds it, as far as the server tells.
+    #[serde(default)]
+    pub cluster: Option<ClusterInfo>,
+}
+
+/// The servers that hold a stream.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default)]
+pub struct ClusterInfo {
+    name: String,
+    leader: String,
+}
+
+impl ClusterInfo {
+    /// The name of the cluster, or of the one server that is none.
+    #[must_use]
+    pub fn place(&self) -> &str {
+        if self.name.is_empty() { &self.leader } else { &self.name }
+    }
 }
 
 /// The configuration of a stream.

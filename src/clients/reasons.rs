@@ -47,6 +47,10 @@ names! {
     stale,
     /// The primary lacks what DR is compared with.
     primary_missing,
+    /// Both sides of a comparison are one and the same thing.
+    same_object,
+    /// What is looked at is being deleted.
+    being_deleted,
 }
 
 /// A file of the exporter's is no use.

@@ -9,7 +9,7 @@ use super::SOON;
 use super::dns::Dns;
 use super::support::exporter::{Config, Exporter};
 use super::support::grafana::Grafana;
-use super::support::kube::{Cluster, Flavour, User};
+use super::support::kube::{Cluster, Flavour, User, base64};
 use super::support::nats::{MIRROR, ORIGIN, Pair, Server};
 use super::support::prometheus::Toy;
 use super::support::publisher::Publisher;
@@ -65,7 +65,9 @@ impl World {
         for (cluster, content, ready) in [(&self.primary, primary, "True"), (&self.dr, dr, ready)] {
             let hash = json!({"reconcile.external-secrets.io/data-hash": content});
             let metadata = json!({"namespace": SPACE, "name": "api", "annotations": hash});
-            cluster.apply(json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": {}})).await;
+            let data = json!({"password": base64(content.as_bytes())});
+            let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": data});
+            cluster.apply_as("externalsecrets.external-secrets.io/api", secret).await;
             let mut object = json!({
                 "apiVersion": "external-secrets.io/v1", "kind": "ExternalSecret",
                 "metadata": {"namespace": SPACE, "name": "api"}, "spec": {"refreshInterval": "1h"},

@@ -24,6 +24,10 @@ super::both! {
     never_synced_and_gone,
     several_sources_and_a_primary,
     degraded_is_down_until_healthy,
+    a_young_commit_is_a_breach_once_it_was_watched,
+    an_older_revision_is_a_breach_once_it_was_watched,
+    what_waits_holds_up_no_clock,
+    two_connections_to_one_application_prove_nothing,
 }
 
 async fn application(pair: &Pair, cluster: &Cluster, name: &str, spec: Value, status: Value) {
@@ -193,6 +197,124 @@ async fn degraded_is_down_until_healthy(flavour: Flavour) {
     assert!(running(1.0)(&scrape), "progress is no health:\n{scrape}");
     application(&pair, pair.dr, "saas", spec(), of_health("Healthy")).await;
     exporter.until("the clock stops", SOON, running(0.0)).await;
+}
+
+/// Nobody knows how old the change is that the cluster lacks: it counts from the first look that shows it.
+async fn a_young_commit_is_a_breach_once_it_was_watched(flavour: Flavour) {
+    let pair = Pair::new(flavour).await;
+    let sync =
+        json!({"status": "OutOfSync", "revision": NEWER, "comparedTo": healthy(Duration::ZERO)["sync"]["comparedTo"]});
+    application(&pair, pair.dr, "saas", spec(), with(healthy(Duration::ZERO), json!({"sync": sync}))).await;
+    let (since, rpo) = (SystemTime::now(), Duration::from_secs(6));
+    let exporter = pair.exporter(&contract("saas", "rto: 30m\n    rpo: 6s", &check(&pair, ""))).await;
+    fails(&exporter, "saas", "out_of_sync").await;
+    exporter.becomes("saas", "rpo", "unproven", SOON).await;
+    // Compared again, and the sync fails.
+    let operation = json!({"phase": "Failed", "finishedAt": ago(Duration::ZERO)});
+    let failed = with(healthy(Duration::ZERO), json!({"sync": sync, "operationState": operation}));
+    application(&pair, pair.dr, "saas", spec(), failed).await;
+    let scrape = exporter.becomes("saas", "rpo", "breached", SOON).await;
+    assert!(since.elapsed().expect("time goes on") >= rpo, "breached before it was watched for as long");
+    assert_eq!(scrape.get("dr_argocd_app_last_operation_failed", &labels("saas")), Some(1.0), "{scrape}");
+    assert_eq!(scrape.get("dr_check_warning", &[("contract", "saas")]), Some(1.0), "{scrape}");
+}
+
+async fn an_older_revision_is_a_breach_once_it_was_watched(flavour: Flavour) {
+    let pair = Pair::new(flavour).await;
+    let at = |revision: &str, compared: Duration| {
+        let comparison = &healthy(Duration::ZERO)["sync"]["comparedTo"];
+        with(healthy(compared), json!({"sync": {"status": "Synced", "revision": revision, "comparedTo": comparison}}))
+    };
+    // One side's controller works, the other's is dead since an hour.
+    application(&pair, pair.dr, "alive", spec(), at(REVISION, Duration::ZERO)).await;
+    application(&pair, pair.primary, "alive", spec(), at(NEWER, Duration::ZERO)).await;
+    application(&pair, pair.dr, "dead", spec(), at(REVISION, minutes(60))).await;
+    application(&pair, pair.primary, "dead", spec(), at(NEWER, Duration::ZERO)).await;
+    application(&pair, pair.dr, "ahead", spec(), at(NEWER, Duration::ZERO)).await;
+    application(&pair, pair.primary, "ahead", spec(), at(REVISION, minutes(60))).await;
+    let contracts: String = ["alive", "dead", "ahead"]
+        .into_iter()
+        .map(|name| {
+            let check = check(&pair, ", primary: { kubernetes: primary }").replace("saas", name);
+            contract(name, "rto: 30m\n    rpo: 6s", &check)
+        })
+        .collect();
+    let since = SystemTime::now();
+    let exporter = pair.exporter(&contracts).await;
+    let watch = Watch::start(&exporter);
+    for name in ["alive", "dead"] {
+        fails(&exporter, name, "revision_differs").await;
+        exporter.becomes(name, "rpo", "breached", SOON).await;
+        assert!(
+            since.elapsed().expect("time goes on") >= Duration::from_secs(6),
+            "{name}: breached before it was watched"
+        );
+    }
+    // An old word of the primary's shows no lag of DR's.
+    fails(&exporter, "ahead", "controller_silent").await;
+    until(since + Duration::from_secs(7) + SEEN).await;
+    watch.never(since, "ahead", "rpo", "breached");
+    watch.never(since, "ahead", "rpo", "met");
+}
+
+async fn what_waits_holds_up_no_clock(flavour: Flavour) {
+    let pair = Pair::new(flavour).await;
+    let of_health = |status: &str| with(healthy(Duration::ZERO), json!({"health": {"status": status}}));
+    let namespace = &pair.namespace;
+    let check = |name: &str, more: &str| {
+        format!(
+            "      - name: {name}\n        argocd_app: {{ kubernetes: dr, namespace: {namespace}, name: {name}{more} }}\n"
+        )
+    };
+    application(&pair, pair.dr, "api", spec(), of_health("Healthy")).await;
+    application(&pair, pair.dr, "job", spec(), of_health("Suspended")).await;
+    let contract = |name: &str, job: &str| {
+        format!(
+            "  - name: {name}\n    component: {name}\n    owner: ops\n    priority: P0\n    rto: 30m\n    checks:\n{}{}",
+            check("api", ""),
+            check("job", job)
+        )
+    };
+    let accepts = contract("accepts", ", accept_health: [Suspended]");
+    let exporter = pair.exporter(&format!("{}{accepts}", contract("waits", ""))).await;
+    let running = |name: &'static str, wanted: f64| {
+        move |scrape: &super::Scrape| scrape.get("dr_recovery_in_progress", &[("contract", name)]) == Some(wanted)
+    };
+    for name in ["waits", "accepts"] {
+        let api = [("contract", name), ("check", "api")];
+        exporter.until("it works", SOON, |scrape| scrape.get("dr_check_healthy", &api) == Some(1.0)).await;
+    }
+    application(&pair, pair.dr, "api", spec(), of_health("Degraded")).await;
+    for name in ["waits", "accepts"] {
+        exporter.until("the clock runs", SOON, running(name, 1.0)).await;
+    }
+    application(&pair, pair.dr, "api", spec(), of_health("Healthy")).await;
+    for name in ["waits", "accepts"] {
+        let scrape = exporter.until("the clock stops", SOON, running(name, 0.0)).await;
+        let met = [("contract", name), ("result", "met"), ("mode", "real")];
+        assert_eq!(scrape.get("dr_recoveries_total", &met), Some(1.0), "{name}\n{scrape}");
+    }
+    let scrape = exporter.scrape().await;
+    let job = |name: &'static str| [("contract", name), ("check", "job")];
+    assert_eq!(scrape.get("dr_check_healthy", &job("accepts")), Some(1.0), "{scrape}");
+    assert_eq!(scrape.get("dr_check_healthy", &job("waits")), None, "{scrape}");
+}
+
+async fn two_connections_to_one_application_prove_nothing(flavour: Flavour) {
+    let pair = Pair::new(flavour).await;
+    application(&pair, pair.dr, "saas", spec(), healthy(Duration::ZERO)).await;
+    let dr = pair.dr.kubeconfig_of(&pair.at_dr);
+    let check = check(&pair, ", primary: { kubernetes: primary }");
+    let since = SystemTime::now();
+    let exporter = pair.exporter_with(&contract("saas", "rto: 30m\n    rpo: 1h", &check), &dr, &dr).await;
+    let watch = Watch::start(&exporter);
+    fails(&exporter, "saas", "same_object").await;
+    pair.dr.delete("Application", &pair.namespace, "saas").await;
+    fails(&exporter, "saas", "primary_missing").await;
+    let scrape = exporter.becomes("saas", "rpo", "unproven", SOON).await;
+    assert_ne!(scrape.get("dr_copy_lost", &labels("saas")), Some(1.0), "{scrape}");
+    watch.never(since, "saas", "rpo", "met");
+    watch.never(since, "saas", "rpo", "breached");
 }
 
 /// An Argo CD server: what it was asked, and what it answers.

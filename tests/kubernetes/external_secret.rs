@@ -24,6 +24,11 @@ super::both! {
     every_state_is_told_apart,
     a_malformed_object_hides_no_other,
     a_restart_brings_no_proof_forward_and_none_back,
+    a_rotation_while_nobody_looked_is_a_breach_once_it_was_watched,
+    a_dead_controller_hides_no_difference,
+    a_secret_that_is_edited_by_hand_is_not_met,
+    two_connections_to_one_cluster_prove_nothing,
+    what_was_made_again_keeps_no_proof,
 }
 
 fn check(pair: &Pair, name: &str, more: &str) -> String {
@@ -316,4 +321,108 @@ async fn a_restart_brings_no_proof_forward_and_none_back(flavour: Flavour) {
     assert_eq!(point(&scrape), None, "a proof that was withdrawn came back:\n{scrape}");
     fails(&exporter, "nats", "connect_failed").await;
     assert_eq!(point(&exporter.scrape().await), None);
+}
+
+/// A change bears no time of its own: it counts from the first look that shows it.
+async fn a_rotation_while_nobody_looked_is_a_breach_once_it_was_watched(flavour: Flavour) {
+    let pair = Pair::new(flavour).await;
+    equal(&pair).await;
+    let rpo = Duration::from_secs(6);
+    let mut exporter = pair.exporter(&pair_of(&pair, "rto: 30m\n    rpo: 6s")).await;
+    exporter.becomes("nats", "rpo", "met", SOON).await;
+    exporter.kill();
+    let_pass(rpo + SEEN).await;
+    pair.secret(pair.primary, "nats", ROTATED, Status::ready(Duration::ZERO)).await;
+    let returned = SystemTime::now();
+    exporter.restart().await;
+    let watch = Watch::start(&exporter);
+    exporter.becomes("nats", "rpo", "unproven", SOON).await;
+    exporter.becomes("nats", "rpo", "breached", SOON).await;
+    let watched = returned.elapsed().expect("time goes on");
+    assert!(watched >= rpo, "breached after {watched:?} of looking");
+    watch.never(returned, "nats", "rpo", "met");
+}
+
+async fn a_dead_controller_hides_no_difference(flavour: Flavour) {
+    let pair = Pair::new(flavour).await;
+    // DR was last refreshed ten hours ago, and the provider fails the primary's next refresh.
+    pair.secret(pair.dr, "nats", HASH, Status::ready(minutes(600))).await;
+    pair.secret(pair.primary, "nats", ROTATED, Status::failing()).await;
+    let since = SystemTime::now();
+    let exporter = pair.exporter(&pair_of(&pair, "rto: 30m\n    rpo: 5s")).await;
+    let scrape = fails(&exporter, "nats", "drift").await;
+    assert_eq!(scrape.get("dr_secret_in_sync", &labels("nats")), Some(0.0), "{scrape}");
+    exporter.becomes("nats", "rpo", "breached", SOON).await;
+    assert!(since.elapsed().expect("time goes on") >= Duration::from_secs(5), "it was watched");
+    exporter.logs(&["drift", "DR: last refreshed", "primary: could not get"], SOON).await;
+    // Equal and stale is no difference.
+    pair.secret(pair.primary, "nats", HASH, Status::ready(minutes(20))).await;
+    fails(&exporter, "nats", "stale").await;
+    exporter.becomes("nats", "rpo", "unproven", SOON).await;
+}
+
+async fn a_secret_that_is_edited_by_hand_is_not_met(flavour: Flavour) {
+    let pair = Pair::new(flavour).await;
+    let once = || Status { spec: json!({"refreshPolicy": "CreatedOnce"}), ..Status::ready(minutes(20)) };
+    for cluster in [pair.primary, pair.dr] {
+        pair.secret(cluster, "nats", HASH, once()).await;
+    }
+    let exporter = pair.exporter(&pair_of(&pair, "rto: 30m\n    rpo: 5s")).await;
+    exporter.becomes("nats", "rpo", "met", SOON).await;
+    // The annotation stays what it was.
+    pair.secret_of("kubectl-edit", pair.dr, "nats", HASH, "hunter2").await;
+    let since = SystemTime::now();
+    let watch = Watch::start(&exporter);
+    let scrape = fails(&exporter, "nats", "foreign_writer").await;
+    assert_eq!(scrape.get("dr_secret_in_sync", &labels("nats")), None, "nobody knows:\n{scrape}");
+    exporter.becomes("nats", "rpo", "unproven", SOON).await;
+    exporter.logs(&["foreign_writer", "kubectl-edit"], SOON).await;
+    until(since + Duration::from_secs(6) + SEEN).await;
+    watch.never(since, "nats", "rpo", "breached");
+    watch.never(since + Duration::from_secs(5) + SEEN, "nats", "rpo", "met");
+    // Put right, and refreshed.
+    pair.secret(pair.dr, "nats", HASH, Status { refreshed: Duration::ZERO, ..once() }).await;
+    exporter.becomes("nats", "rpo", "met", SOON).await;
+}
+
+async fn two_connections_to_one_cluster_prove_nothing(flavour: Flavour) {
+    let pair = Pair::new(flavour).await;
+    equal(&pair).await;
+    let dr = pair.dr.kubeconfig_of(&pair.at_dr);
+    let since = SystemTime::now();
+    let exporter = pair.exporter_with(&pair_of(&pair, "rto: 30m\n    rpo: 1h"), &dr, &dr).await;
+    let watch = Watch::start(&exporter);
+    fails(&exporter, "nats", "same_object").await;
+    // What is gone on both sides at once is lost on neither.
+    pair.dr.delete("Secret", &pair.namespace, "nats").await;
+    let_pass(SEEN).await;
+    pair.dr.delete("ExternalSecret", &pair.namespace, "nats").await;
+    fails(&exporter, "nats", "primary_missing").await;
+    let scrape = exporter.becomes("nats", "rpo", "unproven", SOON).await;
+    assert_ne!(scrape.get("dr_copy_lost", &labels("nats")), Some(1.0), "{scrape}");
+    watch.never(since, "nats", "rpo", "met");
+    watch.never(since, "nats", "rpo", "breached");
+}
+
+async fn what_was_made_again_keeps_no_proof(flavour: Flavour) {
+    let pair = Pair::new(flavour).await;
+    equal(&pair).await;
+    let mut link = Proxy::to(pair.primary.address()).await;
+    let primary = pair.primary.kubeconfig(&format!("token: {}", pair.at_primary.token), Some(link.address()));
+    let dr = pair.dr.kubeconfig_of(&pair.at_dr);
+    let mut exporter = pair.exporter_with(&pair_of(&pair, "rto: 30m\n    rpo: 1h"), &primary, &dr).await;
+    exporter.becomes("nats", "rpo", "met", SOON).await;
+    let point = |scrape: &super::Scrape| scrape.get("dr_recovery_point_timestamp_seconds", &labels("nats"));
+    exporter.kill();
+    link.cut().await;
+    exporter.restart().await;
+    fails(&exporter, "nats", "connect_failed").await;
+    assert!(point(&exporter.scrape().await).is_some(), "what was proven stays proven");
+    // Between two looks.
+    exporter.kill();
+    pair.dr.delete("Secret", &pair.namespace, "nats").await;
+    pair.secret(pair.dr, "nats", HASH, Status::ready(Duration::ZERO)).await;
+    exporter.restart().await;
+    let scrape = exporter.becomes("nats", "rpo", "unproven", SOON).await;
+    assert_eq!(point(&scrape), None, "the secret is another one:\n{scrape}");
 }

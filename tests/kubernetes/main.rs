@@ -61,15 +61,20 @@ impl Pair {
 
     /// An external secret with its secret, in one of the clusters.
     async fn secret(&self, cluster: &Cluster, name: &str, hash: &str, status: Status) {
-        let annotation = json!({"reconcile.external-secrets.io/data-hash": hash});
-        cluster
-            .apply(json!({
-                "apiVersion": "v1", "kind": "Secret",
-                "metadata": {"namespace": self.namespace, "name": name, "annotations": annotation},
-                "data": {"password": "aHVudGVyMg=="},
-            }))
-            .await;
+        let manager = format!("externalsecrets.external-secrets.io/{name}");
+        self.secret_of(&manager, cluster, name, hash, &format!("data of {hash}")).await;
         self.external_secret(cluster, name, status).await;
+    }
+
+    /// A secret as this manager writes it. The hash is what External Secrets would make of other data.
+    async fn secret_of(&self, manager: &str, cluster: &Cluster, name: &str, hash: &str, password: &str) {
+        let annotation = json!({"reconcile.external-secrets.io/data-hash": hash});
+        let object = json!({
+            "apiVersion": "v1", "kind": "Secret",
+            "metadata": {"namespace": self.namespace, "name": name, "annotations": annotation},
+            "data": {"password": support::kube::base64(password.as_bytes())},
+        });
+        cluster.apply_as(manager, object).await;
     }
 
     async fn external_secret(&self, cluster: &Cluster, name: &str, status: Status) {

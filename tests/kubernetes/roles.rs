@@ -56,7 +56,9 @@ async fn objects(primary: &Cluster, dr: &Cluster) {
         }
         let metadata = json!({"namespace": "kgents-triad", "name": "kgents-api-secrets",
             "annotations": {"reconcile.external-secrets.io/data-hash": "0a1b2c3d"}});
-        cluster.apply(json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata})).await;
+        let secret =
+            json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": {"password": "aHVudGVyMg=="}});
+        cluster.apply_as("externalsecrets.external-secrets.io/kgents-api-secrets", secret).await;
         let status = Status::ready(minutes(20));
         let metadata = json!({"namespace": "kgents-triad", "name": "kgents-api-secrets"});
         let mut object = json!({"apiVersion": "external-secrets.io/v1", "kind": "ExternalSecret", "metadata": metadata,

@@ -211,9 +211,35 @@ async fn the_origin_itself_is_no_mirror() {
     let since = SystemTime::now();
     let exporter = start(&contract(&as_app(&server), &as_app(&server), ORIGIN, ORIGIN)).await;
     let watch = Watch::start(&exporter);
-    exporter.becomes(CONTRACT, "rpo", "breached", SOON).await;
-    lost(&exporter, &["mirror_of_other_stream"]).await;
-    exporter.logs(&["mirror_of_other_stream", "the origin itself"], SOON).await;
+    exporter.logs(&["same_object", "both connections lead to the stream"], SOON).await;
+    let_pass(SEEN).await;
+    let scrape = exporter.becomes(CONTRACT, "rpo", "unproven", SOON).await;
+    // What is compared with itself proves nothing: neither that there is a copy, nor that two are written to.
+    assert_ne!(scrape.get("dr_copy_lost", &CHECK), Some(1.0), "{scrape}");
+    assert_eq!(scrape.get("dr_recovery_in_progress", &[("contract", CONTRACT)]), Some(0.0), "{scrape}");
+    watch.never(since, CONTRACT, "rpo", "met");
+    watch.never(since, CONTRACT, "rpo", "breached");
+    watch.never(since, CONTRACT, "rto", "breached");
+}
+
+/// What was proven of a mirror is not proven of the one that was made in its place, though the origin is down and nobody can
+/// compare the two.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mirror_that_was_made_again_keeps_no_proof() {
+    let mut pair = Pair::start().await;
+    pair.origin.publish_many("agentese.a", 20).await;
+    pair.mirror.reaches(MIRROR, 20, SOON).await;
+    let exporter = watch_pair(&pair).await;
+    exporter.becomes(CONTRACT, "rpo", "met", SOON).await;
+    pair.primary.kill();
+    let point = |scrape: &Scrape| scrape.get("dr_recovery_point_timestamp_seconds", &CHECK);
+    let_pass(SEEN).await;
+    assert!(point(&exporter.scrape().await).is_some(), "what was proven stays proven while the origin is down");
+    pair.mirror.delete(MIRROR).await;
+    pair.create_mirror(ORIGIN, MIRROR, json!({})).await;
+    exporter.until("the proof is withdrawn", SOON, |scrape| point(scrape).is_none()).await;
+    let since = SystemTime::now();
+    let watch = Watch::start(&exporter);
     let_pass(SEEN).await;
     watch.never(since, CONTRACT, "rpo", "met");
 }

@@ -22,7 +22,7 @@ use crate::config::config;
 use crate::config::decode::{Decoder, Fields};
 use crate::config::sides::{Compared, Sides, Where};
 use crate::config::values::{
-    ConnectionRef, FilePath, HttpUrl, KubernetesRef, Namespace, ObjectName, PromDuration, SecretFile,
+    ConnectionRef, FilePath, HttpUrl, KubernetesRef, Namespace, ObjectName, PromDuration, SecretFile, Word,
 };
 use crate::domain::contract::Feeds;
 use crate::domain::observation::{CopyState, Finding, Health, Observation, Reason, join};
@@ -45,6 +45,9 @@ config! {
         /// How long Argo CD may be silent before its word is no longer taken for news: it compares every 2 to 3 minutes by
         /// default.
         pub stale_after: PromDuration = PromDuration::from_secs(600) => incidental,
+        /// What Argo CD may call the application's health besides `Healthy`, for this to be healthy: `Suspended` for one
+        /// that waits on purpose, `Progressing` for one that is never done.
+        pub accept_health: Option<Vec<Accepted>> = None => incidental,
         /// The application in the primary cluster that must be at the same revision.
         pub primary: Option<PrimaryApp> = None,
     }
@@ -60,6 +63,43 @@ config! {
         pub namespace: Option<Namespace> = None,
         /// The name of the `Application`.
         pub name: Option<ObjectName> = None,
+    }
+}
+
+/// What may pass for health.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Accepted {
+    /// The application is on its way.
+    Progressing,
+    /// The application waits.
+    Suspended,
+}
+
+impl Accepted {
+    /// The name that Argo CD has for it.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Progressing => "Progressing",
+            Self::Suspended => "Suspended",
+        }
+    }
+}
+
+impl Word for Accepted {
+    const NOUN: &'static str = "health";
+    const EXPECTED: &'static str = "Progressing or Suspended (Healthy always passes, what fails never does)";
+    const WORDS: &'static [&'static str] = &["Progressing", "Suspended"];
+
+    fn parse(text: &str) -> Option<Self> {
+        [Self::Progressing, Self::Suspended].into_iter().find(|accepted| accepted.name() == text)
+    }
+
+    fn written(&self) -> String {
+        self.name().to_owned()
+    }
+
+    fn schema() -> serde_json::Value {
+        serde_json::json!({"enum": Self::WORDS})
     }
 }
 
@@ -101,7 +141,7 @@ pub static RESOURCES_MISSING: Reason =
 /// Argo CD cannot say whether the application works.
 pub static HEALTH_UNCERTAIN: Reason = Reason::new(
     "health_uncertain",
-    "The application is progressing, suspended or not known: argocd app get shows which resource.",
+    "The application is progressing, suspended or not known: argocd app get shows which resource; see accept_health.",
 );
 /// The application is not what git says.
 pub static OUT_OF_SYNC: Reason =
@@ -138,7 +178,31 @@ pub static REVISION_DIFFERS: Reason = Reason::new(
 pub static PRIMARY_MISSING: Reason =
     reasons::primary_missing("There is no such Application in the primary: correct `primary`, or remove it.");
 
-const REASONS: [&Reason; 23] = join(
+/// The branch that the application follows could not be rendered.
+pub static HYDRATION_FAILED: Reason = Reason::new(
+    "hydration_failed",
+    "The hydrated branch is old: argocd app get shows why it could not be rendered or pushed.",
+);
+/// The branch that the application follows is being rendered.
+pub static NOT_HYDRATED: Reason = Reason::new(
+    "not_hydrated",
+    "The hydrated branch is being rendered: does that end? Look at argocd-application-controller and the commit server.",
+);
+/// Both sides are one.
+pub static SAME_OBJECT: Reason = reasons::same_object(
+    "DR and `primary` are one Application: is a context missing, or has the name of an API server failed over?",
+);
+/// It is being deleted.
+pub static BEING_DELETED: Reason = reasons::being_deleted(
+    "It is being deleted and waits for a finalizer: who deleted it? Create it again, or remove the check.",
+);
+/// The last operation failed.
+pub static OPERATION_FAILED: Reason = Reason::new(
+    "operation_failed",
+    "The last sync failed, though the application may be in sync: argocd app get shows why, e.g. a hook that failed.",
+);
+
+const REASONS: [&Reason; 27] = join(
     kubernetes::REASONS,
     [
         &APPLICATION_MISSING,
@@ -153,6 +217,10 @@ const REASONS: [&Reason; 23] = join(
         &CONTROLLER_SILENT,
         &REVISION_DIFFERS,
         &PRIMARY_MISSING,
+        &HYDRATION_FAILED,
+        &NOT_HYDRATED,
+        &SAME_OBJECT,
+        &BEING_DELETED,
     ],
 );
 
@@ -161,7 +229,7 @@ impl Kind for ArgocdAppConfig {
         name: "argocd_app",
         can_feed: Feeds { rto: true, rpo: true },
         reasons: &REASONS,
-        warnings: &[],
+        warnings: &[&OPERATION_FAILED],
         readings: readings::ALL,
     };
 
@@ -177,7 +245,11 @@ impl Kind for ArgocdAppConfig {
             let name = primary.name.clone().unwrap_or_else(|| self.name.clone());
             (Source::Cluster(clients.kubernetes(&primary.kubernetes)), Place { namespace, name })
         });
-        Arc::new(ArgocdAppCheck { dr: (source, place), primary, stale_after: self.stale_after.get() })
+        let rules = Rules {
+            stale_after: self.stale_after.get(),
+            accepted: self.accept_health.iter().flatten().copied().map(Accepted::name).collect(),
+        };
+        Arc::new(ArgocdAppCheck { dr: (source, place), primary, rules })
     }
 
     fn sides(&self) -> Sides<'_> {
@@ -203,7 +275,16 @@ impl Kind for ArgocdAppConfig {
 struct ArgocdAppCheck {
     dr: (Source, Place),
     primary: Option<(Source, Place)>,
+    rules: Rules,
+}
+
+/// What an application is judged by.
+#[derive(Debug, Clone, Default)]
+struct Rules {
+    /// After how long without a word Argo CD is silent.
     stale_after: std::time::Duration,
+    /// What passes for health besides `Healthy`.
+    accepted: Vec<&'static str>,
 }
 
 /// Which application.
@@ -250,9 +331,10 @@ impl Check for ArgocdAppCheck {
         let seen =
             [Some(&dr), primary.as_ref()].into_iter().flatten().filter_map(|found| found.as_ref().ok()?.as_ref());
         let seen = seen.map(|seen| seen.at).min();
-        let Observation { health, copy, .. } = verdict(&dr, primary.as_ref(), self.stale_after, now);
-        let readings = dr.as_ref().ok().and_then(Option::as_ref).map(|dr| readings::of(dr, self.stale_after, now));
-        Observation { copy, readings: readings.unwrap_or_default(), seen, ..Observation::of_health(health) }
+        let observation = verdict(&dr, primary.as_ref(), &self.rules, now);
+        let found = dr.as_ref().ok().and_then(Option::as_ref);
+        let readings = found.map(|dr| readings::of(dr, self.rules.stale_after, now)).unwrap_or_default();
+        Observation { readings, seen, ..observation }
     }
 }
 
@@ -296,32 +378,59 @@ impl Seen {
 }
 
 /// What follows of what was read: pure.
-fn verdict(dr: &Found, primary: Option<&Found>, stale_after: std::time::Duration, now: Timestamp) -> Observation {
-    let seen = match dr {
-        Err(finding) => {
-            let copy = CopyState::Unknown(finding.clone());
-            return Observation { copy: Some(copy), ..Observation::of_health(Health::NoAnswer(finding.clone())) };
+fn verdict(dr: &Found, primary: Option<&Found>, rules: &Rules, now: Timestamp) -> Observation {
+    let no_answer = |finding: Finding| Observation {
+        copy: Some(CopyState::Unknown(finding.clone())),
+        ..Observation::of_health(Health::NoAnswer(finding))
+    };
+    let seen = match (dr, primary) {
+        (Err(finding), _) => return no_answer(finding.clone()),
+        // What the primary has lost as well is not missing in DR.
+        (Ok(None), Some(primary)) if is_given_up(primary) => {
+            return no_answer(Finding::new(&PRIMARY_MISSING, "there is no such Application, in the primary neither"));
         }
-        Ok(None) => {
+        (Ok(None), _) => {
             let finding = Finding::new(&APPLICATION_MISSING, "there is no such Application");
             let copy = CopyState::Lost(finding.clone());
             return Observation { copy: Some(copy), ..Observation::of_health(Health::Unhealthy(finding)) };
         }
-        Ok(Some(seen)) => seen,
+        (Ok(Some(seen)), _) => seen,
     };
-    let sync = sync::of(seen, stale_after, now);
-    let health = health(seen, &sync);
+    let uid = seen.application.metadata.uid.clone();
+    let there = primary.and_then(|primary| primary.as_ref().ok()?.as_ref());
+    if let (Some(ours), Some(theirs)) = (&uid, there.and_then(|there| there.application.metadata.uid.as_ref()))
+        && ours == theirs
+    {
+        return no_answer(Finding::new(&SAME_OBJECT, format!("DR and the primary both have the uid {ours}")));
+    }
+    let sync = sync::of(seen, rules.stale_after, now);
+    let health = health(seen, &sync, rules);
     let copy = match primary {
         None => copy(sync, seen),
-        Some(primary) => with_primary(sync, seen, primary, stale_after, now),
+        Some(primary) => with_primary(sync, seen, primary, rules.stale_after, now),
     };
-    Observation { copy: Some(copy), ..Observation::of_health(health) }
+    let failed = sync::failed_operation(&seen.application).map(|detail| Finding::new(&OPERATION_FAILED, detail));
+    Observation {
+        copy: Some(copy),
+        copy_identity: uid,
+        warnings: Some(failed.into_iter().collect()),
+        ..Observation::of_health(health)
+    }
 }
 
-fn health(seen: &Seen, sync: &Verdict) -> Health {
+/// Whether there is known to be no such application, or none that is meant to stay.
+fn is_given_up(found: &Found) -> bool {
+    match found {
+        Err(_) => false,
+        Ok(None) => true,
+        Ok(Some(seen)) => seen.application.metadata.deletion_timestamp.is_some(),
+    }
+}
+
+fn health(seen: &Seen, sync: &Verdict, rules: &Rules) -> Health {
     // Who cannot compare, or has fallen silent, does not know how the resources are either.
     if let Verdict::Silent { finding, .. } | Verdict::Unknown(finding) = sync
-        && finding.reason != &SPEC_NOT_COMPARED
+        && ![&SPEC_NOT_COMPARED, &HYDRATION_FAILED, &NOT_HYDRATED].contains(&finding.reason)
     {
         return Health::NoAnswer(finding.clone());
     }
@@ -332,6 +441,8 @@ fn health(seen: &Seen, sync: &Verdict) -> Health {
         "Healthy" => Health::Healthy,
         "Degraded" => Health::Unhealthy(finding(&DEGRADED)),
         "Missing" => Health::Unhealthy(finding(&RESOURCES_MISSING)),
+        status if rules.accepted.contains(&status) => Health::Healthy,
+        "Progressing" | "Suspended" => Health::Pending(finding(&HEALTH_UNCERTAIN)),
         _ => Health::NoAnswer(finding(&HEALTH_UNCERTAIN)),
     }
 }
@@ -355,30 +466,50 @@ fn with_primary(
     stale_after: std::time::Duration,
     now: Timestamp,
 ) -> CopyState {
-    let Verdict::Same { at } = sync else {
-        // An own proof of DR's says nothing about the primary's revision at that time.
-        return match copy(sync, dr) {
-            CopyState::Outdated { finding, holds, .. } => CopyState::Outdated { up_to: None, holds, finding },
-            CopyState::Vouched { doubt: Some(finding), .. } => CopyState::Unknown(finding),
-            other => other,
-        };
+    // An own proof of DR's says nothing about the primary's revision at that time.
+    let (in_sync, doubt) = match sync {
+        Verdict::Same { at } => (Some(at), None),
+        Verdict::Silent { finding, .. } | Verdict::Unknown(finding) => (None, Some(finding)),
+        Verdict::Different(finding) => {
+            return CopyState::Outdated { up_to: None, holds: sync::holds(&dr.application), finding };
+        }
     };
     let of_primary = |finding: &Finding| Finding::new(finding.reason, format!("primary: {}", finding.detail));
+    let missing = || Finding::new(&PRIMARY_MISSING, "there is no such Application in the primary");
     let primary = match primary {
-        Err(finding) => return CopyState::Unknown(of_primary(finding)),
-        Ok(None) => {
-            return CopyState::Unknown(Finding::new(&PRIMARY_MISSING, "there is no such Application in the primary"));
-        }
+        Err(finding) => return CopyState::Unknown(doubt.unwrap_or_else(|| of_primary(finding))),
+        Ok(None) => return CopyState::Unknown(doubt.unwrap_or_else(missing)),
         Ok(Some(primary)) => primary,
     };
-    if let Verdict::Silent { finding, .. } | Verdict::Unknown(finding) = sync::of(primary, stale_after, now) {
-        return CopyState::Unknown(of_primary(&finding));
-    }
-    let (here, there) = (sync::revisions(&dr.application), sync::revisions(&primary.application));
-    if here != there {
-        let detail = format!("DR follows {}, the primary {}", here.join("+"), there.join("+"));
+    let doubted = match sync::of(primary, stale_after, now) {
+        Verdict::Silent { finding, .. } | Verdict::Unknown(finding) => Some(of_primary(&finding)),
+        Verdict::Same { .. } | Verdict::Different(_) => None,
+    };
+    let (here, there) = (sync::followed(&dr.application), sync::followed(&primary.application));
+    let compared = here.zip(there).filter(|(here, there)| here != there);
+    if let Some((here, there)) = compared {
+        let ours = doubt.iter().map(|doubt| format!("; DR: {}", doubt.detail));
+        let theirs = doubted.iter().map(|doubt| format!("; {}", doubt.detail));
+        let doubts: String = ours.chain(theirs).collect();
+        let detail = format!("DR follows {}, the primary {}{doubts}", here.join("+"), there.join("+"));
         let finding = Finding::new(&REVISION_DIFFERS, detail);
-        return CopyState::Outdated { up_to: None, holds: sync::holds(&dr.application), finding };
+        // A revision that the primary has left is an old one. Which of two others is the older nobody can tell; but one
+        // that DR has left, or that the primary tells of no more, may be, and then nothing is missing here.
+        let is_behind = sync::has_left(&primary.application, &here)
+            || (doubted.is_none() && !sync::has_left(&dr.application, &there));
+        if is_behind {
+            return CopyState::Outdated { up_to: None, holds: here.join("+"), finding };
+        }
+        if doubt.is_none() && doubted.is_none() {
+            return CopyState::Unknown(finding);
+        }
     }
-    CopyState::Vouched { up_to: primary.reconciled.map_or(at, |reconciled| reconciled.min(at)), doubt: None }
+    match (in_sync, doubt.or(doubted)) {
+        (_, Some(doubt)) => CopyState::Unknown(doubt),
+        // Both are compared, and yet one does not tell with what.
+        (Some(at), None) if sync::revisions(&dr.application) == sync::revisions(&primary.application) => {
+            CopyState::Vouched { up_to: primary.reconciled.map_or(at, |reconciled| reconciled.min(at)), doubt: None }
+        }
+        (_, None) => CopyState::Unknown(Finding::new(&REVISION_DIFFERS, "a side does not tell its revision")),
+    }
 }

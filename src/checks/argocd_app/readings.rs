@@ -29,6 +29,11 @@ static LAST_OPERATION: ReadingKind = ReadingKind {
     help: "When the last sync operation ended, failed ones included; old while nobody commits",
     label: None,
 };
+static LAST_OPERATION_FAILED: ReadingKind = ReadingKind {
+    metric: "dr_argocd_app_last_operation_failed",
+    help: "Whether the last sync operation failed, though the application may be in sync; absent while one runs",
+    label: None,
+};
 static RECONCILED: ReadingKind = ReadingKind {
     metric: "dr_argocd_app_reconciled_timestamp_seconds",
     help: "When Argo CD last compared the application, by the exporter's clock",
@@ -41,7 +46,8 @@ static OUT_OF_SYNC: ReadingKind = ReadingKind {
 };
 
 /// All of them.
-pub(super) const ALL: &[&ReadingKind] = &[&SYNCED, &HEALTHY, &AUTOSYNC, &LAST_OPERATION, &RECONCILED, &OUT_OF_SYNC];
+pub(super) const ALL: &[&ReadingKind] =
+    &[&SYNCED, &HEALTHY, &AUTOSYNC, &LAST_OPERATION, &LAST_OPERATION_FAILED, &RECONCILED, &OUT_OF_SYNC];
 
 /// How many kinds of resources are told apart; those beyond are counted as `other`.
 const KINDS: usize = 50;
@@ -61,6 +67,11 @@ pub(super) fn of(seen: &Seen, stale_after: Duration, now: Timestamp) -> Vec<Read
         status => read(&HEALTHY, one_or_zero(status == "Healthy")),
     }
     read(&AUTOSYNC, one_or_zero(sync::is_auto_synced(application)));
+    match application.status.operation_state.as_ref().map(|operation| operation.phase.as_str()) {
+        Some("Succeeded") => read(&LAST_OPERATION_FAILED, one_or_zero(false)),
+        Some("Failed" | "Error") => read(&LAST_OPERATION_FAILED, one_or_zero(true)),
+        _ => {}
+    }
     let stamps = [(&LAST_OPERATION, seen.operated), (&RECONCILED, seen.reconciled)];
     for (kind, at) in stamps.into_iter().filter_map(|(kind, at)| Some((kind, at?))) {
         read(kind, ReadingValue::At(at));

@@ -5,7 +5,8 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::{
-    COMPARISON_ERROR, CONTROLLER_SILENT, NEVER_RECONCILED, OUT_OF_SYNC, SPEC_NOT_COMPARED, SYNC_UNKNOWN, Seen,
+    BEING_DELETED, COMPARISON_ERROR, CONTROLLER_SILENT, HYDRATION_FAILED, NEVER_RECONCILED, NOT_HYDRATED, OUT_OF_SYNC,
+    SPEC_NOT_COMPARED, SYNC_UNKNOWN, Seen,
 };
 use crate::clients::http::readable;
 use crate::clients::kubernetes::objects::{Application, ComparedTo, Deployed};
@@ -59,14 +60,36 @@ pub(super) fn of(seen: &Seen, stale_after: Duration, now: Timestamp) -> Verdict 
 
 /// Whether the status is a verdict on the application as it is specified now.
 fn trusted(application: &Application) -> Result<(), Finding> {
-    let mut conditions = application.status.conditions.iter();
-    if let Some(error) = conditions.find(|condition| ERRORS.contains(&condition.kind.as_str())) {
-        return Err(Finding::new(&COMPARISON_ERROR, format!("{}: {}", error.kind, readable(&error.message))));
-    }
+    compared(application)?;
+    hydrated(application)?;
     if application.status.sync.compared_to.as_ref().is_some_and(|compared| !is_of_this_spec(application, compared)) {
         return Err(Finding::new(&SPEC_NOT_COMPARED, "its last edit has not been compared"));
     }
     Ok(())
+}
+
+/// Whether there is a comparison at all, be it one with an earlier spec.
+fn compared(application: &Application) -> Result<(), Finding> {
+    if application.metadata.deletion_timestamp.is_some() {
+        return Err(Finding::new(&BEING_DELETED, "the Application is being deleted, and its resources may go with it"));
+    }
+    let mut conditions = application.status.conditions.iter();
+    if let Some(error) = conditions.find(|condition| ERRORS.contains(&condition.kind.as_str())) {
+        return Err(Finding::new(&COMPARISON_ERROR, format!("{}: {}", error.kind, readable(&error.message))));
+    }
+    Ok(())
+}
+
+/// Whether what was compared is what the source says: of a source that is hydrated, only the branch that was rendered is
+/// compared, and that stays as it was while rendering fails.
+fn hydrated(application: &Application) -> Result<(), Finding> {
+    let operation = application.status.source_hydrator.current_operation.as_ref();
+    let Some(operation) = operation.filter(|_| application.spec.source_hydrator.is_some()) else { return Ok(()) };
+    match operation.phase.as_str() {
+        "Hydrated" => Ok(()),
+        "Failed" => Err(Finding::new(&HYDRATION_FAILED, readable(&operation.message))),
+        phase => Err(Finding::new(&NOT_HYDRATED, format!("its hydration is {phase}"))),
+    }
 }
 
 /// `status.sync.comparedTo` is the spec as it was compared. Both are written by the same program, which leaves out what
@@ -132,14 +155,40 @@ pub(super) fn deployed(application: &Application) -> Option<jiff::Timestamp> {
     last.deployed_at.filter(|_| same || is_auto_synced(application))
 }
 
-/// What the cluster holds, in a word that changes when an operation on the application ends: what was missing before may
-/// have arrived with it.
+/// The revisions that Argo CD last compared the application with; none if the status tells of no comparison.
+///
+/// Unlike that both are in sync, this holds while nobody compares any more: it is what was last brought to the cluster, or
+/// is to be.
+pub(super) fn followed(application: &Application) -> Option<Vec<&str>> {
+    compared(application).ok()?;
+    let followed = revisions(application);
+    let told = followed.iter().all(|revision| !revision.is_empty());
+    (told && ["Synced", "OutOfSync"].contains(&application.status.sync.status.as_str())).then_some(followed)
+}
+
+/// Whether the application was deployed at these revisions and now follows others.
+pub(super) fn has_left(application: &Application, revisions: &[&str]) -> bool {
+    let was_there = |deployed: &Deployed| of_sources(&deployed.revision, &deployed.revisions) == revisions;
+    self::revisions(application) != revisions && application.status.history.iter().any(was_there)
+}
+
+/// What the cluster holds, in a word that changes with every operation that ends well: what was missing before may have
+/// arrived with it. Operations that fail, which Argo CD repeats, change nothing.
 pub(super) fn holds(application: &Application) -> String {
     let status = &application.status;
-    let operated = status.operation_state.as_ref().and_then(|operation| operation.finished_at);
+    let operated = status.operation_state.as_ref().filter(|operation| operation.phase == "Succeeded");
+    let operated = operated.and_then(|operation| operation.finished_at);
     let deployed = status.history.iter().filter_map(|deployed| deployed.deployed_at).max();
-    let told = |instant: Option<jiff::Timestamp>| instant.map_or_else(|| "never".to_owned(), |at| at.to_string());
-    format!("deployed {}, operated {}", told(deployed), told(operated))
+    operated.max(deployed).map_or_else(|| "never deployed".to_owned(), |at| format!("deployed {at}"))
+}
+
+/// What went wrong with the last operation, though the application may be in sync all the same.
+pub(super) fn failed_operation(application: &Application) -> Option<String> {
+    let operation = application.status.operation_state.as_ref();
+    let failed = operation.filter(|operation| ["Failed", "Error"].contains(&operation.phase.as_str()));
+    let error = application.status.conditions.iter().find(|condition| condition.kind == "SyncError");
+    let of_operation = failed.map(|failed| format!("{}: {}", failed.phase, readable(&failed.message)));
+    of_operation.or_else(|| error.map(|error| format!("{}: {}", error.kind, readable(&error.message))))
 }
 
 /// Whether Argo CD makes the cluster what git says by itself.

@@ -12,6 +12,10 @@ const REVISION: &str = "8f3c0de1a2b3c4d5e6f708192a3b4c5d6e7f8091";
 const NEWER: &str = "91aa0de1a2b3c4d5e6f708192a3b4c5d6e7f8091";
 const TEN_MINUTES: Duration = Duration::from_secs(600);
 
+fn rules() -> Rules {
+    Rules { stale_after: TEN_MINUTES, ..Rules::default() }
+}
+
 fn t(text: &str) -> Timestamp {
     text.parse::<jiff::Timestamp>().expect("a timestamp").into()
 }
@@ -48,6 +52,28 @@ fn found_of(spec: &Value, status: &Value) -> Found {
 
 fn found(status: &Value) -> Found {
     found_of(&spec(), status)
+}
+
+/// The same as another object.
+fn as_object(found: Found, uid: &str) -> Found {
+    let mut seen = found?.expect("an application");
+    seen.application.metadata.uid = Some(uid.to_owned());
+    Ok(Some(seen))
+}
+
+/// The same while it is being deleted.
+fn being_deleted(found: Found) -> Found {
+    let mut seen = found?.expect("an application");
+    seen.application.metadata.deletion_timestamp = Some("2026-09-20T11:59:00Z".to_owned());
+    Ok(Some(seen))
+}
+
+/// What tells whether a copy that is outdated is still the same.
+fn token(observation: &Observation) -> &str {
+    match &observation.copy {
+        Some(CopyState::Outdated { holds, .. }) => holds,
+        other => panic!("not outdated: {other:?}"),
+    }
 }
 
 /// The verdict in short: health, copy, and why each.
@@ -191,8 +217,8 @@ fn an_application_is_in_sync_as_of_its_last_comparison() {
         ("never", found(&json!({})), "no_answer:never_reconciled unknown:never_reconciled"),
         ("degraded", found(&with(healthy(), &health("Degraded"))), "unhealthy:degraded vouched@11:58:10"),
         ("missing", found(&with(healthy(), &health("Missing"))), "unhealthy:resources_missing vouched@11:58:10"),
-        ("progressing", found(&with(healthy(), &health("Progressing"))), "no_answer:health_uncertain vouched@11:58:10"),
-        ("suspended", found(&with(healthy(), &health("Suspended"))), "no_answer:health_uncertain vouched@11:58:10"),
+        ("progressing", found(&with(healthy(), &health("Progressing"))), "pending:health_uncertain vouched@11:58:10"),
+        ("suspended", found(&with(healthy(), &health("Suspended"))), "pending:health_uncertain vouched@11:58:10"),
         (
             "health is not known",
             found(&with(healthy(), &health("Unknown"))),
@@ -206,7 +232,7 @@ fn an_application_is_in_sync_as_of_its_last_comparison() {
         ),
     ];
     for (name, dr, expected) in table {
-        assert_eq!(short(&verdict(&dr, None, TEN_MINUTES, t(NOW))), expected, "{name}");
+        assert_eq!(short(&verdict(&dr, None, &rules(), t(NOW))), expected, "{name}");
     }
 }
 
@@ -216,11 +242,13 @@ fn with_a_primary_both_follow_the_same_revision() {
     let silent = json!({"reconciledAt": "2026-09-20T02:00:00Z"});
     let behind = json!({"sync": {"status": "OutOfSync", "revision": REVISION}});
     let earlier = json!({"reconciledAt": "2026-09-20T11:55:00Z"});
+    let bare = json!({"sync": {"status": "Synced"}});
     let error = Err(Finding::new(&kubernetes::CONNECT_FAILED, "refused"));
     let table = [
         ("the same", found(&healthy()), found(&healthy()), "healthy vouched@11:58:10"),
         ("the earlier word counts", found(&healthy()), found(&with(healthy(), &earlier)), "healthy vouched@11:55:00"),
         ("another", found(&healthy()), found(&with(healthy(), &newer)), "healthy outdated@:revision_differs"),
+        ("none", found(&healthy()), found(&with(healthy(), &bare)), "healthy unknown:revision_differs"),
         (
             "the primary lags behind git",
             found(&healthy()),
@@ -243,10 +271,234 @@ fn with_a_primary_both_follow_the_same_revision() {
             "no_answer:controller_silent unknown:controller_silent",
         ),
         ("DR is gone", Ok(None), found(&healthy()), "unhealthy:application_missing lost:application_missing"),
+        ("both are gone", Ok(None), Ok(None), "no_answer:primary_missing unknown:primary_missing"),
+        (
+            "DR is gone, and the primary goes",
+            Ok(None),
+            being_deleted(found(&healthy())),
+            "no_answer:primary_missing unknown:primary_missing",
+        ),
+        ("the primary goes", found(&healthy()), being_deleted(found(&healthy())), "healthy unknown:being_deleted"),
+        (
+            "one object",
+            as_object(found(&healthy()), "6f3c"),
+            as_object(found(&healthy()), "6f3c"),
+            "no_answer:same_object unknown:same_object",
+        ),
+        (
+            "one object, read at two times",
+            as_object(found(&healthy()), "6f3c"),
+            as_object(found(&with(healthy(), &newer)), "6f3c"),
+            "no_answer:same_object unknown:same_object",
+        ),
+        (
+            "two objects",
+            as_object(found(&healthy()), "6f3c"),
+            as_object(found(&healthy()), "7a4d"),
+            "healthy vouched@11:58:10",
+        ),
     ];
     for (name, dr, primary, expected) in table {
-        assert_eq!(short(&verdict(&dr, Some(&primary), TEN_MINUTES, t(NOW))), expected, "{name}");
+        assert_eq!(short(&verdict(&dr, Some(&primary), &rules(), t(NOW))), expected, "{name}");
     }
+}
+
+/// A difference that was read now is one though a side has fallen silent; but which of the two is the older?
+#[test]
+fn a_side_that_has_fallen_silent_hides_no_older_revision() {
+    let silent = json!({"reconciledAt": "2026-09-20T02:00:00Z"});
+    let error = json!({"conditions": [{"type": "ComparisonError", "message": "no"}]});
+    let unknown = json!({"sync": {"status": "Unknown", "revision": "main"}});
+    let of_other_spec = json!({"sync": {"status": "Synced", "revision": REVISION,
+        "comparedTo": {"source": {"targetRevision": "v0"}, "destination": {"name": "dr", "namespace": "saas"}}}});
+    let older = || healthy();
+    let newer = || with(healthy(), &json!({"sync": {"status": "Synced", "revision": NEWER}}));
+    let deployed = |status: Value, revisions: &[&str]| {
+        let history: Vec<Value> = revisions
+            .iter()
+            .enumerate()
+            .map(|(index, revision)| json!({"revision": revision, "deployedAt": format!("2026-09-1{index}T08:00:00Z")}))
+            .collect();
+        with(status, &json!({"history": history}))
+    };
+    let table = [
+        // The primary's word is of today, DR's the last that there was: DR cannot be the newer.
+        (
+            "DR silent, at an older one",
+            with(older(), &silent),
+            newer(),
+            "no_answer:controller_silent outdated@:revision_differs",
+        ),
+        (
+            "DR edited and not compared, at an older one",
+            with(older(), &of_other_spec),
+            newer(),
+            "healthy outdated@:revision_differs",
+        ),
+        (
+            "DR cannot compare, and does not tell what it holds",
+            with(with(older(), &unknown), &error),
+            newer(),
+            "no_answer:comparison_error unknown:comparison_error",
+        ),
+        (
+            "DR silent, and newer than a primary that is pinned",
+            deployed(with(newer(), &silent), &[REVISION, NEWER]),
+            older(),
+            "no_answer:controller_silent unknown:controller_silent",
+        ),
+        // The primary's word is old: DR may have followed git meanwhile.
+        ("primary silent", newer(), with(older(), &silent), "healthy unknown:controller_silent"),
+        (
+            "primary edited and not compared",
+            newer(),
+            with(older(), &of_other_spec),
+            "healthy unknown:spec_not_compared",
+        ),
+        // Not so where the primary has left what DR follows.
+        (
+            "primary silent, and it has left DR's revision",
+            older(),
+            deployed(with(newer(), &silent), &[REVISION, NEWER]),
+            "healthy outdated@:revision_differs",
+        ),
+        (
+            "both silent, and the primary has left DR's revision",
+            with(older(), &silent),
+            deployed(with(newer(), &silent), &[REVISION, NEWER]),
+            "no_answer:controller_silent outdated@:revision_differs",
+        ),
+        (
+            "both silent",
+            with(older(), &silent),
+            deployed(with(newer(), &silent), &[]),
+            "no_answer:controller_silent unknown:controller_silent",
+        ),
+        // Ahead is not behind, and not the same either.
+        (
+            "DR has left the primary's revision",
+            deployed(newer(), &[REVISION, NEWER]),
+            older(),
+            "healthy unknown:revision_differs",
+        ),
+        (
+            "the primary was rolled back",
+            deployed(newer(), &[REVISION, NEWER]),
+            deployed(older(), &[REVISION, NEWER, REVISION]),
+            "healthy outdated@:revision_differs",
+        ),
+    ];
+    for (name, dr, primary, expected) in table {
+        let observation = verdict(&found(&dr), Some(&found(&primary)), &rules(), t(NOW));
+        assert_eq!(short(&observation), expected, "{name}");
+        if short(&observation).ends_with("outdated@:revision_differs") {
+            let holds = dr.pointer("/sync/revision").and_then(Value::as_str);
+            assert_eq!(Some(token(&observation)), holds, "{name}");
+        }
+    }
+}
+
+#[test]
+fn what_the_cluster_holds_changes_with_each_operation_that_ends_well() {
+    let differs = json!({"sync": {"status": "OutOfSync", "revision": NEWER}});
+    let holds = |changes: &Value| {
+        let observation = verdict(&found(&with(with(healthy(), &differs), changes)), None, &rules(), t(NOW));
+        token(&observation).to_owned()
+    };
+    let operated = |phase: &str, at: &str| json!({"operationState": {"phase": phase, "finishedAt": at}});
+    let before = holds(&json!({}));
+    // Looked at again, another commit, another resource, an operation that runs or fails, again and again.
+    for same in [
+        json!({"reconciledAt": "2026-09-20T11:59:50Z"}),
+        json!({"sync": {"status": "OutOfSync", "revision": "0000"}}),
+        json!({"resources": [{"kind": "Role", "status": "OutOfSync"}]}),
+        json!({"health": {"status": "Progressing"}}),
+        json!({"operationState": {"phase": "Running"}}),
+        operated("Failed", "2026-09-20T11:00:00Z"),
+        operated("Error", "2026-09-20T11:30:00Z"),
+    ] {
+        assert_eq!(holds(&same), before, "{same}");
+    }
+    for other in [
+        operated("Succeeded", "2026-09-20T11:00:00Z"),
+        json!({"history": [{"revision": REVISION, "deployedAt": "2026-09-12T08:00:09Z"},
+            {"revision": NEWER, "deployedAt": "2026-09-20T11:00:00Z"}]}),
+    ] {
+        assert_ne!(holds(&other), before, "{other}");
+    }
+}
+
+#[test]
+fn what_waits_on_purpose_can_pass_for_healthy() {
+    let health = |accepted: &[&'static str], status: &str| {
+        let rules = Rules { accepted: accepted.to_vec(), ..rules() };
+        let status = with(healthy(), &json!({"health": {"status": status}}));
+        short(&verdict(&found(&status), None, &rules, t(NOW)))
+    };
+    assert_eq!(health(&["Suspended"], "Suspended"), "healthy vouched@11:58:10");
+    assert_eq!(health(&["Suspended"], "Progressing"), "pending:health_uncertain vouched@11:58:10");
+    assert_eq!(health(&["Progressing"], "Progressing"), "healthy vouched@11:58:10");
+    assert_eq!(health(&["Progressing", "Suspended"], "Degraded"), "unhealthy:degraded vouched@11:58:10");
+    assert_eq!(health(&["Suspended"], ""), "no_answer:health_uncertain vouched@11:58:10");
+}
+
+#[test]
+fn a_hydrated_source_is_in_sync_while_its_branch_is_rendered() {
+    let hydrated = json!({"sourceHydrator": {"drySource": {"repoURL": "https://git.example.com/saas"}},
+        "destination": {"name": "dr", "namespace": "saas"}, "syncPolicy": {"automated": {}}});
+    let operation = |phase: &str| {
+        let operation = json!({"phase": phase, "message": "failed to push", "startedAt": "2026-09-20T11:00:00Z"});
+        with(healthy(), &json!({"sourceHydrator": {"currentOperation": operation}}))
+    };
+    let table = [
+        ("rendered", found_of(&hydrated, &operation("Hydrated")), "healthy vouched@11:58:10"),
+        ("failed", found_of(&hydrated, &operation("Failed")), "healthy unknown:hydration_failed"),
+        ("on its way, again and again", found_of(&hydrated, &operation("Hydrating")), "healthy unknown:not_hydrated"),
+        ("never", found_of(&hydrated, &healthy()), "healthy vouched@11:58:10"),
+        ("no longer hydrated", found_of(&spec(), &operation("Failed")), "healthy vouched@11:58:10"),
+    ];
+    for (name, dr, expected) in table {
+        assert_eq!(short(&verdict(&dr, None, &rules(), t(NOW))), expected, "{name}");
+    }
+}
+
+#[test]
+fn an_application_that_is_being_deleted_proves_nothing() {
+    let observation = verdict(&being_deleted(found(&healthy())), None, &rules(), t(NOW));
+    assert_eq!(short(&observation), "no_answer:being_deleted unknown:being_deleted");
+}
+
+#[test]
+fn an_application_that_is_made_again_is_another_copy() {
+    let identity = |uid: &str| verdict(&as_object(found(&healthy()), uid), None, &rules(), t(NOW)).copy_identity;
+    assert_eq!(identity("6f3c").as_deref(), Some("6f3c"));
+    assert_eq!(verdict(&found(&healthy()), None, &rules(), t(NOW)).copy_identity, None);
+}
+
+#[test]
+fn an_operation_that_failed_is_a_warning_though_all_is_in_sync() {
+    let told = |changes: &Value| {
+        let dr = found(&with(healthy(), changes));
+        let observation = verdict(&dr, None, &rules(), t(NOW));
+        let warnings: Vec<_> = observation.warnings.expect("it was looked at");
+        let seen = dr.expect("an answer").expect("an application");
+        let mut failed = readings::of(&seen, TEN_MINUTES, t(NOW)).into_iter();
+        let failed = failed.find(|reading| reading.kind.metric == "dr_argocd_app_last_operation_failed");
+        (
+            warnings.into_iter().map(|warning| warning.to_string()).collect::<Vec<_>>(),
+            failed.map(|reading| reading.value),
+        )
+    };
+    let number = |value| Some(crate::domain::observation::ReadingValue::Number(value));
+    let operation = |phase: &str| json!({"operationState": {"phase": phase, "message": "hook failed"}});
+    assert_eq!(told(&json!({})), (Vec::new(), number(0.0)));
+    assert_eq!(told(&operation("Failed")), (vec!["operation_failed: Failed: hook failed".to_owned()], number(1.0)));
+    assert_eq!(told(&operation("Error")), (vec!["operation_failed: Error: hook failed".to_owned()], number(1.0)));
+    assert_eq!(told(&operation("Running")), (Vec::new(), None));
+    let condition = json!({"conditions": [{"type": "SyncError", "message": "gave up"}]});
+    assert_eq!(told(&condition), (vec!["operation_failed: SyncError: gave up".to_owned()], number(0.0)));
+    let warning = json!({"conditions": [{"type": "OrphanedResourceWarning", "message": "hm"}]});
+    assert_eq!(told(&warning), (Vec::new(), number(0.0)));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{BAD_ANSWER, SOURCE_GONE, SPEC_NOT_SYNCED, STALE, Side};
+use super::{BAD_ANSWER, BEING_DELETED, SOURCE_GONE, SPEC_NOT_SYNCED, STALE, Side};
 use crate::clients::kubernetes::objects::ExternalSecret;
 use crate::domain::observation::Finding;
 use crate::domain::time::Timestamp;
@@ -15,7 +15,7 @@ const STANDARD_INTERVAL: Duration = Duration::from_secs(60 * 60);
 /// What one side says of itself.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum State {
-    /// The last refresh was good, and no other is due.
+    /// The last refresh was good, and no other is overdue.
     Fresh(Refresh),
     /// External Secrets says that it fails.
     NotReady(String),
@@ -41,12 +41,20 @@ pub(super) enum Refresh {
 
 /// What `object`, which was read of `side`, says at `now`.
 pub(super) fn state(object: &ExternalSecret, side: &Side, now: Timestamp) -> State {
+    if object.metadata.deletion_timestamp.is_some() {
+        return doubtful(&BEING_DELETED, "the ExternalSecret is being deleted, and refreshed no more".to_owned());
+    }
+    if side.secret().is_some_and(|secret| secret.is_being_deleted) {
+        return doubtful(&BEING_DELETED, "the secret is being deleted".to_owned());
+    }
     let Some(ready) = object.status.conditions.iter().find(|condition| condition.kind == "Ready") else {
         return State::NotReady("it was never reconciled".to_owned());
     };
     let says = if ready.message.is_empty() { &ready.reason } else { &ready.message };
     match (ready.status.as_str(), ready.reason.as_str()) {
-        ("True", "SecretDeleted" | "SecretMissing") => State::SecretGone(says.clone()),
+        ("True", "SecretDeleted" | "SecretMissing" | "ResourceDeleted" | "ResourceMissing") => {
+            State::SecretGone(says.clone())
+        }
         ("True", "SecretSynced") => of_ready(object, &ready.message, side, now),
         ("True", reason) if reason.starts_with("ResourceSynced") => of_ready(object, &ready.message, side, now),
         ("True", reason) => doubtful(&BAD_ANSWER, format!("it is ready for a reason that is not known: {reason}")),
@@ -66,7 +74,9 @@ fn of_ready(object: &ExternalSecret, message: &str, side: &Side, now: Timestamp)
         return doubtful(&SPEC_NOT_SYNCED, "its last edit has not been synced".to_owned());
     }
     let age = now.since(at);
-    if age > interval.saturating_add(TOLERANCE) {
+    // A refresh that its windows hold back is not overdue: the last word stands, and grows old.
+    let is_held_back = object.spec.sync_windows.as_ref().is_some_and(|held| !held.windows.is_empty());
+    if age > interval.saturating_add(TOLERANCE) && !is_held_back {
         let detail = format!("last refreshed {}s ago, and due every {}s", age.as_secs(), interval.as_secs());
         return doubtful(&STALE, detail);
     }
@@ -95,6 +105,11 @@ fn is_of_this_spec(object: &ExternalSecret) -> bool {
     let synced = object.status.synced_resource_version.as_deref().and_then(|version| version.split_once('-'));
     let generation = object.metadata.generation;
     synced.and_then(|(synced, _)| synced.parse().ok()).is_some_and(|synced: i64| generation == Some(synced))
+}
+
+/// Whether an external secret makes a secret, and not an object of another kind.
+pub(super) fn makes_a_secret(object: &ExternalSecret) -> bool {
+    object.spec.target.manifest.is_none()
 }
 
 /// The name of the secret that an external secret makes.

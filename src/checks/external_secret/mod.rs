@@ -3,13 +3,15 @@
 //! What External Secrets says of itself proves little: `Ready` stays true for ever under a dead controller, and
 //! `syncedResourceVersion` is not the secret's version. So a side counts as fresh only while its last refresh is younger
 //! than its interval allows (`fresh`), and the pair as equal only while the hashes that both controllers keep of the data
-//! are (`verdict`).
+//! are (`verdict`), and nobody else has written the data since (`writers`). Two hashes that differ need no such care: what
+//! is old spoils that two are equal, and never that they differ.
 
 mod fresh;
 mod readings;
 #[cfg(test)]
 mod tests;
 mod verdict;
+mod writers;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -18,7 +20,7 @@ use serde::Deserialize;
 use tokio::time::Instant;
 
 use crate::checks::{Check, Kind, KindInfo, Run};
-use crate::clients::kubernetes::objects::{ExternalSecret, SecretState};
+use crate::clients::kubernetes::objects::{ExternalSecret, SecretMetadata, SecretState};
 use crate::clients::kubernetes::{self, BAD_ANSWER, Cluster, Read};
 use crate::clients::{Clients, reasons};
 use crate::clock::{self, Clock, Moment};
@@ -133,12 +135,30 @@ pub static PENDING: Reason =
 /// The two differ for longer than a refresh takes.
 pub static DRIFT: Reason = Reason::new(
     "drift",
-    "The secrets differ though both are refreshed: do both stores read the same provider and key? Compare the specs.",
+    "The secrets differ for longer than a refresh takes: is a side not refreshed, or do the stores read other keys?",
 );
 /// A side carries no hash.
 pub static HASH_MISSING: Reason = Reason::new(
     "hash_missing",
     "The secret carries no data-hash annotation: is it managed by External Secrets? Use compare: freshness if not.",
+);
+/// The external secret makes something else than a secret.
+pub static NOT_A_SECRET: Reason = Reason::new(
+    "not_a_secret",
+    "target.manifest makes an object of another kind, which is not read: use compare: freshness.",
+);
+/// Somebody else has written the data, so that the hash is not one of it.
+pub static FOREIGN_WRITER: Reason = Reason::new(
+    "foreign_writer",
+    "Who wrote the data? kubectl get secret -o yaml --show-managed-fields. Then refresh: annotate the ExternalSecret.",
+);
+/// Both sides are one.
+pub static SAME_OBJECT: Reason = reasons::same_object(
+    "Both connections lead to one cluster: is a context missing, or has the name of an API server failed over?",
+);
+/// It is being deleted.
+pub static BEING_DELETED: Reason = reasons::being_deleted(
+    "It is being deleted and waits for a finalizer: who deleted it? Create it again, or remove the check.",
 );
 /// The hashes come of different algorithms.
 pub static HASH_ALGORITHMS_DIFFER: Reason = Reason::new(
@@ -146,7 +166,7 @@ pub static HASH_ALGORITHMS_DIFFER: Reason = Reason::new(
     "The clusters run External Secrets from before and after 0.16.2: upgrade the older one, or use compare: freshness.",
 );
 
-const REASONS: [&Reason; 23] = join(
+const REASONS: [&Reason; 27] = join(
     kubernetes::REASONS,
     [
         &NOT_READY,
@@ -161,6 +181,10 @@ const REASONS: [&Reason; 23] = join(
         &DRIFT,
         &HASH_MISSING,
         &HASH_ALGORITHMS_DIFFER,
+        &NOT_A_SECRET,
+        &FOREIGN_WRITER,
+        &SAME_OBJECT,
+        &BEING_DELETED,
     ],
 );
 
@@ -215,6 +239,31 @@ struct Side {
     seen: Timestamp,
 }
 
+impl Side {
+    /// The external secret, if there is one.
+    fn object(&self) -> Option<&ExternalSecret> {
+        self.object.as_ref().ok()?.as_ref()
+    }
+
+    /// What is known of its secret, if it was read and there is one.
+    fn secret(&self) -> Option<&SecretMetadata> {
+        match &self.secret {
+            Some(Ok(SecretState::There(secret))) => Some(secret),
+            _ => None,
+        }
+    }
+
+    /// Which objects these are; none where that was not read of each that is looked at.
+    fn identity(&self, compare: Compare) -> Option<String> {
+        let object = self.object()?;
+        let uid = object.metadata.uid.as_deref()?;
+        if compare == Compare::Freshness || !fresh::makes_a_secret(object) {
+            return Some(uid.to_owned());
+        }
+        Some(format!("{uid} {}", self.secret()?.uid.as_deref()?))
+    }
+}
+
 #[async_trait]
 impl Check for ExternalSecretCheck {
     async fn run(&self, run: Run) -> Observation {
@@ -235,6 +284,7 @@ impl Check for ExternalSecretCheck {
         Observation {
             readings: readings::of(&dr, primary.as_ref(), &verdict),
             copy: Some(verdict.copy),
+            copy_identity: dr.identity(self.compare),
             seen: Some(seen),
             ..Observation::of_health(verdict.health)
         }
@@ -273,7 +323,7 @@ impl ExternalSecretCheck {
         let refreshed = object.iter().flatten().find_map(|object| object.status.refresh_time);
         let refreshed = refreshed.map(|stamp| listing.instant(stamp, run.clock));
         let (secret, asked) = match &object {
-            Ok(Some(object)) if self.compare == Compare::DataHash => {
+            Ok(Some(object)) if self.compare == Compare::DataHash && fresh::makes_a_secret(object) => {
                 let (secret, asked) = self.secret(cluster, object, run).await;
                 (Some(secret), asked)
             }

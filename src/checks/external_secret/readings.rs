@@ -18,7 +18,8 @@ static REFRESHED: ReadingKind = ReadingKind {
 };
 static IN_SYNC: ReadingKind = ReadingKind {
     metric: "dr_secret_in_sync",
-    help: "Whether the secrets of both clusters hold the same data; absent where that is not known",
+    help: "Whether the secrets of both clusters hold the same data, by the hash that External Secrets keeps of each: its word. \
+           Absent where that is not known, also while somebody else was the last to write the data",
     label: None,
 };
 static DIFFERS_SINCE: ReadingKind = ReadingKind {

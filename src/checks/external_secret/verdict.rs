@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use super::fresh::{self, Refresh, State, TOLERANCE};
+use super::writers::{self, Writers};
 use super::{
-    Compare, DRIFT, EXTERNAL_SECRET_MISSING, HASH_ALGORITHMS_DIFFER, HASH_MISSING, NO_FRESHNESS, NOT_READY, PENDING,
-    PRIMARY_MISSING, SECRET_MISSING, Side,
+    Compare, DRIFT, EXTERNAL_SECRET_MISSING, FOREIGN_WRITER, HASH_ALGORITHMS_DIFFER, HASH_MISSING, NO_FRESHNESS,
+    NOT_A_SECRET, NOT_READY, PENDING, PRIMARY_MISSING, SAME_OBJECT, SECRET_MISSING, Side,
 };
-use crate::clients::kubernetes::objects::SecretState;
+use crate::clients::kubernetes::objects::{ExternalSecret, SecretState};
 use crate::domain::observation::{CopyState, Finding, Health};
 use crate::domain::time::Timestamp;
 
@@ -34,13 +35,16 @@ pub(super) fn of(
     let no_answer = |finding: Finding| verdict(Health::NoAnswer(finding.clone()), CopyState::Unknown(finding));
     let gone = |reason, detail: &str| {
         // What the primary has lost as well is not missing in DR.
-        if primary.is_some_and(|primary| is_gone(primary, now)) {
+        if primary.is_some_and(|primary| is_given_up(primary, now)) {
             return no_answer(Finding::new(&PRIMARY_MISSING, format!("missing in the primary too; in DR {detail}")));
         }
         let finding = Finding::new(reason, format!("DR: {detail}"));
         verdict(Health::Unhealthy(finding.clone()), CopyState::Lost(finding))
     };
 
+    if let Some(finding) = primary.and_then(|primary| same_object(dr, primary)) {
+        return no_answer(finding);
+    }
     let object = match &dr.object {
         Err(finding) => return no_answer(finding.clone()),
         Ok(None) => return gone(&EXTERNAL_SECRET_MISSING, "there is no such ExternalSecret"),
@@ -49,44 +53,60 @@ pub(super) fn of(
     if dr.secret == Some(Ok(SecretState::Missing)) {
         return gone(&SECRET_MISSING, &format!("there is no secret {}", fresh::secret_name(object)));
     }
-    let refresh = match fresh::state(object, dr, now) {
-        State::SecretGone(says) => return gone(&SECRET_MISSING, &says),
-        State::NotReady(says) => {
-            let finding = Finding::new(&NOT_READY, format!("DR: {says}"));
-            return verdict(Health::Unhealthy(finding.clone()), CopyState::Unknown(finding));
-        }
-        State::Doubtful(finding) => return no_answer(of_side("DR", &finding)),
-        State::Fresh(refresh) => refresh,
+    let state = fresh::state(object, dr, now);
+    if let State::SecretGone(says) = &state {
+        return gone(&SECRET_MISSING, says);
+    }
+    let equal = match primary.filter(|_| compare == Compare::DataHash) {
+        None => None,
+        // What is old spoils that two are equal. That they differ is so all the same.
+        Some(primary) => match are_equal(dr, primary) {
+            Ok(Equality::Different) if is_given_up(primary, now) => Some(Err(missing_in_primary("it is given up"))),
+            Ok(Equality::Different) => {
+                let since = differs_since.unwrap_or(now);
+                let finding = difference(now.since(since), &state, &state_of(primary, now));
+                let health = Health::Unhealthy(not_ready(&state).unwrap_or_else(|| finding.clone()));
+                let copy = CopyState::Outdated { up_to: None, holds: holds(dr), finding };
+                return Verdict { health, copy, in_sync: Some(false), differs_since: Some(since) };
+            }
+            Ok(Equality::Equal { up_to }) => Some(Ok(up_to)),
+            Err(finding) => Some(Err(finding)),
+        },
     };
-
-    let Some(primary) = primary else { return verdict(Health::Healthy, vouched(refresh)) };
-    let primary_refresh = match fresh_primary(primary, now) {
+    if let Some(finding) = not_ready(&state) {
+        return verdict(Health::Unhealthy(finding.clone()), CopyState::Unknown(finding));
+    }
+    let refresh = match of_side("DR", state) {
         Ok(refresh) => refresh,
         Err(finding) => return no_answer(finding),
     };
-    if compare == Compare::Freshness {
-        let copy = if primary_refresh == Refresh::OnDemand { vouched(primary_refresh) } else { vouched(refresh) };
-        return verdict(Health::Healthy, copy);
-    }
-    match are_equal(dr, primary) {
-        Err(finding) => no_answer(finding),
-        Ok(true) => Verdict {
+    let Some(primary) = primary else { return verdict(Health::Healthy, vouched(refresh)) };
+    let primary_refresh = match state_of(primary, now).and_then(|state| of_side("primary", state)) {
+        Ok(refresh) => refresh,
+        Err(finding) => return no_answer(finding),
+    };
+    match equal {
+        None => {
+            let copy = if primary_refresh == Refresh::OnDemand { vouched(primary_refresh) } else { vouched(refresh) };
+            verdict(Health::Healthy, copy)
+        }
+        Some(Err(finding)) => no_answer(finding),
+        Some(Ok(up_to)) => Verdict {
             health: Health::Healthy,
-            copy: CopyState::Complete { up_to: dr.seen.min(primary.seen) },
+            copy: CopyState::Vouched { up_to, doubt: None },
             in_sync: Some(true),
             differs_since: None,
         },
-        Ok(false) => {
-            let since = differs_since.unwrap_or(now);
-            let finding = difference(now.since(since), refresh, primary_refresh);
-            Verdict {
-                health: Health::Unhealthy(finding.clone()),
-                copy: CopyState::Outdated { up_to: None, holds: holds(dr), finding },
-                in_sync: Some(false),
-                differs_since: Some(since),
-            }
-        }
     }
+}
+
+/// That a comparison has one side only.
+fn same_object(dr: &Side, primary: &Side) -> Option<Finding> {
+    let object = |side: &Side| side.object()?.metadata.uid.clone();
+    let secret = |side: &Side| side.secret()?.uid.clone();
+    let same = |uid: &dyn Fn(&Side) -> Option<String>| uid(dr).filter(|ours| uid(primary).as_ref() == Some(ours));
+    let uid = same(&object).or_else(|| same(&secret))?;
+    Some(Finding::new(&SAME_OBJECT, format!("DR and the primary are one object: both have the uid {uid}")))
 }
 
 /// What an own word about the age of the data is worth.
@@ -100,71 +120,133 @@ fn vouched(refresh: Refresh) -> CopyState {
     }
 }
 
-/// Whether there is known to be nothing on this side.
-fn is_gone(side: &Side, now: Timestamp) -> bool {
+/// Whether there is known to be nothing on this side, or nothing that is meant to stay.
+fn is_given_up(side: &Side, now: Timestamp) -> bool {
     match &side.object {
         Err(_) => false,
         Ok(None) => true,
         Ok(Some(object)) => {
             side.secret == Some(Ok(SecretState::Missing))
+                || object.metadata.deletion_timestamp.is_some()
                 || matches!(fresh::state(object, side, now), State::SecretGone(_))
         }
     }
 }
 
-fn fresh_primary(primary: &Side, now: Timestamp) -> Result<Refresh, Finding> {
-    if is_gone(primary, now) {
-        return Err(Finding::new(&PRIMARY_MISSING, "there is no such ExternalSecret, or no secret, in the primary"));
-    }
-    let Some(object) = primary.object.as_ref().map_err(Clone::clone)? else {
-        return Err(Finding::new(&PRIMARY_MISSING, "there is no such ExternalSecret in the primary"));
+/// What the primary says of itself.
+fn state_of(primary: &Side, now: Timestamp) -> Result<State, Finding> {
+    let Some(object): Option<&ExternalSecret> = primary.object.as_ref().map_err(Clone::clone)?.as_ref() else {
+        return Err(missing_in_primary("there is no such ExternalSecret"));
     };
+    if primary.secret == Some(Ok(SecretState::Missing)) {
+        return Err(missing_in_primary("there is no such secret"));
+    }
     match fresh::state(object, primary, now) {
-        State::Fresh(refresh) => Ok(refresh),
-        State::NotReady(says) => Err(Finding::new(&NOT_READY, format!("primary: {says}"))),
-        State::SecretGone(says) => Err(Finding::new(&PRIMARY_MISSING, format!("primary: {says}"))),
-        State::Doubtful(finding) => Err(of_side("primary", &finding)),
+        State::SecretGone(says) => Err(missing_in_primary(&says)),
+        state => Ok(state),
     }
 }
 
-fn are_equal(dr: &Side, primary: &Side) -> Result<bool, Finding> {
-    let hash = |side: &Side, name: &str| match &side.secret {
-        Some(Err(finding)) => Err(finding.clone()),
-        Some(Ok(SecretState::There(Some(hash)))) => Ok(hash.clone()),
-        _ => Err(Finding::new(&HASH_MISSING, format!("the secret in {name} carries no data hash"))),
-    };
-    let (dr, primary) = (hash(dr, "DR")?, hash(primary, "the primary")?);
-    if dr.is_comparable(&primary) {
-        Ok(dr == primary)
-    } else {
-        Err(Finding::new(&HASH_ALGORITHMS_DIFFER, "the two data hashes are of different length"))
+fn missing_in_primary(detail: &str) -> Finding {
+    Finding::new(&PRIMARY_MISSING, format!("primary: {detail}"))
+}
+
+/// The last refresh of a side, or why that proves nothing.
+fn of_side(side: &str, state: State) -> Result<Refresh, Finding> {
+    match state {
+        State::Fresh(refresh) => Ok(refresh),
+        State::NotReady(says) => Err(Finding::new(&NOT_READY, format!("{side}: {says}"))),
+        State::SecretGone(says) => Err(Finding::new(&SECRET_MISSING, format!("{side}: {says}"))),
+        State::Doubtful(finding) => Err(Finding::new(finding.reason, format!("{side}: {}", finding.detail))),
+    }
+}
+
+/// That DR says it fails.
+fn not_ready(dr: &State) -> Option<Finding> {
+    match dr {
+        State::NotReady(says) => Some(Finding::new(&NOT_READY, format!("DR: {says}"))),
+        _ => None,
+    }
+}
+
+/// What two hashes say.
+enum Equality {
+    Equal {
+        /// The instant that this speaks of.
+        up_to: Timestamp,
+    },
+    Different,
+}
+
+fn are_equal(dr: &Side, primary: &Side) -> Result<Equality, Finding> {
+    let (ours, theirs) = (Hashed::of("DR", dr)?, Hashed::of("the primary", primary)?);
+    if !ours.hash.is_comparable(theirs.hash) {
+        return Err(Finding::new(&HASH_ALGORITHMS_DIFFER, "the two data hashes are of different length"));
+    }
+    if ours.hash != theirs.hash {
+        return Ok(Equality::Different);
+    }
+    Ok(Equality::Equal { up_to: ours.up_to.min(theirs.up_to) })
+}
+
+/// The hash of one side, and the last instant at which it is known to be one of the data.
+struct Hashed<'a> {
+    hash: &'a crate::clients::kubernetes::objects::DataHash,
+    up_to: Timestamp,
+}
+
+impl<'a> Hashed<'a> {
+    fn of(name: &str, side: &'a Side) -> Result<Self, Finding> {
+        if side.object().is_some_and(|object| !fresh::makes_a_secret(object)) {
+            let detail = format!("in {name} the ExternalSecret makes an object of another kind");
+            return Err(Finding::new(&NOT_A_SECRET, detail));
+        }
+        if let Some(Err(finding)) = &side.secret {
+            return Err(finding.clone());
+        }
+        let missing = || Finding::new(&HASH_MISSING, format!("the secret in {name} carries no data hash"));
+        let secret = side.secret().ok_or_else(missing)?;
+        let hash = secret.hash.as_ref().ok_or_else(missing)?;
+        let refreshed = side.object().and_then(|object| object.status.refresh_time);
+        match writers::of(secret, refreshed) {
+            Writers::OnlyItself => Ok(Self { hash, up_to: side.seen }),
+            // It was one of the data when External Secrets last looked; since then nobody knows.
+            Writers::Untold => Ok(Self { hash, up_to: side.refreshed.map_or(side.seen, |at| at.min(side.seen)) }),
+            Writers::Another(manager) => {
+                let detail = format!("the secret in {name} was written by {manager} after its last refresh");
+                Err(Finding::new(&FOREIGN_WRITER, detail))
+            }
+        }
     }
 }
 
 /// What the DR secret holds, in a word.
 fn holds(dr: &Side) -> String {
-    match &dr.secret {
-        Some(Ok(SecretState::There(Some(hash)))) => hash.token(),
-        _ => String::new(),
+    let Some(secret) = dr.secret() else { return String::new() };
+    let hash = secret.hash.as_ref().map(|hash| hash.token()).unwrap_or_default();
+    match writers::changed(secret) {
+        Some(changed) => format!("{hash} of {changed}"),
+        None => hash,
     }
 }
 
 /// That the two differ: still to be expected, or no longer.
-fn difference(lasts: Duration, dr: Refresh, primary: Refresh) -> Finding {
-    let interval = |refresh| match refresh {
-        Refresh::Periodic { interval, .. } => interval,
-        Refresh::OnDemand => Duration::ZERO,
+fn difference(lasts: Duration, dr: &State, primary: &Result<State, Finding>) -> Finding {
+    let interval = |state: &State| match state {
+        State::Fresh(Refresh::Periodic { interval, .. }) => Some(*interval),
+        State::Fresh(Refresh::OnDemand) => Some(Duration::ZERO),
+        _ => None,
     };
-    let limit = interval(dr).max(interval(primary)).saturating_add(TOLERANCE);
-    let reason = if lasts > limit { &DRIFT } else { &PENDING };
-    let detail = format!(
-        "the data differs from the primary's for {}s; a refresh takes up to {}s",
-        lasts.as_secs(),
-        limit.as_secs()
-    );
-    Finding::new(reason, detail)
-}
-
-fn of_side(side: &str, finding: &Finding) -> Finding {
-    Finding::new(finding.reason, format!("{side}: {}", finding.detail))
+    let intervals = interval(dr).zip(primary.as_ref().ok().and_then(interval));
+    let limit = intervals.map(|(ours, theirs)| ours.max(theirs).saturating_add(TOLERANCE));
+    let mut detail = format!("the data differs from the primary's for {}s", lasts.as_secs());
+    let doubts = [of_side("DR", dr.clone()), primary.clone().and_then(|state| of_side("primary", state))];
+    for doubt in doubts.into_iter().filter_map(Result::err) {
+        detail.push_str(&format!("; {}", doubt.detail));
+    }
+    if let Some(limit) = limit {
+        detail.push_str(&format!("; a refresh takes up to {}s", limit.as_secs()));
+    }
+    let is_due = limit.is_none_or(|limit| lasts > limit);
+    Finding::new(if is_due { &DRIFT } else { &PENDING }, detail)
 }

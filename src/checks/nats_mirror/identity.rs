@@ -138,17 +138,10 @@ impl Pair<'_> {
         End::Other(Finding::new(reason, detail))
     }
 
-    /// What needs no question: a mirror is not the origin itself, it names its origin and, read first, cannot be ahead
-    /// of it.
+    /// What needs no question: a mirror names its origin and, read first, cannot be ahead of it.
     fn by_configuration(&self) -> Result<(), End> {
         let (origin, mirror) = (&self.origin_info.answer, self.mirror_info);
         let other = |detail| Err(End::Other(Finding::new(&MIRROR_OF_OTHER_STREAM, detail)));
-        if origin.created == mirror.created
-            && origin.domain == mirror.domain
-            && self.origin.name() == self.mirror.name()
-        {
-            return other(format!("the mirror {} is the origin itself: there is no copy", self.mirror.name()));
-        }
         let Some(config) = &mirror.config.mirror else { return Ok(()) };
         if config.name != self.origin.name() {
             return other(format!("{} mirrors {}, not {}", self.mirror.name(), config.name, self.origin.name()));

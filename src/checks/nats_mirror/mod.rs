@@ -20,13 +20,13 @@ use tracing::warn;
 
 use crate::checks::{Check, Kind, KindInfo, Run};
 use crate::clients::jetstream::{Answered, StoredMessage, Stream, StreamError, StreamInfo};
-use crate::clients::{Clients, nats};
+use crate::clients::{Clients, nats, reasons};
 use crate::clock::{self, Clock, Moment};
 use crate::config::config;
 use crate::config::sides::{Compared, Sides, Where};
 use crate::config::values::{ConnectionRef, DomainName, NatsRef, StreamName};
 use crate::domain::contract::Feeds;
-use crate::domain::observation::{CopyState, Finding, Observation, Reason};
+use crate::domain::observation::{CopyState, Finding, Health, Observation, Reason};
 use crate::domain::time::Timestamp;
 use identity::{Identity, Witness};
 use missing::Missing;
@@ -106,6 +106,11 @@ pub static COPY_INCOMPLETE: Reason = Reason::new(
     "Was the mirror purged, begun in the middle, or are its limits tighter? Unless it is promoted, create it again.",
 );
 
+/// Both sides are one.
+pub static SAME_OBJECT: Reason = reasons::same_object(
+    "Origin and mirror are one stream: do both connections lead to one server, or has a name failed over?",
+);
+
 impl Kind for NatsMirrorConfig {
     const INFO: KindInfo = KindInfo {
         name: "nats_mirror",
@@ -132,6 +137,7 @@ impl Kind for NatsMirrorConfig {
             &NOT_SAME_STREAM,
             &IDENTITY_UNPROVEN,
             &COPY_INCOMPLETE,
+            &SAME_OBJECT,
         ],
         warnings: &[],
         readings: readings::ALL,
@@ -201,6 +207,10 @@ impl Check for MirrorCheck {
         let left = run.deadline.saturating_duration_since(now);
         let mirror = self.mirror.info(now + left.mul_f64(MIRROR_SHARE)).await;
         let origin = self.origin.info(run.deadline).await;
+        if let Some(finding) = self.same_object(&mirror, &origin) {
+            let copy = Some(CopyState::Unknown(finding.clone()));
+            return Observation { copy, ..Observation::of_health(Health::NoAnswer(finding)) };
+        }
         let memory = self.remember(&mirror, &origin);
         let (copy, identity) = self.copy(&mirror, &origin, &memory, run).await;
         let writer = verdict::writer(&origin, &mirror, memory.mirror_is_rival);
@@ -209,6 +219,8 @@ impl Check for MirrorCheck {
             notes: readings::missing(&readings).into_iter().collect(),
             readings,
             copy: Some(copy),
+            // A promotion leaves it as it was.
+            copy_identity: mirror.as_ref().ok().map(|mirror| mirror.answer.created.to_string()),
             ..Observation::of_health(verdict::health(&origin, &mirror, writer, identity.as_ref()))
         }
     }
@@ -227,6 +239,19 @@ impl Check for MirrorCheck {
 }
 
 impl MirrorCheck {
+    /// That a comparison has one side only: no two streams of one name are created in the same nanosecond, unless one was
+    /// restored from a backup of the other, and then not in the same place.
+    fn same_object(&self, mirror: &Side, origin: &Side) -> Option<Finding> {
+        let (ours, theirs) = (&mirror.as_ref().ok()?.answer, &origin.as_ref().ok()?.answer);
+        let name = self.mirror.name();
+        let place = |info: &StreamInfo| info.cluster.as_ref().map(|cluster| cluster.place().to_owned());
+        let apart = place(ours).zip(place(theirs)).is_some_and(|(ours, theirs)| ours != theirs);
+        let same =
+            ours.created == theirs.created && ours.domain == theirs.domain && name == self.origin.name() && !apart;
+        let detail = || format!("both connections lead to the stream {name} that was created at {}", ours.created);
+        same.then(|| Finding::new(&SAME_OBJECT, detail()))
+    }
+
     /// Takes in what was read, and gives what was remembered before.
     fn remember(&self, mirror: &Side, origin: &Side) -> Memory {
         let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);

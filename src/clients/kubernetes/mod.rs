@@ -119,8 +119,9 @@ pub static TLS_FAILED: Reason = reasons::tls_failed(
 pub static AUTH_FAILED: Reason =
     reasons::auth_failed("The token or client certificate is wrong or has expired: renew it in the kubeconfig.");
 /// The API server knows who asks and refuses.
-pub static FORBIDDEN: Reason =
-    reasons::forbidden("Add the rule that is named to the Role of this exporter's user (deploy/rbac).");
+pub static FORBIDDEN: Reason = reasons::forbidden(
+    "Does the namespace still exist? Its Role is gone with it. If so, add the rule that is named to the Role (deploy/rbac).",
+);
 /// The cluster does not serve this kind of object.
 pub static CRD_MISSING: Reason = Reason::new(
     "crd_missing",

@@ -260,16 +260,22 @@ impl Cluster {
 
     /// Creates an object, or makes it so: status included. Gives it back as it is now.
     pub async fn apply(&self, object: Value) -> Value {
+        self.apply_as("rig", object).await
+    }
+
+    /// The same as a manager that `managedFields` will name.
+    pub async fn apply_as(&self, manager: &str, object: Value) -> Value {
         let (path, has_status) = path_of(&object);
+        let by = format!("?fieldManager={}", manager.replace('/', "%2F"));
         let name = object["metadata"]["name"].as_str().expect("a name").to_owned();
         let json = "application/json";
         let (code, now) = self.request("GET", &format!("{path}/{name}"), None).await.expect("the API server answers");
         let answer = if code == 404 {
-            self.request("POST", &path, Some((json, object.clone()))).await
+            self.request("POST", &format!("{path}{by}"), Some((json, object.clone()))).await
         } else {
             let mut object = object.clone();
             object["metadata"]["resourceVersion"] = now["metadata"]["resourceVersion"].clone();
-            self.request("PUT", &format!("{path}/{name}"), Some((json, object))).await
+            self.request("PUT", &format!("{path}/{name}{by}"), Some((json, object))).await
         };
         let (code, applied) = answer.expect("the API server answers");
         assert!(code == 200 || code == 201, "{name}: {code} {applied}");

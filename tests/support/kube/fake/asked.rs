@@ -17,6 +17,8 @@ pub struct Asked {
     pub verb: &'static str,
     pub query: String,
     pub metadata_only: bool,
+    /// Who writes, as `managedFields` name it.
+    pub manager: String,
 }
 
 impl Asked {
@@ -24,7 +26,11 @@ impl Asked {
         let accept = head.headers.get("accept").and_then(|value| value.to_str().ok()).unwrap_or_default();
         let mut asked = Self::of_path(head.uri.path()).unwrap_or_default();
         asked.metadata_only = accept.contains("as=PartialObjectMetadata");
-        asked.query = head.uri.query().unwrap_or_default().to_owned();
+        let (managers, query): (Vec<&str>, Vec<&str>) =
+            head.uri.query().unwrap_or_default().split('&').partition(|pair| pair.starts_with("fieldManager="));
+        asked.query = query.join("&");
+        let manager = managers.first().and_then(|pair| pair.split_once('=')).map_or("unknown", |(_, manager)| manager);
+        asked.manager = manager.replace("%2F", "/");
         asked.verb = match (head.method.as_str(), asked.name.is_empty()) {
             ("GET", true) => "list",
             ("GET", false) => "get",

@@ -224,6 +224,7 @@ impl State {
         if has_generation(asked) {
             object["metadata"]["generation"] = json!(1);
         }
+        object["metadata"]["managedFields"] = managed(asked, &Value::Null, &object);
         self.objects.insert(key, object.clone());
         (201, shown(asked, &object, false))
     }
@@ -238,6 +239,7 @@ impl State {
         for field in ["uid", "creationTimestamp", "deletionTimestamp", "generation"] {
             object["metadata"][field] = before["metadata"][field].clone();
         }
+        object["metadata"]["managedFields"] = managed(asked, before, &object);
         let changed = object["spec"] != before["spec"] || (!has_status(asked) && object["status"] != before["status"]);
         if has_generation(asked) && changed {
             object["metadata"]["generation"] = json!(before["metadata"]["generation"].as_i64().unwrap_or(0) + 1);
@@ -291,6 +293,50 @@ fn has_status(asked: &Asked) -> bool {
 
 fn has_generation(asked: &Asked) -> bool {
     asked.is_custom() || asked.group == "apps"
+}
+
+/// Who owns which key of a secret's data: whoever last changed it.
+fn managed(asked: &Asked, before: &Value, object: &Value) -> Value {
+    if asked.plural != "secrets" {
+        return Value::Null;
+    }
+    let keys = object["data"].as_object();
+    let changed: BTreeSet<String> = keys
+        .into_iter()
+        .flatten()
+        .filter(|(key, value)| before["data"].get(key.as_str()) != Some(*value))
+        .map(|(key, _)| format!("f:{key}"))
+        .collect();
+    let mut entries = before["metadata"]["managedFields"].as_array().cloned().unwrap_or_default();
+    for entry in &mut entries {
+        let Some(owned) = entry["fieldsV1"]["f:data"].as_object_mut() else { continue };
+        let there = |key: &str| key.strip_prefix("f:").is_some_and(|key| object["data"].get(key).is_some());
+        owned.retain(|key, _| !changed.contains(key) && there(key));
+    }
+    let mine = entries.iter_mut().find(|entry| entry["manager"] == asked.manager.as_str());
+    let mut owned = mine.as_ref().map_or_else(|| json!({}), |entry| entry["fieldsV1"]["f:data"].clone());
+    for key in changed {
+        owned[key] = json!({});
+    }
+    let entry = json!({"manager": asked.manager, "operation": "Update", "apiVersion": "v1", "time": now(),
+        "fieldsType": "FieldsV1", "fieldsV1": {"f:data": owned, "f:metadata": {"f:annotations": {}}}});
+    match mine {
+        // Who changes nothing is not said to have written.
+        Some(mine)
+            if before["metadata"]["annotations"] != object["metadata"]["annotations"]
+                || before["data"] != object["data"] =>
+        {
+            *mine = entry
+        }
+        Some(_) => {}
+        None => entries.push(entry),
+    }
+    for entry in &mut entries {
+        if entry["fieldsV1"]["f:data"].as_object().is_some_and(|owned| owned.is_empty()) {
+            entry["fieldsV1"].as_object_mut().expect("fields").remove("f:data");
+        }
+    }
+    json!(entries)
 }
 
 fn is_held(object: &Value) -> bool {

@@ -126,7 +126,12 @@ fn copied(up_to: i64) -> Observation {
         value: ReadingValue::Number(value),
     };
     Observation {
-        copy: Some(CopyState::Behind { since: t(up_to), precision: Duration::ZERO, finding: None }),
+        copy: Some(CopyState::Behind {
+            since: t(up_to),
+            precision: Duration::ZERO,
+            certain_since: None,
+            finding: None,
+        }),
         readings: vec![
             number("dr_nats_origin_last_sequence", 1000.0),
             number("dr_nats_mirror_last_sequence", 900.0),
@@ -158,7 +163,12 @@ fn dashboards() -> Observation {
 fn queried(up_to: i64) -> Observation {
     let value = ReadingValue::Number(t(up_to).as_unix_seconds());
     Observation {
-        copy: Some(CopyState::Behind { since: t(up_to), precision: Duration::ZERO, finding: None }),
+        copy: Some(CopyState::Behind {
+            since: t(up_to),
+            precision: Duration::ZERO,
+            certain_since: None,
+            finding: None,
+        }),
         readings: vec![
             Reading { kind: reading("dr_promql_value"), label: None, value },
             Reading { kind: reading("dr_promql_sample_age_seconds"), label: None, value: ReadingValue::AgeOf(t(90)) },

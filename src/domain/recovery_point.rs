@@ -55,13 +55,14 @@ impl RecoveryPoint {
                 self.latch((*up_to).min(at));
                 None
             }
-            Some(CopyState::Behind { since, precision, .. }) => {
+            Some(CopyState::Behind { since, precision, certain_since, .. }) => {
                 let (since, latest) = ((*since).min(at), since.plus(*precision).min(at));
                 if self.latched.is_some_and(|latched| latched > latest) {
                     self.latched = None;
                 }
                 self.latch(since);
-                Some(Missing { since: latest, token: None })
+                let certain = certain_since.map_or(latest, |certain| certain.min(at));
+                Some(Missing { since: certain.max(latest), token: None })
             }
             Some(CopyState::Outdated { up_to, holds, .. }) => {
                 let up_to = up_to.map(|up_to| up_to.min(at));

@@ -51,7 +51,8 @@ fn behind(last_replicated: u32, origin: u32, per_minute: f64) -> Duration {
 
 fn nats_status(lag: Duration) -> Status {
     let mut contract = contract(promise(None, Some(minutes(5))));
-    let copy = CopyState::Behind { since: t(0).minus(lag), precision: Duration::ZERO, finding: None };
+    let copy =
+        CopyState::Behind { since: t(0).minus(lag), precision: Duration::ZERO, certain_since: None, finding: None };
     contract.observe(0, t(0), &of_copy(copy));
     status(&contract, Objective::Rpo, t(0))
 }

@@ -42,7 +42,7 @@ fn outdated(at: Timestamp, ago: u64) -> CopyState {
 }
 
 fn behind(since: Timestamp) -> CopyState {
-    CopyState::Behind { since, precision: Duration::from_millis(10), finding: None }
+    CopyState::Behind { since, precision: Duration::from_millis(10), certain_since: None, finding: None }
 }
 
 /// One step of a history: which of two checks, how long after the step before, what it found.

@@ -15,7 +15,7 @@ fn complete(at: i64) -> CopyState {
 }
 
 fn behind(at: i64) -> CopyState {
-    Behind { since: t(at), precision: Duration::ZERO, finding: None }
+    Behind { since: t(at), precision: Duration::ZERO, certain_since: None, finding: None }
 }
 
 fn vouched(at: i64) -> CopyState {
@@ -420,7 +420,7 @@ fn a_point_moves_back_only_beyond_the_precision_of_the_news() {
     for (precision, expected) in [(5, Some(10)), (6, Some(10)), (4, Some(15))] {
         let mut contract = contract(spec(vec![check("a")]));
         contract.observe(0, t(10), &of_copy(complete(10)));
-        let behind = Behind { since: t(5), precision: seconds(precision), finding: None };
+        let behind = Behind { since: t(5), precision: seconds(precision), certain_since: None, finding: None };
         contract.observe(0, t(20), &of_copy(behind));
         let judgement = contract.judge(Objective::Rpo, t(20)).expect("an RPO");
         assert_eq!(judgement.observed(), expected.map(seconds), "precision {precision}");
@@ -428,8 +428,26 @@ fn a_point_moves_back_only_beyond_the_precision_of_the_news() {
 }
 
 #[test]
+fn a_clock_that_told_nothing_of_itself_makes_no_breach() {
+    // The origin's clock is behind by ten minutes: what was written just now seems old.
+    let mut contract = contract(spec(vec![check("a")]));
+    let behind = |certain: Option<i64>| Behind {
+        since: t(-600),
+        precision: Duration::ZERO,
+        certain_since: certain.map(t),
+        finding: None,
+    };
+    contract.observe(0, t(0), &of_copy(behind(Some(0))));
+    assert_eq!(basis(&contract, Objective::Rpo, 0), Basis::ProofTooOld, "it may be old, and may be new");
+    contract.observe(0, t(100), &of_copy(behind(Some(0))));
+    assert_eq!(basis(&contract, Objective::Rpo, 100), Basis::ExposureReachedTarget, "watched for the target");
+    contract.observe(0, t(110), &of_copy(behind(None)));
+    assert_eq!(basis(&contract, Objective::Rpo, 110), Basis::ExposureReachedTarget);
+}
+
+#[test]
 fn what_is_wrong_with_a_copy_is_told_and_makes_the_run_unhealthy() {
-    let incomplete = Behind { since: t(0), precision: Duration::ZERO, finding: Some(finding()) };
+    let incomplete = Behind { since: t(0), precision: Duration::ZERO, certain_since: None, finding: Some(finding()) };
     let table = [
         (complete(0), Outcome::Healthy, 0),
         (behind(0), Outcome::Healthy, 0),

@@ -21,6 +21,11 @@ impl Missing {
         stamped.min(missing.seen)
     }
 
+    /// When the copy was first seen to lack the message.
+    pub(super) fn seen(self) -> Timestamp {
+        self.seen
+    }
+
     /// The same on another timeline.
     pub(super) fn carried(self, carry: impl Fn(Timestamp) -> Timestamp) -> Self {
         Self { seen: carry(self.seen), ..self }

@@ -385,8 +385,16 @@ impl MirrorCheck {
         let (origin, clock) = (pair.origin_info, pair.run.clock);
         let stamped = to_own_clock(missing.time, origin, pair.run);
         let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
-        let since = Missing::since(&mut memory.missing, missing.sequence, stamped, clock.at(origin.sent));
-        CopyState::Behind { since, precision: origin.received - origin.sent, finding }
+        let seen = clock.at(origin.sent);
+        let since = Missing::since(&mut memory.missing, missing.sequence, stamped, seen);
+        let first_seen = memory.missing.map_or(seen, |missing| missing.seen());
+        CopyState::Behind {
+            since,
+            precision: origin.received - origin.sent,
+            // The wall clocks are taken to agree, and nobody knows whether they do.
+            certain_since: origin.answer.ts.is_none().then_some(first_seen),
+            finding,
+        }
     }
 }
 

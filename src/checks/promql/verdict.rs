@@ -36,7 +36,7 @@ pub(super) fn of(number: &Result<Number, Finding>, meaning: &Meaning, clock: Clo
         Ok((number, point)) => {
             let since = number.instant(point, clock);
             let precision = number.received.saturating_duration_since(number.sent);
-            (Health::Healthy, Some(CopyState::Behind { since, precision, finding: None }))
+            (Health::Healthy, Some(CopyState::Behind { since, precision, certain_since: None, finding: None }))
         }
     }
 }

@@ -123,7 +123,12 @@ fn start(faulty: Arc<dyn Check>) -> (watch::Receiver<Arc<Snapshot>>, Running) {
         checks: vec![spec("faulty"), spec("fine")],
     };
     let checks: Vec<Arc<dyn Check>> = vec![faulty, Arc::new(Faulty::default())];
-    let plan = Plan { spec: Arc::new(contract), checks, fingerprints: vec![String::new(); 2], stanzas: vec![String::new(); 2] };
+    let plan = Plan {
+        spec: Arc::new(contract),
+        checks,
+        fingerprints: vec![String::new(); 2],
+        stanzas: vec![String::new(); 2],
+    };
     let plans = Plans { contracts: vec![plan], ..Plans::default() };
     let running = engine::start(plans, Clock::start(), FirstRun::Immediate, Recalled::default());
     (running.snapshots.clone(), running)

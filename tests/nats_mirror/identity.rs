@@ -207,9 +207,11 @@ async fn the_origin_itself_is_no_mirror() {
     let (server, api) = Server::start(&current(), users, app()).await;
     api.create_stream(ORIGIN, &["agentese.>"]).await;
     api.publish_many("agentese.a", 20).await;
-    // Two connections of different names, which lead to the same place.
+    // Two connections that are configured in different ways, and lead to the same place.
     let since = SystemTime::now();
-    let exporter = start(&contract(&as_app(&server), &as_app(&server), ORIGIN, ORIGIN)).await;
+    let address = format!("\"nats://{}\"", server.address);
+    let other = as_app(&server).replace(&address, &format!("{address}, {address}"));
+    let exporter = start(&contract(&as_app(&server), &other, ORIGIN, ORIGIN)).await;
     let watch = Watch::start(&exporter);
     exporter.logs(&["same_object", "both connections lead to the stream"], SOON).await;
     let_pass(SEEN).await;

@@ -9,6 +9,7 @@ use super::support::nats::{Cold, MIRROR, ORIGIN, Pair, Server, app, current};
 use super::support::proxy::Mode;
 use super::support::publisher::Publisher;
 use super::support::scrape::Scrape;
+use super::support::proxy::Proxy;
 use super::support::watch::Watch;
 use super::support::{let_pass, wait_until};
 use super::{CHECK, CONTRACT, INTERVAL, RPO, SEEN, SOON, always_calm, as_app, contract, start, watch_pair};
@@ -207,10 +208,10 @@ async fn the_origin_itself_is_no_mirror() {
     let (server, api) = Server::start(&current(), users, app()).await;
     api.create_stream(ORIGIN, &["agentese.>"]).await;
     api.publish_many("agentese.a", 20).await;
-    // Two connections that are configured in different ways, and lead to the same place.
+    // Two connections of different addresses, which lead to the same place.
     let since = SystemTime::now();
-    let address = format!("\"nats://{}\"", server.address);
-    let other = as_app(&server).replace(&address, &format!("{address}, {address}"));
+    let door = Proxy::to(server.address).await;
+    let other = as_app(&server).replace(&server.address.to_string(), &door.address().to_string());
     let exporter = start(&contract(&as_app(&server), &other, ORIGIN, ORIGIN)).await;
     let watch = Watch::start(&exporter);
     exporter.logs(&["same_object", "both connections lead to the stream"], SOON).await;

@@ -244,7 +244,7 @@ fn with_a_primary_both_follow_the_same_revision() {
     let earlier = json!({"reconciledAt": "2026-09-20T11:55:00Z"});
     let bare = json!({"sync": {"status": "Synced"}});
     let error = Err(Finding::new(&kubernetes::CONNECT_FAILED, "refused"));
-    let table = [
+    let table = vec![
         ("the same", found(&healthy()), found(&healthy()), "healthy vouched@11:58:10"),
         ("the earlier word counts", found(&healthy()), found(&with(healthy(), &earlier)), "healthy vouched@11:55:00"),
         ("another", found(&healthy()), found(&with(healthy(), &newer)), "healthy outdated@:revision_differs"),

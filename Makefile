@@ -2,6 +2,9 @@
 
 SHELL := /bin/bash
 BIN := $(CURDIR)/.tools/bin
+# Both in one command, and not optimised: every crate is compiled once, for the demo, the docs and the tests alike. Optimised
+# it takes 15 minutes of CPU instead of 6.
+DEMO_BUILD := cargo build --locked --bin dr-exporter --example demo-clusters
 
 .PHONY: help test check-assets check-docs test-image torture lint build tools demo check-demo demo-cut demo-heal demo-kill-api demo-revive-api demo-rotate demo-drift demo-pin demo-git-down
 
@@ -26,7 +29,7 @@ check-assets: ## hold alerts, dashboards, runbooks and docs/metrics.md in step; 
 
 check-docs: ## follow the links of the docs, and run their blocks
 	@scripts/tools cc curl >/dev/null
-	cargo build --locked
+	$(DEMO_BUILD)
 	scripts/check-docs
 
 test-image: ## build the image without an engine, and hold it to what it promises; needs root
@@ -44,9 +47,6 @@ lint: ## check formatting, clippy and rustdoc; no warning passes
 build: ## build the release binary, target/release/dr-exporter
 	@scripts/tools cc >/dev/null
 	cargo build --release --locked
-
-# Both in one command, and not optimised: every crate is compiled once, in a third of the time, and as the tests have it.
-DEMO_BUILD := cargo build --locked --bin dr-exporter --example demo-clusters
 
 demo: ## two regions on this machine, watched and paged; Ctrl-C ends everything
 	@[ -x target/debug/examples/demo-clusters ] || echo "demo: compiling, which takes about 4 minutes on 2 cores the first time"

@@ -93,9 +93,18 @@ impl RememberedCheck {
     fn instants(&mut self) -> [&mut Option<Timestamp>; 10] {
         let Self { latched, copy_seen, missing_since, health_seen, warning_seen, .. } = self;
         let Self { first_failure, last_failure, first_success, unseen_since, last_success, .. } = self;
-        let health = [health_seen, first_failure, last_failure, first_success, unseen_since, last_success];
-        let [a, b, c, d, e, f] = health;
-        [latched, copy_seen, missing_since, warning_seen, a, b, c, d, e, f]
+        [
+            latched,
+            copy_seen,
+            missing_since,
+            warning_seen,
+            health_seen,
+            first_failure,
+            last_failure,
+            first_success,
+            unseen_since,
+            last_success,
+        ]
     }
 
     /// The same on another timeline.

@@ -4,14 +4,15 @@ use std::time::Duration;
 
 use super::text::duration;
 use crate::domain::contract::{Contract, Judgement};
+use crate::domain::recovery_clock::Recovery;
 use crate::domain::status::Basis;
 use crate::domain::time::Timestamp;
 
 /// Why a judgement of this contract is what it is at `now`.
 pub(super) fn because(judgement: &Judgement, contract: &Contract, now: Timestamp) -> String {
     let (least, target) = (duration(judgement.known().unwrap_or_default()), duration(judgement.target));
-    let last = contract.clock().last_recovery();
-    let took = last.map_or_else(|| "unknown".to_owned(), |last| duration(last.recovery_time()));
+    let recovery = contract.clock().last_recovery();
+    let took = recovery.map_or_else(|| "unknown".to_owned(), |last| duration(last.recovery_time()));
     match judgement.basis {
         Basis::ExposureReachedTarget => {
             format!("something has been missing from the copy for at least {least}, target {target}")
@@ -23,7 +24,7 @@ pub(super) fn because(judgement: &Judgement, contract: &Contract, now: Timestamp
         },
         Basis::LastRecoveryMissed => format!("missed: the last recovery took {took}, target {target}"),
         Basis::LastRecoveryUncertain => {
-            let took = last.map(|last| last.took());
+            let took = recovery.map(Recovery::took);
             let bounds = match took.and_then(|took| took.most) {
                 Some(most) => {
                     format!("{} to {}", duration(took.map_or(Duration::ZERO, |took| took.least)), duration(most))
@@ -35,7 +36,7 @@ pub(super) fn because(judgement: &Judgement, contract: &Contract, now: Timestamp
             )
         }
         Basis::LastRecoveryTooOld => {
-            let ago = last.map_or_else(|| "long".to_owned(), |last| duration(now.since(last.healthy)));
+            let ago = recovery.map_or_else(|| "long".to_owned(), |last| duration(now.since(last.healthy)));
             let every =
                 contract.spec().drill_every.map_or_else(String::new, |every| format!(" of {}", duration(every)));
             format!("too old: the last recovery was {ago} ago, further back than the drill_every{every} allows")

@@ -231,9 +231,10 @@ fn a_check_that_was_never_seen_to_fail_makes_no_breach() {
 
 #[test]
 fn a_check_that_is_pending_and_never_failed_does_not_hold_a_recovery_up() {
+    type Row<'a> = (&'a str, fn(i64) -> Health, Option<i64>);
     let pending = || Health::Pending(finding());
     // What the second check finds from 0 on, every 10 s; the first fails at 0, 10 and 20, and is healthy from 30 on.
-    let table: &[(&str, fn(i64) -> Health, Option<i64>)] = &[
+    let table: &[Row<'_>] = &[
         ("healthy", |_| healthy(), Some(30)),
         ("pending all the time", |_| Health::Pending(finding()), Some(30)),
         (

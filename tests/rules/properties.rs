@@ -37,7 +37,7 @@ fn doubted(up_to: Timestamp) -> CopyState {
 
 /// A copy that holds one of three things, and may have been complete some time ago.
 fn outdated(at: Timestamp, ago: u64) -> CopyState {
-    let up_to = (ago % 5 == 0).then(|| at.minus(seconds(ago)));
+    let up_to = ago.is_multiple_of(5).then(|| at.minus(seconds(ago)));
     CopyState::Outdated { up_to, holds: (ago % 3).to_string(), finding: finding() }
 }
 

@@ -38,14 +38,27 @@ fn basis(contract: &Contract, objective: Objective, now: i64) -> Basis {
     contract.judge(objective, t(now)).expect("the contract has the objective").basis
 }
 
+/// A name, what was found when, and what is said when.
+type Row<'a> = (&'a str, &'a [(i64, CopyState)], i64, Basis);
+
+/// RPO 100 s, at risk above 80 s, fresh for 35 s.
+#[track_caller]
+fn rpo_rows(table: &[Row<'_>]) {
+    for (name, found, now, expected) in table {
+        let mut contract = contract(spec(vec![check("copy")]));
+        for (at, copy) in *found {
+            contract.observe(0, t(*at), &of_copy(copy.clone()));
+        }
+        assert_eq!(basis(&contract, Objective::Rpo, *now), *expected, "{name}");
+    }
+}
+
 #[test]
 fn rpo_table() {
     use Basis::{
         CopyLost, ExposureAboveRatio, ExposureReachedTarget, ExposureWithinTarget, NoRecoveryPoint, ProofTooOld,
     };
-    // What was found when, and what is said when. RPO 100 s, at risk above 80 s, fresh for 35 s.
-    type Row<'a> = (&'a str, &'a [(i64, CopyState)], i64, Basis);
-    let table: &[Row<'_>] = &[
+    rpo_rows(&[
         ("never observed", &[], 0, NoRecoveryPoint),
         ("never learned anything", &[(0, Unknown(finding()))], 0, NoRecoveryPoint),
         ("just proven", &[(0, complete(0))], 0, ExposureWithinTarget),
@@ -73,6 +86,13 @@ fn rpo_table() {
         ("nor does one that is read again and again", &[(0, vouched(0)), (100, vouched(0))], 100, ProofTooOld),
         ("a word that is doubted holds for its instant", &[(70, doubted(0))], 80, ExposureWithinTarget),
         ("a word that is doubted is no news", &[(100, behind(0)), (101, doubted(1))], 102, ExposureReachedTarget),
+    ]);
+}
+
+#[test]
+fn rpo_table_of_copies_that_differ() {
+    use Basis::{ExposureAboveRatio, ExposureReachedTarget, ExposureWithinTarget, NoRecoveryPoint, ProofTooOld};
+    rpo_rows(&[
         ("outdated, and the last proof is young", &[(0, complete(0)), (60, outdated(None))], 70, ExposureWithinTarget),
         (
             "outdated, first seen just now, after a long absence",
@@ -136,14 +156,7 @@ fn rpo_table() {
         ("damaged, then proven anew", &[(0, Damaged(finding())), (10, complete(10))], 20, ExposureWithinTarget),
         ("lost, then there and damaged", &[(0, Lost(finding())), (10, Damaged(finding()))], 20, NoRecoveryPoint),
         ("lost, then there and outdated", &[(0, Lost(finding())), (10, outdated(None))], 20, NoRecoveryPoint),
-    ];
-    for (name, found, now, expected) in table {
-        let mut contract = contract(spec(vec![check("copy")]));
-        for (at, copy) in *found {
-            contract.observe(0, t(*at), &of_copy(copy.clone()));
-        }
-        assert_eq!(basis(&contract, Objective::Rpo, *now), *expected, "{name}");
-    }
+    ]);
 }
 
 #[test]

@@ -125,8 +125,7 @@ pub(super) fn of(
 pub(super) fn missing(readings: &[Reading]) -> Option<String> {
     let lag = readings.iter().find(|reading| *reading.kind == LAG_MESSAGES)?;
     let ReadingValue::Number(count) = lag.value else { return None };
-    (count > 0.0)
-        .then(|| format!("{} missing", if count == 1.0 { "1 message".to_owned() } else { format!("{count} messages") }))
+    (count > 0.0).then(|| format!("{count} missing {}", if count < 2.0 { "message" } else { "messages" }))
 }
 
 fn rate(origin: &Answered<StreamInfo>, before: &Memory) -> Option<f64> {

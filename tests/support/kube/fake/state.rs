@@ -219,7 +219,8 @@ impl State {
         }
         self.version += 1;
         // Of this object alone, in any cluster.
-        object["metadata"]["uid"] = json!(format!("{:08x}-0000-4000-8000-{:012x}", rand::random::<u32>(), self.version));
+        object["metadata"]["uid"] =
+            json!(format!("{:08x}-0000-4000-8000-{:012x}", rand::random::<u32>(), self.version));
         object["metadata"]["creationTimestamp"] = json!(now());
         object["metadata"]["resourceVersion"] = json!(self.version.to_string());
         if has_generation(asked) {

@@ -174,16 +174,16 @@ fn reasons(contract: &ContractStatus, objective: Objective) -> impl Iterator<Ite
     })
 }
 
-/// How the copy is, where it is not complete: `copy: behind by 2m to 2m05s; 1,506 messages are missing`.
+/// How the copy is, where it is not complete: `copy: behind, 2m to 2m05s of data at risk; 1506 missing messages`.
 #[must_use]
 pub fn copy(check: &CheckStatus) -> Option<String> {
     let run = check.last_run.as_ref()?;
     let state = run.copy.as_deref().filter(|state| !matches!(*state, "complete" | "unknown"))?;
     let known = check.known_exposure_seconds.filter(|known| *known > 0.0).map(seconds);
     let exposure = match (known, check.exposure_seconds.map(seconds)) {
-        (Some(known), Some(most)) if known != most => format!(" by {known} to {most}"),
-        (_, Some(most)) => format!(" by {most} at the most"),
-        (Some(known), None) => format!(" by at least {known}"),
+        (Some(known), Some(most)) if known != most => format!(", {known} to {most} of data at risk"),
+        (_, Some(most)) => format!(", at most {most} of data at risk"),
+        (Some(known), None) => format!(", at least {known} of data at risk"),
         (None, None) => String::new(),
     };
     let notes = run.notes.iter().map(|note| format!("; {note}")).collect::<String>();
@@ -194,7 +194,7 @@ fn seconds(seconds: f64) -> String {
     duration(Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX))
 }
 
-/// A duration as people say it: the two leading units, e.g. `2m03s`, `1h30m`, `250ms`.
+/// A duration as people say it: the two leading units, e.g. `2m03s`, `1h30m`, `4.2s`, `250ms`.
 #[must_use]
 pub fn duration(duration: Duration) -> String {
     let total = duration.as_secs();
@@ -203,7 +203,10 @@ pub fn duration(duration: Duration) -> String {
         if small == 0 { format!("{big}{unit}") } else { format!("{big}{unit}{small:02}{sub}") }
     };
     match (days, hours, minutes) {
-        (0, 0, 0) if seconds < 10 && duration.subsec_millis() > 0 => format!("{}ms", duration.as_millis()),
+        (0, 0, 0) if seconds < 1 && duration.subsec_millis() > 0 => format!("{}ms", duration.as_millis()),
+        (0, 0, 0) if seconds < 10 && duration.subsec_millis() >= 100 => {
+            format!("{seconds}.{}s", duration.subsec_millis() / 100)
+        }
         (0, 0, 0) => format!("{seconds}s"),
         (0, 0, _) => pair(minutes, "m", seconds, "s"),
         (0, _, _) => pair(hours, "h", minutes, "m"),
@@ -221,7 +224,9 @@ mod tests {
             (0, "0s"),
             (250, "250ms"),
             (3_000, "3s"),
-            (9_999, "9999ms"),
+            (1_050, "1s"),
+            (4_290, "4.2s"),
+            (9_999, "9.9s"),
             (12_700, "12s"),
             (123_000, "2m03s"),
             (300_000, "5m"),

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::verdict::{self, Verdict};
 use super::*;
-use crate::clients::kubernetes::objects::{DataHash, SecretState};
+use crate::clients::kubernetes::objects::{DataHash, SecretMetadata, SecretState};
 use crate::domain::observation::{CopyState, Health};
 
 /// The instant at which everything is judged.
@@ -40,11 +40,15 @@ fn with(mut status: Value, path: &str, value: Value) -> Value {
     status
 }
 
+fn secret_with(hash: Option<DataHash>) -> SecretState {
+    SecretState::There(SecretMetadata { hash, ..SecretMetadata::default() })
+}
+
 fn side_of(spec: &Value, status: &Value, hash: Option<&str>) -> Side {
     let object = json!({"metadata": {"name": "nats", "generation": 3}, "spec": spec, "status": status});
     let object: ExternalSecret = serde_json::from_value(object).expect("an ExternalSecret");
     let refreshed = object.status.refresh_time.map(Timestamp::from);
-    let secret = hash.map(|hash| Ok(SecretState::There(Some(DataHash::new(hash)))));
+    let secret = hash.map(|hash| Ok(secret_with(Some(DataHash::new(hash)))));
     Side { object: Ok(Some(object)), refreshed, secret, seen: t("2026-09-20T11:59:59Z") }
 }
 
@@ -174,7 +178,7 @@ fn a_pair_is_equal_while_both_are_fresh_and_their_hashes_are_the_same() {
     let failing = side(&failing(&json!("2026-09-20T09:40:00Z")), Some(HASH));
     let once = side_of(&json!({"refreshPolicy": "CreatedOnce"}), &ready("2026-08-01T09:00:00Z"), Some(HASH));
     let forbidden = Side { secret: Some(Err(Finding::new(&kubernetes::FORBIDDEN, "no"))), ..side(&young, None) };
-    let unhashed = Side { secret: Some(Ok(SecretState::There(None))), ..healthy() };
+    let unhashed = Side { secret: Some(Ok(secret_with(None))), ..healthy() };
     let older = side(&young, Some(&HASH[..32]));
     let no = |reason| ("no_answer", "unknown", reason);
     let table = [

@@ -7,7 +7,7 @@ use super::{
     Compare, DRIFT, EXTERNAL_SECRET_MISSING, HASH_ALGORITHMS_DIFFER, HASH_MISSING, NO_FRESHNESS, NOT_READY, PENDING,
     PRIMARY_MISSING, SECRET_MISSING, Side,
 };
-use crate::clients::kubernetes::objects::SecretState;
+use crate::clients::kubernetes::objects::{SecretMetadata, SecretState};
 use crate::domain::observation::{CopyState, Finding, Health};
 use crate::domain::time::Timestamp;
 
@@ -130,7 +130,7 @@ fn fresh_primary(primary: &Side, now: Timestamp) -> Result<Refresh, Finding> {
 fn are_equal(dr: &Side, primary: &Side) -> Result<bool, Finding> {
     let hash = |side: &Side, name: &str| match &side.secret {
         Some(Err(finding)) => Err(finding.clone()),
-        Some(Ok(SecretState::There(Some(hash)))) => Ok(hash.clone()),
+        Some(Ok(SecretState::There(SecretMetadata { hash: Some(hash), .. }))) => Ok(hash.clone()),
         _ => Err(Finding::new(&HASH_MISSING, format!("the secret in {name} carries no data hash"))),
     };
     let (dr, primary) = (hash(dr, "DR")?, hash(primary, "the primary")?);

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
@@ -34,6 +35,8 @@ pub struct ExternalSecret {
 #[expect(missing_docs, reason = "the fields are those of Kubernetes")]
 pub struct Metadata {
     pub name: String,
+    /// Of one object for as long as it lives: one that is deleted and made again has another.
+    pub uid: Option<String>,
     pub generation: Option<i64>,
     #[serde(default, deserialize_with = "or_default")]
     pub labels: BTreeMap<String, String>,
@@ -106,8 +109,89 @@ impl Resource for ExternalSecret {
 pub enum SecretState {
     /// There is none.
     Missing,
-    /// There is one; with its hash, if it carries one.
-    There(Option<DataHash>),
+    /// There is one, of which this is known.
+    There(SecretMetadata),
+}
+
+/// What the metadata of a secret tells. Its data is never asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SecretMetadata {
+    /// Of one object for as long as it lives: one that is deleted and made again has another.
+    pub uid: Option<String>,
+    /// The hash that External Secrets keeps of the data, if there is one.
+    pub hash: Option<DataHash>,
+    /// Who wrote it, as its `managedFields` say. Empty where the API server keeps none.
+    pub writers: Vec<Writer>,
+    /// Whether it is being deleted, and waits for a finalizer.
+    pub is_being_deleted: bool,
+}
+
+/// An entry of `managedFields`: the newest write of one manager.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Writer {
+    /// The manager, e.g. `kubectl-edit`.
+    pub manager: String,
+    /// `Apply` or `Update`.
+    pub operation: String,
+    /// When it last changed what it owns, by the cluster's clock.
+    pub time: Option<jiff::Timestamp>,
+    /// Whether it owns something of the secret's data.
+    pub owns_data: bool,
+}
+
+/// The answer to a request for the metadata of a secret.
+#[derive(Deserialize)]
+pub(super) struct PartialSecret {
+    metadata: PartialMetadata,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct PartialMetadata {
+    uid: Option<String>,
+    deletion_timestamp: Option<String>,
+    #[serde(default, deserialize_with = "or_default")]
+    annotations: BTreeMap<String, Value>,
+    #[serde(default, deserialize_with = "or_default")]
+    managed_fields: Vec<ManagedFields>,
+}
+
+#[derive(Deserialize)]
+struct ManagedFields {
+    #[serde(default, deserialize_with = "or_default")]
+    manager: String,
+    #[serde(default, deserialize_with = "or_default")]
+    operation: String,
+    time: Option<jiff::Timestamp>,
+    #[serde(rename = "fieldsV1", default, deserialize_with = "or_default")]
+    fields: OwnedFields,
+}
+
+/// Of the fields' names only these are looked at: the keys of the data are nobody's business.
+#[derive(Default, Deserialize)]
+struct OwnedFields {
+    #[serde(rename = "f:data")]
+    data: Option<IgnoredAny>,
+    /// What a server-side apply of `stringData` is recorded as.
+    #[serde(rename = "f:stringData")]
+    string_data: Option<IgnoredAny>,
+}
+
+impl From<PartialSecret> for SecretMetadata {
+    fn from(PartialSecret { metadata }: PartialSecret) -> Self {
+        let writer = |ManagedFields { manager, operation, time, fields }| Writer {
+            manager,
+            operation,
+            time,
+            owns_data: fields.data.is_some() || fields.string_data.is_some(),
+        };
+        Self {
+            uid: metadata.uid,
+            hash: metadata.annotations.get(DataHash::ANNOTATION).and_then(Value::as_str).map(DataHash::new),
+            writers: metadata.managed_fields.into_iter().map(writer).collect(),
+            is_being_deleted: metadata.deletion_timestamp.is_some(),
+        }
+    }
 }
 
 /// The hash over a secret's data that External Secrets writes. Not salted: whoever sees it can test guesses of the data,
@@ -117,7 +201,7 @@ pub struct DataHash(String);
 
 impl DataHash {
     /// The annotation that holds it.
-    pub(super) const ANNOTATION: &'static str = "reconcile.external-secrets.io/data-hash";
+    const ANNOTATION: &'static str = "reconcile.external-secrets.io/data-hash";
 
     pub(crate) fn new(text: &str) -> Self {
         Self(text.to_owned())
@@ -140,6 +224,8 @@ impl fmt::Debug for DataHash {
 #[derive(Debug, Clone, Deserialize)]
 #[expect(missing_docs, reason = "the fields are those of the CustomResourceDefinition")]
 pub struct Application {
+    #[serde(default, deserialize_with = "or_default")]
+    pub metadata: Metadata,
     #[serde(default, deserialize_with = "or_default")]
     pub spec: ApplicationSpec,
     #[serde(default, deserialize_with = "or_default")]
@@ -332,4 +418,66 @@ workload! {
 workload! {
     /// A `StatefulSet`.
     StatefulSet: "statefulsets", "StatefulSetList", stateful_sets
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn secret(metadata: &Value) -> SecretMetadata {
+        let answer = json!({"kind": "PartialObjectMetadata", "metadata": metadata});
+        serde_json::from_value::<PartialSecret>(answer).expect("the metadata of a secret").into()
+    }
+
+    #[test]
+    fn the_writers_of_a_secret_are_told_apart_by_what_they_own() {
+        let controller = "externalsecrets.external-secrets.io/nats";
+        let metadata = json!({
+            "name": "nats", "uid": "6f3c", "deletionTimestamp": "2026-09-20T12:00:00Z",
+            "annotations": {"reconcile.external-secrets.io/data-hash": "0a1b", "other": "7"},
+            "managedFields": [
+                {"manager": controller, "operation": "Apply", "time": "2026-09-20T11:40:00Z", "fieldsType": "FieldsV1",
+                    "fieldsV1": {"f:data": {"f:password": {}}, "f:metadata": {"f:annotations": {}}}},
+                {"manager": "kubectl-edit", "operation": "Update", "time": "2026-09-20T11:50:00Z",
+                    "fieldsV1": {"f:metadata": {"f:labels": {}}, "f:data": null}},
+                {"manager": "kubectl", "operation": "Apply", "fieldsV1": {"f:stringData": {"f:password": {}}}},
+                {},
+            ],
+        });
+        let secret = secret(&metadata);
+        assert_eq!((secret.uid.as_deref(), secret.is_being_deleted), (Some("6f3c"), true));
+        assert_eq!(secret.hash, Some(DataHash::new("0a1b")));
+        let writers: Vec<_> =
+            secret.writers.iter().map(|by| (by.manager.as_str(), by.operation.as_str(), by.owns_data)).collect();
+        let expected = [
+            (controller, "Apply", true),
+            ("kubectl-edit", "Update", false),
+            ("kubectl", "Apply", true),
+            ("", "", false),
+        ];
+        assert_eq!(writers, expected);
+        let times: Vec<_> = secret.writers.iter().map(|by| by.time.map(|time| time.to_string())).collect();
+        assert_eq!(times[..2], [Some("2026-09-20T11:40:00Z".to_owned()), Some("2026-09-20T11:50:00Z".to_owned())]);
+        assert!(!format!("{secret:?}").contains("password"), "{secret:?}");
+    }
+
+    #[test]
+    fn metadata_without_any_of_it_is_still_that_of_a_secret() {
+        let nothing = json!({"name": "nats", "annotations": null, "managedFields": null});
+        assert_eq!(secret(&nothing), SecretMetadata::default());
+        let odd = json!({"name": "nats", "annotations": {"reconcile.external-secrets.io/data-hash": 7}});
+        assert_eq!(secret(&odd).hash, None);
+    }
+
+    #[test]
+    fn objects_have_an_identity() {
+        let object = json!({"metadata": {"name": "saas", "uid": "6f3c"}, "spec": null});
+        let application: Application = serde_json::from_value(object).expect("an Application");
+        assert_eq!(application.metadata.uid.as_deref(), Some("6f3c"));
+        let object = json!({"metadata": {"name": "nats", "uid": "7a"}});
+        let secret: ExternalSecret = serde_json::from_value(object).expect("an ExternalSecret");
+        assert_eq!(secret.metadata.uid.as_deref(), Some("7a"));
+    }
 }

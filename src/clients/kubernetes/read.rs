@@ -1,4 +1,4 @@
-//! Reads: lists by pages, and the one annotation of a secret.
+//! Reads: lists by pages, and the metadata of a secret.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use serde_json::Value;
 use tokio::time::{Instant, timeout};
 
 use super::failure::{Asked, Problem};
-use super::objects::{DataHash, SecretState};
+use super::objects::{PartialSecret, SecretState};
 use super::shared::Shared;
 use super::{Cluster, Reads, TIMEOUT};
 use crate::config::values::{Namespace, ObjectName};
@@ -120,17 +120,6 @@ struct PageMetadata {
     more: Option<String>,
 }
 
-#[derive(Deserialize)]
-struct Metadata {
-    metadata: Annotated,
-}
-
-#[derive(Deserialize)]
-struct Annotated {
-    #[serde(default)]
-    annotations: Option<BTreeMap<String, Value>>,
-}
-
 impl Reads {
     /// Lists all pages, in whichever version is served.
     pub(super) async fn list<R: Resource>(&self, namespace: &Namespace) -> Result<Read<Listing<R>>, Finding> {
@@ -177,7 +166,7 @@ impl Reads {
         Err(Problem::Malformed(format!("the list does not end after {PAGES} pages")))
     }
 
-    /// Asks for the metadata of a secret, and keeps one annotation.
+    /// Asks for the metadata of a secret, and keeps little of it.
     pub(super) async fn data_hash(
         &self,
         namespace: &Namespace,
@@ -188,11 +177,9 @@ impl Reads {
             let path = format!("/api/v1/namespaces/{}/secrets", namespace.as_str());
             let request = Request::new(path).get_metadata(name.as_str(), &GetParams::default());
             let sent = Instant::now();
-            match self.ask::<Metadata>(request.map_err(Problem::request)?).await {
+            match self.ask::<PartialSecret>(request.map_err(Problem::request)?).await {
                 Ok((secret, sent, date)) => {
-                    let hash = secret.metadata.annotations.and_then(|mut all| all.remove(DataHash::ANNOTATION));
-                    let hash = hash.as_ref().and_then(Value::as_str).map(DataHash::new);
-                    Ok(Read { answer: Arc::new(SecretState::There(hash)), sent, date })
+                    Ok(Read { answer: Arc::new(SecretState::There(secret.into())), sent, date })
                 }
                 // Only the word of an API server counts: any proxy can say 404.
                 Err(Problem::Status(StatusCode::NOT_FOUND, Some(_))) => {

@@ -148,7 +148,8 @@ impl Moment {
     }
 }
 
-fn wall_now() -> i64 {
+/// What the wall clock shows, in nanoseconds since the Unix epoch.
+pub(crate) fn wall_now() -> i64 {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     i64::try_from(since_epoch.as_nanos()).unwrap_or(i64::MAX)
 }

@@ -5,13 +5,12 @@ use std::fmt;
 use std::io;
 
 use http::StatusCode;
-use kube::client::AuthError;
 use serde::Deserialize;
 
-use super::access::of_auth;
+use super::ask::LARGEST;
 use super::{
-    AUTH_FAILED, BAD_ANSWER, CONNECT_FAILED, CRD_MISSING, CREDENTIALS_UNREADABLE, FORBIDDEN, LOCAL, SERVER_ERROR,
-    THROTTLED, TIMEOUT, TLS_FAILED,
+    AUTH_FAILED, BAD_ANSWER, CONNECT_FAILED, CRD_MISSING, FORBIDDEN, LOCAL, SERVER_ERROR, THROTTLED, TIMEOUT,
+    TLS_FAILED, TOO_LARGE,
 };
 use crate::clients::{causes, is_of_this_machine, tls};
 use crate::config::values::{Namespace, ObjectName};
@@ -57,6 +56,20 @@ pub(super) struct Status {
     kind: StatusKind,
     #[serde(default)]
     message: String,
+    #[serde(default)]
+    reason: String,
+    #[serde(default)]
+    details: Details,
+}
+
+/// What a [`Status`] is about.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Details {
+    name: String,
+    group: String,
+    /// The name in paths, other than in objects.
+    kind: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -75,6 +88,10 @@ pub(super) enum Problem {
     Status(StatusCode, Option<Status>),
     /// The answer makes no sense.
     Malformed(String),
+    /// The answer is larger than any that is read.
+    TooLarge,
+    /// A list has more pages or objects than anybody means to have.
+    Endless(String),
     /// No version of the kind is served.
     NotServed,
 }
@@ -88,14 +105,17 @@ impl Problem {
         Self::of_transport(error)
     }
 
-    pub(super) fn of_body(error: &(dyn Error + 'static)) -> Self {
-        Self::of_transport(error)
+    /// An answer that broke off after so many bytes.
+    pub(super) fn of_body(error: &kube::Error, after: usize) -> Self {
+        match Self::of_transport(error) {
+            Self::Transport(reason, story) => {
+                Self::Transport(reason, format!("the answer broke off after {after} bytes: {story}"))
+            }
+            problem => problem,
+        }
     }
 
     fn of_transport(error: &(dyn Error + 'static)) -> Self {
-        if let Some(error) = causes(error).find_map(<dyn Error>::downcast_ref::<AuthError>) {
-            return Self::Transport(&CREDENTIALS_UNREADABLE, of_auth(error));
-        }
         let last = causes(error).last().map(ToString::to_string).unwrap_or_default();
         let io = || causes(error).filter_map(<dyn Error>::downcast_ref::<io::Error>);
         let reason = if tls::is_cause_of(error) {
@@ -118,11 +138,21 @@ impl Problem {
         Self::Malformed(format!("the answer cannot be read: {error}"))
     }
 
+    /// Whether an API server says that the object does not exist. Only its word, about this very object, counts: any
+    /// proxy can say 404, and an API server says it of versions that it does not serve.
+    pub(super) fn is_absence_of(&self, asked: &Asked<'_>) -> bool {
+        let Self::Status(StatusCode::NOT_FOUND, Some(Status { reason, details, .. })) = self else { return false };
+        let is_it = |name: &ObjectName| name.as_str() == details.name;
+        reason == "NotFound"
+            && asked.name.is_some_and(is_it)
+            && (asked.group, asked.resource) == (details.group.as_str(), details.kind.as_str())
+    }
+
     /// Whether other credentials might do better.
     pub(super) fn is_of_credentials(&self) -> bool {
         match self {
             Self::Status(status, _) => *status == StatusCode::UNAUTHORIZED,
-            Self::Transport(reason, _) => [&TLS_FAILED, &CREDENTIALS_UNREADABLE].contains(reason),
+            Self::Transport(reason, _) => *reason == &TLS_FAILED,
             _ => false,
         }
     }
@@ -133,12 +163,19 @@ impl Problem {
             Self::NoClient(finding) => finding,
             Self::Transport(reason, story) => Finding::new(reason, format!("cannot {asked}: {story}")),
             Self::Malformed(story) => Finding::new(&BAD_ANSWER, format!("cannot {asked}: {story}")),
+            Self::TooLarge => {
+                let story = format!("cannot {asked}: the answer is larger than {} MiB", LARGEST >> 20);
+                Finding::new(&TOO_LARGE, story)
+            }
+            Self::Endless(story) => Finding::new(&TOO_LARGE, format!("cannot {asked}: {story}")),
             Self::NotServed => {
                 Finding::new(&CRD_MISSING, format!("cannot {asked}: no version of {} is served", asked.resource))
             }
             Self::Status(status, said) => {
-                let said = said
-                    .map_or_else(|| format!("HTTP {status}"), |Status { kind: StatusKind::Status, message }| message);
+                let said = said.map_or_else(
+                    || format!("HTTP {status}"),
+                    |Status { kind: StatusKind::Status, message, .. }| message,
+                );
                 let reason = match status {
                     StatusCode::UNAUTHORIZED => &AUTH_FAILED,
                     StatusCode::FORBIDDEN => {

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::checks::{Check, Kind, KindInfo, Run};
-use crate::clients::kubernetes::objects::{Deployment, Pod, StatefulSet};
 use crate::clients::Clients;
+use crate::clients::kubernetes::objects::{Deployment, Pod, StatefulSet};
 use crate::clients::kubernetes::{self, BAD_ANSWER, Cluster, Listing, Watched};
 use crate::config::config;
 use crate::config::decode::{Decode, Decoder};

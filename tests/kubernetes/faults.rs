@@ -68,7 +68,9 @@ async fn whatever_the_api_server_says_nothing_is_lost_and_no_clock_runs() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_item_that_is_no_object_hides_no_other() {
     let (pair, exporter) = one_secret("list").await;
-    for item in [json!({"metadata": {"name": 7}, "spec": "no"}), json!(7), json!({"metadata": {"name": "s"}, "spec": 7})] {
+    for item in
+        [json!({"metadata": {"name": 7}, "spec": "no"}), json!(7), json!({"metadata": {"name": "s"}, "spec": 7})]
+    {
         let since = exporter.scrape().await.get("dr_evidence_timestamp_seconds", &labels("nats"));
         pair.dr.fake().fault(&pair.namespace, "externalsecrets", Fault::Item(item.clone()));
         let seen = |scrape: &super::Scrape| scrape.get("dr_evidence_timestamp_seconds", &labels("nats")) > since;

@@ -96,7 +96,9 @@ fn fit(token: &str, what: &str) -> Result<String, String> {
     }
     match HeaderValue::from_str(&format!("Bearer {token}")) {
         Ok(_) => Ok(token.to_owned()),
-        Err(_) => Err(format!("{what} has a line break or another character that no header can carry; write it on one line")),
+        Err(_) => {
+            Err(format!("{what} has a line break or another character that no header can carry; write it on one line"))
+        }
     }
 }
 
@@ -223,7 +225,8 @@ mod tests {
     #[test]
     fn a_provider_that_nobody_has_any_more_is_refused() {
         let provider = |name: &str| {
-            let provider = json!({"auth-provider": {"name": name, "config": {"id-token": "abc", "access-token": "abc"}}});
+            let provider =
+                json!({"auth-provider": {"name": name, "config": {"id-token": "abc", "access-token": "abc"}}});
             serde_json::from_value::<AuthInfo>(provider).expect("an AuthInfo")
         };
         let mut oidc = provider("oidc");

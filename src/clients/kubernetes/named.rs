@@ -159,7 +159,7 @@ impl<R: ByName> Watched<R> {
         }
         let list = self.list(wanted).await;
         // The right to get one object is the smaller one to ask for.
-        if list.is_err() {
+        if list.as_ref().is_err_and(|finding| closes(finding, &[&FORBIDDEN])) {
             return get;
         }
         self.note(|place, now| (place.get_closed, place.list_closed) = (Some(now), None));
@@ -168,10 +168,14 @@ impl<R: ByName> Watched<R> {
 
     async fn list_or_get(&self, wanted: Wanted) -> Found<R> {
         let list = self.list(wanted).await;
-        if !list.as_ref().is_err_and(|finding| closes(finding, &[&FORBIDDEN, &TOO_LARGE])) {
+        let is_forbidden = list.as_ref().is_err_and(|finding| closes(finding, &[&FORBIDDEN]));
+        if !is_forbidden && !list.as_ref().is_err_and(|finding| closes(finding, &[&TOO_LARGE])) {
             return list;
         }
         let get = self.get(wanted).await;
+        if !is_forbidden && get.as_ref().is_err_and(|finding| closes(finding, &[&FORBIDDEN])) {
+            return list;
+        }
         if get.is_ok() {
             self.note(|place, now| (place.get_closed, place.list_closed) = (None, Some(now)));
         }

@@ -208,17 +208,16 @@ impl Reads {
         if let Selection::Labelled(selector) = wanted {
             params = params.labels(selector);
         }
-        let place = (R::PLURAL, namespace.clone());
-        let mut limit = self.page_sizes.lock().unwrap_or_else(PoisonError::into_inner).get(&place).copied();
+        let mut limit = self.page_size::<R>(namespace);
         let (mut objects, mut size, mut first) = (BTreeMap::new(), Size::default(), None);
         for _ in 0..PAGES {
-            let now = limit.unwrap_or(FIRST_PAGE);
-            // The limit of the next page may be another one: what it goes on from is a place in the list.
-            params = params.limit(now);
+            // The next page may have another size: what it goes on from is a place in the list.
+            params = params.limit(limit);
             let request = Request::new(&path).list(&params).map_err(Problem::request)?;
             let answer = match self.ask(request, progress).await {
-                Err(Problem::TooLarge) if now > 1 => {
-                    limit = Some(now / 2);
+                Err(Problem::TooLarge) if limit > 1 => {
+                    limit = (limit / 4).max(1);
+                    self.has_page_size::<R>(namespace, limit);
                     continue;
                 }
                 answer => answer?,
@@ -234,7 +233,7 @@ impl Reads {
             size.objects += items.len() as u64;
             size.bytes += answer.body.len() as u64;
             if let Some(of_one) = answer.body.len().checked_div(items.len()) {
-                limit = u32::try_from(GOOD_PAGE / of_one.max(1)).ok().map(|fits| fits.clamp(1, PAGE));
+                limit = u32::try_from(GOOD_PAGE / of_one.max(1)).unwrap_or(PAGE).clamp(1, PAGE);
             }
             objects.extend(items.into_iter().filter_map(|item| parse::<R>(item, wanted)));
             if objects.len() > OBJECTS {
@@ -243,8 +242,7 @@ impl Reads {
             match page.metadata.more.filter(|more| !more.is_empty()) {
                 Some(more) => params = params.continue_token(&more),
                 None => {
-                    let mut sizes = self.page_sizes.lock().unwrap_or_else(PoisonError::into_inner);
-                    sizes.extend(limit.map(|limit| (place, limit)));
+                    self.has_page_size::<R>(namespace, limit);
                     return Ok(Pages { objects, size, sent, date });
                 }
             }
@@ -326,6 +324,16 @@ impl Reads {
                 Err(Finding::new(&TIMEOUT, format!("cannot {asked}: {story}")))
             }
         }
+    }
+
+    fn page_size<R: Resource>(&self, namespace: &Namespace) -> u32 {
+        let sizes = self.page_sizes.lock().unwrap_or_else(PoisonError::into_inner);
+        sizes.get(&(R::PLURAL, namespace.clone())).copied().unwrap_or(FIRST_PAGE)
+    }
+
+    fn has_page_size<R: Resource>(&self, namespace: &Namespace, size: u32) {
+        let mut sizes = self.page_sizes.lock().unwrap_or_else(PoisonError::into_inner);
+        sizes.insert((R::PLURAL, namespace.clone()), size);
     }
 
     /// The versions of a kind, that in which it was last found first.

@@ -178,7 +178,9 @@ impl State {
             .iter()
             .filter(|((group, plural, namespace, name), object)| {
                 terms.iter().all(|(key, values)| {
-                    object["metadata"]["labels"][key].as_str().is_some_and(|value| values.iter().any(|one| one == value))
+                    object["metadata"]["labels"][key]
+                        .as_str()
+                        .is_some_and(|value| values.iter().any(|one| one == value))
                 }) && *group == asked.group
                     && *plural == asked.plural
                     && after.is_none_or(|after| (namespace.as_str(), name.as_str()) > after)

@@ -241,3 +241,51 @@ fn closes(finding: &Finding, reasons: &[&Reason]) -> bool {
 fn lock(places: &Mutex<Places>) -> MutexGuard<'_, Places> {
     places.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(watched: usize, list: Option<(u64, u64)>) -> Place {
+        let name = |index| ObjectName::of(&format!("n-{index}")).expect("a name");
+        let size = |(objects, of_one): (u64, u64)| Size {
+            objects,
+            pages: (objects * of_one).div_ceil(2 << 20),
+            bytes: objects * of_one,
+        };
+        Place {
+            watched: (0..watched).map(|index| (name(index), 1)).collect(),
+            list: list.map(|list| (size(list), Instant::now())),
+            ..Place::default()
+        }
+    }
+
+    #[test]
+    fn the_way_that_costs_less_is_taken() {
+        for (watched, list, expected) in [
+            (1, None, Way::Get),
+            (FEW, None, Way::Get),
+            (FEW, Some((20, 1_000)), Way::Get),
+            (FEW + 1, None, Way::List),
+            (30, Some((30, 1_000)), Way::List),
+            (30, Some((3_000, 1_000)), Way::Get),
+            (500, Some((600, 2_000)), Way::List),
+            (500, Some((2_000, 25_000)), Way::Get),
+            (1_900, Some((2_000, 25_000)), Way::List),
+            (30, Some((0, 0)), Way::List),
+        ] {
+            assert_eq!(place(watched, list).way(Instant::now()), expected, "{watched} of {list:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_learned_is_forgotten_again() {
+        let now = Instant::now();
+        let large = place(30, Some((3_000, 1_000)));
+        assert_eq!(large.way(now + KNOWN), Way::List, "the namespace may have shrunk");
+        let closed = Place { list_closed: Some(now), ..place(30, None) };
+        assert_eq!((closed.way(now), closed.way(now + CLOSED)), (Way::Get, Way::List));
+        let closed = Place { get_closed: Some(now), ..place(1, None) };
+        assert_eq!((closed.way(now), closed.way(now + CLOSED)), (Way::List, Way::Get));
+    }
+}

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::checks::{Check, Kind, KindInfo, Run};
+use crate::clients::Clients;
 use crate::clients::kubernetes::objects::{Deployment, Pod, StatefulSet};
-use crate::clients::kubernetes::{self, Cluster, Listing, Read};
-use crate::clients::{Clients, kubernetes::BAD_ANSWER};
+use crate::clients::kubernetes::{self, BAD_ANSWER, Cluster, Listing, Watched};
 use crate::config::config;
 use crate::config::sides::Sides;
 use crate::config::values::{KubernetesRef, LabelSelector, Namespace, ObjectName, Times, Word};
@@ -92,7 +92,7 @@ pub static WORKLOAD_MISSING: Reason = Reason::new(
     "There is no workload of this kind and name: was it deleted, or is the name wrong?",
 );
 
-const REASONS: [&Reason; 15] =
+const REASONS: [&Reason; 16] =
     join(kubernetes::REASONS, [&TOO_FEW_READY, &NO_PODS, &SCALED_TO_ZERO, &WORKLOAD_MISSING]);
 
 static READY: ReadingKind = ReadingKind {
@@ -113,7 +113,12 @@ impl Kind for PodsConfig {
     };
 
     fn build(&self, clients: &Clients) -> Arc<dyn Check> {
-        Arc::new(PodsCheck { cluster: clients.kubernetes(&self.kubernetes), config: self.clone() })
+        let cluster = clients.kubernetes(&self.kubernetes);
+        let workload = self.workload.as_ref().map(|Workload { kind, name }| match kind {
+            WorkloadKind::Deployment => WatchedWorkload::Deployment(cluster.watch(&self.namespace, name)),
+            WorkloadKind::StatefulSet => WatchedWorkload::StatefulSet(cluster.watch(&self.namespace, name)),
+        });
+        Arc::new(PodsCheck { cluster, workload, config: self.clone() })
     }
 
     fn sides(&self) -> Sides<'_> {
@@ -123,13 +128,19 @@ impl Kind for PodsConfig {
 
 struct PodsCheck {
     cluster: Arc<Cluster>,
+    workload: Option<WatchedWorkload>,
     config: PodsConfig,
+}
+
+enum WatchedWorkload {
+    Deployment(Watched<Deployment>),
+    StatefulSet(Watched<StatefulSet>),
 }
 
 #[async_trait]
 impl Check for PodsCheck {
     async fn run(&self, run: Run) -> Observation {
-        let pods = self.cluster.list::<Pod>(&self.config.namespace, run.wanted());
+        let pods = self.cluster.pods(&self.config.namespace, &self.config.selector, run.wanted());
         let (pods, wanted) = tokio::join!(pods, self.wanted(run));
         let pods = match pods {
             Ok(pods) => pods,
@@ -152,29 +163,20 @@ impl Check for PodsCheck {
 impl PodsCheck {
     /// How many pods the workload wants; none if none is named.
     async fn wanted(&self, run: Run) -> Result<Option<u32>, Finding> {
-        let (namespace, wanted) = (&self.config.namespace, run.wanted());
-        let Some(Workload { kind, name }) = &self.config.workload else { return Ok(None) };
-        let replicas = match kind {
-            WorkloadKind::Deployment => {
-                let all = self.cluster.list::<Deployment>(namespace, wanted).await?;
-                found(&all, name)?.map(|workload| workload.spec.replicas)
+        let (Some(workload), Some(Workload { kind, name })) = (&self.workload, &self.config.workload) else {
+            return Ok(None);
+        };
+        let replicas = match workload {
+            WatchedWorkload::Deployment(workload) => {
+                workload.read(run.wanted()).await?.answer.as_ref().as_ref().map(|workload| workload.spec.replicas)
             }
-            WorkloadKind::StatefulSet => {
-                let all = self.cluster.list::<StatefulSet>(namespace, wanted).await?;
-                found(&all, name)?.map(|workload| workload.spec.replicas)
+            WatchedWorkload::StatefulSet(workload) => {
+                workload.read(run.wanted()).await?.answer.as_ref().as_ref().map(|workload| workload.spec.replicas)
             }
         };
         let missing = || Finding::new(&WORKLOAD_MISSING, format!("there is no {kind:?} {}", name.as_str()));
         // Kubernetes takes one that says nothing for 1.
         Ok(Some(replicas.ok_or_else(missing)?.unwrap_or(1)))
-    }
-}
-
-fn found<R: Clone>(all: &Read<Listing<R>>, name: &ObjectName) -> Result<Option<R>, Finding> {
-    match all.answer.get(name.as_str()) {
-        None => Ok(None),
-        Some(Ok(object)) => Ok(Some(object.clone())),
-        Some(Err(wrong)) => Err(Finding::new(&BAD_ANSWER, format!("{} is malformed: {wrong}", name.as_str()))),
     }
 }
 

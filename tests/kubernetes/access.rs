@@ -14,6 +14,7 @@ use super::{Pair, SOON, Status, contract, failed, fails, labels, minutes, rules}
 super::both! {
     every_way_in,
     a_token_that_expires_and_is_renewed,
+    a_kubeconfig_of_the_same_size_and_time,
     rights_that_are_taken_and_given_back,
     a_custom_resource_that_comes_and_goes,
     a_cluster_that_is_down_at_the_start,
@@ -57,9 +58,15 @@ async fn every_way_in(flavour: Flavour) {
         "{{\"apiVersion\":\"client.authentication.k8s.io/v1\",\"kind\":\"ExecCredential\",\"status\":{{\"token\":\"{token}\"}}}}"
     );
     let good = plugin(&format!("#!/bin/sh\necho '{status}'\n"));
+    let files = Config::new("").with("certificate.json", &{
+        let (certificate, key) = pair.dr.certificate(&pair.at_dr);
+        let status = json!({"clientCertificateData": certificate, "clientKeyData": key});
+        json!({"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential", "status": status}).to_string()
+    });
+    let certified = plugin(&format!("#!/bin/sh\ncat {}\n", files.path("certificate.json").display()));
     let in_file = Config::new(&super::config(&yaml(&pair)))
         .with("primary.kubeconfig", &pair.primary.kubeconfig_of(&pair.at_primary))
-        .with("token", token);
+        .with("token", &format!("{token}\n"));
     let in_file = in_file.with("dr.kubeconfig", &pair.dr.kubeconfig("tokenFile: token", None));
     for (name, exporter) in [
         ("token", with(&pair, &pair.dr.kubeconfig_of(&pair.at_dr)).await),
@@ -72,6 +79,7 @@ async fn every_way_in(flavour: Flavour) {
             .await,
         ),
         ("plugin", Exporter::start_in(good).await),
+        ("plugin that gives a certificate", Exporter::start_in(certified).await),
         ("token file", Exporter::start_in(in_file).await),
         ("impersonation", {
             let dr = pair.dr.kubeconfig_of(&pair.dr.admin());
@@ -88,8 +96,26 @@ async fn every_way_in(flavour: Flavour) {
 
     // What keeps one out, and what is said of it.
     let secret = "hunter2-hunter2";
+    let broken = |user: &str| {
+        let file = Config::new(&super::config(&yaml(&pair))).with("token", &format!("{secret}\n{secret}"));
+        let file = file.with("primary.kubeconfig", &pair.primary.kubeconfig_of(&pair.at_primary));
+        file.with("dr.kubeconfig", &pair.dr.kubeconfig(user, None))
+    };
+    let printed = json!({"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential",
+        "status": {"token": format!("{secret}\n{secret}")}});
     for (name, exporter, reason) in [
         ("a wrong token", with(&pair, &pair.dr.kubeconfig(&format!("token: {secret}"), None)).await, "auth_failed"),
+        (
+            "a token of two lines",
+            Exporter::start_in(broken(&format!("token: \"{secret}\\n{secret}\""))).await,
+            "credentials_unreadable",
+        ),
+        ("a token file of two lines", Exporter::start_in(broken("tokenFile: token")).await, "credentials_unreadable"),
+        (
+            "a plugin that prints a token of two lines",
+            Exporter::start_in(plugin(&format!("#!/bin/sh\nprintf '%s' '{printed}'\n"))).await,
+            "credentials_unreadable",
+        ),
         ("no kubeconfig", with(&pair, &format!("token: [{secret}")).await, "credentials_unreadable"),
         ("an empty one", with(&pair, "").await, "credentials_unreadable"),
         (
@@ -117,6 +143,7 @@ async fn every_way_in(flavour: Flavour) {
         assert_eq!(scrape.get("dr_recovery_in_progress", &[("contract", "nats")]), Some(0.0), "{name}\n{scrape}");
         assert_eq!(scrape.status("nats", "rpo"), "unproven", "{name}\n{scrape}");
         exporter.logs(&[reason], SOON).await;
+        assert!(!exporter.log().contains("panicked"), "{name}: {}", exporter.log());
         assert!(!exporter.log().contains(secret), "{name}: the log tells the secret:\n{}", exporter.log());
         let page = exporter.get("/api/v1/status").await.text().await.expect("a text");
         assert!(!page.contains(secret), "{name}: the page tells the secret");
@@ -160,6 +187,21 @@ async fn a_token_that_expires_and_is_renewed(flavour: Flavour) {
         .await;
 }
 
+async fn a_kubeconfig_of_the_same_size_and_time(flavour: Flavour) {
+    let pair = Pair::new(flavour).await;
+    ready(&pair).await;
+    let before = pair.dr.kubeconfig_of(&pair.at_dr);
+    let exporter = with(&pair, &before).await;
+    exporter.becomes("nats", "rpo", "met", SOON).await;
+    let path = exporter.config().path("dr.kubeconfig");
+    let modified = std::fs::metadata(&path).and_then(|file| file.modified()).expect("a time");
+    let other = before.replace("token-of", "nekot-of");
+    assert!(other != before && other.len() == before.len());
+    std::fs::write(&path, other).expect("it is written");
+    std::fs::File::options().write(true).open(&path).and_then(|file| file.set_modified(modified)).expect("a time");
+    fails(&exporter, "nats", "auth_failed").await;
+}
+
 async fn rights_that_are_taken_and_given_back(flavour: Flavour) {
     let pair = Pair::new(flavour).await;
     for cluster in [pair.primary, pair.dr] {
@@ -176,7 +218,8 @@ async fn rights_that_are_taken_and_given_back(flavour: Flavour) {
     assert_eq!(scrape.status("nats", "rpo"), "met", "what was proven is young:\n{scrape}");
     assert_ne!(scrape.get("dr_copy_lost", &labels("nats")), Some(1.0), "{scrape}");
     let line = exporter.logs(&["forbidden", "externalsecrets"], SOON).await;
-    assert!(line.contains("resources: [externalsecrets], verbs: [list]"), "the rule is named: {line}");
+    let rule = "resources: [externalsecrets], resourceNames: [nats], verbs: [get]";
+    assert!(line.contains(rule), "the rule is named: {line}");
     let since = evidence(&scrape);
     pair.dr.grant(&pair.namespace, &pair.at_dr, rules()).await;
     exporter.until("it recovers by itself", SOON, |scrape| evidence(scrape) > since).await;

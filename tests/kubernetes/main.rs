@@ -9,6 +9,7 @@ mod access;
 mod argocd;
 mod external_secret;
 mod faults;
+mod large;
 mod pods;
 mod roles;
 mod sharing;
@@ -91,10 +92,15 @@ impl Pair {
 
 /// What a reader may do.
 fn rules() -> Value {
+    rules_to(&["get"])
+}
+
+/// The same, with other rights to what is read by name.
+fn rules_to(verbs: &[&str]) -> Value {
     json!([
-        {"apiGroups": ["external-secrets.io"], "resources": ["externalsecrets"], "verbs": ["list"]},
-        {"apiGroups": ["argoproj.io"], "resources": ["applications"], "verbs": ["list"]},
-        {"apiGroups": ["apps"], "resources": ["deployments", "statefulsets"], "verbs": ["list"]},
+        {"apiGroups": ["external-secrets.io"], "resources": ["externalsecrets"], "verbs": verbs},
+        {"apiGroups": ["argoproj.io"], "resources": ["applications"], "verbs": verbs},
+        {"apiGroups": ["apps"], "resources": ["deployments", "statefulsets"], "verbs": verbs},
         {"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]},
         {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]},
     ])

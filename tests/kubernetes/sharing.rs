@@ -10,6 +10,55 @@ use super::{Pair, SOON, Status, contract, minutes};
 
 super::both! {
     calls_do_not_grow_with_the_number_of_checks,
+    many_objects_are_read_out_of_one_list,
+    either_right_will_do,
+}
+
+/// Beyond a few a list is read, and nothing but the list.
+async fn many_objects_are_read_out_of_one_list(flavour: Flavour) {
+    const SECRETS: usize = 25;
+    let (pair, exporter) = many(flavour, SECRETS, &["get", "list"]).await;
+    let from = pair.dr.calls(&pair.at_dr).len();
+    let begin = Instant::now();
+    let_pass(Duration::from_secs(4)).await;
+    let most = (begin.elapsed().as_secs_f64() / 0.5 / 0.85).ceil() as usize + 1;
+    let calls: Vec<Call> = pair.dr.calls(&pair.at_dr).split_off(from);
+    let lists = count(&calls, "list", "externalsecrets");
+    assert!((2..=most).contains(&lists), "{lists} lists, expected up to {most}");
+    assert_eq!(calls.len(), lists, "and nothing else: {calls:?}");
+    drop(exporter);
+}
+
+/// Who may only get gets, and who may only list lists; neither is refused again and again.
+async fn either_right_will_do(flavour: Flavour) {
+    for (secrets, verb, other) in [(25, "get", "list"), (1, "list", "get")] {
+        let (pair, exporter) = many(flavour, secrets, &[verb]).await;
+        let scrape = exporter.scrape().await;
+        assert_eq!(super::failed(&scrape, "s-0", "forbidden"), 0.0, "{scrape}");
+        let from = pair.dr.calls(&pair.at_dr).len();
+        let_pass(Duration::from_secs(2)).await;
+        let calls: Vec<Call> = pair.dr.calls(&pair.at_dr).split_off(from);
+        assert!(count(&calls, verb, "externalsecrets") > 1, "{verb}: {calls:?}");
+        assert_eq!(count(&calls, other, "externalsecrets"), 0, "{verb}: {calls:?}");
+    }
+}
+
+/// The exporter with so many external secrets in DR, all of them met.
+async fn many(flavour: Flavour, secrets: usize, verbs: &[&str]) -> (Pair, super::Exporter) {
+    let pair = Pair::new(flavour).await;
+    pair.dr.grant(&pair.namespace, &pair.at_dr, super::rules_to(verbs)).await;
+    let mut contracts = String::new();
+    for index in 0..secrets {
+        let name = format!("s-{index}");
+        pair.external_secret(pair.dr, &name, Status::ready(minutes(20))).await;
+        let check = format!("external_secret: {{ dr: dr, namespace: {}, name: {name} }}", pair.namespace);
+        contracts.push_str(&contract(&name, "rto: 30m\n    rpo: 1h", &check));
+    }
+    let exporter = pair.exporter(&contracts).await;
+    for index in 0..secrets {
+        exporter.becomes(&format!("s-{index}"), "rpo", "met", SOON).await;
+    }
+    (pair, exporter)
 }
 
 /// How often a verb was used on a resource.
@@ -56,13 +105,13 @@ async fn calls_do_not_grow_with_the_number_of_checks(flavour: Flavour) {
     let most = (intervals / 0.85).ceil() as usize + 1;
     let calls: Vec<Call> = pair.dr.calls(&pair.at_dr).split_off(from);
     let dr = |verb, resource| count(&calls, verb, resource);
-    for resource in ["externalsecrets", "pods"] {
-        let lists = dr("list", resource);
-        assert!((2..=most).contains(&lists), "{lists} lists of {resource} in {intervals} intervals");
+    let kinds = [("get", "externalsecrets"), ("get", "secrets"), ("list", "pods")];
+    for (verb, resource) in kinds {
+        let count = dr(verb, resource);
+        let expected = 2 * SECRETS..=most * SECRETS;
+        assert!(expected.contains(&count), "{count} times {verb} {resource} in {intervals} intervals");
     }
-    let gets = dr("get", "secrets");
-    assert!((2 * SECRETS..=most * SECRETS).contains(&gets), "{gets} of {SECRETS} secrets in {intervals} intervals");
-    assert_eq!(calls.len(), dr("list", "externalsecrets") + dr("list", "pods") + gets, "and nothing else");
+    assert_eq!(calls.len(), kinds.into_iter().map(|(verb, resource)| dr(verb, resource)).sum::<usize>(), "no more");
     assert!(calls.iter().all(|call| call.namespace == pair.namespace), "and nowhere else");
 }
 
@@ -72,6 +121,9 @@ async fn calls_do_not_grow_with_the_number_of_checks(flavour: Flavour) {
 async fn a_thousand_external_secrets() {
     let flavour = if super::support::kube::assets().is_some() { Flavour::Real } else { Flavour::Fake };
     let pair = Pair::new(flavour).await;
+    for (cluster, user) in [(pair.primary, &pair.at_primary), (pair.dr, &pair.at_dr)] {
+        cluster.grant(&pair.namespace, user, super::rules_to(&["get", "list"])).await;
+    }
     let mut contracts = String::new();
     for index in 0..1000 {
         let name = format!("s-{index:03}");

@@ -16,7 +16,7 @@ use crate::clients::tls::TlsFiles;
 use crate::domain::observation::Finding;
 
 /// The largest answer that is read, in bytes.
-const LARGEST: usize = 16 << 20;
+const LARGEST: usize = 4 << 20;
 
 static REASONS: Reasons = Reasons {
     credentials: &CREDENTIALS_UNREADABLE,

@@ -16,7 +16,7 @@ use async_trait::async_trait;
 
 use crate::checks::{Check, Kind, KindInfo, Run};
 use crate::clients::kubernetes::objects::Application;
-use crate::clients::kubernetes::{self, BAD_ANSWER, Cluster};
+use crate::clients::kubernetes::{self, Cluster, Watched};
 use crate::clients::{Clients, reasons};
 use crate::config::config;
 use crate::config::decode::{Decoder, Fields};
@@ -202,7 +202,7 @@ pub static OPERATION_FAILED: Reason = Reason::new(
     "The last sync failed, though the application may be in sync: argocd app get shows why, e.g. a hook that failed.",
 );
 
-const REASONS: [&Reason; 27] = join(
+const REASONS: [&Reason; 28] = join(
     kubernetes::REASONS,
     [
         &APPLICATION_MISSING,
@@ -237,13 +237,14 @@ impl Kind for ArgocdAppConfig {
         let place = Place { namespace: self.namespace.clone(), name: self.name.clone() };
         let source = match (&self.kubernetes, &self.api) {
             (None, Some(api)) => Source::Api(Box::new(Api::new(api))),
-            (Some(kubernetes), _) => Source::Cluster(clients.kubernetes(kubernetes)),
+            (Some(kubernetes), _) => Source::in_cluster(clients.kubernetes(kubernetes), &place),
             (None, None) => Source::Nowhere,
         };
         let primary = self.primary.as_ref().map(|primary| {
             let namespace = primary.namespace.clone().unwrap_or_else(|| self.namespace.clone());
             let name = primary.name.clone().unwrap_or_else(|| self.name.clone());
-            (Source::Cluster(clients.kubernetes(&primary.kubernetes)), Place { namespace, name })
+            let place = Place { namespace, name };
+            (Source::in_cluster(clients.kubernetes(&primary.kubernetes), &place), place)
         });
         let rules = Rules {
             stale_after: self.stale_after.get(),
@@ -297,7 +298,7 @@ struct Place {
 /// Where an application is read.
 #[derive(Debug)]
 enum Source {
-    Cluster(Arc<Cluster>),
+    Cluster(Watched<Application>),
     Api(Box<Api>),
     /// The loader refuses a check without a source.
     Nowhere,
@@ -339,27 +340,22 @@ impl Check for ArgocdAppCheck {
 }
 
 impl Source {
+    fn in_cluster(cluster: Arc<Cluster>, place: &Place) -> Self {
+        Self::Cluster(cluster.watch(&place.namespace, &place.name))
+    }
+
     async fn read(&self, place: &Place, run: Run) -> Found {
-        let cluster = match self {
-            Self::Cluster(cluster) => cluster,
+        let application = match self {
+            Self::Cluster(application) => application,
             Self::Api(api) => return api.read(place, run).await,
             Self::Nowhere => {
                 return Err(Finding::new(&kubernetes::CREDENTIALS_UNREADABLE, "the check has no source"));
             }
         };
-        let listing = cluster.list::<Application>(&place.namespace, run.wanted()).await?;
-        match listing.answer.get(place.name.as_str()) {
-            None => Ok(None),
-            Some(Ok(application)) => {
-                let instant = |stamp| listing.instant(stamp, run.clock);
-                Ok(Some(Seen::new(application.clone(), instant, run.clock.at(listing.sent))))
-            }
-            Some(Err(wrong)) => {
-                let (cluster, name) = (cluster.name(), place.name.as_str());
-                let detail = format!("cluster {cluster}: Application {name} is malformed: {wrong}");
-                Err(Finding::new(&BAD_ANSWER, detail))
-            }
-        }
+        let read = application.read(run.wanted()).await?;
+        let instant = |stamp| read.instant(stamp, run.clock);
+        let seen = |application: &Application| Seen::new(application.clone(), instant, run.clock.at(read.sent));
+        Ok(read.answer.as_ref().as_ref().map(seen))
     }
 }
 

@@ -21,7 +21,7 @@ use tokio::time::Instant;
 
 use crate::checks::{Check, Kind, KindInfo, Run};
 use crate::clients::kubernetes::objects::{ExternalSecret, SecretMetadata, SecretState};
-use crate::clients::kubernetes::{self, BAD_ANSWER, Cluster, Read};
+use crate::clients::kubernetes::{self, BAD_ANSWER, Cluster, Read, Watched};
 use crate::clients::{Clients, reasons};
 use crate::clock::{self, Clock, Moment};
 use crate::config::config;
@@ -166,7 +166,7 @@ pub static HASH_ALGORITHMS_DIFFER: Reason = Reason::new(
     "The clusters run External Secrets from before and after 0.16.2: upgrade the older one, or use compare: freshness.",
 );
 
-const REASONS: [&Reason; 27] = join(
+const REASONS: [&Reason; 28] = join(
     kubernetes::REASONS,
     [
         &NOT_READY,
@@ -198,9 +198,10 @@ impl Kind for ExternalSecretConfig {
     };
 
     fn build(&self, clients: &Clients) -> Arc<dyn Check> {
+        let watch = |cluster| clients.kubernetes(cluster).watch(&self.namespace, &self.name);
         Arc::new(ExternalSecretCheck {
-            primary: self.primary.as_ref().map(|primary| clients.kubernetes(primary)),
-            dr: clients.kubernetes(&self.dr),
+            primary: self.primary.as_ref().map(watch),
+            dr: watch(&self.dr),
             compare: self.compare(),
             config: self.clone(),
             differs_since: Mutex::default(),
@@ -218,8 +219,8 @@ impl Kind for ExternalSecretConfig {
 }
 
 struct ExternalSecretCheck {
-    primary: Option<Arc<Cluster>>,
-    dr: Arc<Cluster>,
+    primary: Option<Watched<ExternalSecret>>,
+    dr: Watched<ExternalSecret>,
     compare: Compare,
     config: ExternalSecretConfig,
     /// When the two were first seen to differ, if they still do.
@@ -303,33 +304,25 @@ impl Check for ExternalSecretCheck {
 }
 
 impl ExternalSecretCheck {
-    async fn side(&self, cluster: &Cluster, run: Run) -> Side {
-        let (namespace, name) = (&self.config.namespace, self.config.name.as_str());
-        let listing = match cluster.list::<ExternalSecret>(namespace, run.wanted()).await {
-            Ok(listing) => listing,
+    async fn side(&self, watched: &Watched<ExternalSecret>, run: Run) -> Side {
+        let read = match watched.read(run.wanted()).await {
+            Ok(read) => read,
             Err(finding) => {
                 let seen = run.clock.now();
                 return Side { object: Err(finding), refreshed: None, secret: None, seen };
             }
         };
-        let object = match listing.answer.get(name) {
-            None => Ok(None),
-            Some(Ok(object)) => Ok(Some(object.clone())),
-            Some(Err(wrong)) => {
-                let detail = format!("cluster {}: ExternalSecret {name} is malformed: {wrong}", cluster.name());
-                Err(Finding::new(&BAD_ANSWER, detail))
-            }
-        };
-        let refreshed = object.iter().flatten().find_map(|object| object.status.refresh_time);
-        let refreshed = refreshed.map(|stamp| listing.instant(stamp, run.clock));
+        let object = read.answer.as_ref().clone();
+        let refreshed = object.iter().find_map(|object| object.status.refresh_time);
+        let refreshed = refreshed.map(|stamp| read.instant(stamp, run.clock));
         let (secret, asked) = match &object {
-            Ok(Some(object)) if self.compare == Compare::DataHash && fresh::makes_a_secret(object) => {
-                let (secret, asked) = self.secret(cluster, object, run).await;
+            Some(object) if self.compare == Compare::DataHash && fresh::makes_a_secret(object) => {
+                let (secret, asked) = self.secret(watched.cluster(), object, run).await;
                 (Some(secret), asked)
             }
-            _ => (None, listing.sent),
+            _ => (None, read.sent),
         };
-        Side { object, refreshed, secret, seen: run.clock.at(listing.sent.min(asked)) }
+        Side { object: Ok(object), refreshed, secret, seen: run.clock.at(read.sent.min(asked)) }
     }
 
     async fn secret(

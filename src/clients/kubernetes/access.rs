@@ -1,14 +1,13 @@
 //! The way into a cluster: a client that is made when it is needed, and anew when what it was made of has changed.
 
 use std::sync::{Mutex, PoisonError};
-use std::time::SystemTime;
-use std::{fs, io};
 
-use kube::client::{AuthError, ClientBuilder};
-use kube::config::{AuthInfo, ExecInteractiveMode, KubeConfigOptions, Kubeconfig, KubeconfigError};
+use kube::client::ClientBuilder;
+use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Client, Config};
 use tokio::sync::watch;
 
+use super::credentials::{Origin, hash_of, settle};
 use super::{CREDENTIALS_UNREADABLE, KubernetesConnection};
 use crate::clients::blocking;
 use crate::clients::failure::innermost;
@@ -22,14 +21,18 @@ pub(super) struct Access {
 }
 
 /// A client that is made, or being made. A plugin that hangs is waited for and not run once more.
-struct Made {
-    client: watch::Receiver<Option<Result<Client, String>>>,
-    /// The kubeconfig as it was read.
-    stamp: Option<Stamp>,
+#[derive(Clone)]
+pub(super) struct Made {
+    usable: watch::Receiver<Option<Result<Usable, String>>>,
+    /// The hash of the kubeconfig as it was read.
+    kubeconfig: Option<u64>,
 }
 
-/// What tells whether a file has changed: when it was written, and its length.
-type Stamp = (SystemTime, u64);
+#[derive(Clone)]
+struct Usable {
+    client: Client,
+    origin: Origin,
+}
 
 impl std::fmt::Debug for Made {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -42,51 +45,64 @@ impl Access {
         Self { config, made: Mutex::default() }
     }
 
-    /// The client. It is made anew when the kubeconfig has changed or credentials were refused.
+    /// The client. It is made anew when the kubeconfig or the token file has changed, when a plugin must be run again, and
+    /// when credentials were refused.
     ///
     /// # Errors
     /// What is wrong with the kubeconfig, the service account, or a file or plugin that they name.
-    pub(super) async fn client(&self) -> Result<Client, Finding> {
-        let stamp = match self.config.kubeconfig_file.clone() {
-            Some(file) => blocking(move || stamp(&file)).await.map(Some).map_err(|message| unusable(&message))?,
+    pub(super) async fn client(&self) -> Result<(Client, Made), Finding> {
+        let kubeconfig = match self.config.kubeconfig_file.clone() {
+            Some(file) => {
+                let hashed = blocking(move || hash_of(file.path()).map_err(|error| format!("{file}: {error}"))).await;
+                Some(hashed.map_err(|message| unusable(&message))?)
+            }
             None => None,
         };
-        let mut client = self.made(stamp);
-        let made = client.wait_for(Option::is_some).await.map(|made| made.clone());
-        match made {
-            Ok(Some(Ok(client))) => Ok(client),
-            Ok(Some(Err(message))) => {
-                self.forget();
-                Err(unusable(&message))
-            }
-            Ok(None) | Err(_) => {
-                self.forget();
-                Err(unusable("the client could not be made"))
-            }
+        let made = self.made(kubeconfig);
+        let usable = self.usable(&made).await?;
+        if !usable.origin.is_outdated().await {
+            return Ok((usable.client, made));
         }
+        self.forget(&made);
+        let made = self.made(kubeconfig);
+        let usable = self.usable(&made).await?;
+        Ok((usable.client, made))
     }
 
-    fn made(&self, stamp: Option<Stamp>) -> watch::Receiver<Option<Result<Client, String>>> {
-        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        let usable =
-            |made: &&Made| made.stamp == stamp || made.client.borrow().is_none() && made.client.has_changed().is_ok();
-        if let Some(made) = made.as_ref().filter(usable) {
-            return made.client.clone();
+    async fn usable(&self, made: &Made) -> Result<Usable, Finding> {
+        let story = match made.usable.clone().wait_for(Option::is_some).await.map(|usable| usable.clone()) {
+            Ok(Some(Ok(usable))) => return Ok(usable),
+            Ok(Some(Err(story))) => story,
+            Ok(None) | Err(_) => "the client could not be made".to_owned(),
+        };
+        self.forget(made);
+        Err(unusable(&story))
+    }
+
+    fn made(&self, kubeconfig: Option<u64>) -> Made {
+        let mut current = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_under_way = |made: &Made| made.usable.borrow().is_none() && made.usable.has_changed().is_ok();
+        if let Some(made) = current.as_ref().filter(|made| made.kubeconfig == kubeconfig || is_under_way(made)) {
+            return made.clone();
         }
-        let (sender, client) = watch::channel(None);
+        let (sender, usable) = watch::channel(None);
         let config = self.config.clone();
         tokio::spawn(async move { sender.send_replace(Some(make(&config).await)) });
-        *made = Some(Made { client: client.clone(), stamp });
-        client
+        let made = Made { usable, kubeconfig };
+        *current = Some(made.clone());
+        made
     }
 
-    /// Makes the next read start from the files.
-    pub(super) fn forget(&self) {
-        *self.made.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    /// Makes the next read start from the files, unless a newer client than this one is there.
+    pub(super) fn forget(&self, made: &Made) {
+        let mut current = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        if current.as_ref().is_some_and(|current| current.usable.same_channel(&made.usable)) {
+            *current = None;
+        }
     }
 }
 
-async fn make(connection: &KubernetesConnection) -> Result<Client, String> {
+async fn make(connection: &KubernetesConnection) -> Result<Usable, String> {
     let mut config = read(connection).await?;
     // The next poll is the retry, and whoever waits is told at once.
     config.default_retry = false;
@@ -95,10 +111,13 @@ async fn make(connection: &KubernetesConnection) -> Result<Client, String> {
         config.auth_info.impersonate = Some(user.clone());
         config.auth_info.impersonate_groups = Some(connection.impersonate_groups.clone());
     }
-    never_ask_a_person(&mut config.auth_info);
-    // A plugin is run here the first time, and files are read.
-    let builder = blocking(move || ClientBuilder::try_from(config)).await;
-    builder.map(ClientBuilder::build).map_err(|error| of_client(&error))
+    // A plugin is run here, and files are read.
+    let made = blocking(move || {
+        let origin = settle(&mut config.auth_info)?;
+        let builder = ClientBuilder::try_from(config).map_err(|error| of_client(&error))?;
+        Ok((builder, origin))
+    });
+    made.await.map(|(builder, origin)| Usable { client: builder.build(), origin })
 }
 
 async fn read(connection: &KubernetesConnection) -> Result<Config, String> {
@@ -116,21 +135,6 @@ async fn read(connection: &KubernetesConnection) -> Result<Config, String> {
     config.map_err(|error| format!("{file}: {}", of_kubeconfig(&error)))
 }
 
-/// A daemon has nobody to ask: a plugin that would wait for a person fails instead.
-fn never_ask_a_person(auth: &mut AuthInfo) {
-    if let Some(exec) = &mut auth.exec {
-        exec.interactive_mode = Some(ExecInteractiveMode::Never);
-    }
-}
-
-fn stamp(file: &crate::config::values::SecretFile) -> Result<Stamp, String> {
-    let looked = |file: &crate::config::values::SecretFile| -> io::Result<Stamp> {
-        let metadata = fs::metadata(file.path())?;
-        Ok((metadata.modified()?, metadata.len()))
-    };
-    looked(file).map_err(|error| format!("{file}: {error}"))
-}
-
 fn unusable(message: &str) -> Finding {
     Finding::new(&CREDENTIALS_UNREADABLE, message)
 }
@@ -144,20 +148,7 @@ fn of_kubeconfig(error: &KubeconfigError) -> String {
     }
 }
 
-/// Why there is no client, without anything that a plugin printed or a file holds.
+/// Why there is no client.
 fn of_client(error: &kube::Error) -> String {
-    match error {
-        kube::Error::Auth(error) => of_auth(error),
-        error => innermost(error),
-    }
-}
-
-/// What is wrong with credentials. A plugin's output can hold them, so it is left out.
-pub(super) fn of_auth(error: &AuthError) -> String {
-    match error {
-        AuthError::AuthExecRun { out, .. } => format!("the exec plugin failed, {}", out.status),
-        AuthError::AuthExecParse(_) => "what the exec plugin printed is not an ExecCredential".to_owned(),
-        AuthError::AuthExec(_) | AuthError::ParseTokenKey(_) => "the exec plugin gave no credentials".to_owned(),
-        error => error.to_string(),
-    }
+    innermost(error)
 }

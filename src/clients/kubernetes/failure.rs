@@ -4,15 +4,14 @@ use std::error::Error;
 use std::fmt;
 
 use http::StatusCode;
-use kube::client::AuthError;
 use serde::Deserialize;
 
-use super::access::of_auth;
+use super::ask::LARGEST;
 use super::{
-    AUTH_FAILED, BAD_ANSWER, CONNECT_FAILED, CRD_MISSING, CREDENTIALS_UNREADABLE, FORBIDDEN, LOCAL, SERVER_ERROR,
-    THROTTLED, TIMEOUT, TLS_FAILED,
+    AUTH_FAILED, BAD_ANSWER, CONNECT_FAILED, CRD_MISSING, FORBIDDEN, LOCAL, SERVER_ERROR, THROTTLED, TIMEOUT,
+    TLS_FAILED, TOO_LARGE,
 };
-use crate::clients::failure::{self, Failure, Fault, causes};
+use crate::clients::failure::{self, Failure, Fault};
 use crate::config::values::{Namespace, ObjectName};
 use crate::domain::observation::{Finding, Reason};
 
@@ -56,6 +55,20 @@ pub(super) struct Status {
     kind: StatusKind,
     #[serde(default)]
     message: String,
+    #[serde(default)]
+    reason: String,
+    #[serde(default)]
+    details: Details,
+}
+
+/// What a [`Status`] is about.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Details {
+    name: String,
+    group: String,
+    /// The name in paths, other than in objects.
+    kind: String,
 }
 
 #[derive(Debug, Deserialize)]
@@ -74,6 +87,10 @@ pub(super) enum Problem {
     Status(StatusCode, Option<Status>),
     /// The answer makes no sense.
     Malformed(String),
+    /// The answer is larger than any that is read.
+    TooLarge,
+    /// A list has more pages or objects than anybody means to have.
+    Endless(String),
     /// No version of the kind is served.
     NotServed,
 }
@@ -87,14 +104,17 @@ impl Problem {
         Self::of_transport(error)
     }
 
-    pub(super) fn of_body(error: &(dyn Error + 'static)) -> Self {
-        Self::of_transport(error)
+    /// An answer that broke off after so many bytes.
+    pub(super) fn of_body(error: &kube::Error, after: usize) -> Self {
+        match Self::of_transport(error) {
+            Self::Transport(reason, story) => {
+                Self::Transport(reason, format!("the answer broke off after {after} bytes: {story}"))
+            }
+            problem => problem,
+        }
     }
 
     fn of_transport(error: &(dyn Error + 'static)) -> Self {
-        if let Some(error) = causes(error).find_map(<dyn Error>::downcast_ref::<AuthError>) {
-            return Self::Transport(&CREDENTIALS_UNREADABLE, of_auth(error));
-        }
         let Failure { fault, story } = failure::classify(error, &[]);
         let reason = match fault {
             Fault::Tls => &TLS_FAILED,
@@ -113,11 +133,21 @@ impl Problem {
         Self::Malformed(format!("the answer cannot be read: {error}"))
     }
 
+    /// Whether an API server says that the object does not exist. Only its word, about this very object, counts: any
+    /// proxy can say 404, and an API server says it of versions that it does not serve.
+    pub(super) fn is_absence_of(&self, asked: &Asked<'_>) -> bool {
+        let Self::Status(StatusCode::NOT_FOUND, Some(Status { reason, details, .. })) = self else { return false };
+        let is_it = |name: &ObjectName| name.as_str() == details.name;
+        reason == "NotFound"
+            && asked.name.is_some_and(is_it)
+            && (asked.group, asked.resource) == (details.group.as_str(), details.kind.as_str())
+    }
+
     /// Whether other credentials might do better.
     pub(super) fn is_of_credentials(&self) -> bool {
         match self {
             Self::Status(status, _) => *status == StatusCode::UNAUTHORIZED,
-            Self::Transport(reason, _) => [&TLS_FAILED, &CREDENTIALS_UNREADABLE].contains(reason),
+            Self::Transport(reason, _) => *reason == &TLS_FAILED,
             _ => false,
         }
     }
@@ -128,12 +158,19 @@ impl Problem {
             Self::NoClient(finding) => finding,
             Self::Transport(reason, story) => Finding::new(reason, format!("cannot {asked}: {story}")),
             Self::Malformed(story) => Finding::new(&BAD_ANSWER, format!("cannot {asked}: {story}")),
+            Self::TooLarge => {
+                let story = format!("cannot {asked}: the answer is larger than {} MiB", LARGEST >> 20);
+                Finding::new(&TOO_LARGE, story)
+            }
+            Self::Endless(story) => Finding::new(&TOO_LARGE, format!("cannot {asked}: {story}")),
             Self::NotServed => {
                 Finding::new(&CRD_MISSING, format!("cannot {asked}: no version of {} is served", asked.resource))
             }
             Self::Status(status, said) => {
-                let said = said
-                    .map_or_else(|| format!("HTTP {status}"), |Status { kind: StatusKind::Status, message }| message);
+                let said = said.map_or_else(
+                    || format!("HTTP {status}"),
+                    |Status { kind: StatusKind::Status, message, .. }| message,
+                );
                 let reason = match status {
                     StatusCode::UNAUTHORIZED => &AUTH_FAILED,
                     StatusCode::FORBIDDEN => {

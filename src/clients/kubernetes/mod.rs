@@ -2,32 +2,37 @@
 //!
 //! A control plane reports on components; it is not one of them. So whatever goes wrong in here is a failure to measure.
 
+use std::collections::BTreeMap;
 use std::path::{Component, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use kube::Client;
 use tokio::time::Instant;
 
 use crate::clients::reasons;
 use crate::config::config;
 use crate::config::connections::{Destination, Stanza};
 use crate::config::decode::{Decoder, Fields};
-use crate::config::values::{Namespace, ObjectName, PromDuration, SecretFile};
+use crate::config::values::{LabelSelector, Namespace, ObjectName, PromDuration, SecretFile};
 use crate::domain::observation::{Finding, Reason};
 use access::Access;
+use ask::{Progress, Turns};
 use objects::{Application, Deployment, ExternalSecret, Pod, SecretState, StatefulSet};
-use read::Resource;
+use read::{Resource, Selection};
 use shared::Shared;
 
 pub use crate::clients::reasons::LOCAL;
 
 mod access;
+mod ask;
+mod credentials;
 mod failure;
+mod named;
 pub mod objects;
 mod read;
 mod shared;
 
+pub use named::{ByName, Named, Watched};
 pub use read::{Listing, Read};
 
 config! {
@@ -129,7 +134,7 @@ pub static CRD_MISSING: Reason = Reason::new(
 );
 /// There is no usable way in.
 pub static CREDENTIALS_UNREADABLE: Reason = reasons::credentials_unreadable(
-    "Check that the kubeconfig, what it names and its exec plugin are there, readable and right.",
+    "Check that the kubeconfig, what it names and its exec plugin are there, readable and right; a token is one line.",
 );
 /// The API server sheds load.
 pub static THROTTLED: Reason =
@@ -140,9 +145,14 @@ pub static SERVER_ERROR: Reason =
 /// What came is not what was asked for.
 pub static BAD_ANSWER: Reason =
     reasons::bad_answer("What answers is not a Kubernetes API server, or an object is malformed: look at it.");
+/// There is more of an answer than is read.
+pub static TOO_LARGE: Reason = Reason::new(
+    "too_large",
+    "An answer is larger than the exporter takes: is the object that size on purpose, does the selector match too much?",
+);
 
 /// All of them.
-pub const REASONS: [&Reason; 11] = [
+pub const REASONS: [&Reason; 12] = [
     &CONNECT_FAILED,
     &TIMEOUT,
     &TLS_FAILED,
@@ -153,6 +163,7 @@ pub const REASONS: [&Reason; 11] = [
     &THROTTLED,
     &SERVER_ERROR,
     &BAD_ANSWER,
+    &TOO_LARGE,
     &LOCAL,
 ];
 
@@ -169,12 +180,12 @@ pub struct Wanted {
 #[derive(Debug)]
 pub struct Cluster {
     name: String,
-    reads: std::sync::Arc<Reads>,
-    external_secrets: Shared<Namespace, Listing<ExternalSecret>>,
-    applications: Shared<Namespace, Listing<Application>>,
-    pods: Shared<Namespace, Listing<Pod>>,
-    deployments: Shared<Namespace, Listing<Deployment>>,
-    stateful_sets: Shared<Namespace, Listing<StatefulSet>>,
+    reads: Arc<Reads>,
+    external_secrets: Named<ExternalSecret>,
+    applications: Named<Application>,
+    deployments: Named<Deployment>,
+    stateful_sets: Named<StatefulSet>,
+    pods: Shared<(Namespace, String), Listing<Pod>>,
     secrets: Shared<(Namespace, ObjectName), SecretState>,
 }
 
@@ -183,24 +194,32 @@ pub struct Cluster {
 struct Reads {
     access: Access,
     api_timeout: Duration,
+    turns: Turns,
     /// The version in which a kind was last found, by its plural.
-    versions: Mutex<std::collections::BTreeMap<&'static str, &'static str>>,
+    versions: Mutex<BTreeMap<&'static str, &'static str>>,
+    /// How many objects made a good page of the last list, by the plural and the namespace.
+    page_sizes: Mutex<BTreeMap<(&'static str, Namespace), u32>>,
 }
 
 impl Cluster {
     /// A cluster that has not been connected to.
     #[must_use]
     pub fn new(name: &str, config: KubernetesConnection) -> Self {
-        let api_timeout = config.api_timeout.get();
-        let reads = Reads { access: Access::new(config), api_timeout, versions: Mutex::default() };
+        let reads = Reads {
+            api_timeout: config.api_timeout.get(),
+            access: Access::new(config),
+            turns: Turns::default(),
+            versions: Mutex::default(),
+            page_sizes: Mutex::default(),
+        };
         Self {
             name: name.to_owned(),
-            reads: std::sync::Arc::new(reads),
-            external_secrets: Shared::default(),
-            applications: Shared::default(),
+            reads: Arc::new(reads),
+            external_secrets: Named::default(),
+            applications: Named::default(),
+            deployments: Named::default(),
+            stateful_sets: Named::default(),
             pods: Shared::default(),
-            deployments: Shared::default(),
-            stateful_sets: Shared::default(),
             secrets: Shared::default(),
         }
     }
@@ -211,17 +230,32 @@ impl Cluster {
         &self.name
     }
 
-    /// All objects of a kind in a namespace.
+    /// An object that will be read again and again. How it is read depends on how many of its kind are watched in its
+    /// namespace: say so of all before the first is read.
+    #[must_use]
+    pub fn watch<R: ByName>(self: &Arc<Self>, namespace: &Namespace, name: &ObjectName) -> Watched<R> {
+        Watched::new(Arc::clone(self), namespace.clone(), name.clone())
+    }
+
+    /// The pods of a namespace that carry these labels.
     ///
     /// # Errors
     /// Why they are not known.
-    pub async fn list<R: Resource>(&self, namespace: &Namespace, wanted: Wanted) -> Result<Read<Listing<R>>, Finding> {
-        let (reads, key) = (std::sync::Arc::clone(&self.reads), namespace.clone());
-        let read = async move { reads.list::<R>(&key).await };
-        R::shared(self).get(namespace, wanted, read).await.map_err(|finding| self.named(&finding))
+    pub async fn pods(
+        &self,
+        namespace: &Namespace,
+        selector: &LabelSelector,
+        wanted: Wanted,
+    ) -> Result<Read<Listing<Pod>>, Finding> {
+        let (reads, key) = (Arc::clone(&self.reads), (namespace.clone(), selector.to_string()));
+        let (namespace, selector) = key.clone();
+        let read = |progress: Arc<Progress>| async move {
+            reads.list::<Pod>(&namespace, Selection::Labelled(selector), &progress).await.map(|(listing, _)| listing)
+        };
+        self.pods.get(&key, wanted, read).await.map_err(|finding| self.named(&finding))
     }
 
-    /// The hash that External Secrets keeps of a secret's data: of that secret nothing else is asked for or kept.
+    /// What the metadata of a secret tells, the hash among it that External Secrets keeps of the data.
     ///
     /// # Errors
     /// Why it is not known.
@@ -231,9 +265,9 @@ impl Cluster {
         name: &ObjectName,
         wanted: Wanted,
     ) -> Result<Read<SecretState>, Finding> {
-        let (reads, key) = (std::sync::Arc::clone(&self.reads), (namespace.clone(), name.clone()));
-        let asked = key.clone();
-        let read = async move { reads.data_hash(&asked.0, &asked.1).await };
+        let (reads, key) = (Arc::clone(&self.reads), (namespace.clone(), name.clone()));
+        let (namespace, name) = key.clone();
+        let read = |progress: Arc<Progress>| async move { reads.data_hash(&namespace, &name, &progress).await };
         self.secrets.get(&key, wanted, read).await.map_err(|finding| self.named(&finding))
     }
 
@@ -243,10 +277,6 @@ impl Cluster {
 }
 
 impl Reads {
-    async fn client(&self) -> Result<Client, Finding> {
-        self.access.client().await
-    }
-
     fn version_of<R: Resource>(&self) -> &'static str {
         let versions = self.versions.lock().unwrap_or_else(PoisonError::into_inner);
         versions.get(R::PLURAL).copied().or(R::VERSIONS.first().copied()).unwrap_or_default()

@@ -8,9 +8,8 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 use super::Cluster;
-use super::read::{Listing, Resource};
-use super::shared::Shared;
-use crate::config::values::Namespace;
+use super::named::{ByName, Named};
+use super::read::Resource;
 
 /// A field that is `null` is one that is not there.
 fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
@@ -108,9 +107,11 @@ impl Resource for ExternalSecret {
     const GROUP: &'static str = "external-secrets.io";
     const VERSIONS: &'static [&'static str] = &["v1", "v1beta1"];
     const PLURAL: &'static str = "externalsecrets";
-    const LIST: &'static str = "ExternalSecretList";
+    const KIND: &'static str = "ExternalSecret";
+}
 
-    fn shared(cluster: &Cluster) -> &Shared<Namespace, Listing<Self>> {
+impl ByName for ExternalSecret {
+    fn named(cluster: &Cluster) -> &Named<Self> {
         &cluster.external_secrets
     }
 }
@@ -159,6 +160,7 @@ pub(super) struct PartialSecret {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct PartialMetadata {
+    name: String,
     uid: Option<String>,
     deletion_timestamp: Option<String>,
     #[serde(default, deserialize_with = "or_default")]
@@ -186,6 +188,12 @@ struct OwnedFields {
     /// What a server-side apply of `stringData` is recorded as.
     #[serde(rename = "f:stringData")]
     string_data: Option<IgnoredAny>,
+}
+
+impl PartialSecret {
+    pub(super) fn name(&self) -> &str {
+        &self.metadata.name
+    }
 }
 
 impl From<PartialSecret> for SecretMetadata {
@@ -388,9 +396,11 @@ impl Resource for Application {
     const GROUP: &'static str = "argoproj.io";
     const VERSIONS: &'static [&'static str] = &["v1alpha1"];
     const PLURAL: &'static str = "applications";
-    const LIST: &'static str = "ApplicationList";
+    const KIND: &'static str = "Application";
+}
 
-    fn shared(cluster: &Cluster) -> &Shared<Namespace, Listing<Self>> {
+impl ByName for Application {
+    fn named(cluster: &Cluster) -> &Named<Self> {
         &cluster.applications
     }
 }
@@ -415,11 +425,7 @@ impl Resource for Pod {
     const GROUP: &'static str = "";
     const VERSIONS: &'static [&'static str] = &["v1"];
     const PLURAL: &'static str = "pods";
-    const LIST: &'static str = "PodList";
-
-    fn shared(cluster: &Cluster) -> &Shared<Namespace, Listing<Self>> {
-        &cluster.pods
-    }
+    const KIND: &'static str = "Pod";
 }
 
 /// How many pods a workload wants.
@@ -430,7 +436,7 @@ pub struct WorkloadSpec {
 }
 
 macro_rules! workload {
-    ($(#[doc = $doc:literal])+ $name:ident: $plural:literal, $list:literal, $field:ident) => {
+    ($(#[doc = $doc:literal])+ $name:ident: $plural:literal, $field:ident) => {
         $(#[doc = $doc])+
         #[derive(Debug, Clone, Deserialize)]
         #[expect(missing_docs, reason = "the field is that of Kubernetes")]
@@ -443,9 +449,11 @@ macro_rules! workload {
             const GROUP: &'static str = "apps";
             const VERSIONS: &'static [&'static str] = &["v1"];
             const PLURAL: &'static str = $plural;
-            const LIST: &'static str = $list;
+            const KIND: &'static str = stringify!($name);
+        }
 
-            fn shared(cluster: &Cluster) -> &Shared<Namespace, Listing<Self>> {
+        impl ByName for $name {
+            fn named(cluster: &Cluster) -> &Named<Self> {
                 &cluster.$field
             }
         }
@@ -454,11 +462,11 @@ macro_rules! workload {
 
 workload! {
     /// A `Deployment`.
-    Deployment: "deployments", "DeploymentList", deployments
+    Deployment: "deployments", deployments
 }
 workload! {
     /// A `StatefulSet`.
-    StatefulSet: "statefulsets", "StatefulSetList", stateful_sets
+    StatefulSet: "statefulsets", stateful_sets
 }
 
 #[cfg(test)]

@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
+use super::ask::Progress;
 use super::read::Read;
 use super::{TIMEOUT, Wanted};
 use crate::clock;
@@ -32,7 +33,14 @@ type Answer<V> = Result<Read<V>, Finding>;
 #[derive(Debug)]
 struct Slot<V> {
     started: Instant,
+    progress: Arc<Progress>,
     answer: watch::Receiver<Option<Answer<V>>>,
+}
+
+impl<V> Clone for Slot<V> {
+    fn clone(&self) -> Self {
+        Self { started: self.started, progress: Arc::clone(&self.progress), answer: self.answer.clone() }
+    }
 }
 
 impl<K: Eq + Hash + Clone, V: Send + Sync + 'static> Shared<K, V> {
@@ -42,35 +50,37 @@ impl<K: Eq + Hash + Clone, V: Send + Sync + 'static> Shared<K, V> {
     ///
     /// # Errors
     /// Those of the read, and that it took too long.
-    pub(super) async fn get(
+    pub(super) async fn get<F: Future<Output = Answer<V>> + Send + 'static>(
         &self,
         key: &K,
         wanted: Wanted,
-        read: impl Future<Output = Answer<V>> + Send + 'static,
+        read: impl FnOnce(Arc<Progress>) -> F,
     ) -> Answer<V> {
-        let mut answer = self.answer(key, wanted.max_age, read);
-        let late = || Finding::new(&TIMEOUT, "no answer in time");
+        let Slot { progress, mut answer, .. } = self.slot(key, wanted.max_age, read);
+        let late = || Finding::new(&TIMEOUT, progress.when_late(None));
         match timeout_at(wanted.deadline, answer.wait_for(Option::is_some)).await {
             Ok(Ok(answer)) => answer.clone().unwrap_or_else(|| Err(late())),
             Ok(Err(_)) | Err(_) => Err(late()),
         }
     }
 
-    fn answer(
+    fn slot<F: Future<Output = Answer<V>> + Send + 'static>(
         &self,
         key: &K,
         max_age: Duration,
-        read: impl Future<Output = Answer<V>> + Send + 'static,
-    ) -> watch::Receiver<Option<Answer<V>>> {
+        read: impl FnOnce(Arc<Progress>) -> F,
+    ) -> Slot<V> {
         let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(slot) = slots.get(key).filter(|slot| slot.is_under_way() || clock::since(slot.started) <= max_age) {
-            return slot.answer.clone();
+            return slot.clone();
         }
         slots.retain(|_, slot| slot.is_under_way() || clock::since(slot.started) <= KEPT);
         let (sender, answer) = watch::channel(None);
-        slots.insert(key.clone(), Slot { started: clock::instant(), answer: answer.clone() });
+        let slot = Slot { started: clock::instant(), progress: Arc::default(), answer };
+        let read = read(Arc::clone(&slot.progress));
+        slots.insert(key.clone(), slot.clone());
         tokio::spawn(async move { sender.send_replace(Some(read.await)) });
-        answer
+        slot
     }
 }
 

@@ -1,6 +1,7 @@
 //! The words of Kubernetes.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use kube::core::{Expression, Selector, SelectorExt};
 use serde_json::json;
@@ -85,6 +86,13 @@ impl LabelSelector {
     #[must_use]
     pub fn matches(&self, labels: &BTreeMap<String, String>) -> bool {
         self.0.matches(labels)
+    }
+}
+
+/// As the API server takes it.
+impl fmt::Display for LabelSelector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
     }
 }
 

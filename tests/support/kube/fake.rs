@@ -11,8 +11,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
-use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::pem::PemObject;
@@ -37,6 +38,8 @@ pub enum Fault {
     Delay(Duration),
     /// This body, with 200.
     Body(String),
+    /// A body that never ends: these bytes, then blanks at full speed or as many of them every 50 ms.
+    Endless { begin: &'static str, slowly: bool },
     /// The connection ends without an answer.
     Close,
     /// The next page of a list is gone, once.
@@ -121,7 +124,7 @@ async fn answer(
     request: Request<Incoming>,
     certificate: Option<Vec<u8>>,
     state: Arc<Mutex<State>>,
-) -> Result<Response<Full<Bytes>>, Box<dyn std::error::Error + Send + Sync>> {
+) -> Result<Response<Body>, Box<dyn std::error::Error + Send + Sync>> {
     let (head, body) = request.into_parts();
     let body = body.collect().await?.to_bytes();
     let header = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
@@ -138,17 +141,21 @@ async fn answer(
     let mut extra = None;
     let reply = match fault {
         Some(Fault::Close) => {
-            lock(&state).log(who.as_deref(), &asked, 0);
+            lock(&state).log(who.as_deref(), &asked, 0, 0);
             return Err("the connection ends here".into());
         }
         Some(Fault::Status(code)) => (code, status(code, "this is a fault on demand")),
         Some(Fault::Page(code)) => {
-            lock(&state).log(who.as_deref(), &asked, code);
+            lock(&state).log(who.as_deref(), &asked, code, 0);
             return Ok(respond(code, "a proxy's page".to_owned()));
         }
         Some(Fault::Body(text)) => {
-            lock(&state).log(who.as_deref(), &asked, 200);
+            lock(&state).log(who.as_deref(), &asked, 200, text.len());
             return Ok(respond(200, text));
+        }
+        Some(Fault::Endless { begin, slowly }) => {
+            lock(&state).log(who.as_deref(), &asked, 200, 0);
+            return Ok(Response::new(endless(begin, slowly)));
         }
         other => {
             match other {
@@ -160,25 +167,39 @@ async fn answer(
             lock(&state).serve(who.as_deref(), &asked, body)
         }
     };
-    lock(&state).log(who.as_deref(), &asked, reply.0);
     let mut text = reply.1;
     if let (Some(item), Some(items)) = (extra, text.get_mut("items").and_then(Value::as_array_mut)) {
         items.push(item);
     }
     let text = text.as_str().map_or_else(|| text.to_string(), str::to_owned);
+    lock(&state).log(who.as_deref(), &asked, reply.0, text.len());
     Ok(respond(reply.0, text))
+}
+
+type Body = UnsyncBoxBody<Bytes, std::convert::Infallible>;
+
+fn endless(begin: &'static str, slowly: bool) -> Body {
+    const BLANKS: &[u8] = &[b' '; 16 << 10];
+    let chunks = futures_util::stream::unfold(true, move |first| async move {
+        if slowly && !first {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        let chunk = if first { begin.as_bytes() } else { BLANKS };
+        Some((Ok(Frame::data(Bytes::from_static(chunk))), false))
+    });
+    BodyExt::boxed_unsync(StreamBody::new(chunks))
 }
 
 fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn respond(code: u16, text: String) -> Response<Full<Bytes>> {
+fn respond(code: u16, text: String) -> Response<Body> {
     let kind = if text.starts_with('{') { "application/json" } else { "text/plain" };
     Response::builder()
         .status(code)
         .header("content-type", kind)
-        .body(Full::new(Bytes::from(text)))
+        .body(Full::new(Bytes::from(text)).boxed_unsync())
         .expect("a response")
 }
 

@@ -84,6 +84,8 @@ pub struct Call {
     /// Whether only metadata was asked for. A real one's log does not tell.
     pub metadata_only: Option<bool>,
     pub status: u16,
+    /// How long the answer's body was. A real one's log does not tell.
+    pub bytes: Option<usize>,
 }
 
 /// What a cluster has outside of the test's process.

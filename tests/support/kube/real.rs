@@ -177,6 +177,7 @@ impl Running {
                     query: uri.split_once('?').map(|(_, query)| query.to_owned()).unwrap_or_default(),
                     metadata_only: None,
                     status: event["responseStatus"]["code"].as_u64().and_then(|code| code.try_into().ok()).unwrap_or(0),
+                    bytes: None,
                 }
             })
             .collect()

@@ -70,7 +70,7 @@ impl State {
         Some(fault)
     }
 
-    pub fn log(&mut self, who: Option<&str>, asked: &Asked, status: u16) {
+    pub fn log(&mut self, who: Option<&str>, asked: &Asked, status: u16, bytes: usize) {
         self.calls.push(Call {
             user: who.unwrap_or_default().to_owned(),
             verb: asked.verb.to_owned(),
@@ -81,6 +81,7 @@ impl State {
             query: asked.query.clone(),
             metadata_only: Some(asked.metadata_only),
             status,
+            bytes: Some(bytes),
         });
     }
 
@@ -93,7 +94,7 @@ impl State {
             return (404, Value::String("404 page not found\n".to_owned()));
         }
         // What is not known must not look as if it had been done.
-        const KNOWN: [&str; 3] = ["limit", "continue", "gracePeriodSeconds"];
+        const KNOWN: [&str; 4] = ["limit", "continue", "gracePeriodSeconds", "labelSelector"];
         let names = asked.query.split('&').filter_map(|pair| pair.split('=').next()).filter(|name| !name.is_empty());
         if let Some(unknown) = names.into_iter().find(|name| !KNOWN.contains(name)) {
             return (501, status(501, &format!("this fake does not know `{unknown}`")));
@@ -168,11 +169,19 @@ impl State {
             value("limit").and_then(|limit| limit.parse().ok()).filter(|limit| *limit > 0).unwrap_or(usize::MAX);
         // No name of Kubernetes has an underscore.
         let after = value("continue").and_then(|token| token.split_once('_'));
+        let selector = value("labelSelector").map(unescaped).unwrap_or_default();
+        let Some(terms) = terms(&selector) else {
+            return (501, status(501, &format!("this fake does not know the selector `{selector}`")));
+        };
         let mut found: Vec<(&Key, &Value)> = self
             .objects
             .iter()
-            .filter(|((group, plural, namespace, name), _)| {
-                *group == asked.group
+            .filter(|((group, plural, namespace, name), object)| {
+                terms.iter().all(|(key, values)| {
+                    object["metadata"]["labels"][key]
+                        .as_str()
+                        .is_some_and(|value| values.iter().any(|one| one == value))
+                }) && *group == asked.group
                     && *plural == asked.plural
                     && after.is_none_or(|after| (namespace.as_str(), name.as_str()) > after)
                     && (asked.namespace.is_empty() || *namespace == asked.namespace)
@@ -268,6 +277,34 @@ impl State {
         }
         (200, shown(asked, &object, false))
     }
+}
+
+/// A part of a query as it was meant.
+fn unescaped(text: &str) -> String {
+    url::form_urlencoded::parse(text.as_bytes()).map(|(text, _)| text.into_owned()).collect()
+}
+
+/// What labels must be, of a selector of the forms `key=value` and `key in (value,value)`; none if it has others.
+fn terms(selector: &str) -> Option<Vec<(String, Vec<String>)>> {
+    let mut terms = Vec::new();
+    let mut rest = selector;
+    while !rest.is_empty() {
+        let end = rest.find(')').map_or_else(|| rest.find(',').unwrap_or(rest.len()), |end| end + 1);
+        let (term, after) = match rest.find(',').filter(|comma| !rest[..*comma].contains('(')) {
+            Some(comma) => rest.split_at(comma),
+            None => rest.split_at(end),
+        };
+        rest = after.strip_prefix(',').unwrap_or(after);
+        let (key, values) = match (term.split_once('='), term.split_once(" in (")) {
+            (Some((key, value)), None) if !key.ends_with('!') => (key, vec![value.to_owned()]),
+            (None, Some((key, values))) => {
+                (key, values.strip_suffix(')')?.split(',').map(|value| value.trim().to_owned()).collect())
+            }
+            _ => return None,
+        };
+        terms.push((key.to_owned(), values));
+    }
+    Some(terms)
 }
 
 fn forbidden(who: &str, asked: &Asked) -> Reply {

@@ -33,9 +33,10 @@ async fn whatever_the_api_server_says_nothing_is_lost_and_no_clock_runs() {
             // A 404 that is not about this object tells nothing of it.
             (Fault::Status(404), "crd_missing"),
             (Fault::Page(404), "crd_missing"),
-            (Fault::Delay(Duration::from_secs(3)), "timeout"),
+            // The log has a line per change of reason, so no other time-out comes right before or after this one.
             (Fault::Endless { begin: "{", slowly: true }, "timeout"),
             (Fault::Endless { begin: "{", slowly: false }, "too_large"),
+            (Fault::Delay(Duration::from_secs(3)), "timeout"),
             (Fault::Close, "connect_failed"),
             (body("<html>a proxy's page</html>"), "bad_answer"),
             (body("{}"), "bad_answer"),

@@ -237,14 +237,14 @@ impl Kind for ArgocdAppConfig {
         let place = Place { namespace: self.namespace.clone(), name: self.name.clone() };
         let source = match (&self.kubernetes, &self.api) {
             (None, Some(api)) => Source::Api(Box::new(Api::new(api))),
-            (Some(kubernetes), _) => Source::in_cluster(clients.kubernetes(kubernetes), &place),
+            (Some(kubernetes), _) => Source::in_cluster(&clients.kubernetes(kubernetes), &place),
             (None, None) => Source::Nowhere,
         };
         let primary = self.primary.as_ref().map(|primary| {
             let namespace = primary.namespace.clone().unwrap_or_else(|| self.namespace.clone());
             let name = primary.name.clone().unwrap_or_else(|| self.name.clone());
             let place = Place { namespace, name };
-            (Source::in_cluster(clients.kubernetes(&primary.kubernetes), &place), place)
+            (Source::in_cluster(&clients.kubernetes(&primary.kubernetes), &place), place)
         });
         let rules = Rules {
             stale_after: self.stale_after.get(),
@@ -340,7 +340,7 @@ impl Check for ArgocdAppCheck {
 }
 
 impl Source {
-    fn in_cluster(cluster: Arc<Cluster>, place: &Place) -> Self {
+    fn in_cluster(cluster: &Arc<Cluster>, place: &Place) -> Self {
         Self::Cluster(cluster.watch(&place.namespace, &place.name))
     }
 

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::Reads;
 use super::access::Made;
 use super::failure::Problem;
+use crate::clock;
 
 /// The largest answer that is read, in bytes. An object takes 1.5 MiB at most by etcd's own limit.
 pub(super) const LARGEST: usize = 4 << 20;
@@ -83,7 +84,7 @@ impl Reads {
         let turn = self.turns.any.acquire().await.map_err(Problem::request)?;
         progress.waits.store(false, Ordering::Relaxed);
         let (client, made) = self.access.client().await.map_err(Problem::NoClient)?;
-        let sent = Instant::now();
+        let sent = clock::instant();
         let answer = client.send(request.map(Into::into)).await;
         let answer = answer.map_err(|error| self.rethink(Problem::of_client(&error), &made))?;
         let (head, body) = answer.into_parts();

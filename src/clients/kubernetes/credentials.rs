@@ -36,7 +36,7 @@ pub(super) struct Origin {
 impl Origin {
     /// Whether there are newer ones. A token file that is gone takes nothing back: some are removed once they are read.
     pub(super) async fn is_outdated(&self) -> bool {
-        if self.renewal.is_some_and(|renewal| renewal <= Instant::now()) {
+        if self.renewal.is_some_and(|renewal| renewal <= clock::instant()) {
             return true;
         }
         let Some((path, before)) = self.file.clone() else { return false };

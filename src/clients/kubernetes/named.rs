@@ -11,6 +11,7 @@ use super::ask::Progress;
 use super::read::{Listing, Read, Resource, Selection, Size};
 use super::shared::Shared;
 use super::{BAD_ANSWER, Cluster, FORBIDDEN, TIMEOUT, TOO_LARGE, Wanted};
+use crate::clock;
 use crate::config::values::{Namespace, ObjectName};
 use crate::domain::observation::{Finding, Reason};
 
@@ -196,15 +197,15 @@ impl<R: ByName> Watched<R> {
             let (reads, namespace) = (Arc::clone(&self.cluster.reads), self.namespace.clone());
             let places = Arc::clone(&named.places);
             let read = |progress: Arc<Progress>| async move {
-                let names = |place: &Place| place.watched.keys().map(|name| name.as_str().to_owned()).collect();
-                let wanted = Selection::Named(lock(&places).get(&namespace).map(names).unwrap_or_default());
+                let all = |place: &Place| place.watched.keys().map(|name| name.as_str().to_owned()).collect();
+                let wanted = Selection::Named(lock(&places).get(&namespace).map(all).unwrap_or_default());
                 let listed = reads.list::<R>(&namespace, wanted, &progress).await;
                 if let Some(place) = lock(&places).get_mut(&namespace) {
                     match &listed {
-                        Ok((_, size)) => place.list = Some((*size, Instant::now())),
+                        Ok((_, size)) => place.list = Some((*size, clock::instant())),
                         // Too slow for its size: not again soon, if there is another way.
                         Err(finding) if finding.reason == &TIMEOUT && progress.bytes() > 0 => {
-                            place.list_closed = place.get_closed.is_none().then(Instant::now);
+                            place.list_closed = place.get_closed.is_none().then(clock::instant);
                         }
                         Err(_) => {}
                     }
@@ -212,8 +213,8 @@ impl<R: ByName> Watched<R> {
                 listed.map(|(listing, _)| listing)
             };
             let Read { answer, sent, date } = named.lists.get(&self.namespace, wanted, read).await?;
-            if let Some(object) = answer.find(&self.name) {
-                return Ok(Read::of(object.cloned(), sent, date));
+            if answer.was_asked_for(&self.name) {
+                return Ok(Read::of(answer.get(&self.name).cloned(), sent, date));
             }
             wanted.max_age = Duration::ZERO;
         }
@@ -222,12 +223,12 @@ impl<R: ByName> Watched<R> {
 
     fn way(&self) -> Way {
         let places = lock(&R::named(&self.cluster).places);
-        places.get(&self.namespace).map_or(Way::Get, |place| place.way(Instant::now()))
+        places.get(&self.namespace).map_or(Way::Get, |place| place.way(clock::instant()))
     }
 
     fn note(&self, what: impl FnOnce(&mut Place, Instant)) {
         if let Some(place) = lock(&R::named(&self.cluster).places).get_mut(&self.namespace) {
-            what(place, Instant::now());
+            what(place, clock::instant());
         }
     }
 }
@@ -235,7 +236,7 @@ impl<R: ByName> Watched<R> {
 type Found<R> = Result<Read<Option<Result<R, String>>>, Finding>;
 
 fn closes(finding: &Finding, reasons: &[&Reason]) -> bool {
-    reasons.iter().any(|reason| finding.reason == *reason)
+    reasons.contains(&finding.reason)
 }
 
 fn lock(places: &Mutex<Places>) -> MutexGuard<'_, Places> {
@@ -255,7 +256,7 @@ mod tests {
         };
         Place {
             watched: (0..watched).map(|index| (name(index), 1)).collect(),
-            list: list.map(|list| (size(list), Instant::now())),
+            list: list.map(|list| (size(list), clock::instant())),
             ..Place::default()
         }
     }
@@ -274,14 +275,14 @@ mod tests {
             (1_900, Some((2_000, 25_000)), Way::List),
             (30, Some((0, 0)), Way::List),
         ] {
-            assert_eq!(place(watched, list).way(Instant::now()), expected, "{watched} of {list:?}");
+            assert_eq!(place(watched, list).way(clock::instant()), expected, "{watched} of {list:?}");
         }
     }
 
     #[test]
     fn what_was_learned_is_forgotten_again() {
-        let now = Instant::now();
         let large = place(30, Some((3_000, 1_000)));
+        let now = clock::instant();
         assert_eq!(large.way(now + KNOWN), Way::List, "the namespace may have shrunk");
         let closed = Place { list_closed: Some(now), ..place(30, None) };
         assert_eq!((closed.way(now), closed.way(now + CLOSED)), (Way::Get, Way::List));

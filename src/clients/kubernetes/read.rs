@@ -93,9 +93,14 @@ pub struct Listing<R> {
 }
 
 impl<R> Listing<R> {
-    /// The object of this name, or that there is none; nothing if nobody wanted it when the list was read.
-    pub(super) fn find(&self, name: &ObjectName) -> Option<Option<&Result<R, String>>> {
-        self.wanted.includes(name.as_str()).then(|| self.objects.get(name.as_str()))
+    /// Whether anybody wanted the object of this name when the list was read: else it says nothing about it.
+    pub(super) fn was_asked_for(&self, name: &ObjectName) -> bool {
+        self.wanted.includes(name.as_str())
+    }
+
+    /// The object of this name; none if there is none, or if it was not asked for.
+    pub(super) fn get(&self, name: &ObjectName) -> Option<&Result<R, String>> {
+        self.objects.get(name.as_str())
     }
 
     /// All of them.

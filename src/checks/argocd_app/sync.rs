@@ -2,14 +2,12 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
-
 use super::{
     BEING_DELETED, COMPARISON_ERROR, CONTROLLER_SILENT, HYDRATION_FAILED, NEVER_RECONCILED, NOT_HYDRATED, OUT_OF_SYNC,
     SPEC_NOT_COMPARED, SYNC_UNKNOWN, Seen,
 };
 use crate::clients::http::readable;
-use crate::clients::kubernetes::objects::{Application, ComparedTo, Deployed};
+use crate::clients::kubernetes::objects::{Application, ComparedTo, Deployed, bare};
 use crate::domain::observation::Finding;
 use crate::domain::time::Timestamp;
 
@@ -96,7 +94,7 @@ fn hydrated(application: &Application) -> Result<(), Finding> {
 /// is empty; people do not.
 fn is_of_this_spec(application: &Application, compared: &ComparedTo) -> bool {
     let spec = &application.spec;
-    let (source, sources, mut destination) = (bare(&spec.source), bare(&spec.sources), bare(&compared.destination));
+    let (source, sources, mut destination) = (spec.source, spec.sources, bare(&compared.destination));
     let wanted = bare(&spec.destination);
     // Of a destination that is named, some versions write the server that the name stands for.
     if wanted.get("name").is_some()
@@ -106,32 +104,12 @@ fn is_of_this_spec(application: &Application, compared: &ComparedTo) -> bool {
         destination.remove("server");
     }
     // A source that is hydrated stands neither in `source` nor in `sources`.
-    let source_holds = match (source.is_null(), sources.is_null()) {
+    let source_holds = match (source.is_empty(), sources.is_empty()) {
         (true, true) => true,
-        (_, false) => sources == bare(&compared.sources),
-        (false, true) => source == bare(&compared.source),
+        (_, false) => sources == compared.sources,
+        (false, true) => source == compared.source,
     };
     source_holds && wanted == destination
-}
-
-/// A value without what is empty in it.
-fn bare(value: &Value) -> Value {
-    match value {
-        Value::Object(fields) => {
-            let fields: serde_json::Map<_, _> = fields
-                .iter()
-                .map(|(key, value)| (key.clone(), bare(value)))
-                .filter(|(_, value)| !value.is_null())
-                .collect();
-            if fields.is_empty() { Value::Null } else { Value::Object(fields) }
-        }
-        Value::Array(items) if items.is_empty() => Value::Null,
-        Value::Array(items) => Value::Array(items.iter().map(bare).collect()),
-        Value::String(text) if text.is_empty() => Value::Null,
-        Value::Bool(false) => Value::Null,
-        Value::Number(number) if number.as_i64() == Some(0) => Value::Null,
-        other => other.clone(),
-    }
 }
 
 /// The revisions that an application was compared with: one for each source.

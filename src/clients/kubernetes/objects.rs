@@ -1,7 +1,9 @@
 //! The parts of objects that are read. What is not named here is not kept.
 
 use std::collections::BTreeMap;
+use std::collections::hash_map::DefaultHasher;
 use std::fmt;
+use std::hash::{Hash as _, Hasher as _};
 
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
@@ -262,9 +264,9 @@ pub struct Application {
 #[expect(missing_docs, reason = "the fields are those of the CustomResourceDefinition")]
 pub struct ApplicationSpec {
     #[serde(default, deserialize_with = "or_default")]
-    pub source: Value,
+    pub source: Digest,
     #[serde(default, deserialize_with = "or_default")]
-    pub sources: Value,
+    pub sources: Digest,
     #[serde(default, deserialize_with = "or_default")]
     pub destination: Value,
     #[serde(default, deserialize_with = "or_default")]
@@ -298,7 +300,8 @@ pub struct ApplicationStatus {
     pub operation_state: Option<OperationState>,
     #[serde(default, deserialize_with = "or_default")]
     pub history: Vec<Deployed>,
-    #[serde(default, deserialize_with = "or_default")]
+    /// Those that differ from git; an application can have thousands of others.
+    #[serde(default, deserialize_with = "out_of_sync")]
     pub resources: Vec<ResourceStatus>,
     #[serde(default, deserialize_with = "or_default")]
     pub source_hydrator: HydratorStatus,
@@ -338,9 +341,9 @@ pub struct SyncStatus {
 #[expect(missing_docs, reason = "the fields are those of the CustomResourceDefinition")]
 pub struct ComparedTo {
     #[serde(default, deserialize_with = "or_default")]
-    pub source: Value,
+    pub source: Digest,
     #[serde(default, deserialize_with = "or_default")]
-    pub sources: Value,
+    pub sources: Digest,
     #[serde(default, deserialize_with = "or_default")]
     pub destination: Value,
 }
@@ -390,6 +393,59 @@ pub struct ResourceStatus {
     pub kind: String,
     #[serde(default, deserialize_with = "or_default")]
     pub status: String,
+}
+
+fn out_of_sync<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<ResourceStatus>, D::Error> {
+    let mut resources: Vec<ResourceStatus> = or_default(deserializer)?;
+    resources.retain(|resource| resource.status == "OutOfSync");
+    resources.shrink_to_fit();
+    Ok(resources)
+}
+
+/// A part of an object that is only compared with another: its hash, without what is empty in it. The part itself can be
+/// large, such as the Helm values of an application.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Digest(Option<u64>);
+
+impl Digest {
+    /// Whether there is nothing in it.
+    #[must_use]
+    pub const fn is_empty(self) -> bool {
+        self.0.is_none()
+    }
+}
+
+impl<'de> Deserialize<'de> for Digest {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = bare(&Value::deserialize(deserializer)?);
+        let hash = |value: Value| {
+            let mut hasher = DefaultHasher::new();
+            // The keys of a map of `serde_json` are sorted.
+            value.to_string().hash(&mut hasher);
+            hasher.finish()
+        };
+        Ok(Self((!value.is_null()).then(|| hash(value))))
+    }
+}
+
+/// A value without what is empty in it.
+pub(crate) fn bare(value: &Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let fields: serde_json::Map<_, _> = fields
+                .iter()
+                .map(|(key, value)| (key.clone(), bare(value)))
+                .filter(|(_, value)| !value.is_null())
+                .collect();
+            if fields.is_empty() { Value::Null } else { Value::Object(fields) }
+        }
+        Value::Array(items) if items.is_empty() => Value::Null,
+        Value::Array(items) => Value::Array(items.iter().map(bare).collect()),
+        Value::String(text) if text.is_empty() => Value::Null,
+        Value::Bool(false) => Value::Null,
+        Value::Number(number) if number.as_i64() == Some(0) => Value::Null,
+        other => other.clone(),
+    }
 }
 
 impl Resource for Application {
@@ -518,6 +574,17 @@ mod tests {
         assert_eq!(secret(&nothing), SecretMetadata::default());
         let odd = json!({"name": "nats", "annotations": {"reconcile.external-secrets.io/data-hash": 7}});
         assert_eq!(secret(&odd).hash, None);
+    }
+
+    #[test]
+    fn a_digest_is_that_of_the_content() {
+        let digest = |text: &str| serde_json::from_str::<Digest>(text).expect("a digest");
+        let plain = digest(r#"{"path": "a", "helm": {"values": "x: 1"}}"#);
+        assert_eq!(plain, digest(r#"{"helm": {"values": "x: 1", "skipCrds": false}, "path": "a", "ref": ""}"#));
+        assert_ne!(plain, digest(r#"{"path": "a", "helm": {"values": "x: 2"}}"#));
+        for empty in ["null", "{}", "[]", r#"{"path": ""}"#] {
+            assert!(digest(empty).is_empty(), "{empty}");
+        }
     }
 
     #[test]

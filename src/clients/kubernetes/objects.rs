@@ -300,8 +300,7 @@ pub struct ApplicationStatus {
     pub operation_state: Option<OperationState>,
     #[serde(default, deserialize_with = "or_default")]
     pub history: Vec<Deployed>,
-    /// Those that differ from git; an application can have thousands of others.
-    #[serde(default, deserialize_with = "out_of_sync")]
+    #[serde(default, deserialize_with = "or_default")]
     pub resources: Vec<ResourceStatus>,
     #[serde(default, deserialize_with = "or_default")]
     pub source_hydrator: HydratorStatus,
@@ -393,13 +392,6 @@ pub struct ResourceStatus {
     pub kind: String,
     #[serde(default, deserialize_with = "or_default")]
     pub status: String,
-}
-
-fn out_of_sync<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<ResourceStatus>, D::Error> {
-    let mut resources: Vec<ResourceStatus> = or_default(deserializer)?;
-    resources.retain(|resource| resource.status == "OutOfSync");
-    resources.shrink_to_fit();
-    Ok(resources)
 }
 
 /// A part of an object that is only compared with another: its hash, without what is empty in it. The part itself can be

@@ -38,7 +38,8 @@ enum Command {
     Serve(serve::Serve),
     /// Measure once, or ask a running daemon; print a line per objective.
     ///
-    /// Exit codes: 0 all met, 1 some at risk, 2 some breached, 3 some unproven, 64 usage, 78 configuration.
+    /// Exit codes: 2 some breached; else 3 some could not be measured; else 1 some at risk or down; else 3 some RTO that no
+    /// recovery proves; else 0 all met. 64 usage, 78 configuration; with `--output=nagios` both are 3.
     Check(check::Check),
     /// Check configuration files, or print their schema.
     #[command(subcommand)]

@@ -72,8 +72,7 @@ impl State {
 /// The report: a summary with performance data, then a line for each objective that is not met.
 #[must_use]
 pub fn plugin(report: &StatusReport) -> String {
-    let data: Vec<String> =
-        text::objectives(report).filter_map(|(contract, objective)| data(contract, objective)).collect();
+    let data: Vec<String> = text::objectives(report).map(|(contract, objective)| data(contract, objective)).collect();
     let mut lines = format!("DR {} - {}", State::of(report).word(), plain(&text::summary(report)));
     if !data.is_empty() {
         lines.push_str(&format!(" | {}", data.join(" ")));
@@ -83,6 +82,9 @@ pub fn plugin(report: &StatusReport) -> String {
         if word != text::PASS {
             let (name, label) = (&contract.name, objective.objective.label());
             lines.push_str(&format!("\n{word} {name} {label}: {}", plain(&objective.because)));
+            for reason in text::reasons(contract, objective.objective) {
+                lines.push_str(&format!("\n  {}", plain(&reason)));
+            }
         }
     }
     lines
@@ -94,12 +96,12 @@ pub fn unknown(message: &str) -> String {
     format!("DR {} - {}", State::Unknown.word(), plain(message))
 }
 
-/// `'contract_rpo'=VALUE;WARN;CRIT;MIN`: the upper end against the at-risk share of the target, and the target. A figure that
-/// nothing bounds is left out.
-fn data(contract: &ContractStatus, objective: &ObjectiveStatus) -> Option<String> {
+/// `'contract_rpo'=VALUE;WARN;CRIT;MIN`: the upper end against the at-risk share of the target, and the target. `U` is the
+/// word of plug-ins for a value that is not known.
+fn data(contract: &ContractStatus, objective: &ObjectiveStatus) -> String {
     let (name, label, target) = (&contract.name, objective.objective.label(), objective.target_seconds);
-    let value = objective.observed_seconds?;
-    Some(format!("'{name}_{label}'={value:.3}s;{:.3};{target:.3};0", contract.at_risk_ratio * target))
+    let value = objective.observed_seconds.map_or_else(|| "U".to_owned(), |value| format!("{value:.3}s"));
+    format!("'{name}_{label}'={value};{:.3};{target:.3};0", contract.at_risk_ratio * target)
 }
 
 /// The bar ends the text of a plug-in.

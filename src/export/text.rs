@@ -26,7 +26,22 @@ pub fn lines(report: &StatusReport) -> String {
         }
     }
     let _ = writeln!(text, "\n{}", summary(report));
+    for fault in faults(report) {
+        let _ = writeln!(text, "{fault}");
+    }
     text
+}
+
+/// What is wrong with the exporter itself, and not with what it measures.
+fn faults(report: &StatusReport) -> impl Iterator<Item = String> {
+    let failing = report.storage.as_ref().and_then(|storage| storage.failing.as_ref());
+    let failing =
+        failing.map(|failing| format!("the storage fails, and a restart forgets what is not stored: {failing}"));
+    let configuration = report.configuration.as_ref();
+    let refused = configuration.and_then(|configuration| Some((configuration.refused.as_ref()?, configuration.read)));
+    let refused = refused
+        .map(|(refused, read)| format!("the configuration of {read} is in use, a later one was refused: {refused}"));
+    failing.into_iter().chain(refused)
 }
 
 /// The whole in one line, e.g. `3 objectives: 2 met, 1 at risk; api is DOWN`.
@@ -150,7 +165,7 @@ pub fn evidence(objective: &ObjectiveStatus, now: Timestamp) -> String {
     let used = objective.used_ratio.map(|ratio| format!("{:.0}% used", ratio * 100.0));
     let proven = match (objective.evidence_age(now), objective.objective) {
         (Some(age), Objective::Rpo) => format!("last news {} ago", duration(age)),
-        (Some(age), Objective::Rto) => format!("health seen {} ago", duration(age)),
+        (Some(age), Objective::Rto) => format!("last look {} ago", duration(age)),
         (None, _) => "not measured yet".to_owned(),
     };
     let proven = match objective.status {
@@ -161,7 +176,7 @@ pub fn evidence(objective: &ObjectiveStatus, now: Timestamp) -> String {
 }
 
 /// What the checks found that feed an objective: what was wrong, and how the copy is that is not proven complete.
-fn reasons(contract: &ContractStatus, objective: Objective) -> impl Iterator<Item = String> {
+pub(super) fn reasons(contract: &ContractStatus, objective: Objective) -> impl Iterator<Item = String> {
     // A report of a version that did not say so: all of them.
     let feeding =
         contract.checks.iter().filter(move |check| check.feeds.is_empty() || check.feeds.contains(&objective));
@@ -182,7 +197,8 @@ pub fn copy(check: &CheckStatus) -> Option<String> {
     let known = check.known_exposure_seconds.filter(|known| *known > 0.0).map(seconds);
     let exposure = match (known, check.exposure_seconds.map(seconds)) {
         (Some(known), Some(most)) if known != most => format!(", {known} to {most} of data at risk"),
-        (_, Some(most)) => format!(", at most {most} of data at risk"),
+        (Some(_), Some(most)) => format!(", {most} of data at risk"),
+        (None, Some(most)) => format!(", at most {most} of data at risk"),
         (Some(known), None) => format!(", at least {known} of data at risk"),
         (None, None) => String::new(),
     };

@@ -50,6 +50,8 @@ async fn direct_reads_tell_what_is_missing_and_never_that_nothing_is() {
     pair.origin.publish_many("agentese.a", 5).await;
     let scrape = exporter.becomes(CONTRACT, "rpo", "breached", SOON).await;
     assert_eq!(scrape.get("dr_nats_mirror_lag_messages", &CHECK), Some(5.0), "{scrape}");
+    let page = exporter.get("/").await.text().await.expect("a page");
+    assert!(page.contains("behind, ") && page.contains("5 missing messages"), "why it is breached: {page}");
     never_lost(&watch, SystemTime::UNIX_EPOCH);
     // Past the target, and not looked at since: the next look tells.
     watch.only_briefly(SystemTime::UNIX_EPOCH, CONTRACT, "rpo", "unproven", INTERVAL + TIMEOUT + SEEN);

@@ -78,12 +78,20 @@ async fn a_bad_one_changes_nothing_and_is_told_of_in_full() {
     assert_eq!(scrape.get("dr_exporter_config_last_reload_successful", &[]), Some(0.0), "{scrape}");
     assert_eq!(scrape.get("dr_exporter_config_last_reload_success_timestamp_seconds", &[]), read, "{scrape}");
     assert_eq!(scrape.get("dr_objective_target_seconds", &API), Some(60.0), "{scrape}");
+    let page = exporter.get("/").await.text().await.expect("a page");
+    assert!(page.contains("is refused. In use is the one of ") && page.contains("colour"), "{page}");
+    let refused = async |exporter: &Exporter| {
+        let status: serde_json::Value = exporter.get("/api/v1/status").await.json().await.expect("JSON");
+        status["configuration"]["refused"].as_str().map(str::to_owned)
+    };
+    assert!(refused(&exporter).await.is_some_and(|errors| errors.contains("colour")));
 
     exporter.config().file("config.yaml", &config(&service, "50s", "200ms"));
     exporter.process().signal("HUP");
     let good = |scrape: &Scrape| scrape.get("dr_exporter_config_last_reload_successful", &[]) == Some(1.0);
     let scrape = exporter.until("SIGHUP reads it", SOON, good).await;
     assert_eq!(scrape.get("dr_objective_target_seconds", &API), Some(50.0), "{scrape}");
+    assert_eq!(refused(&exporter).await, None, "it is in use");
     exporter.config().file("config.yaml", BAD);
     exporter.process().signal("HUP");
     exporter.until("SIGHUP finds it bad", SOON, |scrape| !good(scrape)).await;

@@ -125,7 +125,7 @@ pub static AUTH_FAILED: Reason =
     reasons::auth_failed("The token or client certificate is wrong or has expired: renew it in the kubeconfig.");
 /// The API server knows who asks and refuses.
 pub static FORBIDDEN: Reason = reasons::forbidden(
-    "Does the namespace still exist? Its Role is gone with it. If so, add the rule that is named to the Role (deploy/rbac).",
+    "If the namespace was deleted, its Role went with it: make both again. Else add the rule that is named to the Role.",
 );
 /// The cluster does not serve this kind of object.
 pub static CRD_MISSING: Reason = Reason::new(

@@ -107,8 +107,12 @@ pub(super) fn of_clock(spec: &ContractSpec, event: ClockEvent) {
         }
         ClockEvent::Stopped(recovery) => {
             let (recovery_time, downtime) = (recovery.recovery_time(), recovery.downtime());
-            let met = spec.rto.and_then(|rto| recovery.met(rto));
-            info!(contract, ?recovery_time, ?downtime, ?met, "recovered");
+            let result = spec.rto.map(|rto| match recovery.met(rto) {
+                Some(true) => "met",
+                Some(false) => "missed",
+                None => "uncertain",
+            });
+            info!(contract, ?recovery_time, ?downtime, result, "recovered");
         }
     }
 }

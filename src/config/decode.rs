@@ -3,7 +3,7 @@
 //! A message tells what would be right and never repeats a value: whoever mistypes a key may have put a secret behind it.
 //! Keys are repeated where they look like keys.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -206,7 +206,7 @@ impl<'a> Decoder<'a> {
             let hint = match nearest(reference.name.as_str(), names) {
                 Some(near) => format!("did you mean `{near}`?"),
                 None if names.is_empty() => format!("the section `{section}` is missing or empty"),
-                None => format!("there are: {}", names.join(", ")),
+                None => format!("there are: {}", each_once(names).join(", ")),
             };
             let message = format!("there is no such {noun} in `{section}`; {hint}");
             self.errors.push(ConfigError { at: reference.at, path: reference.path, message });
@@ -222,6 +222,12 @@ impl<'a> Decoder<'a> {
         self.warnings.dedup();
         (self.errors, self.warnings)
     }
+}
+
+/// Names without their repetitions: two contracts may wrongly have one name.
+fn each_once<'n>(names: &[&'n str]) -> Vec<&'n str> {
+    let mut seen = BTreeSet::new();
+    names.iter().copied().filter(|name| seen.insert(*name)).collect()
 }
 
 fn hint(near: Option<String>) -> String {

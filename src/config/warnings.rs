@@ -18,7 +18,7 @@ pub(super) fn of_timeout(
     if timeout > interval {
         let message = format!(
             "the timeout ({timeout}) is longer than the interval ({interval}): a run that hangs delays the \
-             next; let a run take less time than lies between two"
+             next; make the timeout shorter than the interval"
         );
         cx.under(given.0, |cx| cx.warn(given.1, message));
     }
@@ -51,7 +51,8 @@ pub(super) fn of_pace(
         } else if freshness > target.get() {
             format!(
                 "what a run has seen counts as fresh for 3 x interval + timeout ({}), which is longer than the \
-                 {label} ({target}): that nothing is measured any more shows late; look more often",
+                 {label} ({target}): if measuring stops, you learn of it only after the target has passed; use \
+                 a shorter interval",
                 PromDuration::of(freshness)
             )
         } else {
@@ -65,12 +66,12 @@ pub(super) fn of_pace(
     let Some(rpo) = contract.rpo else { return };
     // A warning at the target comes too late; a budget may be the whole target.
     let late = schedule.warn_after.filter(|after| *after >= rpo).map(|after| {
-        let message = format!("this lag ({after}) is not below the rpo ({rpo}), which is breached by then");
-        ("warn_after", message + "; warn earlier")
+        let message = format!("warn_after ({after}) is not below the rpo ({rpo})");
+        ("warn_after", message + ": the rpo is breached by the time it warns; lower it")
     });
     let large = schedule.lag_budget.filter(|budget| *budget > rpo).map(|budget| {
-        let message = format!("this lag ({budget}) is above the rpo ({rpo}), which is breached by then");
-        ("lag_budget", message + "; grant less")
+        let message = format!("lag_budget ({budget}) is above the rpo ({rpo})");
+        ("lag_budget", message + ": the rpo is breached before the budget is used up; lower it")
     });
     for (key, message) in late.into_iter().chain(large) {
         let at = node.get(key).map_or(node.at, |entry| entry.at);

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::FOLDER_UNREADABLE;
 use crate::clients::blocking;
-use crate::config::values::{DashboardUid, FilePath};
+use crate::config::values::{DashboardUid, DirectoryPath};
 use crate::domain::observation::Finding;
 
 /// How deep folders may lie in each other: a link to a folder above would lead round in a circle.
@@ -31,7 +31,7 @@ type Loaded = (Vec<Stamp>, Arc<BTreeSet<DashboardUid>>);
 pub(super) struct Folder(Arc<(PathBuf, Mutex<Option<Loaded>>)>);
 
 impl Folder {
-    pub(super) fn new(path: &FilePath) -> Self {
+    pub(super) fn new(path: &DirectoryPath) -> Self {
         Self(Arc::new((path.path().to_owned(), Mutex::default())))
     }
 

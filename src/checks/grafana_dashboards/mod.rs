@@ -14,7 +14,7 @@ use crate::clock::{self, Clock, Moment};
 use crate::config::config;
 use crate::config::decode::{Decoder, Fields};
 use crate::config::sides::{Compared, Sides, Where};
-use crate::config::values::{DashboardUid, FilePath, HttpUrl, SecretFile};
+use crate::config::values::{DashboardUid, DirectoryPath, FilePath, HttpUrl, SecretFile};
 use crate::domain::contract::Feeds;
 use crate::domain::observation::{Finding, Observation, Reading, ReadingKind, ReadingValue, Reason};
 use api::{Grafana, Trouble};
@@ -39,7 +39,7 @@ config! {
         /// The UIDs of the dashboards that it should have. Excludes `folder`.
         pub uids: Option<Vec<DashboardUid>> = None,
         /// A folder of dashboards as JSON files, such as a git export; read anew when it changes. Excludes `uids`.
-        pub folder: Option<FilePath> = None,
+        pub folder: Option<DirectoryPath> = None,
         /// The Grafana of the primary region: what it has should be here too.
         pub primary: Option<PrimaryGrafana> = None,
     }

@@ -11,7 +11,7 @@ use crate::clients::tls::TlsFiles;
 use crate::config::config;
 use crate::config::connections::{Destination, Stanza};
 use crate::config::decode::{Decoder, Fields, both_or_none};
-use crate::config::values::{FilePath, HeaderName, HttpUrl, SecretFile};
+use crate::config::values::{FilePath, HeaderName, PrometheusUrl, SecretFile};
 use crate::domain::observation::{Finding, Reason};
 
 pub use crate::clients::reasons::{CREDENTIALS_UNREADABLE, LOCAL};
@@ -27,7 +27,7 @@ config! {
     /// A Prometheus, or what speaks its API.
     pub struct PrometheusConnection {
         /// Its URL, with the path that it is served under: `/api/v1/query` is added to it.
-        pub url: HttpUrl,
+        pub url: PrometheusUrl,
         /// Request headers, such as `X-Scope-OrgID` for the tenant of a Mimir.
         pub headers: BTreeMap<HeaderName, HeaderConfig> = BTreeMap::new(),
         /// A file that holds a token, sent as `Authorization: Bearer TOKEN`. Excludes `basic_auth`.
@@ -48,7 +48,7 @@ config! {
 
 impl PrometheusConnection {
     fn validate(&self, fields: &Fields<'_>, cx: &mut Decoder<'_>) {
-        if self.url.get().path().contains("/api/v1") {
+        if self.url.http().get().path().contains("/api/v1") {
             let message = "`/api/v1/query` is added to this; end the URL before `/api/v1`";
             cx.under("url", |cx| cx.warn(fields.position("url"), message));
         }
@@ -67,7 +67,7 @@ impl PrometheusConnection {
 
 impl Stanza for PrometheusConnection {
     fn destination(&self, _within: Option<&str>) -> Destination {
-        Destination { place: self.url.place().to_owned(), told_by: "the same URL" }
+        Destination { place: self.url.http().place().to_owned(), told_by: "the same URL" }
     }
 }
 
@@ -187,7 +187,7 @@ impl Prometheus {
             key_file: config.key_file.as_ref(),
             insecure_skip_verify: config.insecure_skip_verify,
         };
-        let api = HttpApi::new(&config.url, config.header_sources(), &files, LARGEST, &REASONS_OF_HTTP);
+        let api = HttpApi::new(config.url.http(), config.header_sources(), &files, LARGEST, &REASONS_OF_HTTP);
         Self { name: name.to_owned(), api }
     }
 

@@ -65,10 +65,12 @@ impl Question {
             let message = format!("the age of the query's samples cannot be told: {why}; correct it, or remove this");
             cx.under("max_staleness", |cx| cx.error(fields.position("max_staleness"), message));
         }
-        if promql_parser::parser::parse(query.as_str()).is_err() {
-            let message = "this does not parse as PromQL: Prometheus will refuse it, and in another dialect \
-                           the age of its samples cannot be told; look for a bracket, a quote or a range \
-                           that is not closed";
+        if let Err(said) = promql_parser::parser::parse(query.as_str()) {
+            let message = format!(
+                "this does not parse as PromQL{}: Prometheus will refuse it, and in another dialect the age \
+                 of its samples cannot be told; correct it",
+                reason(&said)
+            );
             cx.under("query", |cx| cx.warn(fields.position("query"), message));
         }
     }
@@ -154,6 +156,36 @@ impl Question {
     }
 }
 
+/// The parser's reason, as one short line in brackets; nothing where it only says that there is one.
+///
+/// What may be a value of the query is left out, for it may be a secret. What looks like a word or a name
+/// stays, as it does of a key.
+fn reason(said: &str) -> String {
+    /// Behind these the parser repeats whole texts.
+    const REPEATS: [&str; 4] =
+        ["no expression found in input", "illegal regex", "not a valid duration string", "ParseFloatError"];
+    /// Words of PromQL and of the parser that are not in small letters.
+    const WORDS: [&str; 4] = ["BOOL", "START", "END", "Number"];
+    const LONGEST: usize = 120;
+
+    let told = |word| if is_plain(word) || WORDS.contains(&word) { word } else { "…" };
+    let line = match REPEATS.into_iter().find(|opening| said.starts_with(opening)) {
+        Some(opening) => opening.to_owned(),
+        None => said.split_whitespace().map(told).collect::<Vec<_>>().join(" "),
+    };
+    match line.as_str() {
+        "" | "invalid promql query" => String::new(),
+        line => format!(" ({})", line.chars().take(LONGEST).collect::<String>()),
+    }
+}
+
+/// Whether a word of a reason is one of the language, a name of the query, or a single sign.
+fn is_plain(word: &str) -> bool {
+    let bare = word.trim_matches(['\'', '"', ',', ':', '.']);
+    let small = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_punctuation();
+    bare.len() <= 40 && (bare.chars().nth(1).is_none() || bare.bytes().all(small))
+}
+
 /// The label that tells the selectors' times apart.
 const SOURCE: &str = "dr_exporter_source";
 
@@ -172,5 +204,31 @@ impl Number {
     pub fn instant(&self, seconds: f64, clock: Clock) -> Timestamp {
         let age = Duration::try_from_secs_f64((self.evaluated - seconds).max(0.0)).unwrap_or(Duration::MAX);
         clock.at(self.sent).minus(age)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_of_the_parser_repeat_no_value() {
+        for (query, expected) in [
+            ("summ(up)", " (unknown function with name 'summ')"),
+            ("hunter2(up)", " (unknown function with name …)"),
+            ("sum(up", " (unclosed left parenthesis)"),
+            ("sum(up))", " (unexpected right parenthesis ')')"),
+            ("up up", ""),
+            ("# hunter two", " (no expression found in input)"),
+            (r#"up{a=~"(hunter\\d two"}"#, " (illegal regex)"),
+            ("up{a=hunter2}", " (unexpected identifier … in label matching, expected string)"),
+            ("up[5parsecs]", " (bad number or duration syntax: …)"),
+            ("1 == 1", " (comparisons between scalars must use BOOL modifier)"),
+        ] {
+            let said = promql_parser::parser::parse(query).expect_err(query);
+            assert_eq!(reason(&said), expected, "{query}: {said}");
+        }
+        let long = "word ".repeat(100);
+        assert_eq!(reason(&long).chars().count(), " ()".len() + 120);
     }
 }

@@ -1,6 +1,7 @@
 //! Files that a configuration names, and the secrets in them.
 
 use std::fmt;
+use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
@@ -46,24 +47,58 @@ impl fmt::Display for FilePath {
     }
 }
 
-impl Decode for FilePath {
+/// A directory, named as a file is.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DirectoryPath(FilePath);
+
+impl DirectoryPath {
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Canonical for DirectoryPath {
+    fn write(&self, form: &mut Form<'_>) {
+        self.0.write(form);
+    }
+}
+
+impl Decode for DirectoryPath {
     fn decode(node: &Node, cx: &mut Decoder<'_>) -> Option<Self> {
-        const EXPECTED: &str = "the name of a file";
+        FilePath::named(Sort::Directory, node, cx).map(Self)
+    }
+
+    fn schema() -> serde_json::Value {
+        FilePath::schema()
+    }
+}
+
+impl FilePath {
+    fn named(sort: Sort, node: &Node, cx: &mut Decoder<'_>) -> Option<Self> {
+        let noun = sort.noun();
         let Value::Text(text) = &node.value else {
-            cx.wrong_type(node, EXPECTED);
+            cx.wrong_type(node, &format!("the name of a {noun}"));
             return None;
         };
         // What a key would hold if somebody put the content where the name belongs.
         if text.is_empty() || text.len() > 4096 || text.contains(char::is_control) {
-            cx.error(node.at, format!("invalid file name: expected {EXPECTED}, not its content"));
+            cx.error(node.at, format!("invalid {noun} name: expected the name of a {noun}, not its content"));
             return None;
         }
         let path = cx.base.join(text);
-        if let Err(error) = std::fs::metadata(&path) {
-            cx.warn(node.at, absent(&error));
+        if let Some(trouble) = sort.trouble(&path) {
+            cx.warn(node.at, trouble);
         }
         let written = text.trim_start_matches("./").to_owned();
         Some(Self { path, written })
+    }
+}
+
+impl Decode for FilePath {
+    fn decode(node: &Node, cx: &mut Decoder<'_>) -> Option<Self> {
+        Self::named(Sort::File, node, cx)
     }
 
     fn schema() -> serde_json::Value {
@@ -71,15 +106,57 @@ impl Decode for FilePath {
     }
 }
 
-/// Why a file that is named may be of no use. Never repeats the name: it may be the secret itself.
-fn absent(error: &io::Error) -> String {
-    let what = match error.kind() {
-        ErrorKind::NotFound | ErrorKind::NotADirectory => "there is no such file".to_owned(),
-        kind => format!("the file cannot be looked at ({kind})"),
-    };
-    format!(
-        "{what}, seen from the directory of this configuration; put it there before it is needed, or correct its name"
-    )
+/// What a path should lead to.
+#[derive(Debug, Clone, Copy)]
+enum Sort {
+    File,
+    Directory,
+}
+
+impl Sort {
+    const fn noun(self) -> &'static str {
+        match self {
+            Self::File => "file",
+            Self::Directory => "directory",
+        }
+    }
+
+    /// Why what is named may be of no use.
+    fn trouble(self, path: &Path) -> Option<String> {
+        let found = match fs::metadata(path) {
+            Ok(found) => found,
+            Err(error) => return Some(self.unusable(&error)),
+        };
+        let opened = match self {
+            Self::File if found.is_dir() => {
+                return Some("this is a directory, not a file; name a file".to_owned());
+            }
+            Self::Directory if !found.is_dir() => {
+                return Some("this is not a directory; name a directory".to_owned());
+            }
+            Self::Directory => fs::read_dir(path).map(drop),
+            Self::File if found.is_file() => fs::File::open(path).map(drop),
+            // To open a pipe would wait for its writer, and take from its reader.
+            Self::File => Ok(()),
+        };
+        opened.err().map(|error| self.unusable(&error))
+    }
+
+    /// Never repeats the name: it may be the secret itself.
+    fn unusable(self, error: &io::Error) -> String {
+        let noun = self.noun();
+        match error.kind() {
+            ErrorKind::NotFound | ErrorKind::NotADirectory => format!(
+                "this {noun} does not exist (paths count from the directory of the configuration); create it, or \
+                 correct its name"
+            ),
+            ErrorKind::PermissionDenied => format!(
+                "this {noun} cannot be read (permission denied); let the user that runs dr-exporter read it, or \
+                 correct its name"
+            ),
+            kind => format!("this {noun} cannot be read ({kind}); mend it, or correct its name"),
+        }
+    }
 }
 
 /// A file that holds a secret. It is read when the secret is needed, so that a rotated secret is taken up.

@@ -21,11 +21,11 @@ mod promql;
 
 pub use super::connections::{ConnectionRef, KubernetesRef, NatsRef, PrometheusRef};
 pub use dns::{DnsName, DnsTarget, DnsTransport, DnsType, Resolver};
-pub use files::{FilePath, Secret, SecretFile};
+pub use files::{DirectoryPath, FilePath, Secret, SecretFile};
 pub use grafana::DashboardUid;
 pub use kubernetes::{LabelSelector, Namespace, ObjectName};
 pub use network::{DomainName, HeaderName, HttpMethod, HttpUrl, NatsServer, Pattern, StatusSet, StreamName, Subject};
-pub use promql::{Finite, PromQuery};
+pub use promql::{Finite, PromQuery, PrometheusUrl};
 
 /// A word that is written as a text.
 pub(crate) trait Word: Sized {
@@ -48,6 +48,12 @@ pub(crate) trait Word: Sized {
         near::of_list(text, Self::WORDS).map(str::to_owned)
     }
 
+    /// Why a text stands for no word, where more can be said than what is expected. It is shown, so it
+    /// must not repeat the text.
+    fn why_not(_text: &str) -> Option<String> {
+        None
+    }
+
     /// What JSON Schema can say of it.
     fn schema() -> serde_json::Value {
         json!({"type": "string", "description": format!("Expected: {}.", Self::EXPECTED)})
@@ -62,7 +68,8 @@ impl<T: Word> Decode for T {
         };
         let word = T::parse(text);
         if word.is_none() {
-            cx.invalid_near(node.at, T::NOUN, T::EXPECTED, T::near(text));
+            let noun = T::why_not(text).map(|why| format!("{} ({why})", T::NOUN));
+            cx.invalid_near(node.at, noun.as_deref().unwrap_or(T::NOUN), T::EXPECTED, T::near(text));
         }
         word
     }
@@ -216,7 +223,7 @@ impl Word for PromDuration {
     }
 
     fn near(text: &str) -> Option<String> {
-        near::millis(text).and_then(Self::of_millis).map(|near| near.to_string())
+        near::duration(text).filter(|near| Self::parse(near).is_some())
     }
 
     fn schema() -> serde_json::Value {

@@ -2,6 +2,7 @@
 //!
 //! Nothing is offered that repeats a value as it stands: somebody may have put a secret there.
 
+use super::UNITS;
 use crate::config::decode::nearest;
 use crate::config::yaml::Value;
 
@@ -17,29 +18,60 @@ pub(super) fn of_list<'w>(text: &str, words: &[&'w str]) -> Option<&'w str> {
     spelt.or_else(|| nearest(&meant, &long))
 }
 
-/// The milliseconds of a duration in words, or of one whose units are doubled or out of order.
-pub(super) fn millis(text: &str) -> Option<u64> {
-    let (mut rest, mut total) = (text.trim(), 0_u64);
+/// A duration in words, with a fraction, or with its units doubled or out of order, as Prometheus
+/// writes them: in the units that the person used.
+pub(super) fn duration(text: &str) -> Option<String> {
+    let (mut rest, mut counts) = (text.trim(), [0_u64; UNITS.len()]);
     while !rest.is_empty() {
-        let (number, tail) = rest.split_at(rest.find(|c: char| !c.is_ascii_digit())?);
+        let (number, tail) = rest.split_at(rest.find(|c: char| !c.is_ascii_digit() && c != '.')?);
         let tail = tail.trim_start();
-        let (unit, tail) = tail.split_at(tail.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(tail.len()));
-        total = total.checked_add(number.parse::<u64>().ok()?.checked_mul(unit_millis(unit)?)?)?;
+        let (word, tail) = tail.split_at(tail.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(tail.len()));
+        let unit = unit(word)?;
+        let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
+        add(&mut counts, unit, whole.parse().ok()?)?;
+        let mut millis = part(fraction, unit)?;
+        for smaller in UNITS.iter().filter(|(name, size)| *name != "w" && *size < size_of(unit)) {
+            add(&mut counts, smaller.0, millis / smaller.1)?;
+            millis %= smaller.1;
+        }
         rest = tail.trim_start_matches([',', ' ']);
         rest = rest.strip_prefix("and ").map_or(rest, str::trim_start);
     }
-    Some(total)
+    let counted = UNITS.iter().zip(counts).filter(|(_, count)| *count > 0);
+    Some(counted.map(|((name, _), count)| format!("{count}{name}")).collect())
 }
 
-fn unit_millis(unit: &str) -> Option<u64> {
-    Some(match unit.to_ascii_lowercase().as_str() {
-        "ms" | "msec" | "millisecond" | "milliseconds" => 1,
-        "s" | "sec" | "secs" | "second" | "seconds" => 1_000,
-        "m" | "min" | "mins" | "minute" | "minutes" => 60_000,
-        "h" | "hr" | "hrs" | "hour" | "hours" => 3_600_000,
-        "d" | "day" | "days" => 24 * 3_600_000,
-        "w" | "week" | "weeks" => 7 * 24 * 3_600_000,
-        "y" | "year" | "years" => 365 * 24 * 3_600_000,
+fn add(counts: &mut [u64; UNITS.len()], unit: &str, count: u64) -> Option<()> {
+    let (_, sum) = UNITS.iter().zip(counts).find(|((name, _), _)| *name == unit)?;
+    *sum = sum.checked_add(count)?;
+    Some(())
+}
+
+fn size_of(unit: &str) -> u64 {
+    UNITS.iter().find(|(name, _)| *name == unit).map_or(0, |(_, size)| *size)
+}
+
+/// The milliseconds of the digits behind a point; none if they are no whole number.
+fn part(digits: &str, unit: &str) -> Option<u64> {
+    let digits = digits.trim_end_matches('0');
+    if digits.is_empty() {
+        return Some(0);
+    }
+    let parts = 10_u64.checked_pow(u32::try_from(digits.len()).ok()?)?;
+    let millis = digits.parse::<u64>().ok()?.checked_mul(size_of(unit))?;
+    (millis % parts == 0).then_some(millis / parts)
+}
+
+/// The unit that a word means. A month is none: it has no fixed length.
+fn unit(word: &str) -> Option<&'static str> {
+    Some(match word.to_ascii_lowercase().as_str() {
+        "ms" | "msec" | "millisecond" | "milliseconds" => "ms",
+        "s" | "sec" | "secs" | "second" | "seconds" => "s",
+        "m" | "min" | "mins" | "minute" | "minutes" => "m",
+        "h" | "hr" | "hrs" | "hour" | "hours" => "h",
+        "d" | "day" | "days" => "d",
+        "w" | "week" | "weeks" => "w",
+        "y" | "year" | "years" => "y",
         _ => return None,
     })
 }
@@ -75,21 +107,33 @@ mod tests {
     #[test]
     fn durations_in_words() {
         for (text, expected) in [
-            ("5 minutes", Some(300_000)),
-            ("5M", Some(300_000)),
-            ("5 min", Some(300_000)),
-            ("1 hour and 30 minutes", Some(5_400_000)),
-            ("1 day, 2 hours", Some(93_600_000)),
-            ("5s1m", Some(65_000)),
+            ("5 minutes", Some("5m")),
+            ("5M", Some("5m")),
+            ("5 min", Some("5m")),
+            ("90 days", Some("90d")),
+            ("36 hours", Some("36h")),
+            ("90 minutes", Some("90m")),
+            ("1 hour and 30 minutes", Some("1h30m")),
+            ("1 day, 2 hours", Some("1d2h")),
+            ("5s1m", Some("1m5s")),
+            ("5m5m", Some("10m")),
+            ("1.5h", Some("1h30m")),
+            ("1.50 hours", Some("1h30m")),
+            ("0.5d", Some("12h")),
+            ("1.5y", Some("1y182d12h")),
+            ("1.5ms", None),
+            ("1.2.3h", None),
+            (".5h", None),
+            ("3 months", None),
             ("5", None),
             ("5 parsecs", None),
             ("-5m", None),
-            ("1.5h", None),
             ("minutes", None),
-            ("", Some(0)),
-            ("99999999999999999 years", None),
+            ("", Some("")),
+            ("99999999999999999999 years", None),
+            ("1.00000000000000000000000001h", None),
         ] {
-            assert_eq!(millis(text), expected, "{text}");
+            assert_eq!(duration(text).as_deref(), expected, "{text}");
         }
     }
 

@@ -117,6 +117,12 @@ pub struct Pattern(regex::bytes::Regex);
 impl Pattern {
     /// The largest compiled size, in bytes.
     const LARGEST: usize = 1 << 20;
+    /// The most that is told of why a text is no pattern, in characters.
+    const LONGEST_REASON: usize = 120;
+
+    fn compile(text: &str) -> Result<regex::bytes::Regex, regex::Error> {
+        regex::bytes::RegexBuilder::new(text).size_limit(Self::LARGEST).build()
+    }
 
     /// Whether it matches somewhere.
     #[must_use]
@@ -136,7 +142,14 @@ impl Word for Pattern {
     const EXPECTED: &'static str = "a regular expression in the syntax of https://docs.rs/regex";
 
     fn parse(text: &str) -> Option<Self> {
-        regex::bytes::RegexBuilder::new(text).size_limit(Self::LARGEST).build().ok().map(Self)
+        Self::compile(text).ok().map(Self)
+    }
+
+    fn why_not(text: &str) -> Option<String> {
+        let error = Self::compile(text).err()?.to_string();
+        // The lines before the last one show the pattern.
+        let reason = error.lines().last()?.trim_start_matches("error: ").trim_end_matches('.');
+        Some(reason.chars().take(Self::LONGEST_REASON).collect())
     }
 
     fn written(&self) -> String {

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::Word;
+use super::{HttpUrl, Word};
 use crate::config::decode::{Decode, Decoder};
 use crate::config::identity::{Canonical, Form};
 use crate::config::yaml::{Node, Value};
@@ -38,6 +38,36 @@ impl Word for PromQuery {
 
     fn schema() -> serde_json::Value {
         json!({"type": "string", "pattern": "\\S", "maxLength": Self::LONGEST})
+    }
+}
+
+/// The URL of a Prometheus, or of what speaks its API: as any other, with an example of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PrometheusUrl(HttpUrl);
+
+impl PrometheusUrl {
+    /// The URL.
+    #[must_use]
+    pub fn http(&self) -> &HttpUrl {
+        &self.0
+    }
+}
+
+impl Word for PrometheusUrl {
+    const NOUN: &'static str = HttpUrl::NOUN;
+    const EXPECTED: &'static str =
+        "an http or https URL such as http://prometheus:9090, without user, password and fragment";
+
+    fn parse(text: &str) -> Option<Self> {
+        HttpUrl::parse(text).map(Self)
+    }
+
+    fn written(&self) -> String {
+        self.0.written()
+    }
+
+    fn schema() -> serde_json::Value {
+        <HttpUrl as Word>::schema()
     }
 }
 

@@ -82,11 +82,11 @@ pub(super) fn of(seen: &Seen, stale_after: Duration, now: Timestamp) -> Vec<Read
 
 fn by_kind(seen: &Seen) -> impl Iterator<Item = Reading> {
     let mut counts: BTreeMap<Cow<'static, str>, u32> = BTreeMap::new();
-    for resource in &seen.application.status.resources {
-        let plain = !resource.kind.is_empty() && resource.kind.chars().all(|c| c.is_ascii_alphanumeric());
-        let known = counts.contains_key(resource.kind.as_str()) || counts.len() < KINDS;
-        let kind = if plain && known { Cow::Owned(resource.kind.clone()) } else { Cow::Borrowed("other") };
-        *counts.entry(kind).or_default() += u32::from(resource.status == "OutOfSync");
+    for (kind, out_of_sync) in seen.application.status.resources.out_of_sync() {
+        let plain = !kind.is_empty() && kind.chars().all(|c| c.is_ascii_alphanumeric());
+        let known = counts.len() < KINDS;
+        let label = if plain && known { Cow::Owned(kind.to_owned()) } else { Cow::Borrowed("other") };
+        *counts.entry(label).or_default() += out_of_sync;
     }
     counts.into_iter().map(|(kind, count)| Reading {
         kind: &OUT_OF_SYNC,

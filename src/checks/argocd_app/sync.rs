@@ -179,16 +179,9 @@ pub(super) fn is_auto_synced(application: &Application) -> bool {
 const NAMED: usize = 5;
 
 fn differing(application: &Application) -> String {
-    let resources = &application.status.resources;
-    let mut kinds: Vec<&str> = resources
-        .iter()
-        .filter(|resource| resource.status == "OutOfSync")
-        .map(|resource| resource.kind.as_str())
-        .collect();
-    let count = kinds.len();
-    kinds.sort_unstable();
-    kinds.dedup();
-    kinds.truncate(NAMED);
+    let differ = || application.status.resources.out_of_sync().filter(|(_, count)| *count > 0);
+    let count: u32 = differ().map(|(_, count)| count).sum();
+    let kinds: Vec<&str> = differ().map(|(kind, _)| kind).take(NAMED).collect();
     let auto = if is_auto_synced(application) { "on" } else { "off" };
     format!("{count} resources differ from git ({}); auto-sync is {auto}", kinds.join(", "))
 }

@@ -5,7 +5,7 @@ use std::collections::hash_map::DefaultHasher;
 use std::fmt;
 use std::hash::{Hash as _, Hasher as _};
 
-use serde::de::IgnoredAny;
+use serde::de::{IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
@@ -301,7 +301,7 @@ pub struct ApplicationStatus {
     #[serde(default, deserialize_with = "or_default")]
     pub history: Vec<Deployed>,
     #[serde(default, deserialize_with = "or_default")]
-    pub resources: Vec<ResourceStatus>,
+    pub resources: Resources,
     #[serde(default, deserialize_with = "or_default")]
     pub source_hydrator: HydratorStatus,
 }
@@ -385,13 +385,48 @@ pub struct Deployed {
     pub revisions: Vec<String>,
 }
 
-#[derive(Debug, Clone, Deserialize)]
-#[expect(missing_docs, reason = "the fields are those of the CustomResourceDefinition")]
-pub struct ResourceStatus {
+/// The resources of an application by kind: how many of them differ from git. There can be thousands, and nothing else is
+/// used of them.
+#[derive(Debug, Clone, Default)]
+pub struct Resources(BTreeMap<String, u32>);
+
+impl Resources {
+    /// Every kind that there is, with how many of it differ.
+    pub fn out_of_sync(&self) -> impl Iterator<Item = (&str, u32)> {
+        self.0.iter().map(|(kind, count)| (kind.as_str(), *count))
+    }
+}
+
+#[derive(Deserialize)]
+struct ResourceStatus {
     #[serde(default, deserialize_with = "or_default")]
-    pub kind: String,
+    kind: String,
     #[serde(default, deserialize_with = "or_default")]
-    pub status: String,
+    status: String,
+}
+
+impl<'de> Deserialize<'de> for Resources {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Counts;
+
+        impl<'de> Visitor<'de> for Counts {
+            type Value = Resources;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of resources")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut resources: A) -> Result<Resources, A::Error> {
+                let mut counts = BTreeMap::new();
+                while let Some(ResourceStatus { kind, status }) = resources.next_element()? {
+                    *counts.entry(kind).or_insert(0) += u32::from(status == "OutOfSync");
+                }
+                Ok(Resources(counts))
+            }
+        }
+
+        deserializer.deserialize_seq(Counts)
+    }
 }
 
 /// A part of an object that is only compared with another: its hash, without what is empty in it. The part itself can be
@@ -577,6 +612,20 @@ mod tests {
         for empty in ["null", "{}", "[]", r#"{"path": ""}"#] {
             assert!(digest(empty).is_empty(), "{empty}");
         }
+    }
+
+    #[test]
+    fn resources_are_counted_and_not_kept() {
+        let resources = |value: Value| serde_json::from_value::<Resources>(value);
+        let counted = resources(json!([
+            {"kind": "Role", "status": "Synced"}, {"kind": "Pod", "status": "OutOfSync", "name": "a"},
+            {"kind": "Pod", "status": null}, {"kind": "Pod", "status": "OutOfSync"}, {},
+        ]));
+        let counted = counted.expect("resources");
+        assert_eq!(counted.out_of_sync().collect::<Vec<_>>(), [("", 0), ("Pod", 2), ("Role", 0)]);
+        assert!(resources(json!({"kind": "Role"})).is_err() && resources(json!([7])).is_err());
+        let none: ApplicationStatus = serde_json::from_value(json!({"resources": null})).expect("a status");
+        assert_eq!(none.resources.out_of_sync().count(), 0);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use super::{CHECK, CONTRACT, SEEN, SOON, always_calm, as_app, contract, never_lo
 const USERS: &str = "authorization { users: [{ user: app, password: app }] }\n";
 
 /// One server with both streams: enough where no link matters. `more` is added to both configurations.
-async fn one_server(more: Value, mirror: Value, filter: Option<&str>) -> (Server, Api) {
+pub async fn one_server(more: Value, mirror: Value, filter: Option<&str>) -> (Server, Api) {
     let (server, api) = Server::start(&current(), USERS, app()).await;
     let with = |mut config: Value, more: &Value| {
         for (key, value) in more.as_object().into_iter().flatten() {
@@ -33,11 +33,11 @@ async fn one_server(more: Value, mirror: Value, filter: Option<&str>) -> (Server
     (server, api)
 }
 
-async fn watch(server: &Server) -> Exporter {
+pub async fn watch(server: &Server) -> Exporter {
     start(&contract(&as_app(server), &as_app(server), ORIGIN, MIRROR)).await
 }
 
-fn seconds(time: SystemTime) -> f64 {
+pub fn seconds(time: SystemTime) -> f64 {
     time.duration_since(SystemTime::UNIX_EPOCH).expect("now is after 1970").as_secs_f64()
 }
 
@@ -120,28 +120,6 @@ async fn the_mirror_keeps_less_than_its_origin() {
     api.reaches(MIRROR, 100, SOON).await;
     let exporter = watch(&server).await;
     lacks_the_first(&exporter, first).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_message_is_deleted_from_the_mirror() {
-    let (server, api) = one_server(json!({}), json!({}), None).await;
-    api.publish_many("agentese.a", 100).await;
-    api.reaches(MIRROR, 100, SOON).await;
-    let exporter = watch(&server).await;
-    exporter.becomes(CONTRACT, "rpo", "met", SOON).await;
-    api.delete_message(MIRROR, 50).await;
-    let deleted = SystemTime::now();
-    let scrape = exporter.becomes(CONTRACT, "rpo", "unproven", SEEN).await;
-    assert_eq!(scrape.get("dr_recovery_point_timestamp_seconds", &CHECK), None, "the proof is withdrawn:\n{scrape}");
-    assert_eq!(scrape.get("dr_copy_lost", &CHECK), Some(0.0), "{scrape}");
-    assert!(scrape.reasons(CONTRACT).contains_key("copy_incomplete"), "{scrape}");
-    exporter.logs(&["copy_incomplete", "99 messages"], SOON).await;
-    let watch = Watch::start(&exporter);
-    let_pass(SEEN).await;
-    watch.always(deleted, CONTRACT, "rpo", "unproven");
-    // The same on the origin: both hold the same again.
-    api.delete_message(ORIGIN, 50).await;
-    exporter.becomes(CONTRACT, "rpo", "met", SOON).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,13 +6,18 @@ mod support;
 
 mod access;
 mod completeness;
+mod holes;
 mod identity;
 mod link;
+mod lost_tail;
+mod majority;
+mod overwritten;
 mod promotion;
 mod quorum;
 mod reasons;
 mod region;
 mod servers;
+mod shrunk;
 mod steady;
 
 use std::time::{Duration, SystemTime};

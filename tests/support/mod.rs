@@ -5,6 +5,7 @@
 #![allow(dead_code, unreachable_pub, clippy::pedantic, clippy::disallowed_methods)]
 
 pub mod certs;
+pub mod cluster;
 pub mod exporter;
 pub mod grafana;
 pub mod jwt;

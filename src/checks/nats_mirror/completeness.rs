@@ -3,15 +3,61 @@
 //! Sequences tell how far a mirror has come, and not what is left of it: a purge, a start in the middle or limits of its
 //! own leave its last sequence where it was.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::identity::Pair;
-use super::{COPY_INCOMPLETE, to_own_clock};
-use crate::clients::jetstream::StoredMessage;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::identity::{Pair, unanswered};
+use super::reasons::COPY_INCOMPLETE;
+use super::to_own_clock;
+use crate::clients::jetstream::{Answered, StoredMessage, StreamConfig, StreamError, StreamInfo, StreamState};
 use crate::domain::observation::Finding;
 
 /// What the two sides' clocks may differ by when both let a message go at the same age.
 const EXPIRING: Duration = Duration::from_secs(60);
+
+/// With more sequences that are gone on either side, the lists are not asked for: an answer of this many has about 100 kB.
+const MOST_COMPARED: u64 = 10_000;
+
+/// Whether the mirror holds all between its first and its last message that the origin holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Inside {
+    /// It does.
+    Whole(Verified),
+    /// It lacks this one.
+    Hole(StoredMessage),
+    /// It lacks some, and nobody can tell which.
+    Fewer(Finding),
+    /// Nobody can tell: sequences that a filter leaves out look like holes, a message with a time to live may be gone from
+    /// one side first, or there are too many to compare.
+    Incomparable,
+}
+
+/// What a mirror was seen to lack. It lacks it until it is seen to hold it, or the origin not to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Damage {
+    mirror_created: Timestamp,
+    origin_created: Timestamp,
+    /// Sequence and time of the oldest message that is known to be missing.
+    hole: Option<(u64, Timestamp)>,
+    detail: String,
+}
+
+/// Two states that were compared. What is gone never comes back, so while all the numbers stay so do the lists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Verified {
+    created: (Timestamp, Timestamp),
+    states: (StreamState, StreamState),
+}
+
+impl Verified {
+    fn of(pair: &Pair<'_>) -> Self {
+        let (origin, mirror) = (&pair.origin_info.answer, pair.mirror_info);
+        Self { created: (origin.created, mirror.created), states: (origin.state.clone(), mirror.state.clone()) }
+    }
+}
 
 impl Pair<'_> {
     /// The oldest message of the origin that lies before the mirror's first, though the mirror is past it. The mirror
@@ -63,16 +109,77 @@ impl Pair<'_> {
         origin <= mirror && age + EXPIRING >= mirror
     }
 
-    /// What the numbers of messages say of holes after the mirror's first, where they can.
+    /// Whether the mirror lacks messages between its first and its last that the origin still holds.
     ///
-    /// The origin was asked last, so of what it holds up to the mirror's last sequence the mirror held all when it was
-    /// asked. Not where messages expire: the two sides' clocks differ.
-    pub(super) fn holes(&self) -> Option<Finding> {
+    /// The two lists of sequences that are gone tell. The origin's is asked last: of what it holds up to the mirror's last
+    /// sequence, the mirror held all when it was asked.
+    pub(super) async fn inside(&self) -> Result<Inside, Finding> {
+        let state = &self.mirror_info.state;
+        let verified = Verified::of(self);
+        if self.is_promoted() {
+            return self.known_damage().await;
+        }
+        if state.num_deleted == 0 || self.memory.verified.as_ref() == Some(&verified) {
+            return Ok(Inside::Whole(verified));
+        }
+        let ttl = |config: &StreamConfig| config.allow_msg_ttl;
+        if self.filters != [">"] || ttl(&self.origin_info.answer.config) || ttl(&self.mirror_info.config) {
+            return self.known_damage().await;
+        }
+        if state.num_deleted.max(self.origin_info.answer.state.num_deleted) > MOST_COMPARED {
+            return match self.fewer() {
+                Some(finding) => Ok(Inside::Fewer(finding)),
+                None => self.known_damage().await,
+            };
+        }
+        Ok(match self.first_hole().await? {
+            Some(hole) => Inside::Hole(hole),
+            None => Inside::Whole(verified),
+        })
+    }
+
+    /// The oldest message that the mirror has let go and the origin has not.
+    async fn first_hole(&self) -> Result<Option<StoredMessage>, Finding> {
+        let gone = |side, told: Result<Answered<StreamInfo>, StreamError>| {
+            told.map(|told| told.answer).map_err(|error| unanswered(side, error))
+        };
+        let ours = gone("mirror", self.mirror.info_with_deleted(self.run.deadline).await)?.state;
+        let theirs = gone("origin", self.origin.info_with_deleted(self.run.deadline).await)?.state;
+        let gone_there: BTreeSet<u64> = theirs.deleted.into_iter().flatten().collect();
+        let held_there =
+            |sequence: &u64| (theirs.first_seq..=theirs.last_seq).contains(sequence) && !gone_there.contains(sequence);
+        for sequence in ours.deleted.into_iter().flatten().filter(held_there) {
+            let Some(time) = self.on_origin(sequence).await? else { continue };
+            let message = StoredMessage { sequence, time };
+            if !self.is_expiring(message) {
+                return Ok(Some(message));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Where the two cannot be compared: whether what was seen missing is so still.
+    async fn known_damage(&self) -> Result<Inside, Finding> {
+        let created = (self.mirror_info.created, self.origin_info.answer.created);
+        let known = self.memory.damage.as_ref();
+        match known.filter(|damage| (damage.mirror_created, damage.origin_created) == created) {
+            None => Ok(Inside::Incomparable),
+            Some(Damage { hole: None, detail, .. }) => {
+                Ok(Inside::Fewer(Finding::new(&COPY_INCOMPLETE, detail.clone())))
+            }
+            Some(Damage { hole: Some((sequence, time)), .. }) => {
+                let held = self.on_origin(*sequence).await? == Some(*time);
+                let filled = held && self.on_mirror(*sequence).await? == Some(*time);
+                let hole = StoredMessage { sequence: *sequence, time: *time };
+                Ok(if held && !filled { Inside::Hole(hole) } else { Inside::Incomparable })
+            }
+        }
+    }
+
+    /// What the numbers of messages say of holes, where there are too many to compare.
+    fn fewer(&self) -> Option<Finding> {
         let (origin, mirror) = (&self.origin_info.answer, self.mirror_info);
-        let expires = [&origin.config, &mirror.config]
-            .into_iter()
-            .any(|config| config.max_age().is_some() || config.allow_msg_ttl);
-        if self.is_promoted() || expires || self.filters != [">"] {
+        if [&origin.config, &mirror.config].into_iter().any(|config| config.max_age().is_some()) {
             return None;
         }
         let not_taken = origin.state.last_seq.saturating_sub(mirror.state.last_seq);
@@ -84,5 +191,15 @@ impl Pair<'_> {
             );
             Finding::new(&COPY_INCOMPLETE, detail)
         })
+    }
+
+    /// That the mirror has this hole, or lacks more than can be told, to be remembered.
+    pub(super) fn damage(&self, hole: Option<StoredMessage>, finding: &Finding) -> Damage {
+        Damage {
+            mirror_created: self.mirror_info.created,
+            origin_created: self.origin_info.answer.created,
+            hole: hole.map(|StoredMessage { sequence, time }| (sequence, time)),
+            detail: finding.detail.clone(),
+        }
     }
 }

@@ -8,7 +8,12 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use super::{DIVERGED, IDENTITY_UNPROVEN, MIRROR_OF_OTHER_STREAM, NOT_SAME_STREAM, ORIGIN_RECREATED, of_side};
+use super::ahead::Ahead;
+use super::memory::Memory;
+use super::of_side;
+use super::reasons::{
+    DIVERGED, IDENTITY_UNPROVEN, MIRROR_OF_OTHER_STREAM, NOT_SAME_STREAM, ORIGIN_RECREATED, SOURCED_STREAM,
+};
 use crate::checks::Run;
 use crate::clients::jetstream::{Answered, StoredMessage, Stream, StreamError, StreamInfo};
 use crate::clients::nats::JETSTREAM_UNAVAILABLE;
@@ -24,10 +29,12 @@ pub(super) enum Identity {
         /// The oldest message of the origin's beginning that the mirror has not, though it is past it.
         missing: Option<StoredMessage>,
     },
-    /// It is not.
-    Other(Finding),
+    /// It is not. With the sequence that shows it to be so for good, whatever the two take from now on.
+    Other(Finding, Option<u64>),
     /// Nothing shows it either way.
     Unproven(Finding),
+    /// The mirror is ahead of a replicated origin, whose leader may be about to catch up.
+    Ahead(Finding, Ahead),
 }
 
 /// A message that was the same on both sides: as long as the origin holds its sequence, it must be that message. One
@@ -51,15 +58,15 @@ pub(super) struct Pair<'a> {
     pub(super) origin_info: &'a Answered<StreamInfo>,
     pub(super) mirror_info: &'a StreamInfo,
     pub(super) filters: &'a [String],
-    /// A message that was the same on both sides at an earlier run, of this very mirror.
-    pub(super) witness: Option<Witness>,
+    /// What is remembered of earlier runs.
+    pub(super) memory: &'a Memory,
     pub(super) run: Run,
 }
 
 /// What ends a comparison before everything was compared.
-enum End {
-    /// The two are different.
-    Other(Finding),
+pub(super) enum End {
+    /// What the comparison gave.
+    Told(Identity),
     /// A side could not be asked.
     Unanswered(Finding),
 }
@@ -77,15 +84,17 @@ impl Pair<'_> {
     /// Why a side could not be asked.
     pub(super) async fn identity(&self) -> Result<Identity, Finding> {
         match self.compare().await {
-            Ok(identity) => Ok(identity),
-            Err(End::Other(finding)) => Ok(Identity::Other(finding)),
+            Ok(identity) | Err(End::Told(identity)) => Ok(identity),
             Err(End::Unanswered(finding)) => Err(finding),
         }
     }
 
     async fn compare(&self) -> Result<Identity, End> {
         self.by_configuration()?;
+        self.by_condemnation()?;
+        self.by_length().await?;
         let witnessed = self.by_witness().await?;
+        self.by_newest_when_ahead().await?;
         let newest = self.newest_common().await?;
         if self.is_promoted() && newest.is_none() {
             // A promoted stream goes its own way, and its limits may have taken what would show that it did.
@@ -98,7 +107,7 @@ impl Pair<'_> {
         let oldest = self.oldest_common().await?;
         let common = newest.or(oldest);
         // That these very two were one at an earlier run tells more than when they were created.
-        let known = self.witness.is_some_and(|witness| witness.origin_created == self.origin_info.answer.created);
+        let known = self.witness().is_some_and(|witness| witness.origin_created == self.origin_info.answer.created);
         if common.is_none() && !known {
             self.by_creation()?;
         }
@@ -129,34 +138,42 @@ impl Pair<'_> {
         self.origin_info.answer.created > self.mirror_info.created
     }
 
-    fn other(&self, detail: String) -> End {
+    /// A message that was the same on both sides at an earlier run, of this very mirror.
+    pub(super) fn witness(&self) -> Option<Witness> {
+        self.memory.witness.filter(|witness| witness.mirror_created == self.mirror_info.created)
+    }
+
+    /// That the mirror holds something under this sequence which the origin does not.
+    pub(super) fn other(&self, sequence: u64, detail: String) -> End {
         let reason = match (self.is_promoted(), self.origin_is_younger()) {
             (true, _) => &DIVERGED,
             (false, true) => &ORIGIN_RECREATED,
             (false, false) => &NOT_SAME_STREAM,
         };
-        End::Other(Finding::new(reason, detail))
+        End::Told(Identity::Other(Finding::new(reason, detail), Some(sequence)))
     }
 
-    /// What needs no question: a mirror names its origin and, read first, cannot be ahead of it.
+    /// What needs no question: a mirror names its origin.
     fn by_configuration(&self) -> Result<(), End> {
-        let (origin, mirror) = (&self.origin_info.answer, self.mirror_info);
-        let other = |detail| Err(End::Other(Finding::new(&MIRROR_OF_OTHER_STREAM, detail)));
-        let Some(config) = &mirror.config.mirror else { return Ok(()) };
-        if config.name != self.origin.name() {
-            return other(format!("{} mirrors {}, not {}", self.mirror.name(), config.name, self.origin.name()));
+        let config = &self.mirror_info.config;
+        let (mirror, origin) = (self.mirror.name(), self.origin.name());
+        let told = |reason, detail| Finding::new(reason, detail);
+        match &config.mirror {
+            Some(config) if config.name != origin => {
+                let finding = told(&MIRROR_OF_OTHER_STREAM, format!("{mirror} mirrors {}, not {origin}", config.name));
+                Err(End::Told(Identity::Other(finding, None)))
+            }
+            None if !config.sources.is_empty() => {
+                let detail = format!("{mirror} is fed by `sources`; its messages have sequences of their own");
+                Err(End::Told(Identity::Unproven(told(&SOURCED_STREAM, detail))))
+            }
+            _ => Ok(()),
         }
-        let (ours, theirs) = (mirror.state.last_seq, origin.state.last_seq);
-        if ours > theirs {
-            let detail = format!("{} is at sequence {ours}, ahead of its origin at {theirs}", self.mirror.name());
-            return Err(self.other(detail));
-        }
-        Ok(())
     }
 
     /// What was the same on both sides must still be what the origin holds, where it holds that sequence.
     async fn by_witness(&self) -> Result<Option<StoredMessage>, End> {
-        let Some(Witness { sequence, time, .. }) = self.witness else { return Ok(None) };
+        let Some(Witness { sequence, time, .. }) = self.witness() else { return Ok(None) };
         let origin = &self.origin_info.answer;
         if sequence > origin.state.last_seq {
             return Ok(None);
@@ -168,7 +185,8 @@ impl Pair<'_> {
         if now == time {
             return Ok(Some(StoredMessage { sequence, time }));
         }
-        Err(self.other(format!("sequence {sequence} of the origin is of {now}, and was of {time} when it was copied")))
+        let detail = format!("sequence {sequence} of the origin is of {now}, and was of {time} when it was copied");
+        Err(self.other(sequence, detail))
     }
 
     /// The newest sequence that both have taken must be the same message, where it still exists on both.
@@ -217,7 +235,7 @@ impl Pair<'_> {
         let Some(ours) = self.on_mirror(sequence).await? else { return Ok(None) };
         if ours != theirs {
             let detail = format!("sequence {sequence} was stored at {theirs} on the origin, at {ours} on the mirror");
-            return Err(self.other(detail));
+            return Err(self.other(sequence, detail));
         }
         Ok(Some(StoredMessage { sequence, time: theirs }))
     }
@@ -230,7 +248,8 @@ impl Pair<'_> {
         }
         let (mirror, first) = (self.mirror.name(), state.first_ts);
         let detail = format!("{mirror} holds a message of {first}, the origin was created at {created}");
-        Err(End::Other(Finding::new(&ORIGIN_RECREATED, detail)))
+        // Two clocks stamped the two: it is not believed for longer than it is seen.
+        Err(End::Told(Identity::Other(Finding::new(&ORIGIN_RECREATED, detail), None)))
     }
 
     /// The origin's first message at or after a sequence that the filter lets through. Its state is enough to know the
@@ -245,18 +264,18 @@ impl Pair<'_> {
         }
         let direct = self.origin_info.answer.config.allow_direct;
         let found = self.origin.first_message(from, filter, direct, self.deadline()).await;
-        Ok(found.map_err(|error| unanswered("origin", error))?.answer)
+        Ok(found.map_err(|error| unanswered("origin", error))?.answer.map(|found| found.message))
     }
 
     /// The time of the origin's message with this sequence.
-    async fn on_origin(&self, sequence: u64) -> Result<Option<Timestamp>, Finding> {
+    pub(super) async fn on_origin(&self, sequence: u64) -> Result<Option<Timestamp>, Finding> {
         let direct = self.origin_info.answer.config.allow_direct;
         let message = self.origin.message(sequence, direct, self.deadline()).await;
         Ok(message.map_err(|error| unanswered("origin", error))?.map(|message| message.time))
     }
 
     /// The time of the mirror's message with this sequence.
-    async fn on_mirror(&self, sequence: u64) -> Result<Option<Timestamp>, Finding> {
+    pub(super) async fn on_mirror(&self, sequence: u64) -> Result<Option<Timestamp>, Finding> {
         let direct = self.mirror_info.config.allow_direct;
         let message = self.mirror.message(sequence, direct, self.deadline()).await;
         Ok(message.map_err(|error| unanswered("mirror", error))?.map(|message| message.time))
@@ -268,7 +287,7 @@ impl Pair<'_> {
 }
 
 /// What a state tells, else what the stream answers.
-async fn told<E>(
+pub(super) async fn told<E>(
     state: Option<Timestamp>,
     asked: impl Future<Output = Result<Option<Timestamp>, E>>,
 ) -> Result<Option<Timestamp>, E> {
@@ -276,11 +295,11 @@ async fn told<E>(
 }
 
 /// The time of the message with this sequence, if the stream's state tells it.
-fn newest(info: &StreamInfo, sequence: u64) -> Option<Timestamp> {
+pub(super) fn newest(info: &StreamInfo, sequence: u64) -> Option<Timestamp> {
     (info.state.messages > 0 && info.state.last_seq == sequence).then_some(info.state.last_ts)
 }
 
-fn unanswered(side: &str, error: StreamError) -> Finding {
+pub(super) fn unanswered(side: &str, error: StreamError) -> Finding {
     match error {
         StreamError::Unanswered(finding) => of_side(side, &finding),
         StreamError::NotFound => {

@@ -2,28 +2,56 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::clients::jetstream::StoredMessage;
 use crate::domain::time::Timestamp;
 
-/// The first message that the copy lacked, and when it was first seen to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// The first message that the copy was seen to lack, and when it was first seen to.
+///
+/// A sequence alone does not tell a message: an origin that was made anew, or that lost its tail, gives the same numbers to
+/// other messages.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Missing {
-    sequence: u64,
-    seen: Timestamp,
+    /// When the origin was created that holds the message.
+    pub(super) origin_created: jiff::Timestamp,
+    /// The message's sequence.
+    pub(super) sequence: u64,
+    /// The message's time, by the origin's clock.
+    pub(super) stored: jiff::Timestamp,
+    /// The message's subject, where it was told.
+    pub(super) subject: Option<String>,
+    /// When the copy was first seen to lack it.
+    pub(super) seen: Timestamp,
 }
 
 impl Missing {
-    /// The instant up to which a copy is proven that lacks a message, stamped by the origin's clock with `stamped`, and seen
-    /// to lack it now: never later than it was first seen to lack it. A clock that was ahead when the message was stored would
-    /// otherwise date it anew at every look.
-    pub(super) fn since(known: &mut Option<Self>, sequence: u64, stamped: Timestamp, now: Timestamp) -> Timestamp {
-        let missing = known.filter(|known| known.sequence == sequence).unwrap_or(Self { sequence, seen: now });
-        *known = Some(missing);
-        stamped.min(missing.seen)
+    /// The message, as it is seen missing now.
+    pub(super) fn seen_now(
+        message: StoredMessage,
+        subject: Option<String>,
+        origin_created: jiff::Timestamp,
+        now: Timestamp,
+    ) -> Self {
+        Self { origin_created, sequence: message.sequence, stored: message.time, subject, seen: now }
     }
 
-    /// When the copy was first seen to lack the message.
-    pub(super) fn seen(self) -> Timestamp {
-        self.seen
+    /// The same, as seen missing before if it was.
+    pub(super) fn known_as(self, known: Option<&Self>) -> Self {
+        match known.filter(|known| known.is_same(&self)) {
+            Some(known) => Self { seen: known.seen.min(self.seen), ..self },
+            None => self,
+        }
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        let key = |missing: &Self| (missing.origin_created, missing.sequence, missing.stored);
+        key(self) == key(other)
+    }
+
+    /// Since when the message is missing: since it was `stamped`, told on this process's timeline, but never later than it
+    /// was first seen missing. A clock that was ahead when the message was stored would otherwise date it anew at every
+    /// look.
+    pub(super) fn since(&self, stamped: Timestamp) -> Timestamp {
+        stamped.min(self.seen)
     }
 
     /// The same on another timeline.
@@ -40,38 +68,59 @@ mod tests {
         Timestamp::from_unix_seconds(1_800_000_000 + seconds)
     }
 
+    fn created(life: i64) -> jiff::Timestamp {
+        jiff::Timestamp::from_second(1_700_000_000 + life).expect("a time")
+    }
+
+    /// A look at `now`, which shows that the message `sequence`, stored at `stored` in this life of the origin, is missing.
+    fn look(known: &mut Option<Missing>, life: i64, sequence: u64, stored: i64, now: i64) -> Timestamp {
+        let time = jiff::Timestamp::from_second(1_800_000_000 + stored).expect("a time");
+        let message = StoredMessage { sequence, time };
+        let missing = Missing::seen_now(message, None, created(life), t(now)).known_as(known.as_ref());
+        let since = missing.since(t(stored).min(t(now)));
+        *known = Some(missing);
+        since
+    }
+
     #[test]
     fn a_stamp_of_the_future_does_not_make_it_young() {
         let mut known = None;
         // Stamped ten minutes ahead: read as now by whoever asks, at every look.
-        for look in [0, 10, 20, 600, 700] {
-            let since = Missing::since(&mut known, 91, t(600).min(t(look)), t(look));
-            assert_eq!(since, t(0), "at {look} s it has been seen missing for {look} s");
+        for now in [0, 10, 20, 600, 700] {
+            assert_eq!(look(&mut known, 0, 91, 600, now), t(0), "at {now} s it has been seen missing for {now} s");
         }
     }
 
     #[test]
     fn a_stamp_that_is_right_holds() {
         let mut known = None;
-        assert_eq!(Missing::since(&mut known, 91, t(-30), t(0)), t(-30));
-        assert_eq!(Missing::since(&mut known, 91, t(-30), t(10)), t(-30));
+        assert_eq!(look(&mut known, 0, 91, -30, 0), t(-30));
+        assert_eq!(look(&mut known, 0, 91, -30, 10), t(-30));
     }
 
     #[test]
     fn another_message_is_another_matter() {
         let mut known = None;
-        Missing::since(&mut known, 91, t(0), t(0));
-        assert_eq!(Missing::since(&mut known, 92, t(5), t(10)), t(5), "the copy goes on");
-        assert_eq!(Missing::since(&mut known, 93, t(99), t(20)), t(20), "and was first seen to lack this one now");
-        assert_eq!(Missing::since(&mut known, 93, t(99), t(30)), t(20));
+        look(&mut known, 0, 91, 0, 0);
+        assert_eq!(look(&mut known, 0, 92, 5, 10), t(5), "the copy goes on");
+        assert_eq!(look(&mut known, 0, 93, 99, 20), t(20), "and was first seen to lack this one now");
+        assert_eq!(look(&mut known, 0, 93, 99, 30), t(20));
+    }
+
+    #[test]
+    fn a_sequence_that_is_used_again_is_another_message() {
+        let mut known = None;
+        look(&mut known, 0, 1, 0, 0);
+        assert_eq!(look(&mut known, 7, 1, 10, 11), t(10), "of another origin");
+        assert_eq!(look(&mut known, 7, 1, 12, 13), t(12), "of an origin that lost its tail");
     }
 
     #[test]
     fn it_outlives_the_process() {
         let mut known = None;
-        Missing::since(&mut known, 91, t(600), t(0));
+        look(&mut known, 0, 91, 600, 0);
         let json = serde_json::to_value(known).expect("it can be written");
         let mut again: Option<Missing> = serde_json::from_value(json).expect("and read");
-        assert_eq!(Missing::since(&mut again, 91, t(600), t(50)), t(0));
+        assert_eq!(look(&mut again, 0, 91, 600, 50), t(0));
     }
 }

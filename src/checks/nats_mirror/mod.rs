@@ -5,31 +5,40 @@
 //! either counts, the two must be the same stream (`identity`). What the mirror says of itself (`lag`, `active`) is
 //! shown and never believed. Health is whether clients can write somewhere, and not to two places at once (`verdict`).
 
+mod ahead;
 mod completeness;
+mod held;
 mod identity;
+mod limits;
+mod memory;
 mod missing;
 mod readings;
+mod reasons;
+mod tail;
 mod verdict;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use serde::{Deserialize, Serialize};
-use tokio::time::Instant;
-use tracing::warn;
+use serde::Deserialize;
 
 use crate::checks::{Check, Kind, KindInfo, Run};
-use crate::clients::jetstream::{Answered, StoredMessage, Stream, StreamError, StreamInfo};
-use crate::clients::{Clients, nats, reasons};
+use crate::clients::jetstream::{Answered, NoQuorum, StoredMessage, Stream, StreamError, StreamInfo};
+use crate::clients::{Clients, nats};
 use crate::clock::{self, Clock, Moment};
 use crate::config::config;
 use crate::config::sides::{Compared, Sides, Where};
 use crate::config::values::{ConnectionRef, DomainName, NatsRef, StreamName};
 use crate::domain::contract::Feeds;
-use crate::domain::observation::{CopyState, Finding, Health, Observation, Reason};
+use crate::domain::observation::{CopyState, Finding, Health, Observation};
 use crate::domain::time::Timestamp;
-use identity::{Identity, Witness};
-use missing::Missing;
+use completeness::Inside;
+use identity::{Identity, Pair, Witness};
+use memory::Memory;
+use reasons::{
+    COPY_INCOMPLETE, COPY_SHRUNK, MIRROR_STREAM_MISSING, NO_QUORUM, ORIGIN_RECREATED, ORIGIN_STREAM_MISSING,
+    SAME_OBJECT,
+};
 
 config! {
     /// A JetStream stream and its mirror in the DR region. Feeds `rto` and `rpo`.
@@ -61,56 +70,6 @@ impl StreamSide {
     }
 }
 
-/// Clients can write to neither stream.
-pub static NO_WRITER: Reason = Reason::new(
-    "no_writer",
-    "Clients cannot write in either region: bring the origin back, or promote the mirror (docs/nats.md).",
-);
-/// Clients can write to both streams.
-pub static BOTH_WRITABLE: Reason = Reason::new(
-    "both_writable",
-    "Fence one side now, before clients write to both: remove its subjects or seal the stream.",
-);
-/// The two streams hold different messages under the same sequence.
-pub static DIVERGED: Reason = Reason::new(
-    "diverged",
-    "Both sides took messages that the other lacks: stop writers on one side, keep both streams, reconcile by hand.",
-);
-/// The origin does not exist.
-pub static ORIGIN_STREAM_MISSING: Reason =
-    Reason::new("origin_stream_missing", "Was the stream deleted or renamed? Check the stream's name and the domain.");
-/// The mirror does not exist.
-pub static MIRROR_STREAM_MISSING: Reason =
-    Reason::new("mirror_stream_missing", "There is no DR copy. Create the mirror; it copies from the beginning.");
-/// The mirror mirrors something else.
-pub static MIRROR_OF_OTHER_STREAM: Reason =
-    Reason::new("mirror_of_other_stream", "Correct the mirror's origin, or the stream that this check names.");
-/// The origin was deleted and created again.
-pub static ORIGIN_RECREATED: Reason = Reason::new(
-    "origin_recreated",
-    "The mirror holds the old origin's messages and will miss the new one's: delete the mirror and create it again.",
-);
-/// The mirror's messages are not the origin's.
-pub static NOT_SAME_STREAM: Reason = Reason::new(
-    "not_same_stream",
-    "The mirror is not a copy of this origin: delete the mirror and create it again, after saving what only it holds.",
-);
-/// Nothing shows whether the mirror is a copy of this origin or of one before it.
-pub static IDENTITY_UNPROVEN: Reason = Reason::new(
-    "identity_unproven",
-    "Create a mirror again that is older than its origin. A promoted stream: compare both sides by hand (docs/nats.md).",
-);
-/// The mirror lacks messages that it has passed.
-pub static COPY_INCOMPLETE: Reason = Reason::new(
-    "copy_incomplete",
-    "Was the mirror purged, begun in the middle, or are its limits tighter? Unless it is promoted, create it again.",
-);
-
-/// Both sides are one.
-pub static SAME_OBJECT: Reason = reasons::same_object(
-    "Origin and mirror are one stream: do both connections lead to one server, or has a name failed over?",
-);
-
 impl Kind for NatsMirrorConfig {
     const INFO: KindInfo = KindInfo {
         name: "nats_mirror",
@@ -127,19 +86,23 @@ impl Kind for NatsMirrorConfig {
             &nats::CREDENTIALS_UNREADABLE,
             &nats::FORBIDDEN,
             &nats::JETSTREAM_UNAVAILABLE,
-            &NO_WRITER,
-            &BOTH_WRITABLE,
-            &DIVERGED,
+            &reasons::NO_WRITER,
+            &NO_QUORUM,
+            &reasons::STREAM_FULL,
+            &reasons::BOTH_WRITABLE,
+            &reasons::DIVERGED,
             &ORIGIN_STREAM_MISSING,
             &MIRROR_STREAM_MISSING,
-            &MIRROR_OF_OTHER_STREAM,
+            &reasons::MIRROR_OF_OTHER_STREAM,
+            &reasons::SOURCED_STREAM,
             &ORIGIN_RECREATED,
-            &NOT_SAME_STREAM,
-            &IDENTITY_UNPROVEN,
+            &reasons::NOT_SAME_STREAM,
+            &reasons::IDENTITY_UNPROVEN,
             &COPY_INCOMPLETE,
+            &COPY_SHRUNK,
             &SAME_OBJECT,
         ],
-        warnings: &[],
+        warnings: &[&reasons::TIGHTER_LIMITS, &reasons::NEARLY_FULL, &reasons::WORK_QUEUE],
         readings: readings::ALL,
     };
 
@@ -168,35 +131,6 @@ struct MirrorCheck {
     memory: Mutex<Memory>,
 }
 
-/// What is remembered from run to run.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(default)]
-struct Memory {
-    /// When the origin of the last answer was created: another one is another stream.
-    origin_created: Option<Timestamp>,
-    /// What the mirror filtered while it still was a mirror: a promoted one no longer tells.
-    filters: Option<Vec<String>>,
-    /// The origin's last sequence, and when it was read.
-    #[serde(skip)]
-    counted: Option<(u64, Instant)>,
-    /// The newest message that was the same on both sides.
-    witness: Option<Witness>,
-    /// The first message that the copy lacked at the last look that found one.
-    missing: Option<Missing>,
-    /// Whether the mirror took the origin's messages when it last answered.
-    mirror_is_rival: bool,
-    /// Whether a person was told that the origin is a work queue.
-    #[serde(skip)]
-    warned_of_work_queue: bool,
-}
-
-impl Memory {
-    /// The same on another timeline. What the servers stamped lies on theirs.
-    fn carried(self, carry: impl Fn(Timestamp) -> Timestamp) -> Self {
-        Self { missing: self.missing.map(|missing| missing.carried(carry)), ..self }
-    }
-}
-
 /// How a stream stood, or why that is not known.
 type Side = Result<Answered<StreamInfo>, StreamError>;
 
@@ -211,29 +145,33 @@ impl Check for MirrorCheck {
             let copy = Some(CopyState::Unknown(finding.clone()));
             return Observation { copy, ..Observation::of_health(Health::NoAnswer(finding)) };
         }
-        let memory = self.remember(&mirror, &origin);
+        let (before, memory) = self.remember(&mirror, &origin);
         let (copy, identity) = self.copy(&mirror, &origin, &memory, run).await;
-        let writer = verdict::writer(&origin, &mirror, memory.mirror_is_rival);
-        let readings = readings::of(&origin, &mirror, &memory, writer, identity.as_ref(), &copy, run);
+        let writer = verdict::writer(&origin, &mirror, before.mirror_is_rival);
+        let readings = readings::of(&origin, &mirror, &before, writer, identity.as_ref(), &copy, run);
+        let both = origin.as_ref().ok().zip(mirror.as_ref().ok());
         Observation {
             notes: readings::missing(&readings).into_iter().collect(),
             readings,
             copy: Some(copy),
-            // A promotion leaves it as it was.
-            copy_identity: mirror.as_ref().ok().map(|mirror| mirror.answer.created.to_string()),
+            copy_identity: memory.copy_identity(&mirror),
+            warnings: both.map(|(origin, mirror)| limits::warnings(&origin.answer, &mirror.answer)),
             ..Observation::of_health(verdict::health(&origin, &mirror, writer, identity.as_ref()))
         }
     }
 
+    /// A proof rests on it: the witness of the messages that were lost, should exporter and origin die together.
+    fn remembers_at_once(&self) -> bool {
+        true
+    }
+
     fn memory(&self, moment: Moment) -> Option<serde_json::Value> {
-        let memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        serde_json::to_value(memory.carried(|at| moment.wall(at))).ok()
+        serde_json::to_value(self.remembered().clone().carried(|at| moment.wall(at))).ok()
     }
 
     fn recall(&self, memory: &serde_json::Value, clock: Clock) {
         if let Ok(memory) = Memory::deserialize(memory) {
-            let memory = memory.carried(|wall| clock.recalled(wall));
-            *self.memory.lock().unwrap_or_else(PoisonError::into_inner) = memory;
+            *self.remembered() = memory.carried(|wall| clock.recalled(wall));
         }
     }
 }
@@ -252,150 +190,166 @@ impl MirrorCheck {
         same.then(|| Finding::new(&SAME_OBJECT, detail()))
     }
 
-    /// Takes in what was read, and gives what was remembered before.
-    fn remember(&self, mirror: &Side, origin: &Side) -> Memory {
-        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+    fn remembered(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes in what was read, and gives what was remembered before and what is now.
+    fn remember(&self, mirror: &Side, origin: &Side) -> (Memory, Memory) {
+        let mut memory = self.remembered();
         let before = memory.clone();
-        if let Ok(origin) = origin {
-            memory.origin_created = Some(origin.answer.created());
-            memory.counted = Some((origin.answer.state.last_seq, origin.received));
-            if origin.answer.config.retention == "workqueue" && !memory.warned_of_work_queue {
-                memory.warned_of_work_queue = true;
-                warn!(stream = self.origin.name(), "the origin is a work queue: mirroring it takes its messages away");
-            }
-        }
-        if let Some(rival) = verdict::is_rival(origin, mirror) {
-            memory.mirror_is_rival = rival;
-        }
-        if let Ok(mirror) = mirror
-            && mirror.answer.config.mirror.is_some()
-        {
-            memory.filters = Some(mirror.answer.filters());
-        }
-        before
+        memory.take(mirror, origin);
+        (before, memory.clone())
     }
 
     /// What is proven of the copy; and whether the two are the same stream, where that could be asked.
     async fn copy(&self, mirror: &Side, origin: &Side, memory: &Memory, run: Run) -> (CopyState, Option<Identity>) {
-        let mirror = match mirror {
+        let mirror = match of_majority("mirror", mirror) {
             Ok(mirror) => mirror,
             Err(StreamError::NotFound) => {
                 let detail = format!("there is no stream {}", self.mirror.name());
                 return (CopyState::Lost(Finding::new(&MIRROR_STREAM_MISSING, detail)), None);
             }
-            Err(StreamError::Unanswered(finding)) => return (CopyState::Unknown(of_side("mirror", finding)), None),
+            Err(StreamError::Unanswered(finding)) => return (CopyState::Unknown(finding), None),
         };
-        let origin = match origin {
+        let origin = match of_majority("origin", origin) {
             Ok(origin) => origin,
-            Err(error) => return (CopyState::Unknown(self.no_origin(error)), None),
+            Err(error) => return (CopyState::Unknown(self.no_origin(error, memory)), None),
         };
-        if memory.origin_created.is_some_and(|created| created != origin.answer.created()) {
-            let detail = format!("stream {} was created anew at {}", self.origin.name(), origin.answer.created());
-            return (CopyState::Lost(Finding::new(&ORIGIN_RECREATED, detail)), None);
-        }
         let filters = match &memory.filters {
             Some(filters) if mirror.answer.config.mirror.is_none() => filters.clone(),
             _ => mirror.answer.filters(),
         };
-        let pair = identity::Pair {
+        let pair = Pair {
             origin: &self.origin,
             mirror: &self.mirror,
             origin_info: origin,
             mirror_info: &mirror.answer,
             filters: &filters,
-            witness: memory.witness.filter(|witness| witness.mirror_created == mirror.answer.created),
+            memory,
             run,
         };
         match pair.identity().await {
-            Ok(Identity::Same { common, missing }) => {
-                self.keep_witness(common, &pair);
-                (self.proven(&pair, missing).await, Some(Identity::Same { common, missing }))
-            }
-            Ok(Identity::Other(finding)) => (CopyState::Lost(finding.clone()), Some(Identity::Other(finding))),
-            Ok(Identity::Unproven(finding)) => (CopyState::Unknown(finding.clone()), Some(Identity::Unproven(finding))),
+            Ok(identity) => (self.identified(&pair, &identity).await, Some(identity)),
             Err(finding) => (CopyState::Unknown(finding), None),
         }
     }
 
-    /// Remembers the newest message that was the same on both sides; the one of before where there was none.
-    fn keep_witness(&self, common: Option<StoredMessage>, pair: &identity::Pair<'_>) {
+    /// What is proven of a copy that is, or is not, one of this origin.
+    async fn identified(&self, pair: &Pair<'_>, identity: &Identity) -> CopyState {
+        match identity {
+            Identity::Same { common, missing } => {
+                self.keep_witness(*common, pair);
+                self.proven(pair, *common, *missing).await
+            }
+            Identity::Other(finding, shown) => {
+                if let Some(sequence) = shown {
+                    self.remembered().condemned = Some(pair.condemned(finding, *sequence));
+                }
+                CopyState::Lost(finding.clone())
+            }
+            Identity::Unproven(finding) => CopyState::Unknown(finding.clone()),
+            Identity::Ahead(finding, ahead) => {
+                self.remembered().ahead = Some(*ahead);
+                CopyState::Unknown(finding.clone())
+            }
+        }
+    }
+
+    /// Remembers the newest message that was the same on both sides; the one of before where there was none. A mirror that was
+    /// ahead of its origin is no longer.
+    fn keep_witness(&self, common: Option<StoredMessage>, pair: &Pair<'_>) {
         let witness = common.map(|StoredMessage { sequence, time }| Witness {
             sequence,
             time,
             mirror_created: pair.mirror_info.created,
             origin_created: pair.origin_info.answer.created,
         });
-        self.memory.lock().unwrap_or_else(PoisonError::into_inner).witness = witness.or(pair.witness);
+        let mut memory = self.remembered();
+        memory.witness = witness.or(pair.witness());
+        memory.ahead = None;
     }
 
-    fn no_origin(&self, error: &StreamError) -> Finding {
-        match error {
+    /// Why nothing is known of the origin; and that the mirror shrank meanwhile, which outweighs it.
+    fn no_origin(&self, error: StreamError, memory: &Memory) -> Finding {
+        let finding = match error {
             StreamError::NotFound => {
                 Finding::new(&ORIGIN_STREAM_MISSING, format!("there is no stream {}", self.origin.name()))
             }
-            StreamError::Unanswered(finding) => of_side("origin", finding),
+            StreamError::Unanswered(finding) => finding,
+        };
+        match &memory.shrunk_how {
+            Some(how) => Finding::new(&COPY_SHRUNK, format!("mirror: {how}; {finding}")),
+            None => finding,
         }
     }
 
     /// What is proven of a copy that is one of this origin.
-    async fn proven(&self, pair: &identity::Pair<'_>, missing: Option<StoredMessage>) -> CopyState {
-        let Some(missing) = missing else {
-            return match pair.holes() {
-                Some(finding) => CopyState::Damaged(finding),
-                None => self.tail(pair).await,
-            };
-        };
-        let StoredMessage { sequence, time } = missing;
-        let detail = format!("sequence {sequence} of the origin, of {time}, is not on {}", self.mirror.name());
-        let finding = Finding::new(&COPY_INCOMPLETE, detail);
-        if pair.is_promoted() {
-            // It lives by limits of its own since, and what it never held cannot be told from what it let go.
-            return CopyState::Damaged(finding);
+    async fn proven(
+        &self,
+        pair: &Pair<'_>,
+        common: Option<StoredMessage>,
+        missing: Option<StoredMessage>,
+    ) -> CopyState {
+        let created = pair.origin_info.answer.created;
+        // One that was restored from a backup holds messages that are older than itself.
+        if pair.memory.is_origin_new() && common.is_none_or(|common| common.time >= created) {
+            let detail = format!("stream {} was created anew at {created}", self.origin.name());
+            return CopyState::Lost(Finding::new(&ORIGIN_RECREATED, detail));
         }
-        self.behind(&missing, Some(finding), pair)
-    }
-
-    /// What is proven of a copy that holds everything up to its last sequence.
-    async fn tail(&self, pair: &identity::Pair<'_>) -> CopyState {
-        let (origin, run) = (pair.origin_info, pair.run);
-        let last = pair.mirror_info.state.last_seq;
-        if last >= origin.answer.state.last_seq {
-            return CopyState::Complete { up_to: run.clock.at(origin.sent) };
-        }
-        let mut asked = None::<Instant>;
-        let mut missing = None::<StoredMessage>;
-        for filter in pair.filters {
-            let direct = origin.answer.config.allow_direct;
-            match self.origin.first_message(last.saturating_add(1), filter, direct, run.deadline).await {
-                Ok(Answered { answer, sent, .. }) => {
-                    asked = Some(asked.map_or(sent, |asked| asked.min(sent)));
-                    missing = missing.into_iter().chain(answer).min_by_key(|message| message.time);
-                }
-                Err(error) => return CopyState::Unknown(self.no_origin(&error)),
+        if let Some(StoredMessage { sequence, time }) = missing {
+            let detail = format!("sequence {sequence} of the origin, of {time}, is not on {}", self.mirror.name());
+            let finding = Finding::new(&COPY_INCOMPLETE, detail);
+            if pair.is_promoted() {
+                // It lives by limits of its own since, and what it never held cannot be told from what it let go.
+                return CopyState::Damaged(finding);
             }
+            return self.incomplete(StoredMessage { sequence, time }, finding, pair);
         }
-        match missing {
-            None => CopyState::Complete { up_to: run.clock.at(asked.unwrap_or(origin.sent)) },
-            Some(message) => self.behind(&message, None, pair),
+        let inside = match pair.inside().await {
+            Ok(inside) => inside,
+            Err(finding) => return CopyState::Unknown(finding),
+        };
+        let (damage, verified, damaged) = match inside {
+            Inside::Whole(verified) => (None, Some(verified), None),
+            Inside::Incomparable => (None, None, None),
+            Inside::Hole(hole) => {
+                let StoredMessage { sequence, time } = hole;
+                let detail =
+                    format!("sequence {sequence} of the origin, of {time}, is gone from {}", self.mirror.name());
+                let finding = Finding::new(&COPY_INCOMPLETE, detail);
+                let damage = pair.damage(Some(hole), &finding);
+                (Some(damage), None, Some(self.incomplete(hole, finding, pair)))
+            }
+            Inside::Fewer(finding) => (Some(pair.damage(None, &finding)), None, Some(CopyState::Damaged(finding))),
+        };
+        let is_whole = verified.is_some();
+        {
+            let mut memory = self.remembered();
+            (memory.damage, memory.verified) = (damage, verified);
+        }
+        match damaged {
+            Some(damaged) => damaged,
+            None => self.tail(pair, is_whole).await,
         }
     }
+}
 
-    /// The copy lacks this message of the origin.
-    fn behind(&self, missing: &StoredMessage, finding: Option<Finding>, pair: &identity::Pair<'_>) -> CopyState {
-        let (origin, clock) = (pair.origin_info, pair.run.clock);
-        let stamped = to_own_clock(missing.time, origin, pair.run);
-        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
-        let seen = clock.at(origin.sent);
-        let since = Missing::since(&mut memory.missing, missing.sequence, stamped, seen);
-        let first_seen = memory.missing.map_or(seen, |missing| missing.seen());
-        CopyState::Behind {
-            since,
-            precision: origin.received - origin.sent,
-            // The wall clocks are taken to agree, and nobody knows whether they do.
-            certain_since: origin.answer.ts.is_none().then_some(first_seen),
-            finding,
-        }
+/// What a side answered, if a majority of its servers stands behind the answer.
+fn of_majority<'a>(side: &str, told: &'a Side) -> Result<&'a Answered<StreamInfo>, StreamError> {
+    let unanswered = |finding: &Finding| StreamError::Unanswered(of_side(side, finding));
+    match told {
+        Ok(told) => match told.answer.quorum() {
+            Ok(_) => Ok(told),
+            Err(none) => Err(unanswered(&no_quorum(none))),
+        },
+        Err(StreamError::NotFound) => Err(StreamError::NotFound),
+        Err(StreamError::Unanswered(finding)) => Err(unanswered(finding)),
     }
+}
+
+fn no_quorum(none: NoQuorum) -> Finding {
+    Finding::new(&NO_QUORUM, none.to_string())
 }
 
 /// The instant of this process at which the origin's clock showed `time`.

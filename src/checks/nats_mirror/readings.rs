@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use super::memory::Memory;
+use super::reasons::DIVERGED;
 use super::verdict::Writer;
-use super::{DIVERGED, Identity, Memory, Side};
+use super::{Identity, Side};
 use crate::checks::Run;
 use crate::clients::jetstream::{Answered, StreamInfo};
 use crate::domain::observation::{CopyState, Reading, ReadingKind, ReadingValue};
@@ -96,7 +98,7 @@ pub(super) fn of(
         }
     }
     match copy {
-        CopyState::Complete { .. } => {
+        CopyState::Complete { .. } | CopyState::Vouched { .. } => {
             read(&LAG_MESSAGES, number(0));
             read(&LAG_SECONDS, number(0));
         }
@@ -114,7 +116,7 @@ pub(super) fn of(
     }
     match identity {
         Some(Identity::Same { common: Some(_), .. }) => read(&IS_DIVERGED, number(0)),
-        Some(Identity::Other(finding)) if finding.reason == &DIVERGED => read(&IS_DIVERGED, number(1)),
+        Some(Identity::Other(finding, _)) if finding.reason == &DIVERGED => read(&IS_DIVERGED, number(1)),
         _ => {}
     }
     readings.extend(writer.into_iter().flat_map(Writer::readings));

@@ -3,10 +3,11 @@
 use std::borrow::Cow;
 
 use super::readings::WRITER;
-use super::{BOTH_WRITABLE, DIVERGED, Identity, NO_WRITER, Side, of_side};
+use super::reasons::{BOTH_WRITABLE, DIVERGED, NO_QUORUM, NO_WRITER, STREAM_FULL};
+use super::{Identity, Side, limits, of_side};
 use crate::clients::jetstream::{StreamError, StreamInfo};
 use crate::clients::nats::{CONNECT_FAILED, JETSTREAM_UNAVAILABLE, TIMEOUT};
-use crate::domain::observation::{Finding, Health, Reading, ReadingValue};
+use crate::domain::observation::{Finding, Health, Reading, ReadingValue, Reason};
 
 /// Which stream takes messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,12 +72,13 @@ pub(super) fn health(origin: &Side, mirror: &Side, writer: Option<Writer>, ident
     match writer {
         Some(Writer::Origin | Writer::Mirror) => Health::Healthy,
         Some(Writer::Both) => Health::Unhealthy(match identity {
-            Some(Identity::Other(finding)) if finding.reason == &DIVERGED => finding.clone(),
+            Some(Identity::Other(finding, _)) if finding.reason == &DIVERGED => finding.clone(),
             _ => Finding::new(&BOTH_WRITABLE, "origin and mirror both take messages for the same subjects"),
         }),
         Some(Writer::None) => {
-            let detail = format!("origin: {}; mirror: {}", why_not(origin), why_not(mirror));
-            Health::Unhealthy(Finding::new(&NO_WRITER, detail))
+            let (at_origin, at_mirror) = (Obstacle::of(origin), Obstacle::of(mirror));
+            let reason = at_origin.reason().or(at_mirror.reason()).unwrap_or(&NO_WRITER);
+            Health::Unhealthy(Finding::new(reason, format!("origin: {}; mirror: {}", at_origin.text, at_mirror.text)))
         }
         None => Health::NoAnswer(unmeasured(origin, mirror)),
     }
@@ -85,7 +87,7 @@ pub(super) fn health(origin: &Side, mirror: &Side, writer: Option<Writer>, ident
 /// Whether a side takes messages; nothing where it is our own failure that we do not know.
 fn takes_messages(side: &Side) -> Option<bool> {
     match side {
-        Ok(info) => Some(info.answer.is_writable()),
+        Ok(info) => Some(Obstacle::in_stream(&info.answer).is_none()),
         Err(StreamError::NotFound) => Some(false),
         Err(StreamError::Unanswered(finding)) => is_the_component_s(finding).then_some(false),
     }
@@ -121,12 +123,52 @@ fn subjects_overlap(a: &str, b: &str) -> bool {
     }
 }
 
-fn why_not(side: &Side) -> String {
-    match side {
-        Ok(info) if info.answer.config.mirror.is_some() => "is a mirror, not promoted".to_owned(),
-        Ok(_) => "is sealed".to_owned(),
-        Err(StreamError::NotFound) => "the stream does not exist".to_owned(),
-        Err(StreamError::Unanswered(finding)) => finding.to_string(),
+/// What keeps clients from writing to a stream.
+struct Obstacle {
+    what: What,
+    text: String,
+}
+
+#[derive(PartialEq, Eq)]
+enum What {
+    /// The stream does as it is told: it is a mirror, is sealed, is not there or cannot be reached.
+    State,
+    NoQuorum,
+    Full,
+}
+
+impl Obstacle {
+    fn in_stream(info: &StreamInfo) -> Option<Self> {
+        let state = |text: &str| Some(Self { what: What::State, text: text.to_owned() });
+        if info.config.mirror.is_some() {
+            state("is a mirror, not promoted")
+        } else if info.config.sealed {
+            state("is sealed")
+        } else if !info.is_writable() {
+            state("has no subjects")
+        } else if let Err(none) = info.quorum() {
+            Some(Self { what: What::NoQuorum, text: none.to_string() })
+        } else {
+            limits::full(info).map(|text| Self { what: What::Full, text })
+        }
+    }
+
+    fn of(side: &Side) -> Self {
+        let state = |text: String| Self { what: What::State, text };
+        match side {
+            Ok(info) => Self::in_stream(&info.answer).unwrap_or_else(|| state("takes messages".to_owned())),
+            Err(StreamError::NotFound) => state("the stream does not exist".to_owned()),
+            Err(StreamError::Unanswered(finding)) => state(finding.to_string()),
+        }
+    }
+
+    /// The reason that says more than that there is no writer.
+    fn reason(&self) -> Option<&'static Reason> {
+        match self.what {
+            What::State => None,
+            What::NoQuorum => Some(&NO_QUORUM),
+            What::Full => Some(&STREAM_FULL),
+        }
     }
 }
 

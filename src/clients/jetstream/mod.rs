@@ -4,20 +4,22 @@
 //! own clock (`ts`), which is absent before 2.10, and the error code, which tells *no such message* from *no answer*.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_nats::{HeaderMap, Message};
 use bytes::Bytes;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::nats::{Connection, JETSTREAM_UNAVAILABLE, Unanswered};
 use crate::clock;
 use crate::config::values::{DomainName, StreamName};
 use crate::domain::observation::Finding;
-use crate::domain::time::Timestamp;
+
+pub use info::{MirrorConfig, MirrorReport, NoQuorum, StreamConfig, StreamInfo, StreamState, SubjectTransform};
+
+mod info;
 
 /// A stream that is asked about.
 #[derive(Debug, Clone)]
@@ -47,122 +49,6 @@ pub enum StreamError {
     Unanswered(Unanswered),
 }
 
-/// What `STREAM.INFO` tells, as far as it is of use.
-#[derive(Debug, Clone, Deserialize)]
-pub struct StreamInfo {
-    /// How the stream is set up.
-    pub config: StreamConfig,
-    /// When it was created.
-    pub created: jiff::Timestamp,
-    /// What it holds.
-    pub state: StreamState,
-    /// What it says of its origin, if it is a mirror. Proves nothing.
-    pub mirror: Option<MirrorReport>,
-    /// The JetStream domain it lives in.
-    pub domain: Option<String>,
-    /// The server's clock when it answered; absent before 2.10.
-    pub ts: Option<jiff::Timestamp>,
-    /// Who holds it, as far as the server tells.
-    #[serde(default)]
-    pub cluster: Option<ClusterInfo>,
-}
-
-/// The servers that hold a stream.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
-pub struct ClusterInfo {
-    name: String,
-    leader: String,
-}
-
-impl ClusterInfo {
-    /// The name of the cluster, or of the one server that is none.
-    #[must_use]
-    pub fn place(&self) -> &str {
-        if self.name.is_empty() { &self.leader } else { &self.name }
-    }
-}
-
-/// The configuration of a stream.
-#[derive(Debug, Clone, Deserialize)]
-pub struct StreamConfig {
-    /// The subjects that it takes messages from.
-    #[serde(default)]
-    pub subjects: Vec<String>,
-    /// What it mirrors, if it is a mirror. A promoted mirror is none.
-    pub mirror: Option<MirrorConfig>,
-    /// Whether it takes no more messages.
-    #[serde(default)]
-    pub sealed: bool,
-    /// `limits`, `interest` or `workqueue`.
-    #[serde(default)]
-    pub retention: String,
-    /// Whether `DIRECT.GET` works.
-    #[serde(default)]
-    pub allow_direct: bool,
-    /// The nanoseconds after which a message is let go; 0 for never.
-    #[serde(default)]
-    max_age: u64,
-    /// Whether a message may say for itself when it is let go.
-    #[serde(default)]
-    pub allow_msg_ttl: bool,
-}
-
-impl StreamConfig {
-    /// The age at which messages are let go, if they are.
-    #[must_use]
-    pub fn max_age(&self) -> Option<Duration> {
-        (self.max_age > 0).then(|| Duration::from_nanos(self.max_age))
-    }
-}
-
-/// What a stream mirrors.
-#[derive(Debug, Clone, Deserialize)]
-pub struct MirrorConfig {
-    /// The origin's name.
-    pub name: String,
-    /// The subjects that are mirrored, if not all.
-    #[serde(default)]
-    pub filter_subject: String,
-    /// Several filters at once, each with a new name for what it lets through.
-    #[serde(default)]
-    pub subject_transforms: Vec<SubjectTransform>,
-}
-
-/// One filter of a mirror.
-#[derive(Debug, Clone, Deserialize)]
-pub struct SubjectTransform {
-    /// The subjects that pass.
-    pub src: String,
-}
-
-/// What a stream holds.
-#[derive(Debug, Clone, Deserialize)]
-pub struct StreamState {
-    /// How many messages.
-    pub messages: u64,
-    /// The sequence of the first.
-    pub first_seq: u64,
-    /// The time of the first.
-    pub first_ts: jiff::Timestamp,
-    /// The highest sequence ever taken; the message may be gone.
-    pub last_seq: u64,
-    /// The time of the last.
-    pub last_ts: jiff::Timestamp,
-}
-
-/// What a mirror says of its origin: measured to read 0 and "just now" over a throttled link and after the origin was
-/// created anew, so it is shown and never believed.
-#[derive(Debug, Clone, Deserialize)]
-pub struct MirrorReport {
-    /// Messages it believes to lack.
-    #[serde(default)]
-    pub lag: u64,
-    /// Nanoseconds since it last heard from its origin; negative if it never did since its server started.
-    #[serde(default)]
-    pub active: i64,
-}
-
 /// A stored message. Its payload is dropped unread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StoredMessage {
@@ -170,6 +56,15 @@ pub struct StoredMessage {
     pub sequence: u64,
     /// When the origin stored it, by the origin's clock.
     pub time: jiff::Timestamp,
+}
+
+/// A stored message that was looked for, and what it was published to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundMessage {
+    /// The message.
+    pub message: StoredMessage,
+    /// Its subject.
+    pub subject: String,
 }
 
 #[derive(Deserialize)]
@@ -188,6 +83,7 @@ struct MessageResponse {
 
 #[derive(Deserialize)]
 struct MessageBody {
+    subject: String,
     seq: u64,
     time: jiff::Timestamp,
 }
@@ -202,9 +98,9 @@ mod code {
 /// What a search for a message gave.
 enum Found {
     /// The stream's leader says what it holds, or that it holds none.
-    Asked(Option<StoredMessage>),
+    Asked(Option<FoundMessage>),
     /// A direct read came upon it.
-    Direct(StoredMessage),
+    Direct(FoundMessage),
 }
 
 enum ApiFailure {
@@ -234,8 +130,21 @@ impl Stream {
     /// # Errors
     /// Why that is not known.
     pub async fn info(&self, deadline: Instant) -> Result<Answered<StreamInfo>, StreamError> {
+        self.ask_info(Bytes::new(), deadline).await
+    }
+
+    /// How the stream stands, with the sequences that are gone: [`StreamState::deleted`]. Costs the server as much as there
+    /// are such sequences.
+    ///
+    /// # Errors
+    /// Why that is not known.
+    pub async fn info_with_deleted(&self, deadline: Instant) -> Result<Answered<StreamInfo>, StreamError> {
+        self.ask_info(Bytes::from_static(br#"{"deleted_details": true}"#), deadline).await
+    }
+
+    async fn ask_info(&self, question: Bytes, deadline: Instant) -> Result<Answered<StreamInfo>, StreamError> {
         let sent = clock::instant();
-        let answer = self.ask("STREAM.INFO", Bytes::new(), deadline).await.map_err(|failure| self.failed(failure))?;
+        let answer = self.ask("STREAM.INFO", question, deadline).await.map_err(|failure| self.failed(failure))?;
         Ok(Answered { answer, sent, received: clock::instant() })
     }
 
@@ -249,9 +158,9 @@ impl Stream {
         direct: bool,
         deadline: Instant,
     ) -> Result<Option<StoredMessage>, StreamError> {
-        match self.find(sequence, ">", direct, deadline).await? {
-            Found::Asked(found) => Ok(found.filter(|message| message.sequence == sequence)),
-            Found::Direct(message) if message.sequence == sequence => Ok(Some(message)),
+        match self.find(&first_from(sequence, ">"), direct, deadline).await? {
+            Found::Asked(found) => Ok(found.map(|found| found.message).filter(|message| message.sequence == sequence)),
+            Found::Direct(found) if found.message.sequence == sequence => Ok(Some(found.message)),
             Found::Direct(_) => Err(self.proves_nothing()),
         }
     }
@@ -270,21 +179,37 @@ impl Stream {
         filter: &str,
         direct: bool,
         deadline: Instant,
-    ) -> Result<Answered<Option<StoredMessage>>, StreamError> {
+    ) -> Result<Answered<Option<FoundMessage>>, StreamError> {
         let sent = clock::instant();
-        let answer = match self.find(sequence, filter, direct, deadline).await? {
+        let answer = match self.find(&first_from(sequence, filter), direct, deadline).await? {
             Found::Asked(found) => found,
-            Found::Direct(message) => Some(message),
+            Found::Direct(found) => Some(found),
         };
         Ok(Answered { answer, sent, received: clock::instant() })
     }
 
-    async fn find(&self, sequence: u64, filter: &str, direct: bool, deadline: Instant) -> Result<Found, StreamError> {
-        // A bare `seq` answers "not found" for a deleted message, which would read as "nothing more".
-        let question = Bytes::from(json!({"seq": sequence, "next_by_subj": filter}).to_string());
+    /// The newest existing message of a subject. For `direct` see [`Stream::first_message`].
+    ///
+    /// # Errors
+    /// Why that is not known.
+    pub async fn last_message(
+        &self,
+        subject: &str,
+        direct: bool,
+        deadline: Instant,
+    ) -> Result<Option<StoredMessage>, StreamError> {
+        match self.find(&json!({"last_by_subj": subject}), direct, deadline).await? {
+            Found::Asked(found) => Ok(found.map(|found| found.message)),
+            Found::Direct(found) => Ok(Some(found.message)),
+        }
+    }
+
+    async fn find(&self, question: &Value, direct: bool, deadline: Instant) -> Result<Found, StreamError> {
+        let question = Bytes::from(question.to_string());
         match self.ask::<MessageResponse>("STREAM.MSG.GET", question.clone(), deadline).await {
-            Ok(MessageResponse { message: MessageBody { seq, time } }) => {
-                Ok(Found::Asked(Some(StoredMessage { sequence: seq, time })))
+            Ok(MessageResponse { message: MessageBody { subject, seq, time } }) => {
+                let message = StoredMessage { sequence: seq, time };
+                Ok(Found::Asked(Some(FoundMessage { message, subject })))
             }
             Err(ApiFailure::Refused(error)) if error.err_code == code::MESSAGE_NOT_FOUND => Ok(Found::Asked(None)),
             Err(ApiFailure::Refused(error)) if direct && error.err_code == code::NO_QUORUM => {
@@ -294,7 +219,7 @@ impl Stream {
         }
     }
 
-    async fn direct(&self, question: Bytes, deadline: Instant) -> Result<StoredMessage, StreamError> {
+    async fn direct(&self, question: Bytes, deadline: Instant) -> Result<FoundMessage, StreamError> {
         let subject = format!("{}.DIRECT.GET.{}", self.api, self.name());
         let answer = self.connection.request(&subject, question, deadline).await.map_err(StreamError::Unanswered)?;
         answer.headers.as_ref().and_then(|headers| self.own_message(headers)).ok_or_else(|| self.proves_nothing())
@@ -305,14 +230,16 @@ impl Stream {
         StreamError::Unanswered(Finding::new(&JETSTREAM_UNAVAILABLE, detail))
     }
 
-    fn own_message(&self, headers: &HeaderMap) -> Option<StoredMessage> {
-        if headers.get("Nats-Stream")?.as_str() != self.name() {
+    fn own_message(&self, headers: &HeaderMap) -> Option<FoundMessage> {
+        let header = |name: &str| headers.get(name).map(|value| value.as_str());
+        if header("Nats-Stream")? != self.name() {
             return None;
         }
-        Some(StoredMessage {
-            sequence: headers.get("Nats-Sequence")?.as_str().parse().ok()?,
-            time: headers.get("Nats-Time-Stamp")?.as_str().parse().ok()?,
-        })
+        let message = StoredMessage {
+            sequence: header("Nats-Sequence")?.parse().ok()?,
+            time: header("Nats-Time-Stamp")?.parse().ok()?,
+        };
+        Some(FoundMessage { message, subject: header("Nats-Subject")?.to_owned() })
     }
 
     async fn ask<T: DeserializeOwned>(&self, what: &str, question: Bytes, deadline: Instant) -> Result<T, ApiFailure> {
@@ -339,6 +266,12 @@ impl Stream {
     }
 }
 
+/// The question for the first existing message at or after a sequence. A bare `seq` answers "not found" for a deleted
+/// message, which would read as "nothing more".
+fn first_from(sequence: u64, filter: &str) -> Value {
+    json!({"seq": sequence, "next_by_subj": filter})
+}
+
 /// Takes the answer or the error that it carries; the inner error is of an answer that is neither.
 fn parse<T: DeserializeOwned>(message: &Message) -> Result<T, Result<ApiError, serde_json::Error>> {
     #[derive(Deserialize)]
@@ -349,29 +282,5 @@ fn parse<T: DeserializeOwned>(message: &Message) -> Result<T, Result<ApiError, s
     match envelope.error {
         Some(error) => Err(Ok(error)),
         None => serde_json::from_slice(&message.payload).map_err(Err),
-    }
-}
-
-impl StreamInfo {
-    /// When the stream was created, by its server's clock.
-    #[must_use]
-    pub fn created(&self) -> Timestamp {
-        self.created.into()
-    }
-
-    /// The filters of a mirror; `>` where it takes everything.
-    #[must_use]
-    pub fn filters(&self) -> Vec<String> {
-        let Some(mirror) = &self.config.mirror else { return vec![">".to_owned()] };
-        let sources = mirror.subject_transforms.iter().map(|transform| &transform.src);
-        let sources: Vec<&String> =
-            if mirror.subject_transforms.is_empty() { vec![&mirror.filter_subject] } else { sources.collect() };
-        sources.into_iter().map(|source| if source.is_empty() { ">".to_owned() } else { source.clone() }).collect()
-    }
-
-    /// Whether clients can write to the stream.
-    #[must_use]
-    pub fn is_writable(&self) -> bool {
-        self.config.mirror.is_none() && !self.config.sealed
     }
 }

@@ -1,0 +1,118 @@
+//! A pair that is proven not to be one stream stays so; and what it takes to prove it of a mirror that is ahead.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::identity::{End, Identity, Pair, Witness, newest, told};
+use super::reasons::{DIVERGED, IDENTITY_UNPROVEN, NOT_SAME_STREAM, ORIGIN_RECREATED};
+use crate::domain::observation::{Finding, Reason};
+use crate::domain::time;
+
+/// A pair that was proven not to be one stream. Nothing that the two take later heals that: an origin that lost its tail gives
+/// the numbers of the lost messages to others, which the mirror never copies, and from its last sequence on both agree again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Condemned {
+    mirror_created: Timestamp,
+    origin_created: Timestamp,
+    /// A sequence under which the mirror holds what the origin does not. A mirror that goes back beyond it may be a copy again.
+    pub(super) sequence: u64,
+    reason: String,
+    detail: String,
+}
+
+/// The reasons for which a pair is condemned.
+const CONDEMNING: [&Reason; 3] = [&DIVERGED, &ORIGIN_RECREATED, &NOT_SAME_STREAM];
+
+/// A mirror that was seen ahead of a replicated origin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Ahead {
+    /// The mirror's newest message: if the origin holds another one under its sequence, the two are different.
+    pub(super) newest: Witness,
+    /// When it was first seen ahead.
+    since: time::Timestamp,
+}
+
+impl Ahead {
+    /// The same on another timeline.
+    pub(super) fn carried(self, carry: impl Fn(time::Timestamp) -> time::Timestamp) -> Self {
+        Self { since: carry(self.since), ..self }
+    }
+}
+
+/// A new leader may not have taken in yet all that the one before had stored. From here on it has.
+const CAUGHT_UP: Duration = Duration::from_secs(10);
+
+impl Pair<'_> {
+    /// That this pair is not one stream, to be remembered; `sequence` shows it.
+    pub(super) fn condemned(&self, finding: &Finding, sequence: u64) -> Condemned {
+        Condemned {
+            mirror_created: self.mirror_info.created,
+            origin_created: self.origin_info.answer.created,
+            sequence,
+            reason: finding.reason.label.to_owned(),
+            detail: finding.detail.clone(),
+        }
+    }
+
+    /// What was proven once of these very two.
+    pub(super) fn by_condemnation(&self) -> Result<(), End> {
+        let Some(condemned) = &self.memory.condemned else { return Ok(()) };
+        let pair = (condemned.mirror_created, condemned.origin_created);
+        if pair != (self.mirror_info.created, self.origin_info.answer.created) {
+            return Ok(());
+        }
+        let reason = CONDEMNING.into_iter().find(|reason| reason.label == condemned.reason);
+        // A promotion makes of a mirror that differs a stream that has diverged.
+        let reason = if self.is_promoted() { &DIVERGED } else { reason.unwrap_or(&NOT_SAME_STREAM) };
+        Err(End::Told(Identity::Other(Finding::new(reason, condemned.detail.clone()), Some(condemned.sequence))))
+    }
+
+    /// A mirror, read first, cannot be ahead of its origin. A leader that was just elected may be behind what the one before
+    /// it gave away: of a replicated origin it is believed when it stays so.
+    pub(super) async fn by_length(&self) -> Result<(), End> {
+        let (origin, mirror) = (&self.origin_info.answer, self.mirror_info);
+        let (ours, theirs) = (mirror.state.last_seq, origin.state.last_seq);
+        if self.is_promoted() || ours <= theirs {
+            return Ok(());
+        }
+        let detail = format!("{} is at sequence {ours}, ahead of its origin at {theirs}", self.mirror.name());
+        let now = self.run.clock.at(self.origin_info.sent);
+        let seen = self.ahead().map(|ahead| ahead.since);
+        if !origin.is_replicated() || seen.is_some_and(|since| now.since(since) >= CAUGHT_UP) {
+            return Err(self.other(ours, detail));
+        }
+        let time = told(newest(mirror, ours), self.on_mirror(ours)).await?.unwrap_or(mirror.state.last_ts);
+        let newest = Witness { sequence: ours, time, mirror_created: mirror.created, origin_created: origin.created };
+        let since = seen.unwrap_or(now);
+        let detail = format!("{detail}; whether that stays so is looked at for {CAUGHT_UP:?}");
+        let finding = Finding::new(&IDENTITY_UNPROVEN, detail);
+        Err(End::Told(Identity::Ahead(finding, Ahead { newest, since })))
+    }
+
+    /// That this very pair was seen with the mirror ahead.
+    fn ahead(&self) -> Option<Ahead> {
+        let pair = (self.mirror_info.created, self.origin_info.answer.created);
+        self.memory.ahead.filter(|ahead| (ahead.newest.mirror_created, ahead.newest.origin_created) == pair)
+    }
+
+    /// Once the origin has passed a mirror that was ahead of it, that mirror's newest message tells why it was.
+    pub(super) async fn by_newest_when_ahead(&self) -> Result<(), End> {
+        let Some(Ahead { newest: Witness { sequence, time, .. }, .. }) = self.ahead() else { return Ok(()) };
+        match self.on_origin(sequence).await? {
+            Some(now) if now == time => Ok(()),
+            Some(now) => {
+                Err(self
+                    .other(sequence, format!("sequence {sequence} of the origin is of {now}, on the mirror of {time}")))
+            }
+            None => {
+                let detail = format!(
+                    "{} was ahead of its origin, and sequence {sequence}, which tells why, is gone from there",
+                    self.mirror.name()
+                );
+                Err(End::Told(Identity::Unproven(Finding::new(&IDENTITY_UNPROVEN, detail))))
+            }
+        }
+    }
+}

@@ -1,0 +1,40 @@
+use super::*;
+
+fn cluster(leader: &str, replicas: &[(bool, u64)]) -> ClusterInfo {
+    let replicas = replicas.iter().map(|&(current, ms)| Replica { current, active: ms * 1_000_000 }).collect();
+    ClusterInfo { name: "C".to_owned(), leader: leader.to_owned(), replicas }
+}
+
+#[test]
+fn a_majority_stands_behind_the_leader() {
+    let ms = Duration::from_millis;
+    for (replicas, expected) in [
+        (&[][..], Ok(ms(0))),
+        (&[(true, 40), (true, 900)], Ok(ms(40))),
+        // One of three may be gone.
+        (&[(false, 60_000), (true, 900)], Ok(ms(900))),
+        (&[(false, 0), (true, 900)], Ok(ms(900))),
+        (&[(true, 4_999), (false, 60_000)], Ok(ms(4_999))),
+        (&[(true, 5_000), (false, 60_000)], Err(NoQuorum::Silent { of: 3, heard: Some(ms(5_000)) })),
+        // A leader that was just elected and heard from nobody yet.
+        (&[(false, 0), (false, 0)], Err(NoQuorum::Silent { of: 3, heard: None })),
+        // Two of five must be heard beside the leader.
+        (&[(true, 10), (false, 60_000), (true, 30), (false, 60_000)], Ok(ms(30))),
+        (
+            &[(true, 10), (false, 60_000), (false, 60_000), (false, 60_000)],
+            Err(NoQuorum::Silent { of: 5, heard: Some(ms(60_000)) }),
+        ),
+        // Two of two are a majority, one is not.
+        (&[(true, 10)], Ok(ms(10))),
+        (&[(false, 60_000)], Err(NoQuorum::Silent { of: 2, heard: Some(ms(60_000)) })),
+    ] {
+        assert_eq!(cluster("a", replicas).quorum(), expected, "{replicas:?}");
+    }
+}
+
+#[test]
+fn without_a_leader_nobody_speaks_for_the_stream() {
+    // As a server answers that is left alone: it lists itself among the replicas.
+    assert_eq!(cluster("", &[(false, 0), (true, 2), (false, 0)]).quorum(), Err(NoQuorum::NoLeader));
+    assert_eq!(cluster("", &[]).quorum(), Err(NoQuorum::NoLeader));
+}

@@ -283,7 +283,8 @@ impl Api {
         let ack = self.client.request(subject.to_owned(), payload.to_owned().into()).await;
         let ack = ack.map_err(|error| error.to_string())?;
         let ack: Value = serde_json::from_slice(&ack.payload).map_err(|error| error.to_string())?;
-        ack["seq"].as_u64().ok_or_else(|| ack.to_string())
+        // A message that is refused is acknowledged with the sequence 0.
+        ack["seq"].as_u64().filter(|seq| *seq > 0).ok_or_else(|| ack.to_string())
     }
 
     /// Publishes `count` messages, one after the other.

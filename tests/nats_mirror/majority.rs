@@ -4,12 +4,11 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::json;
 
-use super::support::cluster::Cluster;
+use super::support::cluster::{Cluster, Region, leader};
 use super::support::exporter::Exporter;
 use super::support::let_pass;
 use super::support::nats::{Api, MIRROR, ORIGIN, Server, app, current};
 use super::support::scrape::Scrape;
-use super::support::wait_until;
 use super::support::watch::Watch;
 use super::{CHECK, CONTRACT, SEEN, SOON, as_app, contract, start};
 
@@ -17,59 +16,30 @@ const ME: [(&str, &str); 1] = [("contract", CONTRACT)];
 /// A leader calls a silent majority lost after some seconds, and steps down after twenty: until then it answers.
 const NOTICED: Duration = Duration::from_secs(30);
 
-/// An origin of three replicas, and a mirror of one in a domain of its own.
-struct Region {
-    cluster: Cluster,
-    origin: Api,
-    dr: Server,
-    mirror: Api,
+async fn region() -> Region {
+    let region = Region::start(&current(), true, &json!({}), &json!({})).await;
+    region.origin.publish_many("agentese.a", 10).await;
+    region.mirror.reaches(MIRROR, 10, SOON).await;
+    region
 }
 
-impl Region {
-    async fn start() -> Self {
-        let mut cluster = Cluster::new(&current(), "primary", |leaf| {
-            format!("listen: \"{leaf}\", authorization {{ users: [{{user: leaf, password: leaf, account: APP}}] }}")
-        });
-        cluster.run();
-        let origin = cluster.api(0).await;
-        let stream = json!({"name": ORIGIN, "subjects": ["agentese.>"], "num_replicas": 3});
-        cluster.create(&origin, stream).await;
-        let mut dr = Server::new(&current());
-        let hubs = cluster.servers.iter().map(|server| format!("\"nats-leaf://leaf:leaf@{}\"", server.leaf));
-        dr.configure(&format!(
-            "server_name: dr\njetstream {{ store_dir: \"{}\", domain: dr }}
-             accounts {{ APP {{ jetstream: enabled, users: [{{user: app, password: app}}] }} }}
-             leafnodes {{ reconnect: 1, remotes: [{{ urls: [{}], account: APP
-               deny_imports: [\"agentese.>\"], deny_exports: [\"agentese.>\"] }}] }}\n",
-            dr.store(),
-            hubs.collect::<Vec<_>>().join(", "),
-        ));
-        dr.run();
-        let mirror = dr.api(app()).await;
-        wait_until("the leafnode joins the two", SOON, async || {
-            let asked = mirror.client.request("$JS.primary.API.INFO", "".into());
-            tokio::time::timeout(Duration::from_millis(500), asked).await.ok()?.ok()
-        })
-        .await;
-        let source = json!({"name": ORIGIN, "external": {"api": "$JS.primary.API", "deliver": ""}});
-        mirror.create(json!({"name": MIRROR, "num_replicas": 1, "mirror": source})).await;
-        origin.publish_many("agentese.a", 10).await;
-        mirror.reaches(MIRROR, 10, SOON).await;
-        Self { cluster, origin, dr, mirror }
-    }
+async fn watched(region: &Region) -> Exporter {
+    let exporter = start(&contract(&as_any(&region.origin_servers), &as_app(&region.dr), ORIGIN, MIRROR)).await;
+    exporter.becomes(CONTRACT, "rpo", "met", SOON).await;
+    exporter.seen_healthy(CONTRACT, SOON).await;
+    exporter
+}
 
-    async fn watched(&self) -> Exporter {
-        let exporter = start(&contract(&self.cluster.as_app(), &as_app(&self.dr), ORIGIN, MIRROR)).await;
-        exporter.becomes(CONTRACT, "rpo", "met", SOON).await;
-        exporter.seen_healthy(CONTRACT, SOON).await;
-        exporter
-    }
+/// The connection of the exporter, which knows all of them.
+fn as_any(servers: &[Server]) -> String {
+    let servers: Vec<_> = servers.iter().map(|server| format!("\"nats://{}\"", server.address)).collect();
+    format!("servers: [{}], user: app, password_file: app", servers.join(", "))
+}
 
-    /// The two servers that do not lead the origin.
-    async fn followers(&self) -> Vec<usize> {
-        let leader = self.cluster.leader(&self.origin, ORIGIN).await;
-        (0..3).filter(|number| *number != leader).collect()
-    }
+/// The two servers that do not lead the stream.
+async fn followers(api: &Api, stream: &str) -> Vec<usize> {
+    let leader = leader(api, stream).await;
+    (0..3).filter(|number| *number != leader).collect()
 }
 
 fn running(scrape: &Scrape) -> bool {
@@ -82,10 +52,10 @@ fn writer(scrape: &Scrape, writer: &str) -> bool {
 
 /// While nobody can write nothing is proven and no recovery happens; when they are back both are.
 async fn without_a_majority(region: &mut Region, stop: impl Fn(&mut Server), resume: impl Fn(&mut Server)) {
-    let exporter = region.watched().await;
-    let two = region.followers().await;
+    let exporter = watched(region).await;
+    let two = followers(&region.origin, ORIGIN).await;
     let lost = SystemTime::now();
-    two.iter().for_each(|number| stop(&mut region.cluster.servers[*number]));
+    two.iter().for_each(|number| stop(&mut region.origin_servers[*number]));
     exporter.until("the recovery clock runs", NOTICED, running).await;
     exporter.logs(&["no_quorum"], SOON).await;
     let (watch, since) = (Watch::start(&exporter), SystemTime::now());
@@ -102,31 +72,31 @@ async fn without_a_majority(region: &mut Region, stop: impl Fn(&mut Server), res
         }
         assert_ne!(look.scrape.get("dr_copy_lost", &CHECK), Some(1.0), "the copy is there:\n{}", look.scrape);
     }
-    two.iter().for_each(|number| resume(&mut region.cluster.servers[*number]));
+    two.iter().for_each(|number| resume(&mut region.origin_servers[*number]));
     exporter.until("the recovery clock stops", NOTICED, |scrape| !running(scrape)).await;
     exporter.becomes(CONTRACT, "rpo", "met", NOTICED).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_of_three_are_killed() {
-    let mut region = Region::start().await;
+    let mut region = region().await;
     without_a_majority(&mut region, Server::kill, Server::run).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_of_three_are_frozen() {
-    let mut region = Region::start().await;
+    let mut region = region().await;
     without_a_majority(&mut region, |server| server.freeze(), |server| server.thaw()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_of_three_is_no_outage() {
-    let mut region = Region::start().await;
-    let exporter = region.watched().await;
+    let mut region = region().await;
+    let exporter = watched(&region).await;
     let watch = Watch::start(&exporter);
     let since = SystemTime::now();
-    let one = region.followers().await[0];
-    region.cluster.servers[one].kill();
+    let one = followers(&region.origin, ORIGIN).await[0];
+    region.origin_servers[one].kill();
     let_pass(Duration::from_secs(15)).await;
     for look in watch.since(since) {
         assert!(!running(&look.scrape), "a majority is up:\n{}", look.scrape);
@@ -138,10 +108,10 @@ async fn one_of_three_is_no_outage() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_mirror_is_promoted_while_the_origin_has_no_majority() {
-    let mut region = Region::start().await;
-    let exporter = region.watched().await;
-    for number in region.followers().await {
-        region.cluster.servers[number].kill();
+    let mut region = region().await;
+    let exporter = watched(&region).await;
+    for number in followers(&region.origin, ORIGIN).await {
+        region.origin_servers[number].kill();
     }
     exporter.until("the recovery clock runs", NOTICED, running).await;
     region.mirror.promote(MIRROR, &["agentese.>"]).await.expect("the mirror is promoted");
@@ -164,9 +134,9 @@ async fn a_promoted_mirror_loses_its_majority() {
     cluster.create(&mirror, json!({"name": MIRROR, "subjects": ["agentese.>"], "num_replicas": 3})).await;
     mirror.publish_many("agentese.a", 5).await;
     let gone = Server::new(&current());
-    let exporter = start(&contract(&as_app(&gone), &cluster.as_app(), ORIGIN, MIRROR)).await;
+    let exporter = start(&contract(&as_app(&gone), &as_any(&cluster.servers), ORIGIN, MIRROR)).await;
     exporter.seen_healthy(CONTRACT, SOON).await;
-    let leader = cluster.leader(&mirror, MIRROR).await;
+    let leader = leader(&mirror, MIRROR).await;
     for number in (0..3).filter(|number| *number != leader) {
         cluster.servers[number].freeze();
     }

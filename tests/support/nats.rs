@@ -196,6 +196,21 @@ pub struct Api {
 }
 
 impl Api {
+    /// A connection to whichever of the servers is there, and away from one that falls silent.
+    pub async fn of(servers: &[Server]) -> Self {
+        let all: Vec<_> = servers.iter().map(|server| server.address.to_string()).collect();
+        let options = app()
+            .ignore_discovered_servers()
+            .request_timeout(Some(Duration::from_secs(2)))
+            .connection_timeout(Duration::from_secs(1))
+            .ping_interval(Duration::from_secs(1))
+            .reconnect_delay_callback(|_| Duration::from_millis(50));
+        let client = wait_until("a connection to a server", Duration::from_secs(15), async || {
+            options.clone().connect(all.clone()).await.ok()
+        });
+        Self { client: client.await }
+    }
+
     /// One request to `$JS.API.<subject>`.
     pub async fn call(&self, subject: &str, body: Value) -> Result<Value, ApiError> {
         let body = if body.is_null() { String::new() } else { body.to_string() };

@@ -1,0 +1,161 @@
+//! Holds what the exporter said against what the observers saw.
+//!
+//! The truth is an interval, too: a message counts as missing for certain only if the origin was seen to hold it before the
+//! scrape, and the mirror was seen not to after it; it may be missing if it was acknowledged before, and the mirror was not
+//! seen to hold it before. Green is false where the least is a breach; red is false where the most is none.
+
+use std::time::{Duration, SystemTime};
+
+use super::observer::Seen;
+use super::plan::{Act, Plan};
+use super::world::{RPO, Record, Said};
+
+/// A scrape is rendered some milliseconds before it is received.
+const SLACK: Duration = Duration::from_millis(300);
+/// From a change until the run that sees it has ended, on a busy machine.
+const NOTICED: Duration = Duration::from_millis(3500);
+/// A majority counts as lost after five seconds of silence.
+const UNHEALTHY: Duration = Duration::from_secs(10);
+
+/// What came out.
+#[derive(Debug, Default)]
+pub struct Verdict {
+    pub scrapes: usize,
+    /// Scrapes while the truth was a breach.
+    pub breaches: usize,
+    pub faults: Vec<String>,
+}
+
+/// What a disaster at a scrape would have cost.
+struct Truth {
+    least: Duration,
+    most: Duration,
+}
+
+/// Judges a whole scenario.
+pub fn hold(plan: &Plan, record: &Record) -> Verdict {
+    let mut verdict = Verdict { scrapes: record.said.len(), ..Verdict::default() };
+    let truths: Vec<_> = record.said.iter().map(|said| truth(plan, record, said.at)).collect();
+    for (index, said) in record.said.iter().enumerate() {
+        let truth = &truths[index];
+        verdict.breaches += usize::from(truth.least >= RPO);
+        let recent = record.said[..=index].iter().zip(&truths).rev();
+        let recent: Vec<_> =
+            recent.take_while(|(past, _)| past.at + NOTICED >= said.at).map(|(_, truth)| truth).collect();
+        let fault = match said.status.as_str() {
+            "met" | "at_risk" => {
+                let lasting = recent.iter().all(|truth| truth.least >= RPO + SLACK);
+                // Time alone brings it about: the exporter knows that without looking.
+                let grown = truth.least >= RPO + SLACK && !changed_within(record, said.at, NOTICED);
+                (lasting || grown).then_some("falsely green")
+            }
+            "breached" => {
+                let excluded = recent.iter().all(|truth| truth.most + SLACK < RPO);
+                (excluded && !may_be_lost(record, said.at)).then_some("falsely red")
+            }
+            _ => None,
+        };
+        let fault = fault.or_else(|| health(record, said));
+        if let Some(fault) = fault {
+            let Truth { least, most } = truth;
+            let into = said.at.duration_since(record.said[0].at).unwrap_or_default();
+            verdict.faults.push(format!(
+                "{fault} at {into:.1?}: {}, healthy {:?}; the truth is {least:.1?} to {most:.1?}",
+                said.status, said.healthy
+            ));
+        }
+    }
+    verdict
+}
+
+fn changed_within(record: &Record, at: SystemTime, time: Duration) -> bool {
+    record.done.iter().any(|(done, _)| *done <= at && *done + time >= at)
+}
+
+/// Whether the pair may rightly be called lost: a mirror never heals from an origin that lost its tail or was made anew, and
+/// what two writers wrote never is one.
+fn may_be_lost(record: &Record, at: SystemTime) -> bool {
+    let lost = [Act::LoseTail, Act::RecreateOrigin, Act::Promote];
+    record.done.iter().any(|(done, act)| *done <= at && lost.contains(act))
+}
+
+fn before(seen: &[Seen], at: SystemTime) -> Option<&Seen> {
+    seen.iter().rev().find(|seen| seen.done <= at)
+}
+
+/// The first look that began after `at`; without one nothing has changed since the last.
+fn after(seen: &[Seen], at: SystemTime) -> Option<&Seen> {
+    seen.iter().find(|seen| seen.begun >= at).or(seen.last())
+}
+
+fn truth(plan: &Plan, record: &Record, scraped: SystemTime) -> Truth {
+    let at = scraped - SLACK;
+    let age =
+        |time: Option<SystemTime>| time.map_or(Duration::ZERO, |time| at.duration_since(time).unwrap_or_default());
+    let (Some(origin), Some(origin_next)) = (before(&record.origin, at), after(&record.origin, at)) else {
+        return Truth { least: Duration::ZERO, most: Duration::MAX };
+    };
+    let (copy, copy_next) = (before(&record.mirror, at), after(&record.mirror, scraped));
+    let holds = |copy: Option<&Seen>, sequence: u64, time: SystemTime| {
+        copy.is_some_and(|copy| copy.messages.get(&sequence) == Some(&time))
+    };
+    // What is about to grow old may be gone from one side first.
+    let young = |time: &SystemTime| plan.limits.origin.get("max_age").is_none() || *time + Duration::from_secs(7) > at;
+    let still = |sequence: u64, time: SystemTime| {
+        origin_next.epoch == origin.epoch && origin_next.messages.get(&sequence) == Some(&time)
+    };
+    let held = origin.messages.iter().filter(|(sequence, time)| still(**sequence, **time) && young(time));
+    let held = held.filter(|(sequence, time)| !holds(copy_next, **sequence, **time)).map(|(_, time)| *time);
+    let last = copy_next.map_or(0, |copy| copy.last_seq);
+    let least = age(held.chain(overwritten(record, origin, last, at)).min());
+    let known = [origin, origin_next].into_iter().flat_map(|seen| seen.messages.iter());
+    let missing = known.filter(|(sequence, time)| !holds(copy, **sequence, **time)).map(|(_, time)| *time);
+    let passed = copy.map_or(0, |copy| copy.last_seq);
+    let acked =
+        record.acked.iter().filter(|(sequence, acked)| *sequence > passed && *acked <= at).map(|(_, acked)| *acked);
+    let seen = record.origin.iter().filter(|seen| seen.done <= at && seen.epoch == origin.epoch);
+    let seen = seen.flat_map(|seen| seen.messages.iter()).filter(|(sequence, _)| **sequence > passed);
+    let most = missing.chain(acked).chain(seen.map(|(_, time)| *time)).filter(|time| *time <= at).min();
+    Truth { least, most: age(most) }
+}
+
+/// Messages that the origin was seen to hold, that the copy has not come to, and that are gone though nobody deleted any since.
+fn overwritten<'a>(
+    record: &'a Record,
+    origin: &'a Seen,
+    last: u64,
+    at: SystemTime,
+) -> impl Iterator<Item = SystemTime> + 'a {
+    let deliberate = [Act::PurgeOrigin, Act::DeleteOnOrigin, Act::RecreateOrigin, Act::LoseTail];
+    let since = record.done.iter().filter(|(done, act)| *done <= at + SLACK && deliberate.contains(act));
+    let since = since.map(|(done, _)| *done).max().unwrap_or(SystemTime::UNIX_EPOCH);
+    let seen = record.origin.iter().filter(move |seen| seen.begun >= since && seen.done <= at);
+    let seen = seen.filter(|seen| seen.epoch == origin.epoch).flat_map(|seen| seen.messages.iter());
+    seen.filter(move |(sequence, _)| **sequence > last).map(|(_, time)| *time)
+}
+
+/// Whether clients could write, by their own acknowledgements.
+fn health(record: &Record, said: &Said) -> Option<&'static str> {
+    let taken = |from: Duration, to: Duration| {
+        let (from, to) = (said.at - from, said.at + to);
+        record.taken.iter().filter(|at| **at >= from && **at <= to).count()
+    };
+    let paused = record.done.iter().any(|(_, act)| *act == Act::Pause);
+    let begun = record.said.first().is_none_or(|first| said.at < first.at + UNHEALTHY);
+    match said.healthy {
+        Some(true) if !paused && !begun && taken(UNHEALTHY, SLACK) == 0 => Some("falsely healthy"),
+        Some(false) if !may_be_two(record, said.at) => {
+            let steady = (0..7).all(|step| {
+                let back = Duration::from_secs(step);
+                taken(back + Duration::from_secs(1), Duration::ZERO) > taken(back, Duration::ZERO)
+            });
+            let goes_on = taken(Duration::ZERO, Duration::from_secs(1)) > 0;
+            (steady && goes_on).then_some("falsely unhealthy")
+        }
+        _ => None,
+    }
+}
+
+fn may_be_two(record: &Record, at: SystemTime) -> bool {
+    record.done.iter().any(|(done, act)| *done <= at && *act == Act::Promote)
+}

@@ -92,25 +92,30 @@ fn truth(plan: &Plan, record: &Record, scraped: SystemTime) -> Truth {
     let at = scraped - SLACK;
     let age =
         |time: Option<SystemTime>| time.map_or(Duration::ZERO, |time| at.duration_since(time).unwrap_or_default());
-    let (Some(origin), Some(origin_next)) = (before(&record.origin, at), after(&record.origin, at)) else {
+    let (Some(origin), Some(origin_next)) = (before(&record.origin, at), after(&record.origin, scraped)) else {
         return Truth { least: Duration::ZERO, most: Duration::MAX };
     };
     let (copy, copy_next) = (before(&record.mirror, at), after(&record.mirror, scraped));
     let holds = |copy: Option<&Seen>, sequence: u64, time: SystemTime| {
         copy.is_some_and(|copy| copy.messages.get(&sequence) == Some(&time))
     };
-    // What is about to grow old may be gone from one side first.
-    let young = |time: &SystemTime| plan.limits.origin.get("max_age").is_none() || *time + Duration::from_secs(7) > at;
+    // What is about to grow old may be gone from one side first; servers of 2.9 do not tell their clocks, so that anything
+    // within a minute of its end counts as that.
+    let young = |time: &SystemTime| {
+        plan.limits.origin.get("max_age").is_none() || (!plan.old && *time + Duration::from_secs(5) > at)
+    };
     let still = |sequence: u64, time: SystemTime| {
         origin_next.epoch == origin.epoch && origin_next.messages.get(&sequence) == Some(&time)
     };
     let held = origin.messages.iter().filter(|(sequence, time)| still(**sequence, **time) && young(time));
-    let held = held.filter(|(sequence, time)| !holds(copy_next, **sequence, **time)).map(|(_, time)| *time);
-    let last = copy_next.map_or(0, |copy| copy.last_seq);
+    let lacks = |sequence: u64, time: SystemTime| !holds(copy, sequence, time) && !holds(copy_next, sequence, time);
+    let held = held.filter(|(sequence, time)| lacks(**sequence, **time)).map(|(_, time)| *time);
+    let last = [copy, copy_next].into_iter().flatten().map(|copy| copy.last_seq).max().unwrap_or(0);
     let least = age(held.chain(overwritten(record, origin, last, at)).min());
     let known = [origin, origin_next].into_iter().flat_map(|seen| seen.messages.iter());
-    let missing = known.filter(|(sequence, time)| !holds(copy, **sequence, **time)).map(|(_, time)| *time);
-    let passed = copy.map_or(0, |copy| copy.last_seq);
+    let on_both = |sequence: u64, time: SystemTime| holds(copy, sequence, time) && holds(copy_next, sequence, time);
+    let missing = known.filter(|(sequence, time)| !on_both(**sequence, **time)).map(|(_, time)| *time);
+    let passed = [copy, copy_next].into_iter().map(|copy| copy.map_or(0, |copy| copy.last_seq)).min().unwrap_or(0);
     let acked =
         record.acked.iter().filter(|(sequence, acked)| *sequence > passed && *acked <= at).map(|(_, acked)| *acked);
     let seen = record.origin.iter().filter(|seen| seen.done <= at && seen.epoch == origin.epoch);

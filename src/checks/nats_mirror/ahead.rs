@@ -48,7 +48,7 @@ impl Pair<'_> {
     /// That this pair is not one stream, to be remembered; `sequence` shows it.
     pub(super) fn condemned(&self, finding: &Finding, sequence: u64) -> Condemned {
         Condemned {
-            mirror_created: self.mirror_info.created,
+            mirror_created: self.mirror_info().created,
             origin_created: self.origin_info.answer.created,
             sequence,
             reason: finding.reason.label.to_owned(),
@@ -60,7 +60,7 @@ impl Pair<'_> {
     pub(super) fn by_condemnation(&self) -> Result<(), End> {
         let Some(condemned) = &self.memory.condemned else { return Ok(()) };
         let pair = (condemned.mirror_created, condemned.origin_created);
-        if pair != (self.mirror_info.created, self.origin_info.answer.created) {
+        if pair != (self.mirror_info().created, self.origin_info.answer.created) {
             return Ok(());
         }
         let reason = CONDEMNING.into_iter().find(|reason| reason.label == condemned.reason);
@@ -72,7 +72,7 @@ impl Pair<'_> {
     /// A mirror, read first, cannot be ahead of its origin. A leader that was just elected may be behind what the one before
     /// it gave away: of a replicated origin it is believed when it stays so.
     pub(super) async fn by_length(&self) -> Result<(), End> {
-        let (origin, mirror) = (&self.origin_info.answer, self.mirror_info);
+        let (origin, mirror) = (&self.origin_info.answer, self.mirror_info());
         let (ours, theirs) = (mirror.state.last_seq, origin.state.last_seq);
         if self.is_promoted() || ours <= theirs {
             return Ok(());
@@ -93,7 +93,7 @@ impl Pair<'_> {
 
     /// That this very pair was seen with the mirror ahead.
     fn ahead(&self) -> Option<Ahead> {
-        let pair = (self.mirror_info.created, self.origin_info.answer.created);
+        let pair = (self.mirror_info().created, self.origin_info.answer.created);
         self.memory.ahead.filter(|ahead| (ahead.newest.mirror_created, ahead.newest.origin_created) == pair)
     }
 

@@ -15,8 +15,10 @@ use super::to_own_clock;
 use crate::clients::jetstream::{Answered, StoredMessage, StreamConfig, StreamError, StreamInfo, StreamState};
 use crate::domain::observation::Finding;
 
-/// What the two sides' clocks may differ by when both let a message go at the same age.
-const EXPIRING: Duration = Duration::from_secs(60);
+/// What two clocks that are not known may differ by, when both sides let a message go at the same age.
+const CLOCKS: Duration = Duration::from_secs(60);
+/// How late a server may let a message go.
+const LATE: Duration = Duration::from_secs(3);
 
 /// With more sequences that are gone on either side, the lists are not asked for: an answer of this many has about 100 kB.
 const MOST_COMPARED: u64 = 10_000;
@@ -54,7 +56,7 @@ pub(super) struct Verified {
 
 impl Verified {
     fn of(pair: &Pair<'_>) -> Self {
-        let (origin, mirror) = (&pair.origin_info.answer, pair.mirror_info);
+        let (origin, mirror) = (&pair.origin_info.answer, pair.mirror_info());
         Self { created: (origin.created, mirror.created), states: (origin.state.clone(), mirror.state.clone()) }
     }
 }
@@ -64,7 +66,7 @@ impl Pair<'_> {
     /// was read first: had it held that message, it would hold it still. What the origin is about to let go by its age
     /// is not missed.
     pub(super) async fn missing_beginning(&self) -> Result<Option<StoredMessage>, Finding> {
-        let state = &self.mirror_info.state;
+        let state = &self.mirror_info().state;
         let held_from = if state.messages == 0 { state.last_seq.saturating_add(1) } else { state.first_seq };
         let mut missing = None::<StoredMessage>;
         for filter in self.filters {
@@ -100,13 +102,25 @@ impl Pair<'_> {
         Ok(found)
     }
 
-    /// Whether both sides let go of what has a certain age, and this message will have it within a minute.
+    /// How much sooner than the origin the mirror may let go of a message of the same age: as much as its clock is ahead. Servers
+    /// before 2.10 do not tell their clocks.
+    fn sooner(&self) -> Duration {
+        let (origin, mirror) = (self.origin_info, self.mirror_told);
+        let Some((theirs, ours)) = origin.answer.ts.zip(mirror.answer.ts) else { return CLOCKS };
+        // Both clocks as of one instant; when exactly each was read within its answer is not known.
+        let between = origin.sent.saturating_duration_since(mirror.sent);
+        let doubt = (origin.received - origin.sent) + (mirror.received - mirror.sent);
+        let ahead = ours.duration_since(theirs).unsigned_abs().abs_diff(between);
+        ahead + doubt + LATE
+    }
+
+    /// Whether both sides let go of what has a certain age, and the mirror may have let go of this message for it.
     fn is_expiring(&self, message: StoredMessage) -> bool {
-        let (origin, mirror) = (self.origin_info.answer.config.max_age(), self.mirror_info.config.max_age());
+        let (origin, mirror) = (self.origin_info.answer.config.max_age(), self.mirror_info().config.max_age());
         let (Some(origin), Some(mirror)) = (origin, mirror) else { return false };
         let stored = to_own_clock(message.time, self.origin_info, self.run);
         let age = self.run.clock.at(self.origin_info.received).since(stored);
-        origin <= mirror && age + EXPIRING >= mirror
+        origin <= mirror && age + self.sooner() >= mirror
     }
 
     /// Whether the mirror lacks messages between its first and its last that the origin still holds.
@@ -114,7 +128,7 @@ impl Pair<'_> {
     /// The two lists of sequences that are gone tell. The origin's is asked last: of what it holds up to the mirror's last
     /// sequence, the mirror held all when it was asked.
     pub(super) async fn inside(&self) -> Result<Inside, Finding> {
-        let state = &self.mirror_info.state;
+        let state = &self.mirror_info().state;
         let verified = Verified::of(self);
         if self.is_promoted() {
             return self.known_damage().await;
@@ -123,7 +137,7 @@ impl Pair<'_> {
             return Ok(Inside::Whole(verified));
         }
         let ttl = |config: &StreamConfig| config.allow_msg_ttl;
-        if self.filters != [">"] || ttl(&self.origin_info.answer.config) || ttl(&self.mirror_info.config) {
+        if self.filters != [">"] || ttl(&self.origin_info.answer.config) || ttl(&self.mirror_info().config) {
             return self.known_damage().await;
         }
         if state.num_deleted.max(self.origin_info.answer.state.num_deleted) > MOST_COMPARED {
@@ -160,7 +174,7 @@ impl Pair<'_> {
 
     /// Where the two cannot be compared: whether what was seen missing is so still.
     async fn known_damage(&self) -> Result<Inside, Finding> {
-        let created = (self.mirror_info.created, self.origin_info.answer.created);
+        let created = (self.mirror_info().created, self.origin_info.answer.created);
         let known = self.memory.damage.as_ref();
         match known.filter(|damage| (damage.mirror_created, damage.origin_created) == created) {
             None => Ok(Inside::Incomparable),
@@ -178,7 +192,7 @@ impl Pair<'_> {
 
     /// What the numbers of messages say of holes, where there are too many to compare.
     fn fewer(&self) -> Option<Finding> {
-        let (origin, mirror) = (&self.origin_info.answer, self.mirror_info);
+        let (origin, mirror) = (&self.origin_info.answer, self.mirror_info());
         if [&origin.config, &mirror.config].into_iter().any(|config| config.max_age().is_some()) {
             return None;
         }
@@ -196,7 +210,7 @@ impl Pair<'_> {
     /// That the mirror has this hole, or lacks more than can be told, to be remembered.
     pub(super) fn damage(&self, hole: Option<StoredMessage>, finding: &Finding) -> Damage {
         Damage {
-            mirror_created: self.mirror_info.created,
+            mirror_created: self.mirror_info().created,
             origin_created: self.origin_info.answer.created,
             hole: hole.map(|StoredMessage { sequence, time }| (sequence, time)),
             detail: finding.detail.clone(),

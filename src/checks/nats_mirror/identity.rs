@@ -56,7 +56,7 @@ pub(super) struct Pair<'a> {
     pub(super) origin: &'a Stream,
     pub(super) mirror: &'a Stream,
     pub(super) origin_info: &'a Answered<StreamInfo>,
-    pub(super) mirror_info: &'a StreamInfo,
+    pub(super) mirror_told: &'a Answered<StreamInfo>,
     pub(super) filters: &'a [String],
     /// What is remembered of earlier runs.
     pub(super) memory: &'a Memory,
@@ -130,17 +130,21 @@ impl Pair<'_> {
         Ok(Identity::Same { common, missing })
     }
 
+    pub(super) fn mirror_info(&self) -> &StreamInfo {
+        &self.mirror_told.answer
+    }
+
     pub(super) fn is_promoted(&self) -> bool {
-        self.mirror_info.config.mirror.is_none()
+        self.mirror_info().config.mirror.is_none()
     }
 
     fn origin_is_younger(&self) -> bool {
-        self.origin_info.answer.created > self.mirror_info.created
+        self.origin_info.answer.created > self.mirror_info().created
     }
 
     /// A message that was the same on both sides at an earlier run, of this very mirror.
     pub(super) fn witness(&self) -> Option<Witness> {
-        self.memory.witness.filter(|witness| witness.mirror_created == self.mirror_info.created)
+        self.memory.witness.filter(|witness| witness.mirror_created == self.mirror_info().created)
     }
 
     /// That the mirror holds something under this sequence which the origin does not.
@@ -155,7 +159,7 @@ impl Pair<'_> {
 
     /// What needs no question: a mirror names its origin.
     fn by_configuration(&self) -> Result<(), End> {
-        let config = &self.mirror_info.config;
+        let config = &self.mirror_info().config;
         let (mirror, origin) = (self.mirror.name(), self.origin.name());
         let told = |reason, detail| Finding::new(reason, detail);
         match &config.mirror {
@@ -191,7 +195,7 @@ impl Pair<'_> {
 
     /// The newest sequence that both have taken must be the same message, where it still exists on both.
     async fn newest_common(&self) -> Result<Option<StoredMessage>, End> {
-        let (origin, mirror) = (&self.origin_info.answer, self.mirror_info);
+        let (origin, mirror) = (&self.origin_info.answer, self.mirror_info());
         let sequence = mirror.state.last_seq.min(origin.state.last_seq);
         if sequence == 0 {
             return Ok(None);
@@ -201,7 +205,7 @@ impl Pair<'_> {
 
     /// The origin's first message that the mirror must hold must be the same one there.
     async fn oldest_common(&self) -> Result<Option<StoredMessage>, End> {
-        let state = &self.mirror_info.state;
+        let state = &self.mirror_info().state;
         if state.messages == 0 {
             return Ok(None);
         }
@@ -242,7 +246,7 @@ impl Pair<'_> {
 
     /// Where no message could be compared: a mirror holds nothing older than its origin.
     fn by_creation(&self) -> Result<(), End> {
-        let (state, created) = (&self.mirror_info.state, self.origin_info.answer.created);
+        let (state, created) = (&self.mirror_info().state, self.origin_info.answer.created);
         if state.messages == 0 || state.first_ts >= created {
             return Ok(());
         }
@@ -276,7 +280,7 @@ impl Pair<'_> {
 
     /// The time of the mirror's message with this sequence.
     pub(super) async fn on_mirror(&self, sequence: u64) -> Result<Option<Timestamp>, Finding> {
-        let direct = self.mirror_info.config.allow_direct;
+        let direct = self.mirror_info().config.allow_direct;
         let message = self.mirror.message(sequence, direct, self.deadline()).await;
         Ok(message.map_err(|error| unanswered("mirror", error))?.map(|message| message.time))
     }

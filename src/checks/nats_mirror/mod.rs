@@ -224,7 +224,7 @@ impl MirrorCheck {
             origin: &self.origin,
             mirror: &self.mirror,
             origin_info: origin,
-            mirror_info: &mirror.answer,
+            mirror_told: mirror,
             filters: &filters,
             memory,
             run,
@@ -262,7 +262,7 @@ impl MirrorCheck {
         let witness = common.map(|StoredMessage { sequence, time }| Witness {
             sequence,
             time,
-            mirror_created: pair.mirror_info.created,
+            mirror_created: pair.mirror_info().created,
             origin_created: pair.origin_info.answer.created,
         });
         let mut memory = self.remembered();

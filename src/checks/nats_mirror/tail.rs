@@ -44,7 +44,7 @@ impl MirrorCheck {
             Missing::seen_now(message, Some(subject), created, now).known_as(pair.memory.lacking.as_ref())
         });
         let since = missing.since(to_own_clock(missing.stored, origin, pair.run));
-        let is_next = message.sequence == pair.mirror_info.state.last_seq.saturating_add(1);
+        let is_next = message.sequence == pair.mirror_info().state.last_seq.saturating_add(1);
         let proven =
             if is_next || !limits::rolls(&origin.answer.config) { since } else { pair.last_complete().min(since) };
         let precision = origin.received - origin.sent;
@@ -75,7 +75,7 @@ impl Pair<'_> {
     /// mirror if there is none.
     async fn first_after(&self) -> Result<(Option<FoundMessage>, Timestamp), Finding> {
         let (origin, clock) = (self.origin_info, self.run.clock);
-        let last = self.mirror_info.state.last_seq;
+        let last = self.mirror_info().state.last_seq;
         // What a leader says is true as of when a majority last stood behind it.
         let silent = origin.answer.quorum().unwrap_or_default();
         let proven = |asked: Instant| clock.at(asked).minus(silent);
@@ -100,7 +100,7 @@ impl Pair<'_> {
     /// A message of which no trace is left was deleted or purged by somebody, and is missed by nobody.
     async fn replaced(&self, next: StoredMessage) -> Result<Option<Missing>, Finding> {
         let origin = &self.origin_info.answer;
-        let last = self.mirror_info.state.last_seq;
+        let last = self.mirror_info().state.last_seq;
         let is_gone = |missing: &&Missing| {
             missing.origin_created == origin.created && missing.sequence > last && missing.sequence < next.sequence
         };
@@ -127,9 +127,9 @@ impl Pair<'_> {
 
     /// When the copy was last known to hold everything: as of its newest message, or of the last proof.
     fn last_complete(&self) -> Timestamp {
-        let state = &self.mirror_info.state;
+        let state = &self.mirror_info().state;
         // Before 2.10 a server stamps with its own clock what a filter leaves out.
-        let newest = (state.last_seq > 0 && self.mirror_info.ts.is_some()).then_some(state.last_ts);
+        let newest = (state.last_seq > 0 && self.mirror_info().ts.is_some()).then_some(state.last_ts);
         let newest = newest.or(self.witness().map(|witness| witness.time));
         let newest = newest.unwrap_or(self.origin_info.answer.created);
         let newest = to_own_clock(newest, self.origin_info, self.run);

@@ -1,10 +1,16 @@
 //! An origin that loses its tail and takes other messages under the same numbers: never a copy again.
 
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
+use serde_json::json;
+
+use super::majority::watched;
+use super::support::cluster::Region;
 use super::support::exporter::Exporter;
 use super::support::let_pass;
-use super::support::nats::{MIRROR, ORIGIN, Pair, app};
+use super::support::nats::{Api, Cold, MIRROR, ORIGIN, Pair, Server, app, current, old};
+use super::support::wait_until;
 use super::support::watch::Watch;
 use super::{CHECK, CONTRACT, SEEN, SOON, watch_pair};
 
@@ -12,8 +18,9 @@ use super::{CHECK, CONTRACT, SEEN, SOON, watch_pair};
 const AGAIN: Duration = Duration::from_secs(90);
 
 /// A pair of which the origin was kept aside at sequence 10, and is at 20 now, as is its mirror.
-async fn pair_with_backup() -> Pair {
-    let mut pair = Pair::start().await;
+async fn pair_with_backup(binary: &Path) -> Pair {
+    let mut pair = Cold::new(binary, "").await.start().await;
+    pair.create_streams().await;
     pair.origin.publish_many("agentese.a", 10).await;
     pair.mirror.reaches(MIRROR, 10, SOON).await;
     pair.primary.kill_and_save();
@@ -51,7 +58,19 @@ async fn stays_lost(exporter: &Exporter) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn it_is_not_forgotten_when_the_origin_has_passed_its_mirror() {
-    let mut pair = pair_with_backup().await;
+    not_forgotten(&current()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nor_on_the_version_before() {
+    match old() {
+        Ok(binary) => not_forgotten(&binary).await,
+        Err(why) => println!("skipped: {why}"),
+    }
+}
+
+async fn not_forgotten(binary: &Path) {
+    let mut pair = pair_with_backup(binary).await;
     let mut exporter = watch_pair(&pair).await;
     exporter.becomes(CONTRACT, "rpo", "met", SOON).await;
     lose_the_tail(&mut pair).await;
@@ -71,7 +90,7 @@ async fn it_is_not_forgotten_when_the_origin_has_passed_its_mirror() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn it_is_not_forgotten_by_an_exporter_that_is_killed_with_the_origin() {
-    let mut pair = pair_with_backup().await;
+    let mut pair = pair_with_backup(&current()).await;
     let mut exporter = watch_pair(&pair).await;
     exporter.becomes(CONTRACT, "rpo", "met", SOON).await;
     // It has seen the tail, and dies with the origin. What it showed rests on what is on the disk.
@@ -87,7 +106,7 @@ async fn it_is_not_forgotten_by_an_exporter_that_is_killed_with_the_origin() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_exporter_that_was_told_and_killed_remembers() {
-    let mut pair = pair_with_backup().await;
+    let mut pair = pair_with_backup(&current()).await;
     let mut exporter = watch_pair(&pair).await;
     exporter.becomes(CONTRACT, "rpo", "met", SOON).await;
     lose_the_tail(&mut pair).await;
@@ -100,4 +119,44 @@ async fn an_exporter_that_was_told_and_killed_remembers() {
     }
     exporter.restart().await;
     stays_lost(&exporter).await;
+}
+
+/// An origin of three replicas comes back at sequence 10, its mirror is at 20, and it takes `more` messages at once.
+async fn three_replicas_lose_the_tail(more: u64) {
+    let mut region = Region::start(&current(), true, &json!({}), &json!({})).await;
+    region.origin.publish_many("agentese.a", 10).await;
+    region.mirror.reaches(MIRROR, 10, SOON).await;
+    let back = async |region: &mut Region| {
+        region.origin_servers.iter_mut().for_each(Server::run);
+        region.origin = Api::of(&region.origin_servers).await;
+        let origin = region.origin.clone();
+        wait_until("the origin takes messages", Duration::from_secs(40), async || {
+            origin.publish("agentese.a", "x").await.ok()
+        })
+        .await
+    };
+    region.origin_servers.iter_mut().for_each(Server::kill_and_save);
+    let last = back(&mut region).await;
+    region.origin.publish_many("agentese.a", 20 - last).await;
+    region.mirror.reaches(MIRROR, 20, AGAIN).await;
+    let exporter = watched(&region).await;
+    region.origin_servers.iter_mut().for_each(Server::kill_and_restore);
+    let last = back(&mut region).await;
+    assert!(last < 20, "the tail is lost");
+    region.origin.publish_many("agentese.b", more).await;
+    stays_lost(&exporter).await;
+    exporter.logs(&["not_same_stream"], SOON).await;
+    region.origin.publish_many("agentese.b", 30).await;
+    region.mirror.reaches(MIRROR, 30, AGAIN).await;
+    stays_lost(&exporter).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_replicas_stay_behind_their_mirror() {
+    three_replicas_lose_the_tail(1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn three_replicas_pass_their_mirror_at_once() {
+    three_replicas_lose_the_tail(30).await;
 }

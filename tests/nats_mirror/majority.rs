@@ -1,5 +1,6 @@
 //! A replicated stream of which too few servers are left: it takes no messages and proves nothing.
 
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use serde_json::json;
@@ -7,7 +8,7 @@ use serde_json::json;
 use super::support::cluster::{Cluster, Region, leader};
 use super::support::exporter::Exporter;
 use super::support::let_pass;
-use super::support::nats::{Api, MIRROR, ORIGIN, Server, app, current};
+use super::support::nats::{Api, MIRROR, ORIGIN, Server, app, current, old};
 use super::support::scrape::Scrape;
 use super::support::watch::Watch;
 use super::{CHECK, CONTRACT, SEEN, SOON, as_app, contract, start};
@@ -16,14 +17,14 @@ const ME: [(&str, &str); 1] = [("contract", CONTRACT)];
 /// A leader calls a silent majority lost after some seconds, and steps down after twenty: until then it answers.
 const NOTICED: Duration = Duration::from_secs(30);
 
-async fn region() -> Region {
-    let region = Region::start(&current(), true, &json!({}), &json!({})).await;
+async fn region(binary: &Path) -> Region {
+    let region = Region::start(binary, true, &json!({}), &json!({})).await;
     region.origin.publish_many("agentese.a", 10).await;
     region.mirror.reaches(MIRROR, 10, SOON).await;
     region
 }
 
-async fn watched(region: &Region) -> Exporter {
+pub async fn watched(region: &Region) -> Exporter {
     let exporter = start(&contract(&as_any(&region.origin_servers), &as_app(&region.dr), ORIGIN, MIRROR)).await;
     exporter.becomes(CONTRACT, "rpo", "met", SOON).await;
     exporter.seen_healthy(CONTRACT, SOON).await;
@@ -79,19 +80,27 @@ async fn without_a_majority(region: &mut Region, stop: impl Fn(&mut Server), res
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_of_three_are_killed() {
-    let mut region = region().await;
+    let mut region = region(&current()).await;
     without_a_majority(&mut region, Server::kill, Server::run).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_of_three_are_frozen() {
-    let mut region = region().await;
+    let mut region = region(&current()).await;
     without_a_majority(&mut region, |server| server.freeze(), |server| server.thaw()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn two_of_three_of_the_version_before_are_killed() {
+    match old() {
+        Ok(binary) => without_a_majority(&mut region(&binary).await, Server::kill, Server::run).await,
+        Err(why) => println!("skipped: {why}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_of_three_is_no_outage() {
-    let mut region = region().await;
+    let mut region = region(&current()).await;
     let exporter = watched(&region).await;
     let watch = Watch::start(&exporter);
     let since = SystemTime::now();
@@ -108,7 +117,7 @@ async fn one_of_three_is_no_outage() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_mirror_is_promoted_while_the_origin_has_no_majority() {
-    let mut region = region().await;
+    let mut region = region(&current()).await;
     let exporter = watched(&region).await;
     for number in followers(&region.origin, ORIGIN).await {
         region.origin_servers[number].kill();

@@ -17,6 +17,9 @@ const NOTICED: Duration = Duration::from_millis(3500);
 /// A majority counts as lost after five seconds of silence.
 const UNHEALTHY: Duration = Duration::from_secs(10);
 
+/// Writers wait for half a second at most between two messages.
+const STEADY: Duration = Duration::from_millis(900);
+
 /// What came out.
 #[derive(Debug, Default)]
 pub struct Verdict {
@@ -150,12 +153,13 @@ fn health(record: &Record, said: &Said) -> Option<&'static str> {
     match said.healthy {
         Some(true) if !paused && !begun && taken(UNHEALTHY, SLACK) == 0 => Some("falsely healthy"),
         Some(false) if !may_be_two(record, said.at) => {
-            let steady = (0..7).all(|step| {
-                let back = Duration::from_secs(step);
-                taken(back + Duration::from_secs(1), Duration::ZERO) > taken(back, Duration::ZERO)
-            });
-            let goes_on = taken(Duration::ZERO, Duration::from_secs(1)) > 0;
-            (steady && goes_on).then_some("falsely unhealthy")
+            // Without a pause that a fault could have made, from before the run that is shown until after the scrape.
+            let around = [said.at - Duration::from_secs(7), said.at + Duration::from_secs(1)];
+            let within = record.taken.iter().copied().filter(|at| (around[0]..around[1]).contains(at));
+            let mut times: Vec<_> = around.into_iter().chain(within).collect();
+            times.sort_unstable();
+            let steady = times.windows(2).all(|pair| pair[1].duration_since(pair[0]).unwrap_or_default() < STEADY);
+            steady.then_some("falsely unhealthy")
         }
         _ => None,
     }

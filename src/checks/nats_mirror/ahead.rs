@@ -42,7 +42,7 @@ impl Ahead {
 }
 
 /// A new leader may not have taken in yet all that the one before had stored. From here on it has.
-const CAUGHT_UP: Duration = Duration::from_secs(10);
+pub(super) const CAUGHT_UP: Duration = Duration::from_secs(10);
 
 impl Pair<'_> {
     /// That this pair is not one stream, to be remembered; `sequence` shows it.

@@ -5,12 +5,13 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::Side;
-use super::ahead::{Ahead, Condemned};
+use super::ahead::{Ahead, CAUGHT_UP, Condemned};
 use super::completeness::{Damage, Verified};
 use super::held::{Held, Shrunk};
 use super::identity::Witness;
 use super::missing::Missing;
 use super::verdict;
+use crate::clients::jetstream::StreamInfo;
 use crate::domain::time::Timestamp;
 
 /// What is remembered from run to run.
@@ -42,6 +43,8 @@ pub(super) struct Memory {
     pub(super) verified: Option<Verified>,
     /// What the mirror held when it last answered.
     pub(super) held: Option<Held>,
+    /// Since when a mirror with replicas shows less than it held, which a leader that was just elected may do.
+    pub(super) behind_since: Option<Timestamp>,
     /// How often the mirror went back or was emptied. Each time it became another copy.
     pub(super) shrunk: u32,
     /// How it last did, until the origin has shown what it lacks.
@@ -57,12 +60,13 @@ impl Memory {
     /// The same on another timeline. What the servers stamped lies on theirs.
     pub(super) fn carried(self, carry: impl Fn(Timestamp) -> Timestamp) -> Self {
         let ahead = self.ahead.map(|ahead| ahead.carried(&carry));
+        let behind_since = self.behind_since.map(&carry);
         let lacking = self.lacking.map(|missing| missing.carried(&carry));
-        Self { ahead, lacking, ..self }
+        Self { ahead, lacking, behind_since, ..self }
     }
 
     /// Takes in what both sides answered. What a server without a majority behind it says is not taken in.
-    pub(super) fn take(&mut self, mirror: &Side, origin: &Side) {
+    pub(super) fn take(&mut self, mirror: &Side, origin: &Side, now: Timestamp) {
         if let Some(rival) = verdict::is_rival(origin, mirror) {
             self.mirror_is_rival = rival;
         }
@@ -84,13 +88,27 @@ impl Memory {
             }
             if self.held.as_ref().is_some_and(|held| held.created != mirror.created) {
                 (self.lacking, self.verified, self.proven) = (None, None, None);
-                (self.shrunk, self.shrunk_how) = (0, None);
+                (self.shrunk, self.shrunk_how, self.behind_since) = (0, None, None);
+                self.filters = self.filters.take().filter(|_| mirror.config.mirror.is_some());
             }
-            if let Some(shrunk) = self.held.as_ref().and_then(|held| held.shrunk(mirror)) {
-                self.shrink(&shrunk, mirror.state.last_seq);
-            }
-            self.held = Some(Held::of(mirror));
+            self.hold(mirror, now);
         }
+    }
+
+    /// Takes in what the mirror holds, and that it shrank if it did.
+    fn hold(&mut self, mirror: &StreamInfo, now: Timestamp) {
+        let shrunk = self.held.as_ref().and_then(|held| held.shrunk(mirror));
+        if let Some(Shrunk::WentBack(_)) = &shrunk
+            && mirror.is_replicated()
+            && now.since(*self.behind_since.get_or_insert(now)) < CAUGHT_UP
+        {
+            return;
+        }
+        self.behind_since = None;
+        if let Some(shrunk) = shrunk {
+            self.shrink(&shrunk, mirror.state.last_seq);
+        }
+        self.held = Some(Held::of(mirror));
     }
 
     /// Whether the origin is another one than at the look before.
@@ -120,5 +138,80 @@ impl Memory {
     pub(super) fn copy_identity(&self, mirror: &Side) -> Option<String> {
         let created = mirror.as_ref().ok()?.answer.created;
         Some(if self.shrunk == 0 { created.to_string() } else { format!("{created}/{}", self.shrunk) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::clients::jetstream::{Answered, StreamError};
+    use crate::clock;
+
+    fn mirror(created: &str, last_seq: u64, replicas: &Value) -> Answered<StreamInfo> {
+        let time = "2026-01-01T00:00:00Z";
+        let state =
+            json!({"messages": last_seq, "first_seq": 1, "first_ts": time, "last_seq": last_seq, "last_ts": time});
+        let config = json!({"mirror": {"name": "S", "filter_subject": "a"}});
+        let cluster = json!({"name": "C", "leader": "a", "replicas": replicas});
+        let answer = json!({"config": config, "created": created, "state": state, "cluster": cluster});
+        let answer = serde_json::from_value(answer).expect("an answer");
+        Answered { answer, sent: clock::instant(), received: clock::instant() }
+    }
+
+    /// Looks at one mirror after the other, so many seconds after the first; gives which copies they were.
+    fn copies(looks: &[(i64, Answered<StreamInfo>)]) -> Vec<String> {
+        let mut memory = Memory::default();
+        let origin = Err(StreamError::NotFound);
+        let look = |(at, mirror): &(i64, Answered<StreamInfo>)| {
+            let mirror = Ok(mirror.clone());
+            memory.take(&mirror, &origin, Timestamp::from_unix_seconds(1_800_000_000 + at));
+            memory.copy_identity(&mirror).expect("it answered")
+        };
+        looks.iter().map(look).collect()
+    }
+
+    const FIRST: &str = "2026-01-01T00:00:00Z";
+    const SECOND: &str = "2026-01-02T00:00:00Z";
+
+    #[test]
+    fn a_mirror_that_went_back_is_another_copy() {
+        let one = json!([]);
+        let seen = copies(&[(0, mirror(FIRST, 40, &one)), (5, mirror(FIRST, 20, &one)), (10, mirror(FIRST, 21, &one))]);
+        assert_ne!(seen[0], seen[1]);
+        assert_eq!(seen[1], seen[2], "and the same from then on");
+        let seen = copies(&[(0, mirror(FIRST, 40, &one)), (5, mirror(SECOND, 40, &one))]);
+        assert_ne!(seen[0], seen[1], "as is one that was made anew");
+    }
+
+    #[test]
+    fn a_new_leader_may_catch_up() {
+        let three = json!([{"current": true, "active": 1}, {"current": true, "active": 1}]);
+        let at = |second, last_seq| (second, mirror(FIRST, last_seq, &three));
+        let seen = copies(&[at(0, 40), at(5, 38), at(14, 39), at(20, 41), at(25, 40), at(30, 40), at(34, 42)]);
+        assert!(seen.iter().all(|copy| *copy == seen[0]), "{seen:?}");
+        let seen = copies(&[at(0, 40), at(5, 20), at(16, 20)]);
+        assert_eq!((&seen[0], seen[0] == seen[2]), (&seen[1], false), "unless it stays behind: {seen:?}");
+    }
+
+    #[test]
+    fn filters_are_those_of_this_mirror() {
+        let mut memory = Memory::default();
+        let origin: Side = Err(StreamError::NotFound);
+        let now = Timestamp::from_unix_seconds(1_800_000_000);
+        memory.take(&Ok(mirror(FIRST, 5, &json!([]))), &origin, now);
+        assert_eq!(memory.filters.as_deref(), Some(&["a".to_owned()][..]));
+        let promoted = |created| {
+            let mut told = mirror(created, 5, &json!([]));
+            told.answer.config.mirror = None;
+            Ok(told)
+        };
+        memory.take(&promoted(FIRST), &origin, now.plus(Duration::from_secs(5)));
+        assert!(memory.filters.is_some(), "a promotion leaves them as they were");
+        memory.take(&promoted(SECOND), &origin, now.plus(Duration::from_secs(10)));
+        assert_eq!(memory.filters, None, "another stream of that name has none");
     }
 }

@@ -145,7 +145,7 @@ impl Check for MirrorCheck {
             let copy = Some(CopyState::Unknown(finding.clone()));
             return Observation { copy, ..Observation::of_health(Health::NoAnswer(finding)) };
         }
-        let (before, memory) = self.remember(&mirror, &origin);
+        let (before, memory) = self.remember(&mirror, &origin, run.clock.now());
         let (copy, identity) = self.copy(&mirror, &origin, &memory, run).await;
         let writer = verdict::writer(&origin, &mirror, before.mirror_is_rival);
         let readings = readings::of(&origin, &mirror, &before, writer, identity.as_ref(), &copy, run);
@@ -195,10 +195,10 @@ impl MirrorCheck {
     }
 
     /// Takes in what was read, and gives what was remembered before and what is now.
-    fn remember(&self, mirror: &Side, origin: &Side) -> (Memory, Memory) {
+    fn remember(&self, mirror: &Side, origin: &Side, now: Timestamp) -> (Memory, Memory) {
         let mut memory = self.remembered();
         let before = memory.clone();
-        memory.take(mirror, origin);
+        memory.take(mirror, origin, now);
         (before, memory.clone())
     }
 

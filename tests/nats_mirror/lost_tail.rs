@@ -10,6 +10,7 @@ use super::support::cluster::Region;
 use super::support::exporter::Exporter;
 use super::support::let_pass;
 use super::support::nats::{Api, Cold, MIRROR, ORIGIN, Pair, Server, app, current, old};
+use super::support::scrape::Scrape;
 use super::support::wait_until;
 use super::support::watch::Watch;
 use super::{CHECK, CONTRACT, SEEN, SOON, watch_pair};
@@ -17,31 +18,49 @@ use super::{CHECK, CONTRACT, SEEN, SOON, watch_pair};
 /// A mirror may take its time until it asks its origin again.
 const AGAIN: Duration = Duration::from_secs(90);
 
-/// A pair of which the origin was kept aside at sequence 10, and is at 20 now, as is its mirror.
-async fn pair_with_backup(binary: &Path) -> Pair {
+/// A pair at sequence 10, of which the origin was kept aside there, and an exporter that has seen it so.
+async fn pair_with_backup(binary: &Path) -> (Pair, Exporter) {
     let mut pair = Cold::new(binary, "").await.start().await;
     pair.create_streams().await;
-    pair.origin.publish_many("agentese.a", 10).await;
-    pair.mirror.reaches(MIRROR, 10, SOON).await;
+    pair.origin.publish_many("agentese.a", 9).await;
+    pair.mirror.reaches(MIRROR, 9, SOON).await;
     pair.primary.kill_and_save();
     pair.primary.run();
     pair.origin = pair.primary.api(app()).await;
-    pair.origin.publish_many("agentese.a", 10).await;
-    pair.mirror.reaches(MIRROR, 20, AGAIN).await;
-    pair
+    // The mirror has found its origin again.
+    pair.origin.publish_many("agentese.a", 1).await;
+    pair.mirror.reaches(MIRROR, 10, AGAIN).await;
+    let exporter = watch_pair(&pair).await;
+    exporter.becomes(CONTRACT, "rpo", "met", SOON).await;
+    (pair, exporter)
 }
 
-/// The origin comes back at sequence 10.
+/// The tail, which will be lost.
+async fn publish_the_tail(pair: &Pair) {
+    pair.origin.publish_many("agentese.a", 10).await;
+    pair.mirror.reaches(MIRROR, 20, SOON).await;
+}
+
+/// The exporter has seen the tail on both sides.
+async fn sees_the_tail(exporter: &Exporter) {
+    let both = |scrape: &Scrape| {
+        let last = |metric| scrape.get(metric, &CHECK);
+        last("dr_nats_origin_last_sequence") == Some(20.0) && last("dr_nats_mirror_last_sequence") == Some(20.0)
+    };
+    exporter.until("it has seen the tail", SOON, both).await;
+}
+
+/// The origin comes back at sequence 9.
 async fn lose_the_tail(pair: &mut Pair) {
     pair.primary.kill_and_restore();
     pair.primary.run();
     pair.origin = pair.primary.api(app()).await;
-    assert_eq!(pair.origin.last_seq(ORIGIN).await, Some(10));
+    assert_eq!(pair.origin.last_seq(ORIGIN).await, Some(9));
 }
 
 /// The origin passes the mirror, and the mirror goes on as if nothing had happened.
 async fn pass_the_mirror(pair: &Pair) {
-    pair.origin.publish_many("agentese.b", 20).await;
+    pair.origin.publish_many("agentese.b", 21).await;
     pair.mirror.reaches(MIRROR, 30, AGAIN).await;
     assert_eq!(pair.origin.last_seq(ORIGIN).await, Some(30));
 }
@@ -70,10 +89,21 @@ async fn nor_on_the_version_before() {
 }
 
 async fn not_forgotten(binary: &Path) {
-    let mut pair = pair_with_backup(binary).await;
+    let mut pair = Cold::new(binary, "").await.start().await;
+    pair.create_streams().await;
+    pair.origin.publish_many("agentese.a", 9).await;
+    pair.mirror.reaches(MIRROR, 9, SOON).await;
     let mut exporter = watch_pair(&pair).await;
     exporter.becomes(CONTRACT, "rpo", "met", SOON).await;
+    // Nobody looks between the tail and its loss: no message of it was compared.
+    exporter.freeze();
+    pair.primary.kill_and_save();
+    pair.primary.run();
+    pair.origin = pair.primary.api(app()).await;
+    pair.origin.publish_many("agentese.a", 11).await;
+    pair.mirror.reaches(MIRROR, 20, AGAIN).await;
     lose_the_tail(&mut pair).await;
+    exporter.thaw();
     exporter.becomes(CONTRACT, "rpo", "breached", SOON).await;
     exporter.logs(&["not_same_stream", "ahead of its origin"], SOON).await;
     pass_the_mirror(&pair).await;
@@ -90,10 +120,10 @@ async fn not_forgotten(binary: &Path) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn it_is_not_forgotten_by_an_exporter_that_is_killed_with_the_origin() {
-    let mut pair = pair_with_backup(&current()).await;
-    let mut exporter = watch_pair(&pair).await;
-    exporter.becomes(CONTRACT, "rpo", "met", SOON).await;
-    // It has seen the tail, and dies with the origin. What it showed rests on what is on the disk.
+    let (mut pair, mut exporter) = pair_with_backup(&current()).await;
+    publish_the_tail(&pair).await;
+    // It dies with the origin. What it showed rests on what is on the disk.
+    sees_the_tail(&exporter).await;
     exporter.kill();
     lose_the_tail(&mut pair).await;
     pass_the_mirror(&pair).await;
@@ -106,9 +136,9 @@ async fn it_is_not_forgotten_by_an_exporter_that_is_killed_with_the_origin() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_exporter_that_was_told_and_killed_remembers() {
-    let mut pair = pair_with_backup(&current()).await;
-    let mut exporter = watch_pair(&pair).await;
-    exporter.becomes(CONTRACT, "rpo", "met", SOON).await;
+    let (mut pair, mut exporter) = pair_with_backup(&current()).await;
+    publish_the_tail(&pair).await;
+    sees_the_tail(&exporter).await;
     lose_the_tail(&mut pair).await;
     exporter.becomes(CONTRACT, "rpo", "breached", SOON).await;
     exporter.kill();

@@ -91,6 +91,16 @@ impl Exporter {
         self.process.wait(Duration::from_secs(5)).expect("a process that is killed ends");
     }
 
+    /// SIGSTOP: it looks at nothing.
+    pub fn freeze(&self) {
+        self.process.freeze();
+    }
+
+    /// SIGCONT.
+    pub fn thaw(&self) {
+        self.process.signal("CONT");
+    }
+
     /// Starts one that has ended anew in the same directory.
     pub async fn restart(&mut self) {
         let (process, log, address) = launch(&self.config, |_| {}).await;

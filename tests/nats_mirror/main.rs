@@ -8,6 +8,7 @@ mod access;
 mod completeness;
 mod identity;
 mod link;
+mod peers;
 mod promotion;
 mod quorum;
 mod reasons;

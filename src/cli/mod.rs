@@ -95,11 +95,8 @@ impl LogOptions {
     /// Logs to standard error from here on.
     fn install(&self) {
         let level = self.level;
-        // The NATS client logs what its keeper logs better; below info it is wanted all the same.
-        let filter = match level {
-            Level::DEBUG | Level::TRACE => format!("info,async_nats={level},dr_exporter={level}"),
-            _ => format!("warn,async_nats=off,dr_exporter={level}"),
-        };
+        let others = if level >= Level::DEBUG { "info" } else { "warn" };
+        let filter = format!("{others},dr_exporter={level}");
         let registry = tracing_subscriber::registry().with(EnvFilter::new(filter));
         // Only the first of two subscribers counts; a program installs one.
         let _ = match self.format {

@@ -74,11 +74,6 @@ fn of_io(error: &io::Error, addresses: &[IpAddr]) -> Option<Fault> {
     }
 }
 
-/// Whether the operating system has a part in an error: then it matters where the addresses lead.
-pub(crate) fn is_of_system(error: &(dyn Error + 'static)) -> bool {
-    causes(error).filter_map(<dyn Error>::downcast_ref::<io::Error>).any(|error| error.raw_os_error().is_some())
-}
-
 /// An error and its causes, the outermost first, those inside an I/O error included: `source` skips over them.
 pub(crate) fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     iter::successors(Some(error), |error| {
@@ -127,7 +122,6 @@ mod tests {
         ];
         for (name, code, expected) in cases {
             let error = io::Error::from_raw_os_error(code);
-            assert!(is_of_system(&error));
             let story = error.to_string();
             let wrapped = io::Error::other(io::Error::other(error));
             assert_eq!(classify(&wrapped, &[]), Failure { fault: expected, story }, "{name}");
@@ -163,6 +157,5 @@ mod tests {
             Failure { fault: Fault::Unreachable, story: "who knows".to_owned() },
             "what tells nothing is told in the words of the innermost"
         );
-        assert!(!is_of_system(&unknown));
     }
 }

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_nats::client::RequestErrorKind;
 use bytes::Bytes;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
@@ -11,97 +10,20 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::clients::reasons;
 use crate::clock;
-use crate::config::config;
-use crate::config::connections::{Destination, Stanza};
-use crate::config::decode::{Decoder, Fields, both_or_none};
-use crate::config::values::{DomainName, FilePath, NatsServer, SecretFile, Subject};
 use crate::domain::observation::{Finding, Reason};
 use keeper::Keeper;
+use session::{Answer, Client};
 
 pub use crate::clients::reasons::LOCAL;
+pub use config::{NatsConnection, api, one_api};
+pub use wire::{Headers, Message, shortened};
 
+mod config;
+mod handshake;
 mod keeper;
-
-config! {
-    /// A connection to one NATS system. Checks that name it share it.
-    pub struct NatsConnection {
-        /// The servers, `nats://host:port` or `tls://host:port`. User and password do not belong in them.
-        pub servers: Vec<NatsServer>,
-        /// A file with a JWT and an NKey seed, as `nsc` writes it. One of the four ways to authenticate.
-        pub credentials_file: Option<SecretFile> = None,
-        /// The user's name; needs `password_file`. One of the four ways to authenticate.
-        pub user: Option<String> = None,
-        /// A file that holds the password of `user`.
-        pub password_file: Option<SecretFile> = None,
-        /// A file that holds a token. One of the four ways to authenticate.
-        pub token_file: Option<SecretFile> = None,
-        /// A file that holds an NKey seed. One of the four ways to authenticate.
-        pub nkey_file: Option<SecretFile> = None,
-        /// A file of PEM certificates that are trusted instead of the system's. Makes TLS required.
-        pub ca_file: Option<FilePath> = None,
-        /// A file with the client's PEM certificate chain. Needs `key_file`.
-        pub cert_file: Option<FilePath> = None,
-        /// A file with the client's PEM private key. Needs `cert_file`.
-        pub key_file: Option<SecretFile> = None,
-        /// The JetStream domain that is asked.
-        pub domain: Option<DomainName> = None,
-        /// The prefix of the inboxes that answers come to, for accounts that may not subscribe to `_INBOX.>`.
-        pub inbox_prefix: Subject = Subject::inbox() => incidental,
-    }
-    validate = NatsConnection::validate;
-}
-
-impl NatsConnection {
-    fn validate(&self, fields: &Fields<'_>, cx: &mut Decoder<'_>) {
-        let ways = [
-            ("credentials_file", self.credentials_file.is_some()),
-            ("user", self.user.is_some()),
-            ("token_file", self.token_file.is_some()),
-            ("nkey_file", self.nkey_file.is_some()),
-        ];
-        let mut given = ways.into_iter().filter_map(|(key, given)| given.then_some(key));
-        if let (Some(first), Some(second)) = (given.next(), given.next()) {
-            cx.error(fields.position(second), format!("`{first}` authenticates already; remove one of the two"));
-        }
-        both_or_none(("user", self.user.is_some()), ("password_file", self.password_file.is_some()), fields, cx);
-        both_or_none(("cert_file", self.cert_file.is_some()), ("key_file", self.key_file.is_some()), fields, cx);
-    }
-
-    /// A connection that leads nowhere.
-    #[must_use]
-    pub(super) fn without_servers() -> Self {
-        Self {
-            servers: Vec::new(),
-            credentials_file: None,
-            user: None,
-            password_file: None,
-            token_file: None,
-            nkey_file: None,
-            ca_file: None,
-            cert_file: None,
-            key_file: None,
-            domain: None,
-            inbox_prefix: Subject::inbox(),
-        }
-    }
-}
-
-impl Stanza for NatsConnection {
-    /// One account of one domain of one system. Other credentials may lead to another account, which
-    /// has streams of its own; with the same ones it is the same account.
-    fn destination(&self, within: Option<&str>) -> Destination {
-        let mut servers: Vec<_> = self.servers.iter().map(NatsServer::place).collect();
-        servers.sort();
-        servers.dedup();
-        let domain = within.or(self.domain.as_ref().map(DomainName::as_str));
-        let file = |file: &Option<SecretFile>| file.as_ref().map(|file| file.path().to_owned());
-        let credentials = (&self.user, file(&self.credentials_file), file(&self.token_file), file(&self.nkey_file));
-        Destination {
-            place: format!("{domain:?} of {servers:?} as {credentials:?}"),
-            told_by: "the same servers, domain and credentials",
-        }
-    }
-}
+mod login;
+mod session;
+mod wire;
 
 /// The server could not be reached.
 pub static CONNECT_FAILED: Reason = reasons::connect_failed(
@@ -117,6 +39,15 @@ pub static CONNECTION_REJECTED: Reason = Reason::new(
     "connection_rejected",
     "The server is up and refuses a further connection: look at its max_connections and at the account's limits.",
 );
+/// The server takes the connection and ends it at once.
+pub static CONNECTION_DROPPED: Reason = Reason::new(
+    "connection_dropped",
+    "The server takes the connection, and ends it when it is used: look at its log, and at what stands in between.",
+);
+/// What the server sends is beyond what is read of it.
+pub static BAD_ANSWER: Reason = reasons::bad_answer(
+    "Is it a NATS server that answers there? Lines, messages and what nobody asked for have limits (docs/nats.md).",
+);
 /// Nobody of a JetStream domain answers to a server of another one.
 pub static DOMAIN_UNREACHABLE: Reason = Reason::new(
     "domain_unreachable",
@@ -124,14 +55,14 @@ pub static DOMAIN_UNREACHABLE: Reason = Reason::new(
 );
 /// The server did not answer in time.
 pub static TIMEOUT: Reason = reasons::timeout(
-    "The server takes connections but does not answer: look at its load, its logs and its JetStream cluster.",
+    "The server takes connections and does not answer, not even a PING: look at its load and at its logs.",
 );
 /// The server refuses the credentials.
 pub static AUTH_FAILED: Reason =
     reasons::auth_failed("Check user, password, token, NKey or credentials file against the server's accounts.");
 /// TLS could not be agreed on.
 pub static TLS_FAILED: Reason =
-    reasons::tls_failed("Check ca_file, cert_file and key_file, and the server certificate's names and dates.");
+    reasons::tls_failed("Check ca_file, cert_file, key_file, tls_first, and the server certificate's names and dates.");
 /// A file with credentials or certificates is no use.
 pub static CREDENTIALS_UNREADABLE: Reason = reasons::credentials_unreadable(
     "Check that the file exists, that this process may read it and that it holds what its key asks for.",
@@ -140,10 +71,19 @@ pub static CREDENTIALS_UNREADABLE: Reason = reasons::credentials_unreadable(
 pub static FORBIDDEN: Reason = reasons::forbidden(
     "Grant the user what docs/nats.md lists: publish to the JetStream API subjects, subscribe to its inbox.",
 );
-/// The server runs without JetStream, or the account is not enabled for it.
+/// JetStream says that it cannot answer, or is gone from where it was.
 pub static JETSTREAM_UNAVAILABLE: Reason = Reason::new(
     "jetstream_unavailable",
-    "Is JetStream enabled on the server and for the account, is the domain right, has the cluster a leader?",
+    "Is JetStream still enabled on the server, has the cluster a leader, are the stream's servers up?",
+);
+/// The server answers, and nobody answers for the JetStream API.
+pub static API_SILENT: Reason = Reason::new(
+    "api_silent",
+    "The server answers, its JetStream API does not: does the account import it, is the domain or api_prefix right?",
+);
+/// JetStream understands the question and does not answer it to this account.
+pub static API_REFUSED: Reason = reasons::query_refused(
+    "JetStream refuses the question: is it enabled for this account, and does the account hold the stream?",
 );
 
 /// Why a request got no answer.
@@ -153,7 +93,7 @@ pub type Unanswered = Finding;
 enum Link {
     /// Not every server was tried since the last connection: nothing is known.
     Connecting,
-    Up(async_nats::Client),
+    Up(Client),
     /// Every server was tried in vain.
     Down(Finding),
 }
@@ -166,7 +106,7 @@ enum Link {
 pub struct Connection {
     link: watch::Receiver<Link>,
     denials: Denials,
-    domain: Option<DomainName>,
+    api: Option<String>,
     keeper: AbortHandle,
 }
 
@@ -182,15 +122,15 @@ impl Connection {
     pub fn start(name: &str, config: NatsConnection) -> Self {
         let (sender, link) = watch::channel(Link::Connecting);
         let denials = Denials::none();
-        let domain = config.domain.clone();
+        let api = config.api();
         let keeper = Keeper { name: name.to_owned(), config, denials: denials.clone(), link: sender };
-        Self { link, denials, domain, keeper: tokio::spawn(keeper.run()).abort_handle() }
+        Self { link, denials, api, keeper: tokio::spawn(keeper.run()).abort_handle() }
     }
 
-    /// The JetStream domain that the configuration gives for this connection.
+    /// What the subjects of the JetStream API begin with, where the configuration says so for this connection.
     #[must_use]
-    pub fn domain(&self) -> Option<&DomainName> {
-        self.domain.as_ref()
+    pub fn api(&self) -> Option<&str> {
+        self.api.as_deref()
     }
 
     /// Sends a request and waits for the answer until `deadline`. Asks again when the connection is lost meanwhile: a
@@ -198,19 +138,14 @@ impl Connection {
     ///
     /// # Errors
     /// Why there is no answer.
-    pub async fn request(
-        &self,
-        subject: &str,
-        payload: Bytes,
-        deadline: Instant,
-    ) -> Result<async_nats::Message, Unanswered> {
+    pub async fn request(&self, subject: &str, payload: Bytes, deadline: Instant) -> Result<Message, Unanswered> {
         let mut link = self.link.clone();
         loop {
             let client = client(&mut link, deadline).await?;
             let asked = clock::instant();
-            // A request that is denied looks like one that is not answered; only the connection's events tell.
+            // A request that is denied looks like one that is not answered; only the server's complaint tells.
             let answer = tokio::select! {
-                answer = timeout_at(deadline, client.request(subject.to_owned(), payload.clone())) => answer,
+                answer = client.ask(subject, payload.clone(), deadline) => answer,
                 denial = self.denials.wait_for(subject, asked) => return Err(Finding::new(&FORBIDDEN, denial)),
                 lost = link.changed() => {
                     lost.map_err(|_| ended())?;
@@ -218,21 +153,20 @@ impl Connection {
                 }
             };
             match answer {
-                Ok(Ok(message)) => return Ok(message),
-                Ok(Err(error)) if error.kind() == RequestErrorKind::NoResponders => {
-                    let reason =
-                        if is_foreign(subject, &client) { &DOMAIN_UNREACHABLE } else { &JETSTREAM_UNAVAILABLE };
-                    return Err(Finding::new(reason, format!("nobody answers at {subject}")));
+                Answer::Given(message) => return Ok(message),
+                Answer::NoResponders => {
+                    return Err(Finding::new(nobody(subject, &client), format!("nobody answers at {subject}")));
                 }
-                Ok(Err(error)) if error.kind() != RequestErrorKind::TimedOut => {
-                    // The connection is no use, which the keeper is about to find out too.
-                    let failed = |_| Finding::new(&CONNECT_FAILED, format!("request to {subject} failed: {error}"));
-                    timeout_at(deadline, link.changed()).await.map_err(failed)?.map_err(|_| ended())?;
+                Answer::None { server_lives } => {
+                    let also = if server_lives { ", and the server answered a PING" } else { "" };
+                    let detail = format!("no answer at {subject} within {:.1?}{also}", clock::since(asked));
+                    return Err(Finding::new(silence(subject, &client, deadline, server_lives), detail));
                 }
-                Ok(Err(_)) | Err(_) => {
-                    let detail = format!("no answer at {subject} within {:.1?}", clock::since(asked));
-                    return Err(Finding::new(silence(subject, &client, deadline), detail));
-                }
+                // The keeper is about to say why.
+                Answer::Gone => match timeout_at(deadline, link.changed()).await {
+                    Ok(changed) => changed.map_err(|_| ended())?,
+                    Err(_) => return Err(Finding::new(&CONNECTING, "the connection was lost")),
+                },
             }
         }
     }
@@ -240,27 +174,41 @@ impl Connection {
 
 /// Whether a subject of the JetStream API leads to another domain than that of the server that is asked: what lies between
 /// the two may be down while both work.
-fn is_foreign(subject: &str, client: &async_nats::Client) -> bool {
+fn is_foreign(subject: &str, client: &Client) -> bool {
     let domain = subject.strip_prefix("$JS.").and_then(|rest| rest.split_once(".API")).map(|(domain, _)| domain);
-    domain.is_some_and(|domain| client.server_info().domain.as_deref() != Some(domain))
+    domain.is_some_and(|domain| client.info().domain.as_deref() != Some(domain))
+}
+
+/// Whose fault it is that nobody listens at a subject of the JetStream API. Clients lose their streams where JetStream
+/// is gone from the servers; elsewhere it may be this account alone that does not see it.
+fn nobody(subject: &str, client: &Client) -> &'static Reason {
+    if is_foreign(subject, client) {
+        &DOMAIN_UNREACHABLE
+    } else if subject.starts_with("$JS.") && client.lost_jetstream {
+        &JETSTREAM_UNAVAILABLE
+    } else {
+        &API_SILENT
+    }
 }
 
 /// This long after a deadline it was this process that was held up, and the answer may be there.
 const HELD_UP: Duration = Duration::from_millis(300);
 
-/// Whose fault it is that there was no answer.
-fn silence(subject: &str, client: &async_nats::Client, deadline: Instant) -> &'static Reason {
+/// Whose fault it is that there was no answer. A server that answers PING serves clients, as far as anybody knows.
+fn silence(subject: &str, client: &Client, deadline: Instant, server_lives: bool) -> &'static Reason {
     if clock::instant() > deadline + HELD_UP {
         &LOCAL
     } else if is_foreign(subject, client) {
         &DOMAIN_UNREACHABLE
+    } else if server_lives {
+        &API_SILENT
     } else {
         &TIMEOUT
     }
 }
 
 /// The connection as soon as it is there.
-async fn client(link: &mut watch::Receiver<Link>, deadline: Instant) -> Result<async_nats::Client, Unanswered> {
+async fn client(link: &mut watch::Receiver<Link>, deadline: Instant) -> Result<Client, Unanswered> {
     let connecting = || Finding::new(&CONNECTING, "no server has taken the connection yet, and not all were tried");
     let settled = timeout_at(deadline, link.wait_for(|link| !matches!(link, Link::Connecting))).await;
     match settled.map_err(|_| connecting())?.map(|link| link.clone()).map_err(|_| ended())? {

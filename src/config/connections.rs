@@ -19,7 +19,7 @@ use crate::clients::prometheus::PrometheusConnection;
 /// The stanza of a connection.
 pub trait Stanza: Canonical {
     /// What it leads to, as far as the configuration tells. `within` is the part of it that a check
-    /// names in the place of the connection's own: a JetStream domain.
+    /// names in the place of the connection's own: what a JetStream API is called.
     fn destination(&self, within: Option<&str>) -> Destination;
 }
 

@@ -36,11 +36,11 @@ pub struct Compared<'a> {
 }
 
 /// Where something that is compared is.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub enum Where<'a> {
     /// What a connection leads to, or the part of it that the stanza names in the place of the
     /// connection's own.
-    Connection(ConnectionRef<'a>, Option<&'a str>),
+    Connection(ConnectionRef<'a>, Option<String>),
     /// What a URL leads to.
     Url(&'a HttpUrl),
 }
@@ -52,7 +52,7 @@ impl Sides<'_> {
         if first.object != second.object {
             return;
         }
-        let Some(why) = same(first.place, second.place, &cx.connections) else { return };
+        let Some(why) = same(&first.place, &second.place, &cx.connections) else { return };
         let (one, other) = (first.key, second.key);
         let message = format!(
             "`{other}` leads to the same {noun} as `{one}`: {why}. What is compared with itself is always \
@@ -64,12 +64,12 @@ impl Sides<'_> {
 }
 
 /// Whether two places are one, and what says so.
-fn same(a: Where<'_>, b: Where<'_>, connections: &Connections) -> Option<String> {
+fn same(a: &Where<'_>, b: &Where<'_>, connections: &Connections) -> Option<String> {
     match (a, b) {
         (Where::Connection(a, of_a), Where::Connection(b, of_b)) => {
-            let one = a == b;
+            let (one, of_a, of_b) = (a == b, of_a.as_deref(), of_b.as_deref());
             let (name, other) = (a.name().as_str(), b.name().as_str());
-            match (connections.destination(a, of_a), connections.destination(b, of_b)) {
+            match (connections.destination(*a, of_a), connections.destination(*b, of_b)) {
                 (Some(to), Some(also_to)) if to.place != also_to.place => None,
                 (Some(_), Some(_)) if one => Some(format!("both are the connection `{name}`")),
                 (Some(to), Some(_)) => Some(format!("the connections `{name}` and `{other}` have {}", to.told_by)),

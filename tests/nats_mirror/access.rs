@@ -76,6 +76,88 @@ async fn tls_with_ca_and_client_certificate() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_speaks_tls_first() {
+    let mut server = Server::new(&current());
+    let dir = server.path("");
+    Authority::new().write(&dir, "server", &server.address.ip().to_string());
+    server.configure(&format!(
+        "jetstream {{ store_dir: \"{}\" }}\n\
+         tls {{ cert_file: \"{dir}/server.pem\", key_file: \"{dir}/server.key\", handshake_first: true }}\n",
+        server.store(),
+        dir = dir.display()
+    ));
+    server.run();
+    let api = server.api(ConnectOptions::new().add_root_certificates(dir.join("ca.pem")).tls_first()).await;
+    streams(&api).await;
+    let ca = fs::read_to_string(dir.join("ca.pem")).expect("a certificate is read");
+    for scheme in ["tls", "nats"] {
+        let connection = format!("servers: [\"{scheme}://{}\"], ca_file: ca.pem", server.address);
+        let plain = Exporter::start_in(config(&connection).with("ca.pem", &ca)).await;
+        let watch = Watch::start(&plain);
+        plain.logs(&["tls_failed", "it is TLS-first", "set tls_first: true"], SOON).await;
+        let_pass(SEEN).await;
+        // Those who know can write: it is no outage.
+        watch.always(SystemTime::UNIX_EPOCH, CONTRACT, "rto", "unproven");
+        assert!(plain.scrape().await.reasons(CONTRACT).keys().all(|reason| reason != "connect_failed"));
+        drop((watch, plain));
+        let first = format!("{connection}, tls_first: true");
+        works(&Exporter::start_in(config(&first).with("ca.pem", &ca)).await, &api).await;
+    }
+    // One that hangs says nothing in TLS either.
+    server.freeze();
+    let connection = format!("servers: [\"tls://{}\"], ca_file: ca.pem", server.address);
+    let frozen = Exporter::start_in(config(&format!("{connection}, tls_first: true")).with("ca.pem", &ca)).await;
+    frozen.logs(&["connect_failed", "no TLS handshake within"], SOON).await;
+    let frozen = Exporter::start_in(config(&connection).with("ca.pem", &ca)).await;
+    frozen.logs(&["connect_failed", "no INFO within"], SOON).await;
+    frozen.until("it is down", SOON, |scrape| scrape.get("dr_check_healthy", &CHECK) == Some(0.0)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tls_first_to_a_server_that_is_not() {
+    let users = "authorization { users: [{ user: app, password: app }] }\n";
+    let (server, _api) = Server::start(&current(), users, app()).await;
+    let connection = format!("{}, ca_file: ca.pem, tls_first: true", as_app(&server));
+    let files = config(&connection).with("app", "app\n").with("ca.pem", &Authority::new().pem());
+    let exporter = Exporter::start_in(files).await;
+    let watch = Watch::start(&exporter);
+    exporter.logs(&["tls_failed", "not TLS", "tls_first is set"], SOON).await;
+    let_pass(Duration::from_secs(1)).await;
+    watch.always(SystemTime::UNIX_EPOCH, CONTRACT, "rto", "unproven");
+}
+
+/// An account that sees another one's JetStream under a name of its own, and no other part of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn another_accounts_jetstream_is_imported_under_a_prefix() {
+    const ACCOUNTS: &str = r#"
+        accounts {
+          APP { jetstream: enabled, users: [{ user: app, password: app }]
+            exports: [{ service: "$JS.hub.API.>", response: stream }] }
+          WATCH { users: [{ user: watch, password: app }]
+            imports: [{ service: { account: APP, subject: "$JS.hub.API.>" }, to: "JS.app.API.>" }] }
+        }"#;
+    let mut server = Server::new(&current());
+    server.configure(&format!("jetstream {{ store_dir: \"{}\", domain: hub }}\n{ACCOUNTS}\n", server.store()));
+    server.run();
+    let api = server.api(app()).await;
+    streams(&api).await;
+    let watch = format!("servers: [\"nats://{}\"], user: watch, password_file: app", server.address);
+    let of_connection = format!("{watch}, api_prefix: JS.app.API");
+    works(&start(&contract(&of_connection, &of_connection, ORIGIN, MIRROR)).await, &api).await;
+    // A side says it for itself, whatever the connection says.
+    let elsewhere = format!("{watch}, domain: elsewhere");
+    let of_side = contract(&elsewhere, &elsewhere, ORIGIN, MIRROR);
+    let of_side = of_side.replace(" stream: AGENTESE", " api_prefix: JS.app.API, stream: AGENTESE");
+    works(&start(&of_side).await, &api).await;
+    // Without it the account is none of JetStream.
+    let exporter = start(&contract(&watch, &watch, ORIGIN, MIRROR)).await;
+    let looked = Watch::start(&exporter);
+    exporter.logs(&["query_refused", "not enabled for account"], SOON).await;
+    let_pass(Duration::from_secs(1)).await;
+    looked.always(SystemTime::UNIX_EPOCH, CONTRACT, "rto", "unproven");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn without_tls_no_roots_are_needed() {
     fn trusts_nobody(command: &mut Command) {
         command.env("SSL_CERT_FILE", "/nonexistent").env("SSL_CERT_DIR", "/nonexistent");

@@ -12,6 +12,7 @@ mod link;
 mod lost_tail;
 mod majority;
 mod overwritten;
+mod peers;
 mod promotion;
 mod quorum;
 mod reasons;

@@ -24,16 +24,22 @@ async fn one_server() -> (Server, Api) {
           BARE { users: [{ user: bare, password: app }] }
         }"#;
     let (server, api) = Server::start(&current(), USERS, app()).await;
+    streams(&api).await;
+    (server, api)
+}
+
+async fn streams(api: &Api) {
     api.create_stream(ORIGIN, &["agentese.>"]).await;
     api.create(serde_json::json!({"name": MIRROR, "num_replicas": 1, "mirror": {"name": ORIGIN}})).await;
     api.publish_many("agentese.a", 5).await;
     api.reaches(MIRROR, 5, SOON).await;
-    (server, api)
 }
 
 /// Reasons that lie with the exporter's own access. Whoever meets one of the others cannot write either.
-const OURS: [&str; 6] = [
+const OURS: [&str; 8] = [
     "connection_rejected",
+    "api_silent",
+    "query_refused",
     "auth_failed",
     "forbidden",
     "credentials_unreadable",
@@ -99,20 +105,74 @@ async fn denied_subject() {
 async fn jetstream_off_in_the_account() {
     let (server, _api) = one_server().await;
     let exporter = start_on(&as_user(&server, "bare")).await;
-    let scrape = gives(&exporter, "jetstream_unavailable", &["jetstream"]).await;
+    let scrape = gives(&exporter, "query_refused", &["not enabled for account"]).await;
     assert_ne!(scrape.get("dr_copy_lost", &CHECK), Some(1.0), "nothing is known of the copy");
 }
 
+/// Where nobody knows that there ever was one: a server without JetStream may lead to those that have it.
 #[tokio::test(flavor = "multi_thread")]
 async fn jetstream_off_in_the_server() {
     let mut server = Server::new(&current());
-    server.configure("authorization { users: [{ user: app, password: app }] }");
+    server.configure(USER);
     server.run();
     let api = server.connect(app()).await;
     let error = api.call("INFO", Value::Null).await.expect_err("no JetStream");
     println!("{error}");
     let exporter = start_on(&as_app(&server)).await;
-    gives(&exporter, "jetstream_unavailable", &["jetstream"]).await;
+    gives(&exporter, "api_silent", &["nobody answers at $JS.API.STREAM.INFO"]).await;
+}
+
+const USER: &str = "authorization { users: [{ user: app, password: app }] }\n";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_comes_back_without_its_jetstream() {
+    let (mut server, api) = Server::start(&current(), USER, app()).await;
+    streams(&api).await;
+    let exporter = start_on(&as_app(&server)).await;
+    exporter.becomes(CONTRACT, "rpo", "met", SOON).await;
+    server.kill();
+    let with = format!("server_name: single\njetstream {{ store_dir: \"{}\" }}\n{USER}", server.store());
+    server.configure(USER);
+    server.run();
+    exporter.logs(&["jetstream_unavailable", "still enabled on the server"], SOON).await;
+    // No client can write, and it is known since when.
+    let scrape = exporter.until("it is down", SOON, |scrape| scrape.get("dr_check_healthy", &CHECK) == Some(0.0)).await;
+    assert!(scrape.reasons(CONTRACT).contains_key("no_writer"), "{scrape}");
+    let_pass(Duration::from_secs(2)).await;
+    let scrape = exporter.scrape().await;
+    assert_eq!(scrape.get("dr_check_healthy", &CHECK), Some(0.0), "it stays down:\n{scrape}");
+    server.kill();
+    server.configure(&with);
+    server.run();
+    exporter.until("it is up", SOON, |scrape| scrape.get("dr_check_healthy", &CHECK) == Some(1.0)).await;
+}
+
+/// Requests go to a name of the account's own, where somebody takes them and never answers.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_answers_while_its_api_does_not() {
+    let (server, api) = one_server().await;
+    let _silent = api.client.subscribe("nowhere.>").await.expect("subscribed");
+    api.client.flush().await.expect("the subscription is there");
+    let exporter = start_on(&format!("{}, api_prefix: nowhere.API", as_app(&server))).await;
+    gives(&exporter, "api_silent", &["no answer at nowhere.API.STREAM.INFO", "answered a PING"]).await;
+    // A server that hangs as a whole is down for clients too.
+    server.freeze();
+    exporter.logs(&["no answer at nowhere.API.STREAM.INFO", "not even a PING"], SOON).await;
+    exporter.until("it is down", SOON, |scrape| scrape.get("dr_check_healthy", &CHECK) == Some(0.0)).await;
+    let reasons = exporter.scrape().await.reasons(CONTRACT);
+    assert!(reasons.contains_key("no_writer") && reasons.contains_key("timeout"), "{reasons:?}");
+}
+
+/// The kernel takes its connections.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_was_frozen_before() {
+    let (server, _api) = one_server().await;
+    server.freeze();
+    let exporter = start_on(&as_app(&server)).await;
+    exporter.logs(&["connect_failed", "no INFO within"], SOON).await;
+    exporter.until("it is down", SOON, |scrape| scrape.get("dr_check_healthy", &CHECK) == Some(0.0)).await;
+    server.thaw();
+    exporter.becomes(CONTRACT, "rpo", "met", SOON).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -27,8 +27,9 @@ use crate::clients::jetstream::{Answered, NoQuorum, StoredMessage, Stream, Strea
 use crate::clients::{Clients, nats};
 use crate::clock::{self, Clock, Moment};
 use crate::config::config;
+use crate::config::decode::{Decoder, Fields};
 use crate::config::sides::{Compared, Sides, Where};
-use crate::config::values::{ConnectionRef, DomainName, NatsRef, StreamName};
+use crate::config::values::{ConnectionRef, DomainName, NatsRef, StreamName, Subject};
 use crate::domain::contract::Feeds;
 use crate::domain::observation::{CopyState, Finding, Health, Observation};
 use crate::domain::time::Timestamp;
@@ -59,13 +60,25 @@ config! {
         pub stream: StreamName,
         /// The JetStream domain of this side, if it is another than the connection's.
         pub domain: Option<DomainName> = None,
+        /// What the subjects of this side's JetStream API begin with, if not as the connection says. Instead of
+        /// `domain`.
+        pub api_prefix: Option<Subject> = None,
     }
+    validate = StreamSide::validate;
 }
 
 impl StreamSide {
+    fn validate(&self, fields: &Fields<'_>, cx: &mut Decoder<'_>) {
+        nats::one_api(self.domain.as_ref(), self.api_prefix.as_ref(), fields, cx);
+    }
+
+    /// What the subjects of the JetStream API begin with, unless it is as the connection says.
+    fn api(&self) -> Option<String> {
+        nats::api(self.domain.as_ref(), self.api_prefix.as_ref())
+    }
+
     fn compared(&self, key: &'static str) -> Compared<'_> {
-        let domain = self.domain.as_ref().map(DomainName::as_str);
-        let place = Where::Connection(ConnectionRef::Nats(&self.nats), domain);
+        let place = Where::Connection(ConnectionRef::Nats(&self.nats), self.api());
         Compared { key, place, object: vec![self.stream.as_str()] }
     }
 }
@@ -78,6 +91,8 @@ impl Kind for NatsMirrorConfig {
             &nats::CONNECT_FAILED,
             &nats::CONNECTING,
             &nats::CONNECTION_REJECTED,
+            &nats::CONNECTION_DROPPED,
+            &nats::BAD_ANSWER,
             &nats::DOMAIN_UNREACHABLE,
             &nats::TIMEOUT,
             &nats::AUTH_FAILED,
@@ -86,6 +101,8 @@ impl Kind for NatsMirrorConfig {
             &nats::CREDENTIALS_UNREADABLE,
             &nats::FORBIDDEN,
             &nats::JETSTREAM_UNAVAILABLE,
+            &nats::API_SILENT,
+            &nats::API_REFUSED,
             &reasons::NO_WRITER,
             &NO_QUORUM,
             &reasons::STREAM_FULL,
@@ -107,8 +124,7 @@ impl Kind for NatsMirrorConfig {
     };
 
     fn build(&self, clients: &Clients) -> Arc<dyn Check> {
-        let stream =
-            |side: &StreamSide| Stream::new(clients.nats(&side.nats), side.stream.clone(), side.domain.as_ref());
+        let stream = |side: &StreamSide| Stream::new(clients.nats(&side.nats), side.stream.clone(), side.api());
         Arc::new(MirrorCheck {
             origin: stream(&self.origin),
             mirror: stream(&self.mirror),

@@ -5,16 +5,15 @@
 
 use std::sync::Arc;
 
-use async_nats::{HeaderMap, Message};
 use bytes::Bytes;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::nats::{Connection, JETSTREAM_UNAVAILABLE, Unanswered};
+use super::nats::{API_REFUSED, Connection, Headers, JETSTREAM_UNAVAILABLE, Message, Unanswered, shortened};
 use crate::clock;
-use crate::config::values::{DomainName, StreamName};
+use crate::config::values::StreamName;
 use crate::domain::observation::Finding;
 
 pub use info::{MirrorConfig, MirrorReport, NoQuorum, StreamConfig, StreamInfo, StreamState, SubjectTransform};
@@ -92,6 +91,8 @@ struct MessageBody {
 mod code {
     pub const NO_QUORUM: u32 = 10008;
     pub const MESSAGE_NOT_FOUND: u32 = 10037;
+    /// JetStream is there, and not for this account.
+    pub const NOT_ENABLED_FOR_ACCOUNT: u32 = 10039;
     pub const STREAM_NOT_FOUND: u32 = 10059;
 }
 
@@ -109,13 +110,10 @@ enum ApiFailure {
 }
 
 impl Stream {
-    /// The stream of this name; asked in `domain`, or in the connection's own.
+    /// The stream of this name; asked at the subjects that begin with `api`, or with what the connection says.
     #[must_use]
-    pub fn new(connection: Arc<Connection>, name: StreamName, domain: Option<&DomainName>) -> Self {
-        let api = match domain.or(connection.domain()) {
-            Some(domain) => format!("$JS.{}.API", domain.as_str()),
-            None => "$JS.API".to_owned(),
-        };
+    pub fn new(connection: Arc<Connection>, name: StreamName, api: Option<String>) -> Self {
+        let api = api.or_else(|| connection.api().map(ToOwned::to_owned)).unwrap_or_else(|| "$JS.API".to_owned());
         Self { connection, api, name }
     }
 
@@ -222,7 +220,7 @@ impl Stream {
     async fn direct(&self, question: Bytes, deadline: Instant) -> Result<FoundMessage, StreamError> {
         let subject = format!("{}.DIRECT.GET.{}", self.api, self.name());
         let answer = self.connection.request(&subject, question, deadline).await.map_err(StreamError::Unanswered)?;
-        answer.headers.as_ref().and_then(|headers| self.own_message(headers)).ok_or_else(|| self.proves_nothing())
+        self.own_message(&answer.headers).ok_or_else(|| self.proves_nothing())
     }
 
     fn proves_nothing(&self) -> StreamError {
@@ -230,8 +228,8 @@ impl Stream {
         StreamError::Unanswered(Finding::new(&JETSTREAM_UNAVAILABLE, detail))
     }
 
-    fn own_message(&self, headers: &HeaderMap) -> Option<FoundMessage> {
-        let header = |name: &str| headers.get(name).map(|value| value.as_str());
+    fn own_message(&self, headers: &Headers) -> Option<FoundMessage> {
+        let header = |name: &str| headers.get(name);
         if header("Nats-Stream")? != self.name() {
             return None;
         }
@@ -259,8 +257,11 @@ impl Stream {
             ApiFailure::Unanswered(finding) => StreamError::Unanswered(finding),
             ApiFailure::Refused(error) if error.err_code == code::STREAM_NOT_FOUND => StreamError::NotFound,
             ApiFailure::Refused(ApiError { code, err_code, description }) => {
-                let detail = format!("stream {}: {description} ({code}/{err_code})", self.name());
-                StreamError::Unanswered(Finding::new(&JETSTREAM_UNAVAILABLE, detail))
+                let detail = format!("stream {}: {} ({code}/{err_code})", self.name(), shortened(&description));
+                // What it says of itself, as that the stream's servers are gone, hits clients too; what it says of us does not.
+                let is_ours = code < 500 || err_code == code::NOT_ENABLED_FOR_ACCOUNT;
+                let reason = if is_ours { &API_REFUSED } else { &JETSTREAM_UNAVAILABLE };
+                StreamError::Unanswered(Finding::new(reason, detail))
             }
         }
     }

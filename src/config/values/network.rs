@@ -264,7 +264,7 @@ impl NatsServer {
     }
 
     /// The usual port of NATS.
-    const PORT: u16 = 4222;
+    pub const PORT: u16 = 4222;
 }
 
 impl Word for NatsServer {
@@ -310,7 +310,8 @@ macro_rules! subject_words {
 
             fn parse(text: &str) -> Option<Self> {
                 let forbidden = |c: char| c.is_whitespace() || c.is_control() || $forbidden.contains(c);
-                (!text.is_empty() && text.len() <= 255 && !text.contains(forbidden)).then(|| Self(text.to_owned()))
+                let whole = text.len() <= 255 && !text.split('.').any(str::is_empty);
+                (whole && !text.contains(forbidden)).then(|| Self(text.to_owned()))
             }
 
             fn written(&self) -> String {
@@ -326,7 +327,7 @@ subject_words! {
     /// The name of a JetStream domain.
     DomainName: "domain", "the name of a JetStream domain, without spaces and without . * > / \\", ".*>/\\";
     /// A NATS subject without wildcards.
-    Subject: "subject", "a subject without spaces and without the wildcards * and >", "*>";
+    Subject: "subject", "a subject without spaces, empty words and the wildcards * and >", "*>";
 }
 
 impl Subject {

@@ -1,0 +1,276 @@
+//! A connection that is up: requests go out, answers come in, and what nobody asked for is bounded.
+//!
+//! Every request is followed by a PING. A server works off what one client says in order, so the PONG tells that the
+//! server lives and has taken the request in, whatever then becomes of the answer.
+
+use std::collections::{HashMap, VecDeque};
+use std::convert::Infallible;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::io::{AsyncWriteExt, ReadHalf, WriteHalf, split};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout, timeout_at};
+use tracing::info;
+
+use super::handshake::{Admitted, Transport, of_words};
+use super::wire::{Decoder, Message, Op, ReadError, ServerInfo};
+use super::{BAD_ANSWER, CONNECTION_DROPPED, Denials, TIMEOUT};
+use crate::clients::failure;
+use crate::clock;
+use crate::domain::observation::Finding;
+
+/// A connection whose peer vanished without a word is given up after two pings.
+const PING_INTERVAL: Duration = Duration::from_secs(3);
+const SILENCE: Duration = PING_INTERVAL.saturating_mul(2);
+/// How many requests may wait to be sent.
+const QUEUE: usize = 64;
+/// How many PONGs a server may owe us. One that owes more never answers PING.
+const PONGS_OWED: usize = 4096;
+/// What a server may send in a second that nobody asked for, as answers that come too late, news of itself and its own
+/// pings: an operation counts as one, and one more for each 64 KiB.
+const UNASKED_PER_SECOND: usize = 1000;
+const UNASKED_UNIT: usize = 64 * 1024;
+/// The status of an answer that says that nobody listens.
+const NO_RESPONDERS: u16 = 503;
+/// The number of the one subscription, of which all answers are.
+const SUBSCRIPTION: &str = "1";
+
+/// A request under way.
+struct Ask {
+    subject: String,
+    payload: Bytes,
+    answer: oneshot::Sender<Message>,
+    pong: oneshot::Sender<()>,
+}
+
+/// What became of a request.
+#[derive(Debug)]
+pub(super) enum Answer {
+    Given(Message),
+    /// The server says that nobody listens there.
+    NoResponders,
+    /// Nothing came in time; the server itself has answered, or not.
+    None {
+        server_lives: bool,
+    },
+    /// The connection ended.
+    Gone,
+}
+
+/// Asks over a connection that is up.
+#[derive(Debug, Clone)]
+pub(super) struct Client {
+    asks: mpsc::Sender<Ask>,
+    info: Arc<ServerInfo>,
+    /// JetStream was seen on every server of the connection, and each says now that it has none.
+    pub(super) lost_jetstream: bool,
+}
+
+impl Client {
+    /// What the server said of itself when we came.
+    pub(super) fn info(&self) -> &ServerInfo {
+        &self.info
+    }
+
+    /// Asks and waits for the answer.
+    pub(super) async fn ask(&self, subject: &str, payload: Bytes, deadline: Instant) -> Answer {
+        let ((answer, mut answered), (pong, mut ponged)) = (oneshot::channel(), oneshot::channel());
+        let ask = Ask { subject: subject.to_owned(), payload, answer, pong };
+        match timeout_at(deadline, self.asks.send(ask)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => return Answer::Gone,
+            Err(_) => return Answer::None { server_lives: false },
+        }
+        match timeout_at(deadline, &mut answered).await {
+            Ok(Ok(message)) if message.status == Some(NO_RESPONDERS) => Answer::NoResponders,
+            Ok(Ok(message)) => Answer::Given(message),
+            Ok(Err(_)) => Answer::Gone,
+            Err(_) => Answer::None { server_lives: ponged.try_recv().is_ok() },
+        }
+    }
+}
+
+/// Why a connection ended.
+enum End {
+    Read(ReadError),
+    /// The server says nothing any more, or takes nothing.
+    Silent,
+    /// The server says too much that nobody asked for.
+    Flood,
+}
+
+impl From<ReadError> for End {
+    fn from(error: ReadError) -> Self {
+        Self::Read(error)
+    }
+}
+
+impl From<io::Error> for End {
+    fn from(error: io::Error) -> Self {
+        Self::Read(error.into())
+    }
+}
+
+/// A connection that is up.
+pub(super) struct Session {
+    name: String,
+    reader: ReadHalf<Box<dyn Transport>>,
+    writer: WriteHalf<Box<dyn Transport>>,
+    decoder: Decoder,
+    asks: mpsc::Receiver<Ask>,
+    inbox: String,
+    denials: Denials,
+    waiting: HashMap<u64, oneshot::Sender<Message>>,
+    next_token: u64,
+    /// Who waits for which PONG; nobody for one that only shows that the server is there.
+    pongs: VecDeque<Option<oneshot::Sender<()>>>,
+    heard: Instant,
+    /// What came unasked since the second began.
+    unasked: (Instant, usize),
+    /// What the server complained of last: the reason, if it then ends the connection.
+    said: Option<String>,
+}
+
+impl Session {
+    /// Takes over a connection that was just made.
+    pub(super) fn new(name: &str, admitted: Admitted, inbox_prefix: &str, denials: Denials) -> (Self, Client) {
+        let Admitted { transport, decoder, info } = admitted;
+        let (sender, asks) = mpsc::channel(QUEUE);
+        let (reader, writer) = split(transport);
+        let now = clock::instant();
+        let session = Self {
+            name: name.to_owned(),
+            reader,
+            writer,
+            decoder,
+            asks,
+            inbox: format!("{inbox_prefix}.{:032x}.", rand::random::<u128>()),
+            denials,
+            waiting: HashMap::new(),
+            next_token: 0,
+            pongs: VecDeque::new(),
+            heard: now,
+            unasked: (now, 0),
+            said: None,
+        };
+        (session, Client { asks: sender, info: Arc::new(info), lost_jetstream: false })
+    }
+
+    /// Serves the connection until it ends, and tells why it did.
+    pub(super) async fn run(mut self) -> Finding {
+        let Err(end) = self.serve().await;
+        match (end, &self.said) {
+            (End::Read(ReadError::Unreadable(error)), _) => Finding::new(&BAD_ANSWER, error.to_string()),
+            (End::Flood, _) => {
+                Finding::new(&BAD_ANSWER, "the server sends more that nobody asked for than is read of it")
+            }
+            (_, Some(said)) => Finding::new(of_words(said), format!("the server ended the connection: {said}")),
+            (End::Silent, None) => Finding::new(&TIMEOUT, format!("the server said nothing for {SILENCE:?}")),
+            (End::Read(ReadError::Io(error)), None) => {
+                let story = failure::classify(&error, &[]).story;
+                Finding::new(&CONNECTION_DROPPED, format!("the connection was made and ended at once: {story}"))
+            }
+        }
+    }
+
+    async fn serve(&mut self) -> Result<Infallible, End> {
+        let subscribe = format!("SUB {}* {SUBSCRIPTION}\r\n", self.inbox);
+        self.write(subscribe.as_bytes()).await?;
+        let mut pings = interval_at(clock::instant() + PING_INTERVAL, PING_INTERVAL);
+        pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                op = self.decoder.read(&mut self.reader) => self.take(op?).await?,
+                Some(ask) = self.asks.recv() => self.ask(ask).await?,
+                _ = pings.tick() => {
+                    if clock::since(self.heard) > SILENCE {
+                        return Err(End::Silent);
+                    }
+                    self.ping(&[], None).await?;
+                }
+            }
+        }
+    }
+
+    async fn ask(&mut self, Ask { subject, payload, answer, pong }: Ask) -> Result<(), End> {
+        self.waiting.retain(|_, answer| !answer.is_closed());
+        let token = self.next_token;
+        self.next_token = token.wrapping_add(1);
+        self.waiting.insert(token, answer);
+        let mut words = format!("PUB {subject} {}{token} {}\r\n", self.inbox, payload.len()).into_bytes();
+        words.extend_from_slice(&payload);
+        words.extend_from_slice(b"\r\n");
+        self.ping(&words, Some(pong)).await
+    }
+
+    /// Sends these words and a PING.
+    async fn ping(&mut self, words: &[u8], pong: Option<oneshot::Sender<()>>) -> Result<(), End> {
+        if self.pongs.len() >= PONGS_OWED {
+            return Err(End::Silent);
+        }
+        self.pongs.push_back(pong);
+        self.write(&[words, b"PING\r\n"].concat()).await
+    }
+
+    async fn write(&mut self, words: &[u8]) -> Result<(), End> {
+        let writer = &mut self.writer;
+        let written = timeout(SILENCE, async {
+            writer.write_all(words).await?;
+            writer.flush().await
+        });
+        written.await.map_err(|_| End::Silent)?.map_err(End::from)
+    }
+
+    async fn take(&mut self, op: Op) -> Result<(), End> {
+        self.heard = clock::instant();
+        match op {
+            Op::Message { subject, message } => {
+                let token = subject.strip_prefix(&self.inbox).and_then(|token| token.parse().ok());
+                match token.and_then(|token: u64| self.waiting.remove(&token)) {
+                    // Whoever asked may have given up, and then does not want to know.
+                    Some(answer) => drop(answer.send(message)),
+                    None => self.unasked(message.payload.len())?,
+                }
+            }
+            Op::Pong => match self.pongs.pop_front() {
+                Some(Some(pong)) => drop(pong.send(())),
+                Some(None) => {}
+                None => self.unasked(0)?,
+            },
+            Op::Ping => {
+                self.unasked(0)?;
+                self.write(b"PONG\r\n").await?;
+            }
+            Op::Error(text) => {
+                self.unasked(text.len())?;
+                if text.contains("ermissions Violation") {
+                    self.denials.record(text);
+                } else {
+                    self.said = Some(text);
+                }
+            }
+            Op::Info(info) => {
+                self.unasked(0)?;
+                if info.lame_duck {
+                    info!(connection = self.name, server = info.server_name, "the nats server is about to stop");
+                }
+            }
+            Op::Ok => self.unasked(0)?,
+        }
+        Ok(())
+    }
+
+    /// Counts what nobody asked for.
+    fn unasked(&mut self, size: usize) -> Result<(), End> {
+        let now = clock::instant();
+        let (since, count) = self.unasked;
+        let (since, count) =
+            if now.saturating_duration_since(since) > Duration::from_secs(1) { (now, 0) } else { (since, count) };
+        let count = count.saturating_add(1).saturating_add(size / UNASKED_UNIT);
+        self.unasked = (since, count);
+        if count > UNASKED_PER_SECOND { Err(End::Flood) } else { Ok(()) }
+    }
+}

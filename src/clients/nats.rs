@@ -98,6 +98,13 @@ enum Link {
     Down(Finding),
 }
 
+/// What came of a request that reached the server.
+enum Reply {
+    Given(Message),
+    /// Nobody listens there, says this server.
+    Nobody(Client),
+}
+
 /// A connection to one NATS system, shared by all checks that name it.
 ///
 /// It is made in the background and retried for ever; every attempt reads the files anew, so that rotated credentials
@@ -139,13 +146,45 @@ impl Connection {
     /// # Errors
     /// Why there is no answer.
     pub async fn request(&self, subject: &str, payload: Bytes, deadline: Instant) -> Result<Message, Unanswered> {
+        match self.exchange(subject, "", payload, deadline).await? {
+            Reply::Given(message) => Ok(message),
+            Reply::Nobody(client) => {
+                Err(Finding::new(nobody(subject, &client), format!("nobody answers at {subject}")))
+            }
+        }
+    }
+
+    /// Sends an empty message with headers, as a whole header block, and waits for the answer until `deadline`: none if the
+    /// server says that nobody listens there.
+    ///
+    /// # Errors
+    /// Why there is no answer.
+    pub async fn offer(
+        &self,
+        subject: &str,
+        headers: &'static str,
+        deadline: Instant,
+    ) -> Result<Option<Message>, Unanswered> {
+        Ok(match self.exchange(subject, headers, Bytes::new(), deadline).await? {
+            Reply::Given(message) => Some(message),
+            Reply::Nobody(_) => None,
+        })
+    }
+
+    async fn exchange(
+        &self,
+        subject: &str,
+        headers: &'static str,
+        payload: Bytes,
+        deadline: Instant,
+    ) -> Result<Reply, Unanswered> {
         let mut link = self.link.clone();
         loop {
             let client = client(&mut link, deadline).await?;
             let asked = clock::instant();
             // A request that is denied looks like one that is not answered; only the server's complaint tells.
             let answer = tokio::select! {
-                answer = client.ask(subject, payload.clone(), deadline) => answer,
+                answer = client.ask(subject, headers, payload.clone(), deadline) => answer,
                 denial = self.denials.wait_for(subject, asked) => return Err(Finding::new(&FORBIDDEN, denial)),
                 lost = link.changed() => {
                     lost.map_err(|_| ended())?;
@@ -153,10 +192,8 @@ impl Connection {
                 }
             };
             match answer {
-                Answer::Given(message) => return Ok(message),
-                Answer::NoResponders => {
-                    return Err(Finding::new(nobody(subject, &client), format!("nobody answers at {subject}")));
-                }
+                Answer::Given(message) => return Ok(Reply::Given(message)),
+                Answer::NoResponders => return Ok(Reply::Nobody(client)),
                 Answer::None { server_lives } => {
                     let also = if server_lives { ", and the server answered a PING" } else { "" };
                     let detail = format!("no answer at {subject} within {:.1?}{also}", clock::since(asked));

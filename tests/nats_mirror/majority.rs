@@ -7,10 +7,10 @@ use serde_json::json;
 
 use super::support::cluster::{Cluster, Region, leader};
 use super::support::exporter::Exporter;
-use super::support::let_pass;
 use super::support::nats::{Api, MIRROR, ORIGIN, Server, app, current, old};
 use super::support::scrape::Scrape;
 use super::support::watch::Watch;
+use super::support::{let_pass, wait_until};
 use super::{CHECK, CONTRACT, SEEN, SOON, as_app, contract, start};
 
 const ME: [(&str, &str); 1] = [("contract", CONTRACT)];
@@ -184,4 +184,64 @@ async fn a_full_origin_takes_no_messages() {
     exporter.logs(&["stream_full", "10 of 10 messages"], SOON).await;
     api.purge_up_to(ORIGIN, 6).await;
     exporter.until("the recovery clock stops", SOON, |scrape| !running(scrape)).await;
+}
+
+/// A stream of one replica in a cluster, whose server dies: the JetStream API of the others is silent about it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_probe_tells_a_dead_stream_from_a_silent_api() {
+    let mut cluster = Cluster::new(&current(), "primary", |leaf| format!("listen: \"{leaf}\""));
+    cluster.run();
+    let api = cluster.api(0).await;
+    cluster.create(&api, json!({"name": ORIGIN, "subjects": ["agentese.>"], "num_replicas": 1})).await;
+    api.publish_many("agentese.a", 5).await;
+    let holder = leader(&api, ORIGIN).await;
+    let others: Vec<_> = (0..3).filter(|number| *number != holder).collect();
+    let servers: Vec<_> =
+        others.iter().map(|number| format!("\"nats://{}\"", cluster.servers[*number].address)).collect();
+    let way = format!("servers: [{}], user: app, password_file: app", servers.join(", "));
+    let gone = Server::new(&current());
+    let probed = |probe: &str| {
+        let yaml = contract(&way, &as_app(&gone), ORIGIN, MIRROR);
+        yaml.replace(&format!("stream: {ORIGIN} }}"), &format!("stream: {ORIGIN}{probe} }}"))
+    };
+    let (with, without) = (start(&probed(", probe_subject: agentese.probe")).await, start(&probed("")).await);
+    for exporter in [&with, &without] {
+        exporter.seen_healthy(CONTRACT, SOON).await;
+    }
+    cluster.servers[holder].kill();
+    with.until("the recovery clock runs", NOTICED, running).await;
+    with.logs(&["nobody_listens", "nobody takes messages at agentese.probe"], SOON).await;
+    let silent = |scrape: &Scrape| scrape.reasons(CONTRACT).contains_key("api_silent");
+    without.until("nothing is known", NOTICED, silent).await;
+    assert!(!running(&without.scrape().await), "the API alone may be silent");
+    cluster.servers[holder].run();
+    with.until("the recovery clock stops", NOTICED, |scrape| !running(scrape)).await;
+    let messages = wait_until("the stream is back", NOTICED, async || api_of(&cluster, others[0]).await).await;
+    assert_eq!(messages, 5, "no probe was stored");
+}
+
+async fn api_of(cluster: &Cluster, number: usize) -> Option<u64> {
+    let api = cluster.api(number).await;
+    tokio::time::timeout(Duration::from_secs(1), api.messages(ORIGIN)).await.ok()?
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_probe_shows_that_clients_are_not_hit() {
+    // The exporter's account does not import the JetStream API, and may publish to the stream's subjects.
+    let accounts = "accounts {
+      APP { jetstream: enabled, users: [{ user: app, password: app }]
+        exports: [{ service: \"agentese.>\" }] }
+      ASK { imports: [{ service: { account: APP, subject: \"agentese.>\" } }]
+        users: [{ user: ask, password: app }] } }\n";
+    let (server, api) = Server::start(&current(), accounts, app()).await;
+    api.create(json!({"name": ORIGIN, "subjects": ["agentese.>"], "num_replicas": 1})).await;
+    let way = format!("servers: [\"nats://{}\"], user: ask, password_file: app", server.address);
+    let gone = Server::new(&current());
+    let yaml = contract(&way, &as_app(&gone), ORIGIN, MIRROR);
+    let probe = format!("stream: {ORIGIN}, probe_subject: agentese.probe }}");
+    let exporter = start(&yaml.replace(&format!("stream: {ORIGIN} }}"), &probe)).await;
+    exporter.logs(&["api_alone_silent", "the stream takes messages at agentese.probe"], SOON).await;
+    let scrape = exporter.seen_healthy(CONTRACT, SOON).await;
+    assert!(writer(&scrape, "origin"), "{scrape}");
+    assert_eq!(api.messages(ORIGIN).await, Some(0), "no probe was stored");
 }

@@ -10,10 +10,10 @@ use tokio::time::Instant;
 
 use super::ahead::Ahead;
 use super::memory::Memory;
-use super::of_side;
 use super::reasons::{
     DIVERGED, IDENTITY_UNPROVEN, MIRROR_OF_OTHER_STREAM, NOT_SAME_STREAM, ORIGIN_RECREATED, SOURCED_STREAM,
 };
+use super::side::of_side;
 use crate::checks::Run;
 use crate::clients::jetstream::{Answered, StoredMessage, Stream, StreamError, StreamInfo};
 use crate::clients::nats::JETSTREAM_UNAVAILABLE;

@@ -4,12 +4,12 @@
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use super::Side;
 use super::ahead::{Ahead, CAUGHT_UP, Condemned};
 use super::completeness::{Damage, Verified};
 use super::held::{Held, Shrunk};
 use super::identity::Witness;
 use super::missing::Missing;
+use super::side::Side;
 use super::verdict;
 use crate::clients::jetstream::StreamInfo;
 use crate::domain::time::Timestamp;

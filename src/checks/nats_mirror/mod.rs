@@ -14,6 +14,7 @@ mod memory;
 mod missing;
 mod readings;
 mod reasons;
+mod side;
 mod tail;
 mod verdict;
 
@@ -23,7 +24,7 @@ use async_trait::async_trait;
 use serde::Deserialize;
 
 use crate::checks::{Check, Kind, KindInfo, Run};
-use crate::clients::jetstream::{Answered, NoQuorum, StoredMessage, Stream, StreamError, StreamInfo};
+use crate::clients::jetstream::{Answered, StoredMessage, StreamError, StreamInfo};
 use crate::clients::{Clients, nats};
 use crate::clock::{self, Clock, Moment};
 use crate::config::config;
@@ -40,6 +41,7 @@ use reasons::{
     COPY_INCOMPLETE, COPY_SHRUNK, MIRROR_STREAM_MISSING, NO_QUORUM, ORIGIN_RECREATED, ORIGIN_STREAM_MISSING,
     SAME_OBJECT,
 };
+use side::{Asked, Side, of_majority};
 
 config! {
     /// A JetStream stream and its mirror in the DR region. Feeds `rto` and `rpo`.
@@ -63,6 +65,9 @@ config! {
         /// What the subjects of this side's JetStream API begin with, if not as the connection says. Instead of
         /// `domain`.
         pub api_prefix: Option<Subject> = None,
+        /// A subject of the stream at which it is asked whether it takes messages, while its JetStream API does not answer.
+        /// The message is one that a stream must refuse; nothing is stored.
+        pub probe_subject: Option<Subject> = None => incidental,
     }
     validate = StreamSide::validate;
 }
@@ -106,6 +111,8 @@ impl Kind for NatsMirrorConfig {
             &reasons::NO_WRITER,
             &NO_QUORUM,
             &reasons::STREAM_FULL,
+            &reasons::NOBODY_LISTENS,
+            &reasons::API_ALONE_SILENT,
             &reasons::BOTH_WRITABLE,
             &reasons::DIVERGED,
             &ORIGIN_STREAM_MISSING,
@@ -124,10 +131,10 @@ impl Kind for NatsMirrorConfig {
     };
 
     fn build(&self, clients: &Clients) -> Arc<dyn Check> {
-        let stream = |side: &StreamSide| Stream::new(clients.nats(&side.nats), side.stream.clone(), side.api());
+        let asked = |side: &StreamSide| Asked::new(side, clients.nats(&side.nats));
         Arc::new(MirrorCheck {
-            origin: stream(&self.origin),
-            mirror: stream(&self.mirror),
+            origin: asked(&self.origin),
+            mirror: asked(&self.mirror),
             memory: Mutex::new(Memory::default()),
         })
     }
@@ -142,21 +149,18 @@ impl Kind for NatsMirrorConfig {
 const MIRROR_SHARE: f64 = 0.4;
 
 struct MirrorCheck {
-    origin: Stream,
-    mirror: Stream,
+    origin: Asked,
+    mirror: Asked,
     memory: Mutex<Memory>,
 }
-
-/// How a stream stood, or why that is not known.
-type Side = Result<Answered<StreamInfo>, StreamError>;
 
 #[async_trait]
 impl Check for MirrorCheck {
     async fn run(&self, run: Run) -> Observation {
         let now = clock::instant();
         let left = run.deadline.saturating_duration_since(now);
-        let mirror = self.mirror.info(now + left.mul_f64(MIRROR_SHARE)).await;
-        let origin = self.origin.info(run.deadline).await;
+        let mirror = self.mirror.ask(now + left.mul_f64(MIRROR_SHARE)).await;
+        let origin = self.origin.ask(run.deadline).await;
         if let Some(finding) = self.same_object(&mirror, &origin) {
             let copy = Some(CopyState::Unknown(finding.clone()));
             return Observation { copy, ..Observation::of_health(Health::NoAnswer(finding)) };
@@ -197,11 +201,13 @@ impl MirrorCheck {
     /// restored from a backup of the other, and then not in the same place.
     fn same_object(&self, mirror: &Side, origin: &Side) -> Option<Finding> {
         let (ours, theirs) = (&mirror.as_ref().ok()?.answer, &origin.as_ref().ok()?.answer);
-        let name = self.mirror.name();
+        let name = self.mirror.stream.name();
         let place = |info: &StreamInfo| info.cluster.as_ref().map(|cluster| cluster.place().to_owned());
         let apart = place(ours).zip(place(theirs)).is_some_and(|(ours, theirs)| ours != theirs);
-        let same =
-            ours.created == theirs.created && ours.domain == theirs.domain && name == self.origin.name() && !apart;
+        let same = ours.created == theirs.created
+            && ours.domain == theirs.domain
+            && name == self.origin.stream.name()
+            && !apart;
         let detail = || format!("both connections lead to the stream {name} that was created at {}", ours.created);
         same.then(|| Finding::new(&SAME_OBJECT, detail()))
     }
@@ -223,7 +229,7 @@ impl MirrorCheck {
         let mirror = match of_majority("mirror", mirror) {
             Ok(mirror) => mirror,
             Err(StreamError::NotFound) => {
-                let detail = format!("there is no stream {}", self.mirror.name());
+                let detail = format!("there is no stream {}", self.mirror.stream.name());
                 return (CopyState::Lost(Finding::new(&MIRROR_STREAM_MISSING, detail)), None);
             }
             Err(StreamError::Unanswered(finding)) => return (CopyState::Unknown(finding), None),
@@ -237,8 +243,8 @@ impl MirrorCheck {
             _ => mirror.answer.filters(),
         };
         let pair = Pair {
-            origin: &self.origin,
-            mirror: &self.mirror,
+            origin: &self.origin.stream,
+            mirror: &self.mirror.stream,
             origin_info: origin,
             mirror_told: mirror,
             filters: &filters,
@@ -290,7 +296,7 @@ impl MirrorCheck {
     fn no_origin(&self, error: StreamError, memory: &Memory) -> Finding {
         let finding = match error {
             StreamError::NotFound => {
-                Finding::new(&ORIGIN_STREAM_MISSING, format!("there is no stream {}", self.origin.name()))
+                Finding::new(&ORIGIN_STREAM_MISSING, format!("there is no stream {}", self.origin.stream.name()))
             }
             StreamError::Unanswered(finding) => finding,
         };
@@ -310,11 +316,12 @@ impl MirrorCheck {
         let created = pair.origin_info.answer.created;
         // One that was restored from a backup holds messages that are older than itself.
         if pair.memory.is_origin_new() && common.is_none_or(|common| common.time >= created) {
-            let detail = format!("stream {} was created anew at {created}", self.origin.name());
+            let detail = format!("stream {} was created anew at {created}", self.origin.stream.name());
             return CopyState::Lost(Finding::new(&ORIGIN_RECREATED, detail));
         }
         if let Some(StoredMessage { sequence, time }) = missing {
-            let detail = format!("sequence {sequence} of the origin, of {time}, is not on {}", self.mirror.name());
+            let detail =
+                format!("sequence {sequence} of the origin, of {time}, is not on {}", self.mirror.stream.name());
             let finding = Finding::new(&COPY_INCOMPLETE, detail);
             if pair.is_promoted() {
                 // It lives by limits of its own since, and what it never held cannot be told from what it let go.
@@ -332,7 +339,7 @@ impl MirrorCheck {
             Inside::Hole(hole) => {
                 let StoredMessage { sequence, time } = hole;
                 let detail =
-                    format!("sequence {sequence} of the origin, of {time}, is gone from {}", self.mirror.name());
+                    format!("sequence {sequence} of the origin, of {time}, is gone from {}", self.mirror.stream.name());
                 let finding = Finding::new(&COPY_INCOMPLETE, detail);
                 let damage = pair.damage(Some(hole), &finding);
                 (Some(damage), None, Some(self.incomplete(hole, finding, pair)))
@@ -351,23 +358,6 @@ impl MirrorCheck {
     }
 }
 
-/// What a side answered, if a majority of its servers stands behind the answer.
-fn of_majority<'a>(side: &str, told: &'a Side) -> Result<&'a Answered<StreamInfo>, StreamError> {
-    let unanswered = |finding: &Finding| StreamError::Unanswered(of_side(side, finding));
-    match told {
-        Ok(told) => match told.answer.quorum() {
-            Ok(_) => Ok(told),
-            Err(none) => Err(unanswered(&no_quorum(none))),
-        },
-        Err(StreamError::NotFound) => Err(StreamError::NotFound),
-        Err(StreamError::Unanswered(finding)) => Err(unanswered(finding)),
-    }
-}
-
-fn no_quorum(none: NoQuorum) -> Finding {
-    Finding::new(&NO_QUORUM, none.to_string())
-}
-
 /// The instant of this process at which the origin's clock showed `time`.
 ///
 /// The origin's clock is read off the answer that carries it, taken as given when the question was sent: the earliest it
@@ -378,8 +368,4 @@ fn to_own_clock(time: jiff::Timestamp, origin: &Answered<StreamInfo>, run: Run) 
         Some(ts) => run.clock.at(origin.sent).minus(Timestamp::from(ts).since(time.into())),
         None => run.clock.from_wall(time.into()),
     }
-}
-
-fn of_side(side: &str, finding: &Finding) -> Finding {
-    Finding::new(finding.reason, format!("{side}: {}", finding.detail))
 }

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use super::Identity;
 use super::memory::Memory;
 use super::reasons::DIVERGED;
+use super::side::Side;
 use super::verdict::Writer;
-use super::{Identity, Side};
 use crate::checks::Run;
 use crate::clients::jetstream::{Answered, StreamInfo};
 use crate::domain::observation::{CopyState, Reading, ReadingKind, ReadingValue};

@@ -16,6 +16,16 @@ pub static NO_QUORUM: Reason = Reason::new(
 /// The stream refuses messages because it is full.
 pub static STREAM_FULL: Reason =
     Reason::new("stream_full", "The stream discards new messages: raise its limits, or remove what is not needed.");
+/// The JetStream API does not answer, and nobody takes messages for the stream.
+pub static NOBODY_LISTENS: Reason = Reason::new(
+    "nobody_listens",
+    "Nobody takes messages at the probe_subject: are the servers up that hold the stream, has it a leader?",
+);
+/// The JetStream API does not answer, and the stream takes messages all the same.
+pub static API_ALONE_SILENT: Reason = Reason::new(
+    "api_alone_silent",
+    "The stream takes messages, so clients are not hit: look at the load of the JetStream API and at this account's rights.",
+);
 /// Clients can write to both streams.
 pub static BOTH_WRITABLE: Reason = Reason::new(
     "both_writable",

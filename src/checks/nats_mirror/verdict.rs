@@ -3,8 +3,9 @@
 use std::borrow::Cow;
 
 use super::readings::WRITER;
-use super::reasons::{BOTH_WRITABLE, DIVERGED, NO_QUORUM, NO_WRITER, STREAM_FULL};
-use super::{Identity, Side, limits, of_side};
+use super::reasons::{API_ALONE_SILENT, BOTH_WRITABLE, DIVERGED, NO_QUORUM, NO_WRITER, NOBODY_LISTENS, STREAM_FULL};
+use super::side::{Side, of_side};
+use super::{Identity, limits};
 use crate::clients::jetstream::{StreamError, StreamInfo};
 use crate::clients::nats::{CONNECT_FAILED, JETSTREAM_UNAVAILABLE, TIMEOUT};
 use crate::domain::observation::{Finding, Health, Reading, ReadingValue, Reason};
@@ -89,14 +90,16 @@ fn takes_messages(side: &Side) -> Option<bool> {
     match side {
         Ok(info) => Some(Obstacle::in_stream(&info.answer).is_none()),
         Err(StreamError::NotFound) => Some(false),
+        Err(StreamError::Unanswered(finding)) if finding.reason == &API_ALONE_SILENT => Some(true),
         Err(StreamError::Unanswered(finding)) => is_the_component_s(finding).then_some(false),
     }
 }
 
-/// A server that is down, hangs or has no JetStream is down for clients too. That it refuses our credentials, or that
-/// our files are no use, says nothing about it.
+/// A server that is down, hangs or has lost JetStream is down for clients too, as is a stream for which nobody takes
+/// messages. That it refuses our credentials, that its API alone does not answer us, or that our files are no use, says
+/// nothing about it.
 fn is_the_component_s(finding: &Finding) -> bool {
-    [&CONNECT_FAILED, &TIMEOUT, &JETSTREAM_UNAVAILABLE].contains(&finding.reason)
+    [&CONNECT_FAILED, &TIMEOUT, &JETSTREAM_UNAVAILABLE, &NOBODY_LISTENS].contains(&finding.reason)
 }
 
 /// Two streams in one JetStream system can never share subjects; there, a promotion means that the origin's were changed,

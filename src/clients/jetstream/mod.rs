@@ -91,6 +91,7 @@ struct MessageBody {
 mod code {
     pub const NO_QUORUM: u32 = 10008;
     pub const MESSAGE_NOT_FOUND: u32 = 10037;
+    pub const OTHER_STREAM_EXPECTED: u32 = 10060;
     /// JetStream is there, and not for this account.
     pub const NOT_ENABLED_FOR_ACCOUNT: u32 = 10039;
     pub const STREAM_NOT_FOUND: u32 = 10059;
@@ -144,6 +145,22 @@ impl Stream {
         let sent = clock::instant();
         let answer = self.ask("STREAM.INFO", question, deadline).await.map_err(|failure| self.failed(failure))?;
         Ok(Answered { answer, sent, received: clock::instant() })
+    }
+
+    /// Whether anybody takes messages at a subject of this stream: nothing if that cannot be told.
+    ///
+    /// The message expects another stream than this one, so that it is refused and nothing is stored; measured on NATS 2.9 to
+    /// 2.15, also on a full stream. Who subscribes to the subject besides the stream does receive it.
+    pub async fn takes_messages(&self, subject: &str, deadline: Instant) -> Option<bool> {
+        const REFUSED: &str = "NATS/1.0\r\nNats-Expected-Stream: .refused\r\n\r\n";
+        #[derive(Deserialize)]
+        struct Acknowledgement {
+            stream: String,
+            error: ApiError,
+        }
+        let Some(answer) = self.connection.offer(subject, REFUSED, deadline).await.ok()? else { return Some(false) };
+        let told: Acknowledgement = serde_json::from_slice(&answer.payload).ok()?;
+        (told.stream == self.name() && told.error.err_code == code::OTHER_STREAM_EXPECTED).then_some(true)
     }
 
     /// The message with this sequence, if it still exists. For `direct` see [`Stream::first_message`].

@@ -41,6 +41,7 @@ const SUBSCRIPTION: &str = "1";
 /// A request under way.
 struct Ask {
     subject: String,
+    headers: &'static str,
     payload: Bytes,
     answer: oneshot::Sender<Message>,
     pong: oneshot::Sender<()>,
@@ -75,10 +76,10 @@ impl Client {
         &self.info
     }
 
-    /// Asks and waits for the answer.
-    pub(super) async fn ask(&self, subject: &str, payload: Bytes, deadline: Instant) -> Answer {
+    /// Asks, with these headers if there are some, and waits for the answer.
+    pub(super) async fn ask(&self, subject: &str, headers: &'static str, payload: Bytes, deadline: Instant) -> Answer {
         let ((answer, mut answered), (pong, mut ponged)) = (oneshot::channel(), oneshot::channel());
-        let ask = Ask { subject: subject.to_owned(), payload, answer, pong };
+        let ask = Ask { subject: subject.to_owned(), headers, payload, answer, pong };
         match timeout_at(deadline, self.asks.send(ask)).await {
             Ok(Ok(())) => {}
             Ok(Err(_)) => return Answer::Gone,
@@ -195,12 +196,18 @@ impl Session {
         }
     }
 
-    async fn ask(&mut self, Ask { subject, payload, answer, pong }: Ask) -> Result<(), End> {
+    async fn ask(&mut self, Ask { subject, headers, payload, answer, pong }: Ask) -> Result<(), End> {
         self.waiting.retain(|_, answer| !answer.is_closed());
         let token = self.next_token;
         self.next_token = token.wrapping_add(1);
         self.waiting.insert(token, answer);
-        let mut words = format!("PUB {subject} {}{token} {}\r\n", self.inbox, payload.len()).into_bytes();
+        let (inbox, size) = (&self.inbox, headers.len().saturating_add(payload.len()));
+        let mut words = if headers.is_empty() {
+            format!("PUB {subject} {inbox}{token} {size}\r\n")
+        } else {
+            format!("HPUB {subject} {inbox}{token} {} {size}\r\n{headers}", headers.len())
+        }
+        .into_bytes();
         words.extend_from_slice(&payload);
         words.extend_from_slice(b"\r\n");
         self.ping(&words, Some(pong)).await

@@ -1,0 +1,70 @@
+//! One side of a pair: how its stream is asked, and what its answer is worth.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::StreamSide;
+use super::reasons::{API_ALONE_SILENT, NO_QUORUM, NOBODY_LISTENS};
+use crate::clients::jetstream::{Answered, NoQuorum, Stream, StreamError, StreamInfo};
+use crate::clients::nats::{API_REFUSED, API_SILENT, Connection, JETSTREAM_UNAVAILABLE};
+use crate::clock;
+use crate::config::values::Subject;
+use crate::domain::observation::Finding;
+
+/// How a stream stood, or why that is not known.
+pub(super) type Side = Result<Answered<StreamInfo>, StreamError>;
+
+/// Where a side's API is silent its stream gets this share of the time to answer, so that it can be probed.
+const PROBE_SHARE: f64 = 0.4;
+
+/// A stream, and where it is probed.
+pub(super) struct Asked {
+    pub(super) stream: Stream,
+    probe_subject: Option<Subject>,
+}
+
+impl Asked {
+    pub(super) fn new(side: &StreamSide, connection: Arc<Connection>) -> Self {
+        let stream = Stream::new(connection, side.stream.clone(), side.api());
+        Self { stream, probe_subject: side.probe_subject.clone() }
+    }
+
+    /// How the stream stands. Where its API does not answer, a probe tells whether clients are hit, too.
+    pub(super) async fn ask(&self, deadline: Instant) -> Side {
+        let Some(subject) = &self.probe_subject else { return self.stream.info(deadline).await };
+        let left = deadline.saturating_duration_since(clock::instant());
+        let told = self.stream.info(deadline - left.mul_f64(PROBE_SHARE)).await;
+        let Err(StreamError::Unanswered(finding)) = &told else { return told };
+        if ![&API_SILENT, &API_REFUSED, &JETSTREAM_UNAVAILABLE].contains(&finding.reason) {
+            return told;
+        }
+        let (reason, shown) = match self.stream.takes_messages(subject.as_str(), deadline).await {
+            Some(true) => (&API_ALONE_SILENT, "the stream takes messages at"),
+            Some(false) => (&NOBODY_LISTENS, "nobody takes messages at"),
+            None => return told,
+        };
+        Err(StreamError::Unanswered(Finding::new(reason, format!("{}; {shown} {}", finding.detail, subject.as_str()))))
+    }
+}
+
+/// What a side answered, if a majority of its servers stands behind the answer.
+pub(super) fn of_majority<'a>(side: &str, told: &'a Side) -> Result<&'a Answered<StreamInfo>, StreamError> {
+    let unanswered = |finding: &Finding| StreamError::Unanswered(of_side(side, finding));
+    match told {
+        Ok(told) => match told.answer.quorum() {
+            Ok(_) => Ok(told),
+            Err(none) => Err(unanswered(&no_quorum(none))),
+        },
+        Err(StreamError::NotFound) => Err(StreamError::NotFound),
+        Err(StreamError::Unanswered(finding)) => Err(unanswered(finding)),
+    }
+}
+
+fn no_quorum(none: NoQuorum) -> Finding {
+    Finding::new(&NO_QUORUM, none.to_string())
+}
+
+pub(super) fn of_side(side: &str, finding: &Finding) -> Finding {
+    Finding::new(finding.reason, format!("{side}: {}", finding.detail))
+}

@@ -115,6 +115,14 @@ impl Outage {
         }
     }
 
+    /// What a start at `now` may take of it: no later than now, and of any age where the wall clock was `set_back` since it
+    /// was stored.
+    #[must_use]
+    pub(super) fn recalled(self, set_back: bool, now: Timestamp) -> Self {
+        let outage = self.carried(|at| at.min(now));
+        Self { beginning: if set_back { Beginning::Unknown } else { outage.beginning }, ..outage }
+    }
+
     /// How long the outage lasted, if it was last known to go on at `known` and can have gone on until `possible`.
     #[must_use]
     pub fn lasted(&self, known: Timestamp, possible: Timestamp) -> Interval {

@@ -242,7 +242,11 @@ impl RecoveryClock {
     ) -> Option<ClockEvent> {
         let runs = self.checks.get_mut(check)?;
         let own = thresholds.get(check)?.as_ref();
-        let unseen_since = runs.evidence.filter(|before| own.is_some_and(|own| at.since(*before) > own.freshness));
+        let unseen_since = match runs.evidence {
+            Some(before) => Some(before).filter(|before| own.is_some_and(|own| at.since(*before) > own.freshness)),
+            // Nobody can say how it was since the trigger.
+            None => self.running.map(|outage| outage.trigger),
+        };
         let known = matches!(health, Health::Healthy | Health::Unhealthy(_));
         let unseen = runs.evidence.is_none() || unseen_since.is_some();
         if unseen_since.is_some() && known {

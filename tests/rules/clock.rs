@@ -286,3 +286,21 @@ fn checks_run_more_often_while_the_clock_runs() {
     assert_eq!(contract.interval(1), Some(seconds(5)));
     assert!(contract.judge(Objective::Rto, t(20)).is_some());
 }
+
+#[test]
+fn a_check_that_was_never_seen_before_can_have_been_well_from_the_start() {
+    let mut contract = contract(spec(vec![check("a"), check("b")]));
+    observe(&mut contract, 0, -10, healthy());
+    for at in [0, 10, 20] {
+        observe(&mut contract, 0, at, unhealthy());
+    }
+    // The component is back after 30 s, in time; the other check has its first answer long after.
+    for at in (50..=600).step_by(10) {
+        observe(&mut contract, 0, at, healthy());
+        observe(&mut contract, 1, at, no_answer());
+    }
+    let Some(ClockEvent::Stopped(recovery)) = observe(&mut contract, 1, 610, healthy()) else {
+        panic!("all are healthy");
+    };
+    assert_eq!((recovery.earliest, recovery.healthy, recovery.met(seconds(300))), (t(50), t(610), None));
+}

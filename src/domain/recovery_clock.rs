@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::interval::Interval;
 use super::observation::Health;
 use super::remembered::RememberedCheck;
+use super::status;
 use super::time::Timestamp;
 
 /// When a check starts the clock, and when it counts as recovered.
@@ -287,7 +288,7 @@ impl RecoveryClock {
         let own = own?;
         match self.running {
             None if known && failures >= own.failures_to_trigger && lasted >= own.hold => {
-                let (first_failure, beginning) = self.earliest_failure(thresholds).unwrap_or((at, Beginning::Seen));
+                let (first_failure, beginning) = self.earliest_failure(thresholds, at).unwrap_or((at, Beginning::Seen));
                 let outage = Outage { first_failure, trigger: at, mode: Mode::Real, beginning };
                 Some(ClockEvent::Started(self.start(outage)))
             }
@@ -338,11 +339,21 @@ impl RecoveryClock {
         (self.running, self.last) = (running, last);
     }
 
-    /// The first failure of all checks that fail now, and the earliest that they can have begun to.
-    fn earliest_failure(&self, thresholds: &[Option<Thresholds>]) -> Option<(Timestamp, Beginning)> {
-        let feeding = self.checks.iter().zip(thresholds).filter(|(_, thresholds)| thresholds.is_some());
-        let failing = feeding.filter_map(|(runs, _)| Some((runs.first_failure?, runs.beginning)));
-        failing.reduce(|(a, a_began), (b, b_began)| (a.min(b), a_began.earlier(b_began)))
+    /// The first failure of all checks that are known to fail at `at`, and the earliest that the component can have begun
+    /// to: what failed when it was last looked at, long ago, may have failed ever since.
+    fn earliest_failure(&self, thresholds: &[Option<Thresholds>], at: Timestamp) -> Option<(Timestamp, Beginning)> {
+        let feeding = self.checks.iter().zip(thresholds);
+        let failing = feeding.filter_map(|(runs, own)| Some((runs, own.as_ref()?, runs.first_failure?)));
+        let failing = failing.map(|(runs, own, first)| {
+            if status::is_fresh(runs.evidence, own.freshness, at) {
+                (Some(first), runs.beginning)
+            } else {
+                (None, runs.beginning.earlier(Beginning::After(runs.last_success.unwrap_or(first))))
+            }
+        });
+        let (first, beginning) =
+            failing.reduce(|(a, a_began), (b, b_began)| (a.into_iter().chain(b).min(), a_began.earlier(b_began)))?;
+        Some((first?, beginning))
     }
 
     fn start(&mut self, outage: Outage) -> Outage {

@@ -304,3 +304,19 @@ fn a_check_that_was_never_seen_before_can_have_been_well_from_the_start() {
     };
     assert_eq!((recovery.earliest, recovery.healthy, recovery.met(seconds(300))), (t(50), t(610), None));
 }
+
+#[test]
+fn a_failure_of_long_ago_is_none_of_the_outage() {
+    let mut contract = contract(spec(vec![check("a"), check("b")]));
+    // Once, and then it cannot be measured for a day.
+    observe(&mut contract, 1, -86_500, healthy());
+    observe(&mut contract, 1, -86_400, unhealthy());
+    observe(&mut contract, 0, -10, healthy());
+    for at in [0, 10, 20] {
+        observe(&mut contract, 1, at, no_answer());
+        observe(&mut contract, 0, at, unhealthy());
+    }
+    // It was the first failure of none that is known; that it went on all day cannot be excluded.
+    let beginning = Beginning::After(t(-86_500));
+    assert_eq!(contract.clock().running(), Some(&Outage { beginning, ..outage(0, 20) }));
+}

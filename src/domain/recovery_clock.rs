@@ -207,9 +207,13 @@ impl Runs {
     /// Whether a check that has not been seen healthy often enough keeps the clock of an outage running: not if it was seen
     /// since the trigger, lately, to be neither healthy nor failing, and never failed in this outage.
     fn holds_up(&self, outage: &Outage, freshness: Duration, at: Timestamp) -> bool {
-        let failed = self.last_failure.is_some_and(|failure| failure >= outage.first_failure);
         let pending = self.pending.is_some_and(|seen| seen >= outage.trigger && at.since(seen) <= freshness);
-        failed || !pending
+        self.failed_in(outage) || !pending
+    }
+
+    /// Whether the check saw the component fail in this outage.
+    fn failed_in(&self, outage: &Outage) -> bool {
+        self.last_failure.is_some_and(|failure| failure >= outage.first_failure)
     }
 }
 
@@ -335,8 +339,15 @@ impl RecoveryClock {
     }
 
     /// Puts the clock back to where it was: one that ran goes on from its own trigger.
-    pub fn resume(&mut self, running: Option<Outage>, last: Option<Recovery>) {
-        (self.running, self.last) = (running, last);
+    ///
+    /// One that can only have waited for checks that are no more ends without a recovery: nobody saw what was down recover,
+    /// and what is left was well all the time.
+    pub fn resume(&mut self, running: Option<Outage>, last: Option<Recovery>, thresholds: &[Option<Thresholds>]) {
+        let feeding = || self.checks.iter().zip(thresholds).filter_map(|(runs, own)| Some((runs, own.as_ref()?)));
+        let can_end = |outage: &Outage| {
+            feeding().any(|(runs, own)| runs.failed_in(outage) || runs.successes < own.successes_to_recover)
+        };
+        (self.running, self.last) = (running.filter(can_end), last);
     }
 
     /// The first failure of all checks that are known to fail at `at`, and the earliest that the component can have begun

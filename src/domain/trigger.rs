@@ -140,7 +140,7 @@ impl Trigger {
     pub fn recall(spec: Arc<TriggerSpec>, remembered: &RememberedTrigger) -> Self {
         let mut trigger = Self::new(spec);
         trigger.clock.recall(WATCHED, &remembered.watched);
-        trigger.clock.resume(remembered.firing, remembered.last);
+        trigger.clock.resume(remembered.firing, remembered.last, &[Some(trigger.spec.when)]);
         trigger
     }
 }

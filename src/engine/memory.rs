@@ -100,7 +100,7 @@ impl Memory {
         let (mut kept, mut contracts) = (Vec::new(), Vec::new());
         for (spec, fingerprints) in specs.iter().zip(fingerprints) {
             let (stored, state) = remembered(spec, &fingerprints, &mut left, clock);
-            let contract = Contract::recall(Arc::clone(spec), state);
+            let contract = gone_on(spec, state);
             kept.push(Kept::new(stored, fingerprints));
             contracts.push(contract);
         }
@@ -138,7 +138,7 @@ impl Memory {
                 }
                 Some((contract, known)) => known.carried(contract, spec, fingerprints),
             };
-            let contract = Contract::recall(Arc::clone(spec), state);
+            let contract = gone_on(spec, state);
             kept.push(now);
             contracts.push((contract, same));
         }
@@ -338,6 +338,17 @@ impl Kept {
             memory: self.memories.get(check).cloned().flatten(),
         }
     }
+}
+
+/// The contract as it goes on.
+fn gone_on(spec: &Arc<ContractSpec>, state: Remembered) -> Contract {
+    let ran = state.clock.running.is_some();
+    let contract = Contract::recall(Arc::clone(spec), state);
+    if ran && contract.clock().running().is_none() {
+        let contract = spec.name.as_str();
+        warn!(contract, "the checks that saw it down are no more: its outage ends here, without a recovery");
+    }
+    contract
 }
 
 /// What was stored of a contract, on the steady timeline, without the checks that measure something else now; and what may be

@@ -118,3 +118,41 @@ fn a_clock_that_was_set_back_makes_no_trigger_known() {
         assert_eq!(after(-1000).firing().is_some(), active, "it has not been seen to end");
     }
 }
+
+/// The contract as it goes on with these checks only.
+fn with_checks(contract: &Contract, names: &[&str]) -> Contract {
+    Contract::recall(Arc::new(spec(names.iter().map(|name| check(name)).collect())), contract.remember())
+}
+
+#[test]
+fn an_outage_ends_without_a_recovery_when_what_was_down_is_measured_no_more() {
+    let down = || {
+        let mut contract = contract(spec(vec![check("a"), check("b")]));
+        for check in [0, 1] {
+            contract.observe(check, t(-10), &of_health(healthy()));
+        }
+        for at in (0..3600).step_by(10) {
+            contract.observe(0, t(at), &of_health(healthy()));
+            contract.observe(1, t(at), &of_health(unhealthy()));
+        }
+        contract
+    };
+    let mut without = with_checks(&down(), &["a"]);
+    without.observe(0, t(3600), &of_health(healthy()));
+    assert_eq!(basis(&without, Objective::Rto, 3600), Basis::NoRecovery, "nobody saw it recover");
+
+    // Another check in its place must be seen healthy first.
+    let mut other = with_checks(&down(), &["a", "c"]);
+    other.observe(0, t(3600), &of_health(healthy()));
+    assert!(other.clock().running().is_some(), "nobody saw it recover");
+
+    // What failed and is well again was seen to recover, though it waited for another.
+    let mut both = down();
+    for at in (3600..3630).step_by(10) {
+        both.observe(0, t(at), &of_health(unhealthy()));
+    }
+    both.observe(0, t(3630), &of_health(healthy()));
+    let mut without = with_checks(&both, &["a"]);
+    without.observe(0, t(3640), &of_health(healthy()));
+    assert_eq!(without.clock().last_recovery().map(|last| last.healthy), Some(t(3630)));
+}

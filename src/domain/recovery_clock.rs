@@ -317,7 +317,7 @@ impl RecoveryClock {
             (runs.failures, runs.first_failure, runs.last_failure);
         (check.successes, check.first_success) = (runs.successes, runs.first_success);
         (check.unseen_since, check.health_seen) = (runs.unseen_since, runs.evidence);
-        (check.last_success, check.beginning) = (runs.last_success, runs.beginning);
+        (check.last_success, check.beginning, check.pending) = (runs.last_success, runs.beginning, runs.pending);
     }
 
     /// Puts what was remembered of a check back.
@@ -334,7 +334,7 @@ impl RecoveryClock {
             last_success: check.last_success.or(check.health_seen.filter(|_| check.failures == 0)),
             beginning: check.beginning,
             evidence: check.health_seen,
-            pending: None,
+            pending: check.pending,
         };
     }
 

@@ -45,6 +45,8 @@ pub struct RememberedCheck {
     pub last_success: Option<Timestamp>,
     /// What is known of the time before the first failure.
     pub beginning: Beginning,
+    /// When it was last seen to be neither healthy nor failing, if nothing else was seen since.
+    pub pending: Option<Timestamp>,
     /// When it was last looked for something to warn of.
     pub warning_seen: Option<Timestamp>,
     /// Whether there was something.
@@ -93,9 +95,9 @@ pub struct Remembered {
 }
 
 impl RememberedCheck {
-    fn instants(&mut self) -> [&mut Option<Timestamp>; 10] {
+    fn instants(&mut self) -> [&mut Option<Timestamp>; 11] {
         let Self { latched, copy_seen, missing_since, health_seen, warning_seen, .. } = self;
-        let Self { first_failure, last_failure, first_success, unseen_since, last_success, .. } = self;
+        let Self { first_failure, last_failure, first_success, unseen_since, last_success, pending, .. } = self;
         [
             latched,
             copy_seen,
@@ -107,6 +109,7 @@ impl RememberedCheck {
             first_success,
             unseen_since,
             last_success,
+            pending,
         ]
     }
 
@@ -148,6 +151,8 @@ impl RememberedCheck {
             successes: u32::from(check.successes > 0),
             last_failure: None,
             last_success: None,
+            // When is no news, that it is.
+            pending: check.pending.map(|_| Timestamp::from_unix_seconds(0)),
             // A change that bears its own time needs no memory: the next look dates it again.
             missing_since: check.missing_since.filter(|_| check.missing.is_some()),
             ..check.clone()

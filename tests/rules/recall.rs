@@ -156,3 +156,17 @@ fn an_outage_ends_without_a_recovery_when_what_was_down_is_measured_no_more() {
     without.observe(0, t(3640), &of_health(healthy()));
     assert_eq!(without.clock().last_recovery().map(|last| last.healthy), Some(t(3630)));
 }
+
+#[test]
+fn a_check_that_was_pending_is_not_taken_for_one_that_fails() {
+    let mut before = contract(spec(vec![check("a")]));
+    before.observe(0, t(-10), &of_health(healthy()));
+    for at in [0, 10, 20, 300] {
+        before.observe(0, t(at), &of_health(unhealthy()));
+    }
+    before.observe(0, t(310), &of_health(Health::Pending(super::finding())));
+    assert_eq!(basis(&before, Objective::Rto, 325), Basis::DownUncertain);
+    let after = restarted(&before, 325);
+    assert_eq!(basis(&after, Objective::Rto, 325), Basis::DownUncertain, "it was last seen to fail at 300");
+    assert_eq!((before.healthy(0, t(325)), after.healthy(0, t(325))), (None, None));
+}

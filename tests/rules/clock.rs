@@ -320,3 +320,28 @@ fn a_failure_of_long_ago_is_none_of_the_outage() {
     let beginning = Beginning::After(t(-86_500));
     assert_eq!(contract.clock().running(), Some(&Outage { beginning, ..outage(0, 20) }));
 }
+
+#[test]
+fn one_that_was_pending_long_ago_holds_a_recovery_up() {
+    let mut contract = contract(spec(vec![check("a"), check("b")]));
+    observe(&mut contract, 0, -10, healthy());
+    for at in [0, 10, 20, 30] {
+        observe(&mut contract, 0, at, unhealthy());
+    }
+    observe(&mut contract, 1, 30, Health::Pending(finding()));
+    // Fresh for 35 s.
+    assert_eq!(observe(&mut contract, 0, 66, healthy()), None, "nobody knows how the other is by now");
+}
+
+#[test]
+fn an_outage_of_two_checks_may_have_begun_after_the_earlier_of_their_last_healthy_looks() {
+    let mut contract = contract(spec(vec![check("a"), check("b")]));
+    observe(&mut contract, 0, -100, healthy());
+    observe(&mut contract, 1, -200, healthy());
+    observe(&mut contract, 1, -5, unhealthy());
+    for at in [0, 10, 20] {
+        observe(&mut contract, 0, at, unhealthy());
+    }
+    let running = contract.clock().running().expect("it is down");
+    assert_eq!(running.beginning, Beginning::After(t(-200)));
+}

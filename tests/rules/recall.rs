@@ -170,3 +170,20 @@ fn a_check_that_was_pending_is_not_taken_for_one_that_fails() {
     assert_eq!(basis(&after, Objective::Rto, 325), Basis::DownUncertain, "it was last seen to fail at 300");
     assert_eq!((before.healthy(0, t(325)), after.healthy(0, t(325))), (None, None));
 }
+
+#[test]
+fn a_proof_that_was_withdrawn_is_news() {
+    let behind =
+        |since| CopyState::Behind { since: t(since), precision: seconds(0), certain_since: None, finding: None };
+    let state = |found: &[(i64, CopyState)]| {
+        let mut contract = contract(spec(vec![check("a")]));
+        for (at, copy) in found {
+            contract.observe(0, t(*at), &of_copy(copy.clone()));
+        }
+        contract.remember().checks.remove("a").expect("the check")
+    };
+    let proven = state(&[(0, behind(-10))]);
+    assert!(!state(&[(0, behind(-10)), (10, behind(0))]).is_news_after(&proven), "it moved on");
+    assert!(state(&[(0, behind(-10)), (10, behind(-60))]).is_news_after(&proven), "it went back");
+    assert!(proven.is_news_after(&state(&[])), "the first of all");
+}

@@ -7,6 +7,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
@@ -51,8 +52,19 @@ struct Hands {
     slept: Box<dyn Fn() -> i64 + Send + Sync>,
     /// That the wall clock is ahead of the timeline.
     offset: AtomicI64,
-    /// That the machine slept since the start.
-    sleep: AtomicI64,
+    /// How long the machine slept since the start.
+    sleep: Mutex<Sleep>,
+}
+
+/// What is known of the machine's sleep, in nanoseconds.
+#[derive(Debug, Clone, Copy)]
+struct Sleep {
+    /// How long it slept in all, by the last look.
+    total: i64,
+    /// When that look was.
+    looked: Instant,
+    /// The last look before the last sleep, and how long it had slept by then.
+    before: (Instant, i64),
 }
 
 impl fmt::Debug for Hands {
@@ -79,14 +91,14 @@ impl Clock {
         wall: impl Fn() -> i64 + Send + Sync + 'static,
         slept: impl Fn() -> i64 + Send + Sync + 'static,
     ) -> Self {
-        let (anchor_wall, before) = (Timestamp::from_unix_nanos(wall()), slept());
+        let (anchor, anchor_wall, before) = (Instant::now(), Timestamp::from_unix_nanos(wall()), slept());
         let hands = Hands {
             wall: Box::new(wall),
             slept: Box::new(move || slept().saturating_sub(before)),
             offset: AtomicI64::new(0),
-            sleep: AtomicI64::new(0),
+            sleep: Mutex::new(Sleep { total: 0, looked: anchor, before: (anchor, 0) }),
         };
-        Self { anchor: Instant::now(), anchor_wall, hands: Box::leak(Box::new(hands)) }
+        Self { anchor, anchor_wall, hands: Box::leak(Box::new(hands)) }
     }
 
     /// Now.
@@ -95,11 +107,11 @@ impl Clock {
         self.at(Instant::now())
     }
 
-    /// The instant on this timeline at which the monotonic clock showed `instant`; one from before the machine's last sleep
-    /// comes out too late by that.
+    /// The instant on this timeline at which the monotonic clock showed `instant`. Between the last look before a sleep and
+    /// the sleep, and before the sleep before that, it comes out too late by that sleep; nobody waits for so long.
     #[must_use]
     pub fn at(&self, instant: Instant) -> Timestamp {
-        let slept = Duration::from_nanos(u64::try_from(self.sleep()).unwrap_or(0));
+        let slept = Duration::from_nanos(u64::try_from(self.slept_by(instant)).unwrap_or(0));
         match instant.checked_duration_since(self.anchor) {
             Some(after) => self.anchor_wall.plus(after).plus(slept),
             None => self.anchor_wall.plus(slept).minus(self.anchor.duration_since(instant)),
@@ -125,14 +137,18 @@ impl Clock {
         Moment { now: self.now(), wall_offset: self.offset() }
     }
 
-    fn sleep(&self) -> i64 {
-        let (read, taken) = ((self.hands.slept)(), self.hands.sleep.load(Ordering::Relaxed));
-        if read.abs_diff(taken) <= FOLLOWED {
-            return taken;
+    /// How long the machine had slept when the monotonic clock, which then stands still, showed `instant`.
+    fn slept_by(&self, instant: Instant) -> i64 {
+        let (read, looked) = ((self.hands.slept)(), Instant::now());
+        let mut sleep = self.hands.sleep.lock().unwrap_or_else(PoisonError::into_inner);
+        let more = read.saturating_sub(sleep.total);
+        if more.unsigned_abs() > FOLLOWED {
+            *sleep = Sleep { total: read, looked, before: (sleep.looked, sleep.total) };
+            warn!(seconds = seconds(more), "the machine slept; nothing was measured meanwhile");
         }
-        self.hands.sleep.store(read, Ordering::Relaxed);
-        warn!(seconds = seconds(read.saturating_sub(taken)), "the machine slept; nothing was measured meanwhile");
-        read
+        sleep.looked = sleep.looked.max(looked);
+        let (before, total) = sleep.before;
+        if instant <= before { total } else { sleep.total }
     }
 
     fn offset(&self) -> i64 {
@@ -242,6 +258,19 @@ mod tests {
             );
             assert_eq!(clock.from_wall(moment.wall(event)), event);
         }
+    }
+
+    /// An answer that was asked for before the machine slept, and is used after, is as old as that.
+    #[test]
+    fn what_was_asked_before_the_machine_slept_is_not_of_now() {
+        let (clock, _, sleep) = set();
+        let sent = Instant::now();
+        let _ = clock.now();
+        sleep.store(600, Ordering::Relaxed);
+        let age = clock.now().since(clock.at(sent));
+        assert!((600..602).contains(&age.as_secs()), "{age:?}");
+        let after = Instant::now();
+        assert!(clock.now().since(clock.at(after)) < Duration::from_secs(1));
     }
 
     #[test]

@@ -367,6 +367,25 @@ fn the_report_in_words() {
 }
 
 #[test]
+fn what_nobody_saw_is_not_told_exactly() {
+    // RTO 300 s, fresh for 35 s. When it failed and was healthy; the trigger is the third failure.
+    let recovered = |healthy: Option<i64>, last_failure: i64, end: i64| {
+        let failing = (0..=last_failure).step_by(10).map(|at| (at, down()));
+        let seen = healthy.map(|at| (at, up())).into_iter().chain(failing).chain([(end, up())]);
+        let snapshot = Snapshot {
+            contracts: vec![record(spec("api", "API", false, vec![check("a", "http", false)]), seen.collect())],
+            ..snapshot()
+        };
+        let report = StatusReport::of(View { snapshot: &snapshot, moment: Moment::at(t(end)) });
+        report.contracts[0].objectives[0].because.clone()
+    };
+    assert_eq!(recovered(Some(-10), 400, 410), "missed: the last recovery took 6m30s, target 5m");
+    assert_eq!(recovered(Some(-10), 400, 4020), "missed: the last recovery took 6m20s to 1h06m, target 5m");
+    assert_eq!(recovered(None, 400, 410), "missed: the last recovery took at least 6m30s, target 5m");
+    assert_eq!(recovered(Some(-60), 100, 110), "the last recovery took 1m30s to 2m50s, target 5m");
+}
+
+#[test]
 fn the_docs_list_every_metric() {
     let mut rows = BTreeMap::new();
     for metric in metrics::DESCRIPTIONS {

@@ -32,7 +32,10 @@ fn check(kind: &str, stanza: &str) -> Arc<dyn Check> {
 fn memories(at: i64) -> [(Arc<dyn Check>, Value); 3] {
     let at = crate::domain::time::Timestamp::from_unix_nanos(at);
     [
-        (check("external_secret", "{ primary: primary, dr: dr, namespace: a, name: b }"), json!(at)),
+        (
+            check("external_secret", "{ primary: primary, dr: dr, namespace: a, name: b }"),
+            json!({ "since": at, "holds": "a word" }),
+        ),
         (
             check("dns", "{ name: api.example.com, resolvers: [127.0.0.1], regions: { dr: [192.0.2.1] } }"),
             json!({

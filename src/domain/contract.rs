@@ -340,9 +340,7 @@ impl Contract {
                 *warned = check.warning_seen.map(|at| (at, check.warns));
             }
         }
-        // A clock that no check can stop any more would run for ever.
-        let running = remembered.clock.running.filter(|_| contract.thresholds.iter().any(Option::is_some));
-        contract.clock.resume(running, remembered.clock.last);
+        contract.clock.resume(remembered.clock.running, remembered.clock.last, &contract.thresholds);
         contract.circumstances = remembered.clock.circumstances.take();
         for RecoveryCount { met, mode, count } in &mut contract.recoveries {
             *count = *remembered.clock.count(*met, *mode);

@@ -115,8 +115,9 @@ pub enum CopyState {
         since: Timestamp,
         /// By how much later it can have been written: the instant was carried over from another machine's clock.
         precision: Duration,
-        /// The instant from which on it is certainly missing, where that other clock told nothing of itself and can be
-        /// wrong by more than `precision`: when it was first seen missing.
+        /// The instant from which on it is certainly missing, where that is later: when it was first seen missing, if that
+        /// other clock told nothing of itself and can be wrong by more than `precision`; or later by as much as what was
+        /// told is old.
         certain_since: Option<Timestamp>,
         /// What is wrong with the copy, where it does not merely lag and will not catch up by itself.
         finding: Option<Finding>,

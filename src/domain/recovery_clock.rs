@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::interval::Interval;
 use super::observation::Health;
 use super::remembered::RememberedCheck;
+use super::status;
 use super::time::Timestamp;
 
 /// When a check starts the clock, and when it counts as recovered.
@@ -115,6 +116,14 @@ impl Outage {
         }
     }
 
+    /// What a start at `now` may take of it: no later than now, and of any age where the wall clock was `set_back` since it
+    /// was stored.
+    #[must_use]
+    pub(super) fn recalled(self, set_back: bool, now: Timestamp) -> Self {
+        let outage = self.carried(|at| at.min(now));
+        Self { beginning: if set_back { Beginning::Unknown } else { outage.beginning }, ..outage }
+    }
+
     /// How long the outage lasted, if it was last known to go on at `known` and can have gone on until `possible`.
     #[must_use]
     pub fn lasted(&self, known: Timestamp, possible: Timestamp) -> Interval {
@@ -198,9 +207,13 @@ impl Runs {
     /// Whether a check that has not been seen healthy often enough keeps the clock of an outage running: not if it was seen
     /// since the trigger, lately, to be neither healthy nor failing, and never failed in this outage.
     fn holds_up(&self, outage: &Outage, freshness: Duration, at: Timestamp) -> bool {
-        let failed = self.last_failure.is_some_and(|failure| failure >= outage.first_failure);
         let pending = self.pending.is_some_and(|seen| seen >= outage.trigger && at.since(seen) <= freshness);
-        failed || !pending
+        self.failed_in(outage) || !pending
+    }
+
+    /// Whether the check saw the component fail in this outage.
+    fn failed_in(&self, outage: &Outage) -> bool {
+        self.last_failure.is_some_and(|failure| failure >= outage.first_failure)
     }
 }
 
@@ -234,7 +247,11 @@ impl RecoveryClock {
     ) -> Option<ClockEvent> {
         let runs = self.checks.get_mut(check)?;
         let own = thresholds.get(check)?.as_ref();
-        let unseen_since = runs.evidence.filter(|before| own.is_some_and(|own| at.since(*before) > own.freshness));
+        let unseen_since = match runs.evidence {
+            Some(before) => Some(before).filter(|before| own.is_some_and(|own| at.since(*before) > own.freshness)),
+            // Nobody can say how it was since the trigger.
+            None => self.running.map(|outage| outage.trigger),
+        };
         let known = matches!(health, Health::Healthy | Health::Unhealthy(_));
         let unseen = runs.evidence.is_none() || unseen_since.is_some();
         if unseen_since.is_some() && known {
@@ -275,7 +292,7 @@ impl RecoveryClock {
         let own = own?;
         match self.running {
             None if known && failures >= own.failures_to_trigger && lasted >= own.hold => {
-                let (first_failure, beginning) = self.earliest_failure(thresholds).unwrap_or((at, Beginning::Seen));
+                let (first_failure, beginning) = self.earliest_failure(thresholds, at).unwrap_or((at, Beginning::Seen));
                 let outage = Outage { first_failure, trigger: at, mode: Mode::Real, beginning };
                 Some(ClockEvent::Started(self.start(outage)))
             }
@@ -300,7 +317,7 @@ impl RecoveryClock {
             (runs.failures, runs.first_failure, runs.last_failure);
         (check.successes, check.first_success) = (runs.successes, runs.first_success);
         (check.unseen_since, check.health_seen) = (runs.unseen_since, runs.evidence);
-        (check.last_success, check.beginning) = (runs.last_success, runs.beginning);
+        (check.last_success, check.beginning, check.pending) = (runs.last_success, runs.beginning, runs.pending);
     }
 
     /// Puts what was remembered of a check back.
@@ -317,20 +334,37 @@ impl RecoveryClock {
             last_success: check.last_success.or(check.health_seen.filter(|_| check.failures == 0)),
             beginning: check.beginning,
             evidence: check.health_seen,
-            pending: None,
+            pending: check.pending,
         };
     }
 
     /// Puts the clock back to where it was: one that ran goes on from its own trigger.
-    pub fn resume(&mut self, running: Option<Outage>, last: Option<Recovery>) {
-        (self.running, self.last) = (running, last);
+    ///
+    /// One that can only have waited for checks that are no more ends without a recovery: nobody saw what was down recover,
+    /// and what is left was well all the time.
+    pub fn resume(&mut self, running: Option<Outage>, last: Option<Recovery>, thresholds: &[Option<Thresholds>]) {
+        let feeding = || self.checks.iter().zip(thresholds).filter_map(|(runs, own)| Some((runs, own.as_ref()?)));
+        let can_end = |outage: &Outage| {
+            feeding().any(|(runs, own)| runs.failed_in(outage) || runs.successes < own.successes_to_recover)
+        };
+        (self.running, self.last) = (running.filter(can_end), last);
     }
 
-    /// The first failure of all checks that fail now, and the earliest that they can have begun to.
-    fn earliest_failure(&self, thresholds: &[Option<Thresholds>]) -> Option<(Timestamp, Beginning)> {
-        let feeding = self.checks.iter().zip(thresholds).filter(|(_, thresholds)| thresholds.is_some());
-        let failing = feeding.filter_map(|(runs, _)| Some((runs.first_failure?, runs.beginning)));
-        failing.reduce(|(a, a_began), (b, b_began)| (a.min(b), a_began.earlier(b_began)))
+    /// The first failure of all checks that are known to fail at `at`, and the earliest that the component can have begun
+    /// to: what failed when it was last looked at, long ago, may have failed ever since.
+    fn earliest_failure(&self, thresholds: &[Option<Thresholds>], at: Timestamp) -> Option<(Timestamp, Beginning)> {
+        let feeding = self.checks.iter().zip(thresholds);
+        let failing = feeding.filter_map(|(runs, own)| Some((runs, own.as_ref()?, runs.first_failure?)));
+        let failing = failing.map(|(runs, own, first)| {
+            if status::is_fresh(runs.evidence, own.freshness, at) {
+                (Some(first), runs.beginning)
+            } else {
+                (None, runs.beginning.earlier(Beginning::After(runs.last_success.unwrap_or(first))))
+            }
+        });
+        let (first, beginning) =
+            failing.reduce(|(a, a_began), (b, b_began)| (a.into_iter().chain(b).min(), a_began.earlier(b_began)))?;
+        Some((first?, beginning))
     }
 
     fn start(&mut self, outage: Outage) -> Outage {

@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 use super::recovery_clock::{Beginning, Mode, Outage, Recovery};
 use super::time::Timestamp;
 
+/// How far what was stored may lie ahead at a start: what a time service sets a wall clock right by.
+const CORRECTED: Duration = Duration::from_secs(5);
+
 /// What is remembered of one check.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -42,6 +45,8 @@ pub struct RememberedCheck {
     pub last_success: Option<Timestamp>,
     /// What is known of the time before the first failure.
     pub beginning: Beginning,
+    /// When it was last seen to be neither healthy nor failing, if nothing else was seen since.
+    pub pending: Option<Timestamp>,
     /// When it was last looked for something to warn of.
     pub warning_seen: Option<Timestamp>,
     /// Whether there was something.
@@ -90,9 +95,9 @@ pub struct Remembered {
 }
 
 impl RememberedCheck {
-    fn instants(&mut self) -> [&mut Option<Timestamp>; 10] {
+    fn instants(&mut self) -> [&mut Option<Timestamp>; 11] {
         let Self { latched, copy_seen, missing_since, health_seen, warning_seen, .. } = self;
-        let Self { first_failure, last_failure, first_success, unseen_since, last_success, .. } = self;
+        let Self { first_failure, last_failure, first_success, unseen_since, last_success, pending, .. } = self;
         [
             latched,
             copy_seen,
@@ -104,6 +109,7 @@ impl RememberedCheck {
             first_success,
             unseen_since,
             last_success,
+            pending,
         ]
     }
 
@@ -115,6 +121,22 @@ impl RememberedCheck {
         }
         self.beginning = self.beginning.carried(carry);
         self
+    }
+
+    /// Whether any of it lies ahead: it was stored by a wall clock that was set back since.
+    #[must_use]
+    pub(super) fn is_ahead(&self, now: Timestamp) -> bool {
+        self.clone().instants().into_iter().flatten().any(|at| is_ahead(*at, now))
+    }
+
+    /// What a start at `now` may take of it. Of what was stored by a wall clock that was `set_back` since, nobody knows how
+    /// old it is: it proves nothing, and what is looked at again is all that counts.
+    #[must_use]
+    pub(super) fn recalled(self, set_back: bool, now: Timestamp) -> Self {
+        if set_back {
+            return Self { copy_identity: self.copy_identity, ..Self::default() };
+        }
+        self.carried(|at| at.min(now))
     }
 
     /// Whether `self`, which came after `stored`, tells of anything but that time went on and all stayed as it was: a newer
@@ -129,6 +151,8 @@ impl RememberedCheck {
             successes: u32::from(check.successes > 0),
             last_failure: None,
             last_success: None,
+            // When is no news, that it is.
+            pending: check.pending.map(|_| Timestamp::from_unix_seconds(0)),
             // A change that bears its own time needs no memory: the next look dates it again.
             missing_since: check.missing_since.filter(|_| check.missing.is_some()),
             ..check.clone()
@@ -157,6 +181,16 @@ impl RememberedClock {
         self
     }
 
+    fn is_ahead(&self, now: Timestamp) -> bool {
+        let running = self.running.is_some_and(|running| is_ahead(running.trigger.max(running.first_failure), now));
+        running || self.last.is_some_and(|last| is_ahead(last.healthy, now))
+    }
+
+    fn recalled(mut self, set_back: bool, now: Timestamp) -> Self {
+        self.running = self.running.map(|running| running.recalled(set_back, now));
+        self
+    }
+
     /// The count of one sort of recovery.
     pub fn count(&mut self, met: bool, mode: Mode) -> &mut u64 {
         match (met, mode) {
@@ -169,6 +203,17 @@ impl RememberedClock {
 }
 
 impl Remembered {
+    /// What a start at `now` may take of what was stored, and whether the wall clock was set back since.
+    ///
+    /// What is over keeps its length, though it may then lie ahead. An outage that runs may be of any age.
+    #[must_use]
+    pub fn recalled(self, now: Timestamp) -> (Self, bool) {
+        let Self { clock, checks } = self;
+        let set_back = clock.is_ahead(now) || checks.values().any(|check| check.is_ahead(now));
+        let checks = checks.into_iter().map(|(name, check)| (name, check.recalled(set_back, now)));
+        (Self { checks: checks.collect(), clock: clock.recalled(set_back, now) }, set_back)
+    }
+
     /// The same on another timeline.
     #[must_use]
     pub fn carried(self, carry: impl Fn(Timestamp) -> Timestamp + Copy) -> Self {
@@ -177,4 +222,9 @@ impl Remembered {
             checks: self.checks.into_iter().map(|(name, check)| (name, check.carried(carry))).collect(),
         }
     }
+}
+
+/// Whether an instant lies further ahead than clocks are set right by.
+pub(super) fn is_ahead(at: Timestamp, now: Timestamp) -> bool {
+    at > now.plus(CORRECTED)
 }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::contract::CheckSpec;
 use super::observation::Health;
 use super::recovery_clock::{ClockEvent, Outage, Recovery, RecoveryClock, Thresholds};
-use super::remembered::RememberedCheck;
+use super::remembered::{RememberedCheck, is_ahead};
 use super::status;
 use super::time::Timestamp;
 
@@ -140,7 +140,7 @@ impl Trigger {
     pub fn recall(spec: Arc<TriggerSpec>, remembered: &RememberedTrigger) -> Self {
         let mut trigger = Self::new(spec);
         trigger.clock.recall(WATCHED, &remembered.watched);
-        trigger.clock.resume(remembered.firing, remembered.last);
+        trigger.clock.resume(remembered.firing, remembered.last, &[Some(trigger.spec.when)]);
         trigger
     }
 }
@@ -166,6 +166,18 @@ impl RememberedTrigger {
             firing: self.firing.map(|firing| firing.carried(carry)),
             last: self.last.map(|last| last.carried(carry)),
         }
+    }
+
+    /// What a start at `now` may take of it, as of a contract: see [`super::remembered::Remembered::recalled`].
+    #[must_use]
+    pub fn recalled(self, now: Timestamp) -> Self {
+        let Self { watched, firing, last } = self;
+        let ahead = |at| is_ahead(at, now);
+        let set_back = watched.is_ahead(now)
+            || firing.is_some_and(|firing| ahead(firing.trigger))
+            || last.is_some_and(|last| ahead(last.healthy));
+        let firing = firing.map(|firing| firing.recalled(set_back, now));
+        Self { watched: watched.recalled(set_back, now), firing, last }
     }
 
     /// Whether `self`, which came after `stored`, tells of anything but that time went on and all stayed as it was.

@@ -99,9 +99,9 @@ impl Memory {
         let Recalled { storage, stored: mut left } = recalled;
         let (mut kept, mut contracts) = (Vec::new(), Vec::new());
         for (spec, fingerprints) in specs.iter().zip(fingerprints) {
-            let state = remembered(spec, &fingerprints, &mut left, clock);
-            let contract = Contract::recall(Arc::clone(spec), state);
-            kept.push(Kept::new(contract.remember(), fingerprints));
+            let (stored, state) = remembered(spec, &fingerprints, &mut left, clock);
+            let contract = gone_on(spec, state);
+            kept.push(Kept::new(stored, fingerprints));
             contracts.push(contract);
         }
         let drift_at = clock::instant() + DRIFT;
@@ -130,16 +130,15 @@ impl Memory {
         let mut kept = Vec::new();
         for ((spec, fingerprints), before) in specs.iter().zip(fingerprints).zip(before) {
             let known = before.and_then(|index| Some((old.get(index)?, self.kept.get(index)?)));
-            let (state, mut now, same) = match known {
+            let (state, now, same) = match known {
                 None => {
-                    let state = remembered(spec, &fingerprints, &mut self.left, clock);
+                    let (stored, state) = remembered(spec, &fingerprints, &mut self.left, clock);
                     let same = vec![false; fingerprints.len()];
-                    (state.clone(), Kept::new(state, fingerprints), same)
+                    (state, Kept::new(stored, fingerprints), same)
                 }
                 Some((contract, known)) => known.carried(contract, spec, fingerprints),
             };
-            let contract = Contract::recall(Arc::clone(spec), state);
-            now.state = contract.remember();
+            let contract = gone_on(spec, state);
             kept.push(now);
             contracts.push((contract, same));
         }
@@ -327,7 +326,7 @@ impl Kept {
         let known: Vec<Option<usize>> = spec.checks.iter().zip(&fingerprints).map(known).collect();
         let stays = |name: &str| spec.checks.iter().zip(&known).any(|(check, at)| check.name == name && at.is_some());
         state.checks.retain(|name, _| stays(name));
-        let mut now = Self::new(Remembered::default(), fingerprints);
+        let mut now = Self::new(state.clone(), fingerprints);
         now.memories = known.iter().map(|at| at.and_then(|at| self.memories.get(at).cloned().flatten())).collect();
         (state, now, known.iter().map(Option::is_some).collect())
     }
@@ -341,8 +340,25 @@ impl Kept {
     }
 }
 
-/// What was stored of a contract, on the steady timeline, without the checks that measure something else now.
-fn remembered(spec: &ContractSpec, fingerprints: &[String], stored: &mut Stored, clock: Clock) -> Remembered {
+/// The contract as it goes on.
+fn gone_on(spec: &Arc<ContractSpec>, state: Remembered) -> Contract {
+    let ran = state.clock.running.is_some();
+    let contract = Contract::recall(Arc::clone(spec), state);
+    if ran && contract.clock().running().is_none() {
+        let contract = spec.name.as_str();
+        warn!(contract, "the checks that saw it down are no more: its outage ends here, without a recovery");
+    }
+    contract
+}
+
+/// What was stored of a contract, on the steady timeline, without the checks that measure something else now; and what may be
+/// taken of it.
+fn remembered(
+    spec: &ContractSpec,
+    fingerprints: &[String],
+    stored: &mut Stored,
+    clock: Clock,
+) -> (Remembered, Remembered) {
     let mut checks = stored.checks.remove(&spec.name).unwrap_or_default();
     let same = |(check, fingerprint): (&CheckSpec, &String)| {
         let stored = checks.remove(&check.name).filter(|stored| stored.fingerprint == *fingerprint)?;
@@ -350,18 +366,17 @@ fn remembered(spec: &ContractSpec, fingerprints: &[String], stored: &mut Stored,
     };
     let checks: BTreeMap<_, _> = spec.checks.iter().zip(fingerprints).filter_map(same).collect();
     let state = Remembered { clock: stored.clocks.remove(&spec.name).unwrap_or_default(), checks };
-    let now = clock.now();
-    let ahead = std::cell::Cell::new(false);
-    let state = state.carried(|wall| {
-        let at = clock.from_wall(wall);
-        ahead.set(ahead.get() || at > now);
-        at.min(now)
-    });
-    if ahead.get() {
+    let stored = state.carried(|wall| clock.from_wall(wall));
+    let (state, set_back) = stored.clone().recalled(clock.now());
+    if set_back {
         let contract = spec.name.as_str();
-        warn!(contract, "what was stored lies in the future: the wall clock was set back since; it is taken for now");
+        warn!(
+            contract,
+            "what was stored lies in the future: the wall clock was set back since, and nobody knows how old it is; \
+             it proves nothing until it is measured anew"
+        );
     }
-    state
+    (stored, state)
 }
 
 /// The memories of checks that still measure the same, by contract and name.

@@ -1,10 +1,8 @@
 //! Why a status holds, in words with figures: what tells `never measured`, `too old`, `uncertain` and `missed` apart.
 
-use std::time::Duration;
-
 use super::text::duration;
 use crate::domain::contract::{Contract, Judgement};
-use crate::domain::recovery_clock::Recovery;
+use crate::domain::interval::Interval;
 use crate::domain::status::Basis;
 use crate::domain::time::Timestamp;
 
@@ -12,7 +10,7 @@ use crate::domain::time::Timestamp;
 pub(super) fn because(judgement: &Judgement, contract: &Contract, now: Timestamp) -> String {
     let (least, target) = (duration(judgement.known().unwrap_or_default()), duration(judgement.target));
     let recovery = contract.clock().last_recovery();
-    let took = recovery.map_or_else(|| "unknown".to_owned(), |last| duration(last.recovery_time()));
+    let took = recovery.map_or_else(|| "unknown".to_owned(), |last| between(last.took()));
     match judgement.basis {
         Basis::ExposureReachedTarget => {
             format!("something has been missing from the copy for at least {least}, target {target}")
@@ -24,15 +22,8 @@ pub(super) fn because(judgement: &Judgement, contract: &Contract, now: Timestamp
         },
         Basis::LastRecoveryMissed => format!("missed: the last recovery took {took}, target {target}"),
         Basis::LastRecoveryUncertain => {
-            let took = recovery.map(Recovery::took);
-            let bounds = match took.and_then(|took| took.most) {
-                Some(most) => {
-                    format!("{} to {}", duration(took.map_or(Duration::ZERO, |took| took.least)), duration(most))
-                }
-                None => format!("at least {}", duration(took.map_or(Duration::ZERO, |took| took.least))),
-            };
             format!(
-                "uncertain: the last recovery took {bounds}, since nobody looked when it began or ended, target {target}"
+                "uncertain: the last recovery took {took}, since nobody looked when it began or ended, target {target}"
             )
         }
         Basis::LastRecoveryTooOld => {
@@ -43,5 +34,14 @@ pub(super) fn because(judgement: &Judgement, contract: &Contract, now: Timestamp
         }
         Basis::LastRecoveryMet => format!("the last recovery took {took}, target {target}"),
         other => other.text().to_owned(),
+    }
+}
+
+/// A length of time, with both ends where they are not one.
+fn between(Interval { least, most }: Interval) -> String {
+    match most {
+        Some(most) if most == least => duration(most),
+        Some(most) => format!("{} to {}", duration(least), duration(most)),
+        None => format!("at least {}", duration(least)),
     }
 }

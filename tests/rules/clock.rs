@@ -286,3 +286,62 @@ fn checks_run_more_often_while_the_clock_runs() {
     assert_eq!(contract.interval(1), Some(seconds(5)));
     assert!(contract.judge(Objective::Rto, t(20)).is_some());
 }
+
+#[test]
+fn a_check_that_was_never_seen_before_can_have_been_well_from_the_start() {
+    let mut contract = contract(spec(vec![check("a"), check("b")]));
+    observe(&mut contract, 0, -10, healthy());
+    for at in [0, 10, 20] {
+        observe(&mut contract, 0, at, unhealthy());
+    }
+    // The component is back after 30 s, in time; the other check has its first answer long after.
+    for at in (50..=600).step_by(10) {
+        observe(&mut contract, 0, at, healthy());
+        observe(&mut contract, 1, at, no_answer());
+    }
+    let Some(ClockEvent::Stopped(recovery)) = observe(&mut contract, 1, 610, healthy()) else {
+        panic!("all are healthy");
+    };
+    assert_eq!((recovery.earliest, recovery.healthy, recovery.met(seconds(300))), (t(50), t(610), None));
+}
+
+#[test]
+fn a_failure_of_long_ago_is_none_of_the_outage() {
+    let mut contract = contract(spec(vec![check("a"), check("b")]));
+    // Once, and then it cannot be measured for a day.
+    observe(&mut contract, 1, -86_500, healthy());
+    observe(&mut contract, 1, -86_400, unhealthy());
+    observe(&mut contract, 0, -10, healthy());
+    for at in [0, 10, 20] {
+        observe(&mut contract, 1, at, no_answer());
+        observe(&mut contract, 0, at, unhealthy());
+    }
+    // It was the first failure of none that is known; that it went on all day cannot be excluded.
+    let beginning = Beginning::After(t(-86_500));
+    assert_eq!(contract.clock().running(), Some(&Outage { beginning, ..outage(0, 20) }));
+}
+
+#[test]
+fn one_that_was_pending_long_ago_holds_a_recovery_up() {
+    let mut contract = contract(spec(vec![check("a"), check("b")]));
+    observe(&mut contract, 0, -10, healthy());
+    for at in [0, 10, 20, 30] {
+        observe(&mut contract, 0, at, unhealthy());
+    }
+    observe(&mut contract, 1, 30, Health::Pending(finding()));
+    // Fresh for 35 s.
+    assert_eq!(observe(&mut contract, 0, 66, healthy()), None, "nobody knows how the other is by now");
+}
+
+#[test]
+fn an_outage_of_two_checks_may_have_begun_after_the_earlier_of_their_last_healthy_looks() {
+    let mut contract = contract(spec(vec![check("a"), check("b")]));
+    observe(&mut contract, 0, -100, healthy());
+    observe(&mut contract, 1, -200, healthy());
+    observe(&mut contract, 1, -5, unhealthy());
+    for at in [0, 10, 20] {
+        observe(&mut contract, 0, at, unhealthy());
+    }
+    let running = contract.clock().running().expect("it is down");
+    assert_eq!(running.beginning, Beginning::After(t(-200)));
+}

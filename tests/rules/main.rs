@@ -4,6 +4,7 @@ mod assertions;
 mod clock;
 mod independence;
 mod properties;
+mod recall;
 mod statuses;
 mod trigger;
 

@@ -132,6 +132,12 @@ fn rpo_table_of_copies_that_differ() {
             110,
             ExposureAboveRatio,
         ),
+        (
+            "the same, and watched since for less than the target",
+            &[(0, outdated(None)), (110, outdated(Some(20))), (200, outdated(Some(20)))],
+            200,
+            ProofTooOld,
+        ),
         ("outdated, and never proven", &[(90, outdated(None))], 100, NoRecoveryPoint),
         ("outdated, with a proof of its own", &[(90, outdated(Some(50)))], 100, ExposureWithinTarget),
         ("outdated takes no proof back", &[(60, complete(60)), (90, outdated(Some(0)))], 100, ExposureWithinTarget),
@@ -269,6 +275,28 @@ fn another_object_inherits_no_proof() {
             contract.observe(0, t(50), &second);
             assert_eq!(contract.point(0).and_then(|point| point.instant()), point.map(t), "{name}");
         }
+    }
+}
+
+#[test]
+fn what_another_object_lacks_counts_anew() {
+    let mut contract = contract(spec(vec![check("copy")]));
+    for (at, identity) in [(0, "a"), (100, "b")] {
+        let copy_identity = Some(identity.to_owned());
+        contract.observe(0, t(at), &Observation { copy_identity, ..of_copy(outdated(None)) });
+    }
+    assert_eq!(basis(&contract, Objective::Rpo, 100), Basis::NoRecoveryPoint, "this one was made meanwhile");
+}
+
+#[test]
+fn the_evidence_of_a_contract_is_that_of_its_oldest_check() {
+    let mut contract = contract(spec(vec![check("a"), check("b")]));
+    contract.observe(0, t(0), &of_copy(complete(0)));
+    let evidence = |contract: &Contract, objective| contract.judge(objective, t(20)).expect("both").evidence;
+    assert_eq!(evidence(&contract, Objective::Rpo), None, "one was never looked at");
+    contract.observe(1, t(10), &of_copy(complete(10)));
+    for objective in Objective::ALL {
+        assert_eq!(evidence(&contract, objective), Some(t(0)), "{objective:?}");
     }
 }
 

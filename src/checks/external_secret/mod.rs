@@ -31,6 +31,7 @@ use crate::config::values::{ConnectionRef, KubernetesRef, Namespace, ObjectName,
 use crate::domain::contract::Feeds;
 use crate::domain::observation::{Finding, Observation, Reason, join};
 use crate::domain::time::Timestamp;
+use verdict::Difference;
 
 config! {
     /// An External Secret in the DR cluster, and the one in the primary that it should equal. Feeds `rto` and `rpo`.
@@ -204,7 +205,7 @@ impl Kind for ExternalSecretConfig {
             dr: watch(&self.dr),
             compare: self.compare(),
             config: self.clone(),
-            differs_since: Mutex::default(),
+            difference: Mutex::default(),
         })
     }
 
@@ -223,8 +224,8 @@ struct ExternalSecretCheck {
     dr: Watched<ExternalSecret>,
     compare: Compare,
     config: ExternalSecretConfig,
-    /// When the two were first seen to differ, if they still do.
-    differs_since: Mutex<Option<Timestamp>>,
+    /// How the two differ, if they still do.
+    difference: Mutex<Option<Difference>>,
 }
 
 /// What was read of one side.
@@ -276,9 +277,9 @@ impl Check for ExternalSecretCheck {
         };
         let (dr, primary) = tokio::join!(self.side(&self.dr, run), primary);
         let verdict = {
-            let mut differs_since = self.differs_since.lock().unwrap_or_else(PoisonError::into_inner);
-            let verdict = verdict::of(&dr, primary.as_ref(), self.compare, *differs_since, run.clock.now());
-            *differs_since = verdict.differs_since;
+            let mut known = self.difference.lock().unwrap_or_else(PoisonError::into_inner);
+            let verdict = verdict::of(&dr, primary.as_ref(), self.compare, known.as_ref(), run.clock.now());
+            known.clone_from(&verdict.difference);
             verdict
         };
         let seen = primary.as_ref().map_or(dr.seen, |primary| primary.seen.min(dr.seen));
@@ -292,14 +293,14 @@ impl Check for ExternalSecretCheck {
     }
 
     fn memory(&self, moment: Moment) -> Option<serde_json::Value> {
-        let since = *self.differs_since.lock().unwrap_or_else(PoisonError::into_inner);
-        serde_json::to_value(since.map(|since| moment.wall(since))).ok()
+        let known = self.difference.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        serde_json::to_value(known.map(|known| Difference { since: moment.wall(known.since), ..known })).ok()
     }
 
     fn recall(&self, memory: &serde_json::Value, clock: Clock) {
-        let since = Option::<Timestamp>::deserialize(memory).unwrap_or_default();
-        let since = since.map(|since| clock.recalled(since));
-        *self.differs_since.lock().unwrap_or_else(PoisonError::into_inner) = since;
+        let known = Option::<Difference>::deserialize(memory).unwrap_or_default();
+        let known = known.map(|known| Difference { since: clock.recalled(known.since), ..known });
+        *self.difference.lock().unwrap_or_else(PoisonError::into_inner) = known;
     }
 }
 

@@ -24,7 +24,7 @@ static IN_SYNC: ReadingKind = ReadingKind {
 };
 static DIFFERS_SINCE: ReadingKind = ReadingKind {
     metric: "dr_secret_differs_since_timestamp_seconds",
-    help: "When the secrets of both clusters were first seen to differ; absent while they are equal",
+    help: "When the DR secret as it is was first seen to differ from the primary's; absent while they are equal",
     label: None,
 };
 
@@ -47,7 +47,7 @@ pub(super) fn of(dr: &Side, primary: Option<&Side>, verdict: &Verdict) -> Vec<Re
         }
     }
     let in_sync = verdict.in_sync.map(|in_sync| (&IN_SYNC, one_or_zero(in_sync)));
-    let differs_since = verdict.differs_since.map(|since| (&DIFFERS_SINCE, ReadingValue::At(since)));
+    let differs_since = verdict.difference.as_ref().map(|known| (&DIFFERS_SINCE, ReadingValue::At(known.since)));
     readings.extend([in_sync, differs_since].into_iter().flatten().map(|(kind, value)| Reading {
         kind,
         label: None,

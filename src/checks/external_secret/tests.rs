@@ -106,6 +106,11 @@ fn without_secret() -> Side {
     Side { secret: Some(Ok(SecretState::Missing)), ..healthy() }
 }
 
+/// Since when the two differ.
+fn since(verdict: &Verdict) -> Option<Timestamp> {
+    verdict.difference.as_ref().map(|known| known.since)
+}
+
 /// The verdict in short: health, copy, and why.
 fn short(verdict: &Verdict) -> (&'static str, &'static str, &'static str) {
     let (health, of_health) = match &verdict.health {
@@ -348,7 +353,7 @@ fn a_difference_outranks_every_doubt() {
     for (name, doubted, reason) in doubts {
         let verdict = verdict::of(&doubted, Some(&healthy()), Compare::DataHash, None, t(NOW));
         assert_eq!(short(&verdict), ("unhealthy", "outdated", reason), "DR: {name}");
-        assert_eq!((verdict.in_sync, verdict.differs_since), (Some(false), Some(t(NOW))), "DR: {name}");
+        assert_eq!((verdict.in_sync, since(&verdict)), (Some(false), Some(t(NOW))), "DR: {name}");
         let CopyState::Outdated { finding, .. } = verdict.copy else { panic!("{name}") };
         assert!(finding.reason == &DRIFT && finding.detail.contains("; DR: "), "{name}: {finding}");
         if name == "being deleted" {
@@ -448,18 +453,25 @@ fn what_dr_holds_changes_with_the_data_and_with_nothing_else() {
 #[test]
 fn a_difference_is_drift_when_it_outlasts_a_refresh() {
     let dr = side(&ready("2026-09-20T11:40:00Z"), Some(OTHER));
-    let reason = |since: &str| {
-        let verdict = verdict::of(&dr, Some(&healthy()), Compare::DataHash, Some(t(since)), t(NOW));
-        assert_eq!(verdict.differs_since, Some(t(since)));
-        short(&verdict).2
+    let known = |at: &str| {
+        let verdict = verdict::of(&dr, Some(&healthy()), Compare::DataHash, None, t(at));
+        verdict.difference.expect("they differ")
     };
-    assert_eq!(reason("2026-09-20T10:50:00Z"), "pending");
-    assert_eq!(reason("2026-09-20T10:49:59Z"), "drift");
+    let judged = |dr: &Side, known: &Difference| {
+        let verdict = verdict::of(dr, Some(&healthy()), Compare::DataHash, Some(known), t(NOW));
+        (since(&verdict).expect("they differ"), short(&verdict).2)
+    };
+    let (near, far) = ("2026-09-20T10:50:00Z", "2026-09-20T10:49:59Z");
+    assert_eq!(judged(&dr, &known(near)), (t(near), "pending"));
+    assert_eq!(judged(&dr, &known(far)), (t(far), "drift"));
+    // DR was refreshed meanwhile: the two may have been equal, and this is another rotation.
+    let moved = side(&ready("2026-09-20T11:40:00Z"), Some(&OTHER.replace('a', "b")));
+    assert_eq!(judged(&moved, &known(far)), (t(NOW), "pending"));
 
-    let unknown = verdict::of(&dr, Some(&unanswered()), Compare::DataHash, Some(t(NOW)), t(NOW));
-    assert_eq!(unknown.differs_since, Some(t(NOW)), "what is not known ends no difference");
-    let equal = verdict::of(&healthy(), Some(&healthy()), Compare::DataHash, Some(t(NOW)), t(NOW));
-    assert_eq!((equal.differs_since, equal.in_sync), (None, Some(true)));
+    let unknown = verdict::of(&dr, Some(&unanswered()), Compare::DataHash, Some(&known(NOW)), t(NOW));
+    assert_eq!(since(&unknown), Some(t(NOW)), "what is not known ends no difference");
+    let equal = verdict::of(&healthy(), Some(&healthy()), Compare::DataHash, Some(&known(NOW)), t(NOW));
+    assert_eq!((since(&equal), equal.in_sync), (None, Some(true)));
 }
 
 #[test]

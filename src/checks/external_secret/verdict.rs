@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::fresh::{self, Refresh, State, TOLERANCE};
 use super::writers::{self, Writers};
 use super::{
@@ -12,6 +14,15 @@ use crate::clients::kubernetes::objects::{ExternalSecret, SecretState};
 use crate::domain::observation::{CopyState, Finding, Health};
 use crate::domain::time::Timestamp;
 
+/// A difference that goes on: what the DR secret holds is not what the primary's does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Difference {
+    /// When the two were first seen to differ.
+    pub(super) since: Timestamp,
+    /// What the DR secret held then, in a word. Once it holds something else the two have been equal, or nobody knows.
+    pub(super) holds: String,
+}
+
 /// What follows of a run.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Verdict {
@@ -19,19 +30,19 @@ pub(super) struct Verdict {
     pub(super) copy: CopyState,
     /// Whether the two hold the same data, where that is known.
     pub(super) in_sync: Option<bool>,
-    /// When they were first seen to differ, if they are not known to be equal again.
-    pub(super) differs_since: Option<Timestamp>,
+    /// How they differ, if they are not known to be equal again.
+    pub(super) difference: Option<Difference>,
 }
 
-/// Judges the two sides. `differs_since` is what the verdict before said.
+/// Judges the two sides. `known` is the difference that the verdict before told of.
 pub(super) fn of(
     dr: &Side,
     primary: Option<&Side>,
     compare: Compare,
-    differs_since: Option<Timestamp>,
+    known: Option<&Difference>,
     now: Timestamp,
 ) -> Verdict {
-    let verdict = |health, copy| Verdict { health, copy, in_sync: None, differs_since };
+    let verdict = |health, copy| Verdict { health, copy, in_sync: None, difference: known.cloned() };
     let no_answer = |finding: Finding| verdict(Health::NoAnswer(finding.clone()), CopyState::Unknown(finding));
     let gone = |reason, detail: &str| {
         // What the primary has lost as well is not missing in DR.
@@ -63,11 +74,13 @@ pub(super) fn of(
         Some(primary) => match are_equal(dr, primary) {
             Ok(Equality::Different) if is_given_up(primary, now) => Some(Err(missing_in_primary("it is given up"))),
             Ok(Equality::Different) => {
-                let since = differs_since.unwrap_or(now);
-                let finding = difference(now.since(since), &state, &state_of(primary, now));
+                let holds = holds(dr);
+                let same = known.filter(|known| known.holds == holds).cloned();
+                let known = same.unwrap_or(Difference { since: now, holds: holds.clone() });
+                let finding = difference(now.since(known.since), &state, &state_of(primary, now));
                 let health = Health::Unhealthy(not_ready(&state).unwrap_or_else(|| finding.clone()));
-                let copy = CopyState::Outdated { up_to: None, holds: holds(dr), finding };
-                return Verdict { health, copy, in_sync: Some(false), differs_since: Some(since) };
+                let copy = CopyState::Outdated { up_to: None, holds, finding };
+                return Verdict { health, copy, in_sync: Some(false), difference: Some(known) };
             }
             Ok(Equality::Equal { up_to }) => Some(Ok(up_to)),
             Err(finding) => Some(Err(finding)),
@@ -95,7 +108,7 @@ pub(super) fn of(
             health: Health::Healthy,
             copy: CopyState::Vouched { up_to, doubt: None },
             in_sync: Some(true),
-            differs_since: None,
+            difference: None,
         },
     }
 }

@@ -1,7 +1,7 @@
 //! What follows of a number. Pure.
 
 use super::{ABSURD, CONDITION_FALSE, Condition};
-use crate::clients::prometheus::Number;
+use crate::clients::prometheus::{LOOKBACK, Number};
 use crate::clock::Clock;
 use crate::domain::observation::{CopyState, Finding, Health};
 
@@ -27,18 +27,26 @@ pub(super) fn of(number: &Result<Number, Finding>, meaning: &Meaning, clock: Clo
         (Err(finding), Meaning::Health(_)) => return (Health::NoAnswer(finding.clone()), None),
         (Err(finding), Meaning::Age | Meaning::Timestamp) => Err(finding.clone()),
         (Ok(number), Meaning::Health(condition)) => return (health(number.value, condition), None),
-        (Ok(number), Meaning::Age) => of_age(number),
-        (Ok(number), Meaning::Timestamp) => of_timestamp(number).map(|point| (number, point)),
+        (Ok(number), Meaning::Age) => of_age(number).map(|point| (number, point)),
+        (Ok(number), Meaning::Timestamp) => of_timestamp(number).map(|point| (number, (point, point))),
     };
     match point {
         Err(finding) => (Health::NoAnswer(finding.clone()), Some(CopyState::Unknown(finding))),
-        // The query is the user's word that the copy holds nothing newer: not "complete when last seen", but behind.
-        Ok((number, point)) => {
-            let since = number.instant(point, clock);
+        // The query is the user's word that the copy held nothing newer when its samples were taken: not "complete when last
+        // seen", but behind. Since they were taken it may have caught up by as much as they are old.
+        Ok((number, (least, most))) => {
             let precision = number.received.saturating_duration_since(number.sent);
-            (Health::Healthy, Some(CopyState::Behind { since, precision, certain_since: None, finding: None }))
+            let certain = most + (number.evaluated - taken(number));
+            let certain_since = Some(number.instant(certain, clock).plus(precision));
+            let since = number.instant(least, clock);
+            (Health::Healthy, Some(CopyState::Behind { since, precision, certain_since, finding: None }))
         }
     }
+}
+
+/// When the oldest sample was taken that the number rests on, at the earliest: nothing older is shown where nobody can tell.
+fn taken(number: &Number) -> f64 {
+    number.oldest.unwrap_or(number.evaluated - LOOKBACK.as_secs_f64()).min(number.evaluated)
 }
 
 fn health(value: f64, condition: &Condition) -> Health {
@@ -48,16 +56,17 @@ fn health(value: f64, condition: &Condition) -> Health {
     Health::Unhealthy(Finding::new(&CONDITION_FALSE, format!("the query gives {value}, which is not {condition}")))
 }
 
-/// The recovery point: the age counts from the time of the oldest sample, when it was true.
-fn of_age(number: &Number) -> Result<(&Number, f64), Finding> {
+/// The recovery point at the earliest and at the latest: the age counts from the time of the oldest sample, when it was true,
+/// or, of a query that reckons with the time, from that of the question.
+fn of_age(number: &Number) -> Result<(f64, f64), Finding> {
     if number.value < 0.0 {
         return Err(Finding::new(&ABSURD, format!("an age of {} s lies in the future", number.value)));
     }
-    let point = number.oldest.unwrap_or(number.evaluated).min(number.evaluated) - number.value;
+    let point = taken(number) - number.value;
     if point < EARLIEST {
         return Err(Finding::new(&ABSURD, format!("an age of {} s leads to a time before 2001", number.value)));
     }
-    Ok((number, point))
+    Ok((point, number.evaluated - number.value))
 }
 
 fn of_timestamp(number: &Number) -> Result<f64, Finding> {
@@ -112,7 +121,7 @@ mod tests {
         assert_eq!(point(10.0, Some(NOW)), Ok(10.0));
         assert_eq!(point(10.0, Some(NOW - 200.0)), Ok(210.0), "the sample is old");
         assert_eq!(point(10.0, Some(NOW + 5.0)), Ok(10.0), "a sample of the future is one of now");
-        assert_eq!(point(10.0, None), Ok(10.0));
+        assert_eq!(point(10.0, None), Ok(310.0), "nobody can tell, and none older is shown");
         assert_eq!(point(0.0, Some(NOW)), Ok(0.0));
         assert_eq!(point(-1.0, Some(NOW)), Err("absurd"));
         assert_eq!(point(NOW, Some(NOW)), Err("absurd"), "time() - 0: never");
@@ -159,6 +168,37 @@ mod tests {
         let condition = Condition { above: Some(Finite::new(0.0)), below: None, equals: None };
         let (health, copy) = of(&stale, &Meaning::Health(condition), Clock::start());
         assert!(matches!((health, copy), (Health::NoAnswer(_), None)));
+    }
+
+    /// RPO 600 s. What the query says of 240 s ago breaks no promise by what may have happened since.
+    #[test]
+    fn an_old_sample_breaches_by_what_it_told_when_it_was_taken() {
+        let target = Target { limit: Duration::from_secs(600), at_risk_ratio: 0.8 };
+        let status = |meaning: &Meaning, value: f64, oldest: Option<f64>| {
+            let (clock, told) = (Clock::start(), number(value, oldest));
+            let (_, state) = of(&Ok(told.clone()), meaning, clock);
+            let mut copy = RecoveryPoint::default();
+            let now = clock.at(told.sent);
+            let copied = state.expect("a copy");
+            copy.observe(now, &Observation { copy: Some(copied), ..Observation::of_health(Health::Healthy) });
+            status::rpo(copy.exposure(Duration::from_secs(95), now), false, target).status()
+        };
+        let stamp = |age: f64| NOW - age;
+        for (oldest, age, expected) in [
+            (Some(NOW), 599.0, Status::AtRisk),
+            (Some(NOW), 600.0, Status::Breached),
+            (Some(NOW - 240.0), 700.0, Status::Unproven),
+            (Some(NOW - 240.0), 839.0, Status::Unproven),
+            (Some(NOW - 240.0), 840.0, Status::Breached),
+            (None, 899.0, Status::Unproven),
+            (None, 900.0, Status::Breached),
+        ] {
+            assert_eq!(status(&Meaning::Timestamp, stamp(age), oldest), expected, "a time, {age} s ago, {oldest:?}");
+            assert_eq!(status(&Meaning::Age, age, oldest), expected, "an age of {age} s, {oldest:?}");
+        }
+        // Nothing proves that an age of a time that nobody knows is one of now.
+        assert_eq!(status(&Meaning::Age, 400.0, None), Status::Unproven);
+        assert_eq!(status(&Meaning::Age, 100.0, None), Status::Met);
     }
 
     /// A copy that the query says to be too old breaks the promise; one that it no longer says anything of does not.

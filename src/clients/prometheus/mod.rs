@@ -21,7 +21,7 @@ mod question;
 mod sources;
 
 pub use answer::{Answered, Sample};
-pub use question::{Number, Question};
+pub use question::{LOOKBACK, Number, Question};
 
 config! {
     /// A Prometheus, or what speaks its API.

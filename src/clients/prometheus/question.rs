@@ -15,7 +15,7 @@ use crate::domain::observation::Finding;
 use crate::domain::time::Timestamp;
 
 /// How far back an instant of Prometheus looks for a sample, unless it is told otherwise.
-const LOOKBACK: Duration = Duration::from_secs(300);
+pub const LOOKBACK: Duration = Duration::from_secs(300);
 
 /// A query that stands for one number.
 ///
@@ -87,7 +87,10 @@ impl Question {
             let (sent, received) = (answered.sent, answered.received);
             let sample = answered.only(query)?;
             let value = finite(sample.value, query)?;
-            return Ok(Number { value, evaluated: sample.evaluated, oldest: None, staleness: None, sent, received });
+            let evaluated = sample.evaluated;
+            // A constant, as far as samples go, is one of now.
+            let oldest = self.sources.as_ref().map(|_| evaluated);
+            return Ok(Number { value, evaluated, oldest, staleness: None, sent, received });
         };
         // First the times, then the value at that very time: it can rest on newer samples than the times tell of, but
         // not on older ones.

@@ -62,8 +62,8 @@ impl TriggerMemory {
                 changed.firings.extend(over);
                 Default::default()
             };
-            let state = state.carried(|wall| clock.from_wall(wall).min(moment.now));
-            let trigger = Trigger::recall(Arc::clone(&line.spec), &state);
+            let state = state.carried(|wall| clock.from_wall(wall));
+            let trigger = Trigger::recall(Arc::clone(&line.spec), &state.clone().recalled(moment.now));
             let fingerprint = line.fingerprint.clone();
             self.kept.push(Kept { name: name.clone(), fingerprint, state, open });
             (trigger, places.get(name).copied().filter(|_| same))

@@ -236,8 +236,8 @@ async fn a_probe_shows_that_clients_are_not_hit() {
     let (server, api) = Server::start(&current(), accounts, app()).await;
     api.create(json!({"name": ORIGIN, "subjects": ["agentese.>"], "num_replicas": 1})).await;
     let way = format!("servers: [\"nats://{}\"], user: ask, password_file: app", server.address);
-    let gone = Server::new(&current());
-    let yaml = contract(&way, &as_app(&gone), ORIGIN, MIRROR);
+    api.create(json!({"name": MIRROR, "num_replicas": 1, "mirror": {"name": ORIGIN}})).await;
+    let yaml = contract(&way, &as_app(&server), ORIGIN, MIRROR);
     let probe = format!("stream: {ORIGIN}, probe_subject: agentese.probe }}");
     let exporter = start(&yaml.replace(&format!("stream: {ORIGIN} }}"), &probe)).await;
     exporter.logs(&["api_alone_silent", "the stream takes messages at agentese.probe"], SOON).await;

@@ -96,6 +96,7 @@ impl Server {
     /// SIGKILL, and what is stored is kept aside.
     pub fn kill_and_save(&mut self) {
         self.kill();
+        let _ = fs::remove_dir_all(self.path("saved"));
         self.copy("js", "saved");
     }
 

@@ -83,6 +83,7 @@ impl Drop for Writer {
 pub struct World {
     region: Region,
     exporter: Exporter,
+    away: bool,
     observers: [Observer; 2],
     writer: Writer,
     on_mirror: Option<Writer>,
@@ -126,7 +127,7 @@ contracts:
         let writer = Writer::start(region.origin.clone(), plan);
         let random = StdRng::seed_from_u64(plan.seed);
         let scraper = Scraper::start(&exporter);
-        Self { region, exporter, observers, writer, on_mirror: None, scraper, random }
+        Self { region, exporter, away: false, observers, writer, on_mirror: None, scraper, random }
     }
 
     /// Plays it to the end.
@@ -210,13 +211,19 @@ contracts:
                     self.on_mirror.get_or_insert_with(|| Writer::start(region.mirror.clone(), plan));
                 }
             }
+            // It may be away already.
+            Act::KillExporter if self.away => {}
             Act::KillExporter => {
                 self.exporter.kill_and_restart().await;
                 self.rescrape();
             }
-            Act::ExporterAway => self.exporter.kill(),
+            Act::ExporterAway => {
+                self.exporter.kill();
+                self.away = true;
+            }
             Act::ExporterBack => {
                 self.exporter.restart().await;
+                self.away = false;
                 self.rescrape();
             }
             Act::Pause => self.writer.paused.store(true, Ordering::SeqCst),

@@ -152,7 +152,8 @@ fn health(record: &Record, said: &Said) -> Option<&'static str> {
     let begun = record.said.first().is_none_or(|first| said.at < first.at + UNHEALTHY);
     match said.healthy {
         Some(true) if !paused && !begun && taken(UNHEALTHY, SLACK) == 0 => Some("falsely healthy"),
-        Some(false) if !may_be_two(record, said.at) => {
+        // A server that is restarted at once is down for less than anybody notices by acknowledgements.
+        Some(false) if !may_be_two(record, said.at) && !changed_within(record, said.at, NOTICED) => {
             // Without a pause that a fault could have made, from before the run that is shown until after the scrape.
             let around = [said.at - Duration::from_secs(7), said.at + Duration::from_secs(1)];
             let within = record.taken.iter().copied().filter(|at| (around[0]..around[1]).contains(at));

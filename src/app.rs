@@ -20,8 +20,8 @@ use crate::config::{self, Config, ConfigError, ConfigWarnings, Reading};
 use crate::engine::memory::{self, Recalled};
 use crate::engine::panics;
 use crate::engine::snapshot::{Configuration, Snapshot};
-use crate::engine::{self, FirstRun, Plan, Plans, Running, TriggerPlan};
-use crate::store::Stored;
+use crate::engine::{self, FirstRun, Plan, Plans, Running, TakenOut, TriggerPlan};
+use crate::store::{Stored, StoredCheck};
 use crate::web;
 
 /// How long requests that are under way may take to end at shutdown.
@@ -50,6 +50,8 @@ pub struct Engine {
     /// The timeline that it is told on.
     pub clock: Clock,
     running: Running,
+    // What checks remember that are not in the configuration, should they come back.
+    left: Stored,
     // Dropped with the engine: it ends the connections.
     clients: Clients,
 }
@@ -62,14 +64,19 @@ impl Engine {
         let clients = Clients::new(config);
         let plans = plans(config, &clients, &recalled.stored, clock);
         tell_of_earlier_forms(&plans, &recalled.stored);
+        let left = Stored { checks: recalled.stored.checks.clone(), ..Stored::default() };
         let running = engine::start(plans, clock, first, recalled);
-        Self { snapshots: running.snapshots.clone(), clock, running, clients }
+        Self { snapshots: running.snapshots.clone(), clock, running, left, clients }
     }
 
     /// Goes over to another configuration in one step. What is configured as it was runs on.
     async fn swap(&mut self, config: &Config) {
         let clients = self.clients.reloaded(config);
-        self.running.swap(plans(config, &clients, &Stored::default(), self.clock)).await;
+        for taken_out in self.running.swap(plans(config, &clients, &self.left, self.clock)).await {
+            let TakenOut { contract, check, fingerprint, memory } = taken_out;
+            let stored = StoredCheck { fingerprint, memory: Some(memory), ..StoredCheck::default() };
+            self.left.checks.entry(contract).or_default().insert(check, stored);
+        }
         self.clients = clients;
     }
 

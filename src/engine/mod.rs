@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::Value;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
@@ -104,6 +105,19 @@ struct Active {
     made: Made,
     pace: watch::Sender<Duration>,
     task: AbortHandle,
+}
+
+/// What a check remembers that was taken out.
+#[derive(Debug)]
+pub struct TakenOut {
+    /// The contract.
+    pub contract: String,
+    /// The check's name.
+    pub check: String,
+    /// What it measured.
+    pub fingerprint: String,
+    /// Its memory, by the wall clock.
+    pub memory: Value,
 }
 
 /// Starts the engine, which goes on from what is recalled.
@@ -223,8 +237,9 @@ impl Running {
     }
 
     /// Goes over to other plans in one step: contracts, checks and triggers are matched by name, what is known of them stays, and
-    /// checks that are planned as they were run on without a hiccup.
-    pub async fn swap(&mut self, plans: Plans) {
+    /// checks that are planned as they were run on without a hiccup. Gives what the checks remember that are taken out, should
+    /// they come back.
+    pub async fn swap(&mut self, plans: Plans) -> Vec<TakenOut> {
         let planned = plans.keys();
         let (lineup, scheduled) = line_up(plans, &self.active, self.next, self.clock);
         self.next += scheduled.len() as u64;
@@ -234,13 +249,17 @@ impl Running {
             let _ = swapped.await;
         }
         self.schedule(scheduled, FirstRun::Spread);
-        self.active.retain(|key, active| {
-            let stays = planned.contains(key);
-            if !stays {
-                active.task.abort();
-            }
-            stays
+        let (stay, gone): (BTreeMap<_, _>, _) =
+            std::mem::take(&mut self.active).into_iter().partition(|(key, _)| planned.contains(key));
+        self.active = stay;
+        let moment = self.clock.moment();
+        let taken_out = gone.into_iter().filter_map(|(key, Active { check, made, task, .. })| {
+            task.abort();
+            let Key::Contract(contract, name) = key else { return None };
+            let memory = panics::contained(|| check.memory(moment)).ok().flatten()?;
+            Some(TakenOut { contract, check: name, fingerprint: made.fingerprint, memory })
         });
+        taken_out.collect()
     }
 
     /// Shows how reading the configuration went.

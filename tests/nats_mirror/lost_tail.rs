@@ -7,13 +7,13 @@ use serde_json::json;
 
 use super::majority::watched;
 use super::support::cluster::Region;
-use super::support::exporter::Exporter;
+use super::support::exporter::{Exporter, client};
 use super::support::let_pass;
 use super::support::nats::{Api, Cold, MIRROR, ORIGIN, Pair, Server, app, current, old};
 use super::support::scrape::Scrape;
 use super::support::wait_until;
 use super::support::watch::Watch;
-use super::{CHECK, CONTRACT, SEEN, SOON, watch_pair};
+use super::{CHECK, CONTRACT, SEEN, SOON, as_app, contract, watch_pair};
 
 /// A mirror may take its time until it asks its origin again.
 const AGAIN: Duration = Duration::from_secs(90);
@@ -189,4 +189,26 @@ async fn three_replicas_stay_behind_their_mirror() {
 #[tokio::test(flavor = "multi_thread")]
 async fn three_replicas_pass_their_mirror_at_once() {
     three_replicas_lose_the_tail(30).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_is_not_forgotten_when_the_contract_is_taken_out_and_put_back() {
+    let (mut pair, exporter) = pair_with_backup(&current()).await;
+    publish_the_tail(&pair).await;
+    sees_the_tail(&exporter).await;
+    lose_the_tail(&mut pair).await;
+    exporter.becomes(CONTRACT, "rpo", "breached", SOON).await;
+    pass_the_mirror(&pair).await;
+    // The witness is gone, too: nothing but the memory tells.
+    for sequence in 11..=20 {
+        pair.origin.delete_message(ORIGIN, sequence).await;
+    }
+    let config = contract(&as_app(&pair.primary), &as_app(&pair.dr), ORIGIN, MIRROR);
+    let name = |name: &str| config.replace(&format!("name: {CONTRACT}"), &format!("name: {name}"));
+    for name in [name("other"), name(CONTRACT)] {
+        exporter.config().file("config.yaml", &name);
+        let reloaded = client().post(exporter.url("/-/reload")).send().await.expect("an answer");
+        assert!(reloaded.status().is_success(), "{}", reloaded.status());
+    }
+    stays_lost(&exporter).await;
 }

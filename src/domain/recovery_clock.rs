@@ -234,7 +234,9 @@ impl RecoveryClock {
     ) -> Option<ClockEvent> {
         let runs = self.checks.get_mut(check)?;
         let own = thresholds.get(check)?.as_ref();
-        let unseen_since = runs.evidence.filter(|before| own.is_some_and(|own| at.since(*before) > own.freshness));
+        // A check that looks for the first time in an outage saw nothing of it since the trigger.
+        let before = runs.evidence.or(self.running.map(|outage| outage.trigger));
+        let unseen_since = before.filter(|before| own.is_some_and(|own| at.since(*before) > own.freshness));
         let known = matches!(health, Health::Healthy | Health::Unhealthy(_));
         let unseen = runs.evidence.is_none() || unseen_since.is_some();
         if unseen_since.is_some() && known {

@@ -12,7 +12,6 @@ use tracing::{error, info, warn};
 
 use crate::clients::{Clients, blocking};
 use crate::clock::Clock;
-use crate::config::identity::Identity;
 use crate::config::model::Contract;
 use crate::config::triggers::Trigger;
 use crate::config::values::CheckRef;
@@ -63,7 +62,6 @@ impl Engine {
         let clock = Clock::start();
         let clients = Clients::new(config);
         let plans = plans(config, &clients, &recalled.stored, clock);
-        tell_of_earlier_forms(&plans, &recalled.stored);
         let left = Stored { checks: recalled.stored.checks.clone(), ..Stored::default() };
         let running = engine::start(plans, clock, first, recalled);
         Self { snapshots: running.snapshots.clone(), clock, running, left, clients }
@@ -128,22 +126,6 @@ fn plan(contract: &Contract, clients: &Clients, stored: &Stored, clock: Clock) -
         panics::build(|| kind.build(clients), memory, clock)
     });
     Plan { checks: checks.collect(), fingerprints, stanzas, spec }
-}
-
-/// Tells in one line of what an earlier version stored in a form that nothing can be compared with.
-fn tell_of_earlier_forms(plans: &Plans, stored: &Stored) {
-    let checks = plans.contracts.iter().flat_map(|plan| {
-        let stored = stored.checks.get(&plan.spec.name);
-        plan.spec.checks.iter().filter_map(move |check| stored?.get(&check.name))
-    });
-    let earlier = checks.filter(|check| !Identity::is_fingerprint(&check.fingerprint)).count();
-    if earlier > 0 {
-        warn!(
-            checks = earlier,
-            "an earlier version stored what these checks had proven in another form: it is withdrawn, this \
-             once, until they prove it anew; recoveries and running clocks stay"
-        );
-    }
 }
 
 /// Tells of what can hardly be meant.

@@ -299,6 +299,8 @@ fn the_schema_refuses_what_it_can_express() {
         "alias-without-anchor",
         "broken-yaml",
         "tab",
+        "tab-after-blanks",
+        "tab-before-a-list",
         "two-documents",
         "doubled-key",
         "doubled-connection",

@@ -14,7 +14,7 @@ use std::fmt;
 use super::connections::{ConnectionRef, Connections};
 
 /// The version of the form, which every fingerprint begins with. A new one withdraws every proof that
-/// was stored under the one before.
+/// was stored under the one before: see [`form`](crate::store::form).
 const VERSION: &str = "v1";
 
 /// Something that can be written in its canonical form.
@@ -54,13 +54,6 @@ impl Identity {
             .bytes()
             .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
         format!("{VERSION}:{hash:016x}")
-    }
-
-    /// Whether a stored fingerprint is of this form. Earlier versions stored a hash of another text,
-    /// which nothing can be compared with.
-    #[must_use]
-    pub fn is_fingerprint(stored: &str) -> bool {
-        stored.strip_prefix(VERSION).is_some_and(|rest| rest.starts_with(':'))
     }
 }
 

@@ -76,10 +76,76 @@ pub(crate) use canonical;
 
 /// A section of the document, which measures nothing by itself: the struct, its decoder and its JSON
 /// Schema, as of `config!`.
+///
+/// With `draft`, there is also a struct of its values as far as they could be read. Rules that are held
+/// against it tell what is wrong between some values though another is wrong in itself.
 macro_rules! section {
     ($(#[doc = $doc:literal])+ pub struct $name:ident {
         $($(#[doc = $field_doc:literal])+ pub $field:ident: $type:ty $(= $default:expr)?,)+
+    } draft = $draft:ident;) => {
+        $crate::config::section_body! {
+            $(#[doc = $doc])+
+            pub struct $name { $($(#[doc = $field_doc])+ pub $field: $type $(= $default)?,)+ }
+        }
+
+        #[doc = concat!("[`", stringify!($name), "`] as far as it could be read: none where errors were recorded.")]
+        #[derive(Debug, Clone, Default)]
+        pub(crate) struct $draft {
+            $(pub(crate) $field: Option<$type>,)+
+        }
+
+        impl $draft {
+            /// Takes the values of an open mapping.
+            pub(crate) fn read(
+                fields: &$crate::config::decode::Fields<'_>,
+                cx: &mut $crate::config::decode::Decoder<'_>,
+            ) -> Self {
+                Self { $($field: $crate::config::field!(fields, cx, $field: $type $(= $default)?),)+ }
+            }
+
+            /// The whole; none if errors were recorded.
+            pub(crate) fn whole(self) -> Option<$name> {
+                Some($name { $($field: self.$field?,)+ })
+            }
+        }
+
+        impl $name {
+            fn from_fields(
+                fields: &$crate::config::decode::Fields<'_>,
+                cx: &mut $crate::config::decode::Decoder<'_>,
+            ) -> Option<Self> {
+                $draft::read(fields, cx).whole()
+            }
+        }
+    };
+    ($(#[doc = $doc:literal])+ pub struct $name:ident {
+        $($(#[doc = $field_doc:literal])+ pub $field:ident: $type:ty $(= $default:expr)?,)+
     } $(validate = $validate:path;)?) => {
+        $crate::config::section_body! {
+            $(#[doc = $doc])+
+            pub struct $name { $($(#[doc = $field_doc])+ pub $field: $type $(= $default)?,)+ }
+        }
+
+        impl $name {
+            fn from_fields(
+                fields: &$crate::config::decode::Fields<'_>,
+                cx: &mut $crate::config::decode::Decoder<'_>,
+            ) -> Option<Self> {
+                $(let $field = $crate::config::field!(fields, cx, $field: $type $(= $default)?);)+
+                let decoded = Self { $($field: $field?,)+ };
+                $($validate(&decoded, fields, cx);)?
+                Some(decoded)
+            }
+        }
+    };
+}
+pub(crate) use section;
+
+/// What sections with and without a draft share.
+macro_rules! section_body {
+    ($(#[doc = $doc:literal])+ pub struct $name:ident {
+        $($(#[doc = $field_doc:literal])+ pub $field:ident: $type:ty $(= $default:expr)?,)+
+    }) => {
         $(#[doc = $doc])+
         #[derive(Debug, Clone)]
         pub struct $name {
@@ -89,17 +155,6 @@ macro_rules! section {
         impl $name {
             /// The keys, in the order of the definition.
             pub(crate) const KEYS: &'static [&'static str] = &[$($crate::config::key(stringify!($field)),)+];
-
-            /// Takes the values of an open mapping; none if errors were recorded.
-            pub(crate) fn from_fields(
-                fields: &$crate::config::decode::Fields<'_>,
-                cx: &mut $crate::config::decode::Decoder<'_>,
-            ) -> Option<Self> {
-                $(let $field = $crate::config::field!(fields, cx, $field: $type $(= $default)?);)+
-                let decoded = Self { $($field: $field?,)+ };
-                $($validate(&decoded, fields, cx);)?
-                Some(decoded)
-            }
 
             /// The JSON Schemas of the values, by key.
             pub(crate) fn properties() -> serde_json::Map<String, serde_json::Value> {
@@ -142,7 +197,7 @@ macro_rules! section {
         }
     };
 }
-pub(crate) use section;
+pub(crate) use section_body;
 
 macro_rules! field {
     ($fields:ident, $cx:ident, $field:ident: $type:ty) => {

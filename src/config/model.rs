@@ -14,7 +14,7 @@ use crate::checks::KindConfig;
 use crate::clients::kubernetes::KubernetesConnection;
 use crate::clients::nats::NatsConnection;
 use crate::clients::prometheus::PrometheusConnection;
-use crate::domain::contract::{ContractSpec, Objective, Priority};
+use crate::domain::contract::{CheckSpec, ContractSpec, Feeds, Objective, Priority};
 
 /// A contract, and the stanzas of its checks in the order of its specification.
 #[derive(Debug, Clone)]
@@ -102,6 +102,7 @@ section! {
         /// What is measured.
         pub checks: Vec<CheckOptions>,
     }
+    draft = ContractDraft;
 }
 
 section! {
@@ -126,30 +127,32 @@ section! {
         /// The objectives that it feeds; all that the kind can feed and the contract has, if left out.
         pub feeds: Option<Vec<Objective>> = None,
     }
+    draft = ScheduleDraft;
 }
 
-/// A check: its schedule, and one kind.
-#[derive(Debug, Clone)]
+/// A check: its schedule, and one kind; each as far as it could be read, so that what is wrong with one check hides nothing
+/// that is wrong with its contract.
+#[derive(Debug, Clone, Default)]
 pub struct CheckOptions {
-    pub(super) schedule: CheckSchedule,
-    pub(super) kind: KindConfig,
+    pub(super) schedule: ScheduleDraft,
+    pub(super) kind: Option<KindConfig>,
 }
 
 impl Decode for CheckOptions {
     fn decode(node: &Node, cx: &mut Decoder<'_>) -> Option<Self> {
         let known: Vec<&str> = CheckSchedule::KEYS.iter().chain(KindConfig::NAMES).copied().collect();
-        let fields = Fields::open(node, &known, cx)?;
-        let schedule = CheckSchedule::from_fields(&fields, cx);
+        let Some(fields) = Fields::open(node, &known, cx) else { return Some(Self::default()) };
+        let schedule = ScheduleDraft::read(&fields, cx);
         let mut kinds = KindConfig::NAMES.iter().filter_map(|name| fields.get(name));
-        let (Some(kind), second) = (kinds.next(), kinds.next()) else {
+        let (kind, second) = (kinds.next(), kinds.next());
+        if kind.is_none() {
             cx.error(node.at, format!("the check has no kind; add one of {}", KindConfig::NAMES.join(", ")));
-            return None;
-        };
+        }
         if let Some(second) = second {
             cx.error(second.at, "the check has a second kind; make it a check of its own");
         }
-        let kind = cx.under(&kind.key, |cx| KindConfig::decode(&kind.key, &kind.node, cx));
-        Some(Self { schedule: schedule?, kind: kind? })
+        let kind = kind.and_then(|kind| cx.under(&kind.key, |cx| KindConfig::decode(&kind.key, &kind.node, cx)));
+        Some(Self { schedule, kind })
     }
 
     fn schema() -> serde_json::Value {
@@ -171,7 +174,10 @@ impl Decode for Contract {
         if let Some(checks) = node.get("checks") {
             cx.under("checks", |cx| rules::names_are_unique(&checks.node, cx));
         }
-        ContractOptions::decode(node, cx).map(|options| rules::contract(options, node, cx))
+        let fields = Fields::open(node, ContractOptions::KEYS, cx)?;
+        let draft = ContractDraft::read(&fields, cx);
+        let feeds = rules::contract(&draft, node, cx);
+        Self::of(draft.whole()?, feeds, &cx.defaults)
     }
 
     fn schema() -> serde_json::Value {
@@ -179,12 +185,76 @@ impl Decode for Contract {
     }
 }
 
-impl ContractOptions {
+impl Contract {
+    /// The contract of options in which all is as it should be, and what their checks feed; else none.
+    fn of(options: ContractOptions, feeds: Vec<Option<Feeds>>, defaults: &Defaults) -> Option<Self> {
+        let checks = options.checks.into_iter().zip(feeds);
+        let checks = checks.map(|(CheckOptions { schedule, kind }, feeds)| {
+            let kind = kind?;
+            Some((schedule.whole()?.spec(&kind, feeds?, defaults), kind))
+        });
+        let (checks, kinds) = checks.collect::<Option<Vec<_>>>()?.into_iter().unzip();
+        let ContractOptions { name, component, owner, priority, rto, rpo, .. } = options;
+        let ContractOptions { at_risk_ratio, drill_every, independent_of, .. } = options;
+        let spec = ContractSpec {
+            name: name.as_str().to_owned(),
+            component,
+            owner,
+            priority,
+            rto: rto.map(|rto| rto.get()),
+            rpo: rpo.map(|rpo| rpo.get()),
+            at_risk_ratio: at_risk_ratio.unwrap_or(defaults.at_risk_ratio).get(),
+            drill_every: drill_every.map(|every| every.get()),
+            independent_of: independent_of.iter().map(|other| other.name().as_str().to_owned()).collect(),
+            checks,
+        };
+        Some(Self { spec, kinds })
+    }
+}
+
+impl CheckSchedule {
+    /// The specification of a check of this kind.
+    fn spec(self, kind: &KindConfig, feeds: Feeds, defaults: &Defaults) -> CheckSpec {
+        let interval = self.interval.unwrap_or(defaults.interval);
+        CheckSpec {
+            name: self.name.as_str().to_owned(),
+            kind: kind.info().name,
+            interval: interval.get(),
+            interval_when_down: self.interval_when_down.unwrap_or(defaults.interval_when_down).min(interval).get(),
+            timeout: self.timeout.unwrap_or(defaults.timeout).get(),
+            failures_to_trigger: self.failures_to_trigger.unwrap_or(defaults.failures_to_trigger).get(),
+            successes_to_recover: self.successes_to_recover.unwrap_or(defaults.successes_to_recover).get(),
+            warn_after: self.warn_after.map(|after| after.get()),
+            lag_budget: self.lag_budget.map(|budget| budget.get()),
+            feeds,
+        }
+    }
+}
+
+/// Whether something that may be left out stands there, as it should be or not.
+pub(super) fn given<T>(value: Option<&Option<T>>) -> bool {
+    value.is_none_or(Option::is_some)
+}
+
+impl ContractDraft {
+    /// Whether the contract has an objective, though its target may not be as it should be.
+    pub(super) fn promises(&self, objective: Objective) -> bool {
+        match objective {
+            Objective::Rto => given(self.rto.as_ref()),
+            Objective::Rpo => given(self.rpo.as_ref()),
+        }
+    }
+
+    /// Whether it has any.
+    pub(super) fn promises_anything(&self) -> bool {
+        Objective::ALL.into_iter().any(|objective| self.promises(objective))
+    }
+
     /// The target of an objective.
     pub(super) fn target(&self, objective: Objective) -> Option<PromDuration> {
         match objective {
-            Objective::Rto => self.rto,
-            Objective::Rpo => self.rpo,
+            Objective::Rto => self.rto.flatten(),
+            Objective::Rpo => self.rpo.flatten(),
         }
     }
 }

@@ -1,11 +1,11 @@
-//! The rules that no value can check alone, and the contracts that come of what they let through.
+//! The rules that no value can check alone. They are held against what could be read, so that they all tell at once.
 
 use super::decode::{Decoder, Fields, Key};
-use super::model::{CheckOptions, Config, Contract, ContractOptions, Defaults};
+use super::model::{CheckOptions, Config, ContractDraft, Defaults, given};
 use super::values::{CheckRef, ClockRef, ConnectionRef, ContractRef, Name};
 use super::warnings;
 use super::yaml::{Entry, Node, Position, Value};
-use crate::domain::contract::{CheckSpec, ContractSpec, Feeds, Objective};
+use crate::domain::contract::{Feeds, Objective};
 
 /// The defaults are decoded first; what follows fills its gaps with them.
 pub(super) fn take_defaults(defaults: &Defaults, fields: &Fields<'_>, cx: &mut Decoder<'_>) {
@@ -64,107 +64,82 @@ pub(super) fn names_are_unique(list: &Node, cx: &mut Decoder<'_>) {
     }
 }
 
-/// Makes a contract of its options, and records what is wrong between them.
-pub(super) fn contract(options: ContractOptions, node: &Node, cx: &mut Decoder<'_>) -> Contract {
+/// Records what is wrong between the values of a contract. Gives what each of its checks feeds, where that is known.
+pub(super) fn contract(draft: &ContractDraft, node: &Node, cx: &mut Decoder<'_>) -> Vec<Option<Feeds>> {
     let position = |key: &str| node.get(key).map_or(node.at, |entry| entry.at);
-    let has = |objective| options.target(objective).is_some();
-    if !Objective::ALL.into_iter().any(has) {
+    if !draft.promises_anything() {
         cx.error(node.at, "the contract promises nothing; add rto, rpo or both");
     }
-    if options.drill_every.is_some() && !has(Objective::Rto) {
+    if given(draft.drill_every.as_ref()) && !draft.promises(Objective::Rto) {
         cx.error(position("drill_every"), "drills prove an RTO, and the contract has none; add rto or remove this");
     }
-    if options.independent_of.iter().any(|other| *other.name() == options.name) {
+    let others = draft.independent_of.as_deref().unwrap_or_default();
+    if others.iter().any(|other| Some(other.name()) == draft.name.as_ref()) {
         let message = "a contract cannot be without itself; name others";
         cx.under("independent_of", |cx| cx.error(position("independent_of"), message));
     }
-    if !options.independent_of.is_empty() && !has(Objective::Rto) {
+    if node.get("independent_of").is_some() && !draft.promises(Objective::Rto) {
         let message = "health is known of contracts with an rto, and this one has none; add rto or remove this";
         cx.under("independent_of", |cx| cx.error(position("independent_of"), message));
     }
+    // A list that is none was told of, and says nothing about who feeds what.
+    let Some(checks) = &draft.checks else { return Vec::new() };
     let places = node.get("checks").map(|entry| entry.node.items()).unwrap_or_default();
-    let checks: Vec<CheckSpec> = cx.under("checks", |cx| {
-        let checks = options.checks.iter().zip(places).enumerate();
-        checks.map(|(index, (check, node))| cx.at(index, |cx| self::check(&options, check, node, cx))).collect()
+    let feeds: Vec<Option<Feeds>> = cx.under("checks", |cx| {
+        let checks = checks.iter().zip(places).enumerate();
+        checks.map(|(index, (check, node))| cx.at(index, |cx| self::check(draft, check, node, cx))).collect()
     });
-    for objective in Objective::ALL.into_iter().filter(|objective| has(*objective)) {
-        if !checks.iter().any(|check| check.feeds.has(objective)) {
+    for objective in Objective::ALL.into_iter().filter(|objective| draft.promises(*objective)) {
+        // One that could not be read may feed it.
+        if feeds.iter().all(|feeds| feeds.is_some_and(|feeds| !feeds.has(objective))) {
             let label = objective.label();
             cx.error(position(label), format!("no check feeds this; add one that measures the {label}, or remove it"));
         }
     }
-    let ContractOptions {
-        name, component, owner, priority, rto, rpo, at_risk_ratio, drill_every, independent_of, ..
-    } = options;
-    let spec = ContractSpec {
-        name: name.as_str().to_owned(),
-        component,
-        owner,
-        priority,
-        rto: rto.map(|rto| rto.get()),
-        rpo: rpo.map(|rpo| rpo.get()),
-        at_risk_ratio: at_risk_ratio.unwrap_or(cx.defaults.at_risk_ratio).get(),
-        drill_every: drill_every.map(|every| every.get()),
-        independent_of: independent_of.iter().map(|other| other.name().as_str().to_owned()).collect(),
-        checks,
-    };
-    Contract { spec, kinds: options.checks.into_iter().map(|check| check.kind).collect() }
+    feeds
 }
 
-fn check(contract: &ContractOptions, check: &CheckOptions, node: &Node, cx: &mut Decoder<'_>) -> CheckSpec {
+/// Records what is wrong between the values of a check and its contract. Gives what the check feeds, where that is known.
+fn check(contract: &ContractDraft, check: &CheckOptions, node: &Node, cx: &mut Decoder<'_>) -> Option<Feeds> {
     let position = |key: &str| node.get(key).map_or(node.at, |entry| entry.at);
-    let CheckOptions { schedule, kind } = check;
-    let defaults = cx.defaults.clone();
-    let feeds = feeds(contract, check, position("feeds"), cx);
-    let interval = schedule.interval.unwrap_or(defaults.interval);
-    warnings::of_pace(contract, check, feeds, node, cx);
-    for (key, limit) in [("warn_after", schedule.warn_after), ("lag_budget", schedule.lag_budget)] {
-        if limit.is_some() && !feeds.rpo {
+    let schedule = &check.schedule;
+    let feeds = feeds(contract, check, position("feeds"), cx)?;
+    warnings::of_pace(contract, schedule, feeds, node, cx);
+    for (key, limit) in [("warn_after", &schedule.warn_after), ("lag_budget", &schedule.lag_budget)] {
+        if given(limit.as_ref()) && !feeds.rpo && contract.promises_anything() {
             let message = "sync lag is known of checks that feed rpo, and this one does not; remove this";
             cx.under(key, |cx| cx.error(position(key), message));
         }
     }
-    CheckSpec {
-        name: schedule.name.as_str().to_owned(),
-        kind: kind.info().name,
-        interval: interval.get(),
-        interval_when_down: schedule.interval_when_down.unwrap_or(defaults.interval_when_down).min(interval).get(),
-        timeout: schedule.timeout.unwrap_or(defaults.timeout).get(),
-        failures_to_trigger: schedule.failures_to_trigger.unwrap_or(defaults.failures_to_trigger).get(),
-        successes_to_recover: schedule.successes_to_recover.unwrap_or(defaults.successes_to_recover).get(),
-        warn_after: schedule.warn_after.map(|after| after.get()),
-        lag_budget: schedule.lag_budget.map(|budget| budget.get()),
-        feeds,
-    }
+    Some(feeds)
 }
 
 /// The objectives that a check feeds: those that it names, else all that its kind can feed and the contract has.
-fn feeds(contract: &ContractOptions, check: &CheckOptions, at: Position, cx: &mut Decoder<'_>) -> Feeds {
-    let kind = check.kind.info();
-    let possible = |objective| check.kind.can_feed().has(objective) && contract.target(objective).is_some();
-    let Some(named) = &check.schedule.feeds else {
+fn feeds(contract: &ContractDraft, check: &CheckOptions, at: Position, cx: &mut Decoder<'_>) -> Option<Feeds> {
+    let kind = check.kind.as_ref().map(|kind| (kind.info().name, kind.can_feed()));
+    let Some(named) = check.schedule.feeds.as_ref()? else {
+        let (name, can_feed) = kind?;
+        let possible = |objective| can_feed.has(objective) && contract.promises(objective);
         let feeds = Feeds { rto: possible(Objective::Rto), rpo: possible(Objective::Rpo) };
-        let promises = Objective::ALL.into_iter().any(|objective| contract.target(objective).is_some());
-        if promises && !feeds.rto && !feeds.rpo {
-            let name = kind.name;
+        if contract.promises_anything() && !feeds.rto && !feeds.rpo {
             cx.error(
                 at,
                 format!("a check of kind {name} can feed no objective of this contract; see docs/configuration.md"),
             );
         }
-        return feeds;
+        return Some(feeds);
     };
     for objective in named {
-        let (label, name) = (objective.label(), kind.name);
-        if !check.kind.can_feed().has(*objective) {
-            cx.under("feeds", |cx| cx.error(at, format!("a check of kind {name} cannot feed {label}; remove it")));
-        } else if contract.target(*objective).is_none() {
-            cx.under("feeds", |cx| {
-                cx.error(at, format!("the contract has no {label}; add it there or remove it here"));
-            });
-        }
+        let label = objective.label();
+        let cannot = kind.filter(|(_, can_feed)| !can_feed.has(*objective));
+        let message = match cannot {
+            Some((name, _)) => format!("a check of kind {name} cannot feed {label}; remove it"),
+            None if contract.promises(*objective) => continue,
+            None => format!("the contract has no {label}; add it there or remove it here"),
+        };
+        cx.under("feeds", |cx| cx.error(at, message));
     }
-    Feeds { rto: named.contains(&Objective::Rto), rpo: named.contains(&Objective::Rpo) }
+    Some(Feeds { rto: named.contains(&Objective::Rto), rpo: named.contains(&Objective::Rpo) })
 }
 
 impl Feeds {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::connections::Connections;
-use super::decode::{Decode, Decoder, Fields};
+use super::decode::{Decode, Decoder};
 use super::identity::{self, Identity};
 use super::section;
 use super::values::{CheckRef, Name, PromDuration, Times};
@@ -44,7 +44,6 @@ section! {
         /// How long one look may take. Not with `check`; as `defaults` says, if left out.
         pub timeout: Option<PromDuration> = None,
     }
-    validate = one_condition;
 }
 
 /// What a trigger watches by a check of its own.
@@ -102,33 +101,34 @@ impl Own {
     }
 }
 
-/// Exactly one condition, and with it only the keys that mean something there.
-fn one_condition(options: &TriggerOptions, fields: &Fields<'_>, cx: &mut Decoder<'_>) {
+/// Exactly one condition, and with it only the keys that mean something there. Works on the tree, so that a fault elsewhere
+/// does not hide it.
+fn one_condition(node: &Node, cx: &mut Decoder<'_>) {
     let conditions = ["check", "promql", "pods"];
-    let mut given = conditions.iter().filter_map(|key| fields.get(key));
+    let mut given = conditions.iter().filter_map(|key| node.get(key));
     let Some(first) = given.next() else {
-        cx.error(
-            fields.position("name"),
-            format!("the trigger has no condition; add one of {}", conditions.join(", ")),
-        );
-        return;
+        let at = node.get("name").map_or(node.at, |entry| entry.at);
+        return cx.error(at, format!("the trigger has no condition; add one of {}", conditions.join(", ")));
     };
     if let Some(second) = given.next() {
         cx.error(second.at, "the trigger has a second condition; make it a trigger of its own");
     }
-    let out_of_place: &[&str] =
-        if options.check.is_some() { &["interval", "timeout"] } else { &["consecutive_failures"] };
-    for key in out_of_place.iter().filter(|key| fields.get(key).is_some()) {
-        let condition = &first.key;
-        cx.under(key, |cx| {
-            cx.error(fields.position(key), format!("this means nothing beside `{condition}`; remove it"));
+    let condition = &first.key;
+    let out_of_place: &[&str] = if condition == "check" { &["interval", "timeout"] } else { &["consecutive_failures"] };
+    for entry in out_of_place.iter().filter_map(|key| node.get(key)) {
+        cx.under(&entry.key, |cx| {
+            cx.error(entry.at, format!("this means nothing beside `{condition}`; remove it"));
         });
     }
 }
 
 impl Decode for Trigger {
     fn decode(node: &Node, cx: &mut Decoder<'_>) -> Option<Self> {
-        let options = TriggerOptions::decode(node, cx)?;
+        let options = TriggerOptions::decode(node, cx);
+        if !node.entries().is_empty() {
+            one_condition(node, cx);
+        }
+        let options = options?;
         let defaults = cx.defaults.clone();
         let given = |key| node.get(key).map(|entry| (key, entry.at));
         if let Some(given) = given("timeout").or(given("interval")) {

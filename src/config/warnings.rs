@@ -3,7 +3,7 @@
 //! A warning tells figures that were read as such, and never repeats a text: it may be a secret.
 
 use super::decode::Decoder;
-use super::model::{CheckOptions, ContractOptions};
+use super::model::{ContractDraft, ScheduleDraft};
 use super::values::PromDuration;
 use super::yaml::{Node, Position, Value};
 use crate::domain::contract::{Feeds, Objective};
@@ -26,16 +26,17 @@ pub(super) fn of_timeout(
 
 /// What does not fit together in the times of a check and the targets of its contract.
 pub(super) fn of_pace(
-    contract: &ContractOptions,
-    check: &CheckOptions,
+    contract: &ContractDraft,
+    schedule: &ScheduleDraft,
     feeds: Feeds,
     node: &Node,
     cx: &mut Decoder<'_>,
 ) {
-    let CheckOptions { schedule, .. } = check;
+    // What could not be read is told of as an error.
+    let (Some(interval), Some(timeout)) = (schedule.interval, schedule.timeout) else { return };
     let given = |key| node.get(key).map(|entry| (key, entry.at));
-    let interval = schedule.interval.unwrap_or(cx.defaults.interval);
-    let timeout = schedule.timeout.unwrap_or(cx.defaults.timeout);
+    let interval = interval.unwrap_or(cx.defaults.interval);
+    let timeout = timeout.unwrap_or(cx.defaults.timeout);
     // What both have from the defaults is told of there, once.
     if let Some(given) = given("timeout").or(given("interval")) {
         of_timeout(timeout, interval, given, cx);
@@ -63,13 +64,13 @@ pub(super) fn of_pace(
             None => cx.warn(node.at, message),
         }
     }
-    let Some(rpo) = contract.rpo else { return };
+    let Some(rpo) = contract.target(Objective::Rpo) else { return };
     // A warning at the target comes too late; a budget may be the whole target.
-    let late = schedule.warn_after.filter(|after| *after >= rpo).map(|after| {
+    let late = schedule.warn_after.flatten().filter(|after| *after >= rpo).map(|after| {
         let message = format!("warn_after ({after}) is not below the rpo ({rpo})");
         ("warn_after", message + ": the rpo is breached by the time it warns; lower it")
     });
-    let large = schedule.lag_budget.filter(|budget| *budget > rpo).map(|budget| {
+    let large = schedule.lag_budget.flatten().filter(|budget| *budget > rpo).map(|budget| {
         let message = format!("lag_budget ({budget}) is above the rpo ({rpo})");
         ("lag_budget", message + ": the rpo is breached before the budget is used up; lower it")
     });

@@ -112,9 +112,27 @@ pub fn parse(text: &str) -> Result<Node, (Position, String)> {
         strict_booleans: true,
     };
     serde_saphyr::from_str_with_options(text, options).map_err(|error| {
-        let at = error.location().map_or(Position::START, Position::from);
-        (at, message(error.without_snippet()))
+        let at = error.location().map(Position::from);
+        match tab_in_indentation(text, at) {
+            Some(tab) => (tab, "a tab: YAML is indented with blanks".to_owned()),
+            None => (at.unwrap_or(Position::START), message(error.without_snippet())),
+        }
     })
+}
+
+/// The tab that a line is indented with: the line at which the parser stopped, or the one after or before it. It stops at
+/// what the tab did to its neighbours as often as at the tab, and seldom calls it one.
+fn tab_in_indentation(text: &str, stopped: Option<Position>) -> Option<Position> {
+    let says_something = |line: &str| !matches!(line.trim_start().chars().next(), None | Some('#'));
+    let lines: Vec<(u64, &str)> = (1..).zip(text.lines()).filter(|(_, line)| says_something(line)).collect();
+    let tab = |(number, line): &(u64, &str)| {
+        let mut indentation = (1..).zip(line.chars()).take_while(|(_, found)| found.is_whitespace());
+        let (column, _) = indentation.find(|(_, found)| *found == '\t')?;
+        Some(Position { line: *number, column })
+    };
+    let Some(stopped) = stopped else { return lines.iter().find_map(tab) };
+    let (before, from) = lines.split_at(lines.partition_point(|(number, _)| *number < stopped.line));
+    from.iter().take(2).chain(before.last()).find_map(tab)
 }
 
 /// What is wrong. The parser's own reasons tell what it looked for, and hold nothing of the text but a
@@ -126,9 +144,6 @@ fn message(error: &Error) -> String {
         }
         Error::Budget { .. } => "this is too large or too deeply nested for a configuration".to_owned(),
         Error::UnknownAnchor { .. } => "this alias has no anchor; define it before it is used".to_owned(),
-        Error::ExternalMessage { msg, .. } if msg.contains("tab") => {
-            format!("this is not YAML: {msg}; indent with spaces")
-        }
         Error::ExternalMessage { msg, .. } => {
             format!("this is not YAML: {msg}; correct this place, or what stands before it")
         }

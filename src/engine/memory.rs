@@ -1,6 +1,5 @@
 //! What the ledger hands to the storage, and takes back at a start.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,8 +22,11 @@ use crate::domain::trigger::Trigger;
 use crate::store::keeper::{Storage, StoreHealth};
 use crate::store::{Batch, ClosedRecovery, RecoveryResult, Stored, StoredCheck, Transition};
 
+mod recall;
 mod triggers;
 
+use recall::Recall;
+pub use recall::memory_of;
 use triggers::TriggerMemory;
 
 /// How long the ledger waits for a batch to be on the disk before it shows what the batch holds. A disk that takes longer
@@ -98,15 +100,19 @@ impl Memory {
     ) -> (Self, Vec<Contract>) {
         let Recalled { storage, stored: mut left } = recalled;
         let (mut kept, mut contracts) = (Vec::new(), Vec::new());
+        let mut recall = Recall::new(clock);
         for (spec, fingerprints) in specs.iter().zip(fingerprints) {
-            let (stored, state) = remembered(spec, &fingerprints, &mut left, clock);
+            let (stored, state) = recall.contract(spec, &fingerprints, &mut left);
             let contract = gone_on(spec, state);
             kept.push(Kept::new(stored, fingerprints));
             contracts.push(contract);
         }
         let drift_at = clock::instant() + DRIFT;
         let triggers = TriggerMemory::new(std::mem::take(&mut left.triggers));
-        (Self { storage, left, kept, triggers, changed: Batch::default(), outstanding: None, drift_at }, contracts)
+        let changed = Batch { checks: recall.withdrawn(), ..Batch::default() };
+        let mut memory = Self { storage, left, kept, triggers, changed, outstanding: None, drift_at };
+        memory.drop_if_nobody_keeps();
+        (memory, contracts)
     }
 
     /// Goes over to other contracts. `before` says where each of them stood among the `old` ones. Gives the contracts as they
@@ -128,11 +134,12 @@ impl Memory {
         }
         let mut contracts = Vec::new();
         let mut kept = Vec::new();
+        let mut recall = Recall::new(clock);
         for ((spec, fingerprints), before) in specs.iter().zip(fingerprints).zip(before) {
             let known = before.and_then(|index| Some((old.get(index)?, self.kept.get(index)?)));
             let (state, now, same) = match known {
                 None => {
-                    let (stored, state) = remembered(spec, &fingerprints, &mut self.left, clock);
+                    let (stored, state) = recall.contract(spec, &fingerprints, &mut self.left);
                     let same = vec![false; fingerprints.len()];
                     (state, Kept::new(stored, fingerprints), same)
                 }
@@ -143,6 +150,8 @@ impl Memory {
             contracts.push((contract, same));
         }
         self.kept = kept;
+        self.changed.checks.extend(recall.withdrawn());
+        self.drop_if_nobody_keeps();
         contracts
     }
 
@@ -349,41 +358,6 @@ fn gone_on(spec: &Arc<ContractSpec>, state: Remembered) -> Contract {
         warn!(contract, "the checks that saw it down are no more: its outage ends here, without a recovery");
     }
     contract
-}
-
-/// What was stored of a contract, on the steady timeline, without the checks that measure something else now; and what may be
-/// taken of it.
-fn remembered(
-    spec: &ContractSpec,
-    fingerprints: &[String],
-    stored: &mut Stored,
-    clock: Clock,
-) -> (Remembered, Remembered) {
-    let mut checks = stored.checks.remove(&spec.name).unwrap_or_default();
-    let same = |(check, fingerprint): (&CheckSpec, &String)| {
-        let stored = checks.remove(&check.name).filter(|stored| stored.fingerprint == *fingerprint)?;
-        Some((check.name.clone(), stored.state))
-    };
-    let checks: BTreeMap<_, _> = spec.checks.iter().zip(fingerprints).filter_map(same).collect();
-    let state = Remembered { clock: stored.clocks.remove(&spec.name).unwrap_or_default(), checks };
-    let stored = state.carried(|wall| clock.from_wall(wall));
-    let (state, set_back) = stored.clone().recalled(clock.now());
-    if set_back {
-        let contract = spec.name.as_str();
-        warn!(
-            contract,
-            "what was stored lies in the future: the wall clock was set back since, and nobody knows how old it is; \
-             it proves nothing until it is measured anew"
-        );
-    }
-    (stored, state)
-}
-
-/// The memories of checks that still measure the same, by contract and name.
-#[must_use]
-pub fn memory_of<'a>(stored: &'a Stored, contract: &str, check: &str, fingerprint: &str) -> Option<&'a Value> {
-    let stored = stored.checks.get(contract)?.get(check)?;
-    stored.memory.as_ref().filter(|_| stored.fingerprint == fingerprint)
 }
 
 fn closed(contract: &Contract, recovery: &Recovery, moment: Moment) -> ClosedRecovery {

@@ -82,9 +82,9 @@ pub fn plugin(report: &StatusReport) -> String {
         if word != text::PASS {
             let (name, label) = (&contract.name, objective.objective.label());
             lines.push_str(&format!("\n{word} {name} {label}: {}", plain(&objective.because)));
-            for reason in text::reasons(contract, objective.objective) {
-                lines.push_str(&format!("\n  {}", plain(&reason)));
-            }
+        }
+        for reason in text::reasons(contract, objective) {
+            lines.push_str(&format!("\n  {}", plain(&reason)));
         }
     }
     lines

@@ -19,10 +19,8 @@ pub fn lines(report: &StatusReport) -> String {
         let note = note(contract, objective, report.now);
         // Writing to a string cannot fail.
         let _ = writeln!(text, "{word:<8}  {name:<width$}  {label}  {claim}  ({note})");
-        if word != PASS {
-            for line in reasons(contract, objective.objective) {
-                let _ = writeln!(text, "{:<8}  {line}", "");
-            }
+        for line in reasons(contract, objective) {
+            let _ = writeln!(text, "{:<8}  {line}", "");
         }
     }
     let _ = writeln!(text, "\n{}", summary(report));
@@ -175,21 +173,29 @@ pub fn evidence(objective: &ObjectiveStatus, now: Timestamp) -> String {
     used.into_iter().chain([proven]).collect::<Vec<_>>().join("; ")
 }
 
-/// What the checks found that feed an objective: what was wrong, and how the copy is that is not proven complete.
-pub(super) fn reasons(contract: &ContractStatus, objective: Objective) -> impl Iterator<Item = String> {
+/// What the checks found that feed objectives which are not [`PASS`]: what was wrong, and how the copy is that is not proven
+/// complete. A check often feeds two of them, and is said once: under the last of them, `under` which it is asked for.
+pub(super) fn reasons(contract: &ContractStatus, under: &ObjectiveStatus) -> Vec<String> {
+    let open = contract.objectives.iter().filter(|objective| word(contract, objective) != PASS);
+    let open: Vec<Objective> = open.map(|objective| objective.objective).collect();
+    if open.last() != Some(&under.objective) {
+        return Vec::new();
+    }
     // A report of a version that did not say so: all of them.
-    let feeding =
-        contract.checks.iter().filter(move |check| check.feeds.is_empty() || check.feeds.contains(&objective));
-    feeding.flat_map(move |check| {
+    let feeds = |check: &&CheckStatus| check.feeds.is_empty() || check.feeds.iter().any(|fed| open.contains(fed));
+    let of_check = |check: &CheckStatus| {
         let findings = check.last_run.iter().flat_map(|run| &run.findings);
-        let findings = findings
-            .map(|finding| format!("{}: {}: {}. {}", check.name, finding.reason, finding.detail, finding.advice));
-        let copy = (objective == Objective::Rpo).then(|| copy(check)).flatten();
-        copy.map(|copy| format!("{}: {copy}", check.name)).into_iter().chain(findings)
-    })
+        let findings = findings.map(|finding| format!("{}: {}. {}", finding.reason, finding.detail, finding.advice));
+        let copy = open.contains(&Objective::Rpo).then(|| copy(check)).flatten().map(|copy| {
+            let notes = check.last_run.iter().flat_map(|run| &run.notes);
+            format!("copy: {copy}{}", notes.map(|note| format!("; {note}")).collect::<String>())
+        });
+        copy.into_iter().chain(findings).map(|line| format!("{}: {line}", check.name)).collect::<Vec<_>>()
+    };
+    contract.checks.iter().filter(feeds).flat_map(of_check).collect()
 }
 
-/// How the copy is, where it is not complete: `copy: behind, 2m to 2m05s of data at risk; 1506 missing messages`.
+/// How the copy is, where it is not complete: `behind, 2m to 2m05s of data at risk`.
 #[must_use]
 pub fn copy(check: &CheckStatus) -> Option<String> {
     let run = check.last_run.as_ref()?;
@@ -202,8 +208,7 @@ pub fn copy(check: &CheckStatus) -> Option<String> {
         (Some(known), None) => format!(", at least {known} of data at risk"),
         (None, None) => String::new(),
     };
-    let notes = run.notes.iter().map(|note| format!("; {note}")).collect::<String>();
-    Some(format!("copy: {state}{exposure}{notes}"))
+    Some(format!("{state}{exposure}"))
 }
 
 fn seconds(seconds: f64) -> String {

@@ -68,6 +68,13 @@ pub struct StoredCheck {
     pub memory: Option<Value>,
 }
 
+/// The form of a fingerprint: the word before its colon. The first versions wrote none. Fingerprints of two forms cannot
+/// be compared: nobody knows whether they stand for the same.
+#[must_use]
+pub fn form(fingerprint: &str) -> Option<&str> {
+    fingerprint.split_once(':').map(|(form, _)| form)
+}
+
 /// Everything that a restart goes on from, by contract.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Stored {

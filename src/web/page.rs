@@ -202,7 +202,7 @@ fn copy(check: &CheckStatus) -> Markup {
     let state = check.last_run.as_ref().and_then(|run| run.copy.as_deref());
     html! {
         @match (text::copy(check), state) {
-            (Some(copy), _) => (copy.trim_start_matches("copy: ")),
+            (Some(copy), _) => (copy),
             (None, Some(state)) => (state),
             (None, None) => "",
         }

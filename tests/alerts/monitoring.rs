@@ -80,7 +80,8 @@ fn fits(told: &Told, (name, labels): Wanted<'_>) -> bool {
 #[derive(Debug)]
 pub struct Monitoring {
     pub prometheus: Prometheus,
-    _alertmanager: Process,
+    alertmanager: SocketAddr,
+    _process: Process,
     _directory: Config,
     told: Arc<Mutex<Vec<Told>>>,
 }
@@ -90,7 +91,7 @@ impl Monitoring {
     pub async fn start(exporters: &[SocketAddr]) -> Self {
         let told = Arc::<Mutex<Vec<Told>>>::default();
         let receiver = receive(Arc::clone(&told)).await;
-        let (alertmanager, directory, address) = alertmanager(receiver).await;
+        let (process, directory, address) = alertmanager(receiver).await;
         let mut prometheus = Prometheus::cold(&[], &[]);
         let targets: Vec<_> = exporters.iter().map(|exporter| format!("'{exporter}'")).collect();
         let interval = format!("{}ms", SCRAPE.as_millis());
@@ -107,7 +108,7 @@ scrape_configs: [{{ job_name: dr-exporter, static_configs: [{{ targets: [{}] }}]
             fs::write(prometheus.directory().join(file), text).expect("a file of Prometheus is written");
         }
         prometheus.run().await;
-        Self { prometheus, _alertmanager: alertmanager, _directory: directory, told }
+        Self { prometheus, alertmanager: address, _process: process, _directory: directory, told }
     }
 
     /// Everything that was told so far.
@@ -139,6 +140,18 @@ scrape_configs: [{{ job_name: dr-exporter, static_configs: [{{ targets: [{}] }}]
     /// Waits until this receiver is told that the alert is over.
     pub async fn resolves(&self, receiver: &str, alert: Wanted<'_>, limit: Duration) -> Told {
         self.first(receiver, alert, false, limit).await
+    }
+
+    /// Waits until Alertmanager would have told of an alert and did not, since it is muted. It marks one as suppressed when
+    /// its group is due, or when it is asked about alerts, and nobody asks it here.
+    pub async fn mutes(&self, limit: Duration) {
+        wait_until("Alertmanager mutes an alert", limit, async || {
+            let metrics = client().get(format!("http://{}/metrics", self.alertmanager)).send().await.ok()?;
+            let metrics = metrics.text().await.ok()?;
+            let marked = "alertmanager_marked_alerts{state=\"suppressed\"} ";
+            metrics.lines().find_map(|line| line.strip_prefix(marked)).filter(|count| *count != "0").map(drop)
+        })
+        .await;
     }
 
     /// How often the alert began to fire, and how often it was over, as far as it was told to anybody.

@@ -25,10 +25,10 @@ async fn the_exporter_is_killed() {
     // `for` is 2 minutes, here 2 s.
     in_time("DRExporterDown", down.after(fault), Duration::from_secs(2) + SCRAPE + SCRAPE + Duration::from_millis(166));
     assert_eq!(down.labels["severity"], "P1", "{down:?}");
-    // The target's own alert follows later, and is muted by this one.
+    // The target's own alert follows later, and is muted by this one when its group is due.
     monitoring.prometheus.has(r#"ALERTS{alertname="DRExporterDown",scope="instance",alertstate="firing"}"#).await;
-
     exporter.restart().await;
+    monitoring.mutes(SOON).await;
     door.lead_to(exporter.address).await;
     monitoring.resolves("pagerduty_warning", DOWN, SOON).await;
     assert_eq!(monitoring.count(DOWN), (1, 1), "{:#?}", monitoring.told());

@@ -1,9 +1,12 @@
 //! Recovery clocks: what starts them, what stops them, what leaves them alone.
 
+use std::sync::Arc;
+
 use dr_exporter::domain::contract::{Contract, Feeds, Objective};
 use dr_exporter::domain::observation::Health;
 use dr_exporter::domain::recovery_clock::{Beginning, Outage, Recovery, RecoveryClock};
 use dr_exporter::domain::recovery_clock::{ClockEvent, Mode, Thresholds};
+use dr_exporter::domain::remembered::{Remembered, RememberedClock};
 use dr_exporter::domain::status::Basis;
 
 use super::{check, contract, finding, healthy, no_answer, of_health, seconds, spec, t, unhealthy};
@@ -227,6 +230,22 @@ fn a_check_that_was_never_seen_to_fail_makes_no_breach() {
         panic!("all are healthy");
     };
     assert_eq!((recovery.met(seconds(300)), recovery.earliest, recovery.healthy), (None, t(30), t(610)));
+}
+
+#[test]
+fn a_first_look_in_an_outage_dates_no_recovery_that_nobody_saw() {
+    // As after an upgrade: the clock goes on, and nothing is known of its check. Fresh for 35 s, the RTO is 300 s.
+    for (looked, met, earliest) in [(50, Some(true), 50), (400, None, 20), (40_000, None, 20)] {
+        let running = RememberedClock { running: Some(outage(0, 20)), ..RememberedClock::default() };
+        let remembered = Remembered { clock: running, ..Remembered::default() };
+        let mut contract = Contract::recall(Arc::new(spec(vec![check("a")])), remembered);
+        let judgement = contract.judge(Objective::Rto, t(looked)).expect("an RTO");
+        assert_ne!(judgement.basis, Basis::DownReachedTarget, "{looked} s: nobody knows that it is down");
+        let Some(ClockEvent::Stopped(recovery)) = observe(&mut contract, 0, looked, healthy()) else {
+            panic!("it is healthy");
+        };
+        assert_eq!((recovery.met(seconds(300)), recovery.earliest), (met, t(earliest)), "{looked} s");
+    }
 }
 
 #[test]

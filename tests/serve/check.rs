@@ -190,3 +190,37 @@ async fn a_plug_in_that_cannot_measure_is_unknown() {
         assert!(out.starts_with("DR UNKNOWN - "), "{arguments:?}: {out}");
     }
 }
+
+/// A mirror whose servers are dead, and an endpoint that is: the first feeds both objectives.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_spoils_both_objectives_is_said_once_under_the_second() {
+    let config = Config::new(
+        "nats: { a: { servers: [\"nats://127.0.0.1:1\"] }, b: { servers: [\"nats://127.0.0.1:2\"] } }
+contracts:
+  - name: streams
+    component: Streams
+    owner: ops
+    priority: P0
+    rto: 30m
+    rpo: 1h
+    checks:
+      - name: orders
+        nats_mirror: { origin: { nats: a, stream: ORDERS }, mirror: { nats: b, stream: ORDERS } }
+      - name: health
+        http: { url: \"http://127.0.0.1:1/\" }
+",
+    );
+    let begin = ["FAILING ", "UNPROVEN ", "orders: no_writer:", "orders: connect_failed:", "health: connect_failed:"];
+    for output in ["text", "nagios"] {
+        let (_, out) = text(&check(&config, &["--config.file=config.yaml", &format!("--output={output}")]).await);
+        let lines: Vec<_> = out.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+        let told = lines.iter().filter(|line| !line.contains("2 objectives"));
+        let as_expected = told.clone().zip(begin).all(|(line, words)| line.starts_with(words));
+        assert!(as_expected && told.count() == begin.len(), "{output}: {out}");
+    }
+    let exporter = Exporter::start_in(config).await;
+    let ran = |scrape: &Scrape| scrape.get("dr_check_healthy", &[("check", "orders")]) == Some(0.0);
+    exporter.until("the mirror is looked at", SOON, ran).await;
+    let page = reqwest::get(exporter.url("/")).await.expect("a page").text().await.expect("text");
+    assert_eq!(page.matches("no_writer").count(), 1, "{page}");
+}

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::support::exporter::{Config, Exporter};
 use super::support::scrape::Scrape;
-use super::{SOON, ask, recoveries};
+use super::{API, SOON, ask, recoveries};
 
 const SECRET: [(&str, &str); 2] = [("contract", "secrets"), ("check", "secret")];
 const ORDERS: [(&str, &str); 2] = [("contract", "streams"), ("check", "orders")];
@@ -16,14 +16,23 @@ fn fixture(name: &str) -> String {
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
+/// A directory with a fixture's configuration and its store.
+fn as_written(name: &str) -> Config {
+    let config = Config::new(&fixture(&format!("{name}.yaml")));
+    std::fs::create_dir(config.path("data")).expect("a directory");
+    execute(&config, &fixture(&format!("{name}.sql")));
+    config
+}
+
+fn execute(config: &Config, sql: &str) {
+    let store = rusqlite::Connection::open(config.path("data/dr-exporter.db")).expect("a file");
+    store.execute_batch(sql).expect("SQL");
+}
+
 /// A directory with the fixture's configuration, and its store changed by some SQL.
 fn directory(change: &str) -> Config {
-    let config = Config::new(&fixture("v1.yaml"));
-    let data = config.path("data");
-    std::fs::create_dir(&data).expect("a directory");
-    let store = rusqlite::Connection::open(data.join("dr-exporter.db")).expect("a file");
-    store.execute_batch(&fixture("v1.sql")).expect("the fixture is SQL");
-    store.execute_batch(change).expect("SQL");
+    let config = as_written("v1");
+    execute(&config, change);
     config
 }
 
@@ -83,4 +92,69 @@ async fn a_store_of_before_loses_its_points_once_and_nothing_else() {
     let told = exporter.logs(&[EARLIER_FORM, "withdrawn", "checks=2"], SOON).await;
     assert!(told.contains("level=warn"), "{told}");
     assert_eq!(exporter.log().matches(EARLIER_FORM).count(), 1, "one line: {}", exporter.log());
+}
+
+const DATABASE: [(&str, &str); 1] = [("contract", "database")];
+const FAILOVER: [(&str, &str); 1] = [("trigger", "database_down")];
+/// When the earlier program started the clock of `database`, and fired `database_down`.
+const TRIGGERED: f64 = 1_795_719_777.618;
+
+/// What the earlier program knew of recoveries, clocks and firings.
+async fn recoveries_clocks_and_firings_stay(exporter: &Exporter) {
+    let scrape = exporter.scrape().await;
+    let is = |metric: &str, labels: &[(&str, &str)], expected: f64| {
+        let value = scrape.get(metric, labels);
+        assert!(value.is_some_and(|value| (value - expected).abs() < 0.001), "{metric} is {value:?}:\n{scrape}");
+    };
+    is("dr_recovery_in_progress", &DATABASE, 1.0);
+    is("dr_recovery_started_timestamp_seconds", &DATABASE, TRIGGERED);
+    is("dr_trigger_last_fired_timestamp_seconds", &FAILOVER, TRIGGERED);
+    is("dr_recovery_in_progress", &API, 0.0);
+    is("dr_recovery_last_seconds", &API, 23.686_299_673);
+    is("dr_recovery_last_downtime_seconds", &API, 79.296_203_044);
+    is("dr_recovery_last_end_timestamp_seconds", &API, 1_795_719_795.496);
+    is("dr_recoveries_total", &[("contract", "api"), ("result", "met"), ("mode", "real")], 1.0);
+    let all = recoveries(exporter, "").await;
+    assert_eq!(all.len(), 1, "{all:?}");
+    assert_eq!(all[0]["trigger"], "2026-11-26T19:02:51.809460255Z");
+    assert_eq!((&all[0]["result"], &all[0]["reason"]), (&"met".into(), &"connect".into()));
+    let firings = exporter.get("/api/v1/triggers").await.text().await.expect("a text");
+    assert_eq!(firings.matches("\"started\":\"2026-11-26T19:02:57.617911638Z\"").count(), 1, "{firings}");
+}
+
+fn storage_check(exporter: &Exporter) -> String {
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_dr-exporter"))
+        .args(["storage", "check", "--storage.path"])
+        .arg(exporter.config().path("data"))
+        .output()
+        .expect("it runs");
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).expect("text")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_an_earlier_program_wrote_is_gone_on_from() {
+    let mut exporter = Exporter::start_in(as_written("v0")).await;
+    let told = exporter.logs(&[EARLIER_FORM, "withdrawn, this once", "recovery_points=backup/copy"], SOON).await;
+    assert!(told.contains("checks=3") && told.ends_with("backup/copy"), "that one alone: {told}");
+    assert_eq!(exporter.log().matches(EARLIER_FORM).count(), 1, "one line: {}", exporter.log());
+    recoveries_clocks_and_firings_stay(&exporter).await;
+    let point = [("contract", "backup"), ("check", "copy")];
+    let scrape = exporter.becomes("backup", "rpo", "unproven", SOON).await;
+    assert_eq!(scrape.get("dr_recovery_point_timestamp_seconds", &point), None, "{scrape}");
+    let down = |scrape: &Scrape| scrape.get("dr_check_healthy", &DATABASE) == Some(0.0);
+    let scrape = exporter.until("the database is seen to be down", SOON, down).await;
+    assert_eq!(scrape.status("database", "rto"), "breached", "{scrape}");
+    assert_eq!(scrape.get("dr_trigger_active", &FAILOVER), Some(1.0), "{scrape}");
+    recoveries_clocks_and_firings_stay(&exporter).await;
+    let checked = storage_check(&exporter);
+    assert!(checked.starts_with("ok, schema ") && checked.contains("3 checks, 1 recoveries"), "{checked}");
+    assert!(checked.trim_end().ends_with("clocks that run: database"), "{checked}");
+
+    exporter.kill_and_restart().await;
+    recoveries_clocks_and_firings_stay(&exporter).await;
+    exporter.until("the database is seen to be down", SOON, down).await;
+    assert!(!exporter.log().contains(EARLIER_FORM), "{}", exporter.log());
+    assert_eq!(ask(exporter.config().directory(), "SELECT count(*) FROM firings WHERE ended IS NOT NULL"), 0);
+    storage_check(&exporter);
 }

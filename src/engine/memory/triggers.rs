@@ -6,8 +6,9 @@ use std::sync::Arc;
 use super::{Clock, Extent, Moment, TriggerLine};
 use crate::domain::observation::Health;
 use crate::domain::recovery_clock::ClockEvent;
+use crate::domain::remembered::RememberedCheck;
 use crate::domain::trigger::{RememberedTrigger, Trigger};
-use crate::store::{Batch, Firing, StoredTrigger};
+use crate::store::{self, Batch, Firing, StoredTrigger};
 
 /// What is stored of triggers, and what is about to be.
 pub(super) struct TriggerMemory {
@@ -55,8 +56,12 @@ impl TriggerMemory {
             let name = &line.spec.name;
             let stored = self.left.remove(name).unwrap_or_default();
             let same = stored.fingerprint == line.fingerprint;
+            let earlier = store::form(&stored.fingerprint) != store::form(&line.fingerprint);
             let (state, open) = if same {
                 (stored.state, stored.open)
+            } else if earlier {
+                // It fires on, as a clock runs on. What was seen of what it watches is seen anew.
+                (RememberedTrigger { watched: RememberedCheck::default(), ..stored.state }, stored.open)
             } else {
                 let over = stored.open.map(|open| Firing { ended: Some(moment.wall(moment.now)), ..open });
                 changed.firings.extend(over);
@@ -64,8 +69,11 @@ impl TriggerMemory {
             };
             let state = state.carried(|wall| clock.from_wall(wall));
             let trigger = Trigger::recall(Arc::clone(&line.spec), &state.clone().recalled(moment.now));
-            let fingerprint = line.fingerprint.clone();
-            self.kept.push(Kept { name: name.clone(), fingerprint, state, open });
+            let kept = Kept { name: name.clone(), fingerprint: line.fingerprint.clone(), state, open };
+            if earlier && (kept.state.firing, kept.state.last) != (None, None) {
+                changed.triggers.insert(name.clone(), kept.stored(moment));
+            }
+            self.kept.push(kept);
             (trigger, places.get(name).copied().filter(|_| same))
         };
         lines.iter().map(of).collect()

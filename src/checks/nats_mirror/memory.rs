@@ -134,9 +134,10 @@ impl Memory {
         self.shrunk_how = None;
     }
 
-    /// Which copy the mirror is, in a word. A promotion leaves it as it was.
+    /// Which copy the mirror is, in a word; none without an answer that a majority stands behind: a server that was left
+    /// behind may tell of a mirror before this one. A promotion leaves it as it was.
     pub(super) fn copy_identity(&self, mirror: &Side) -> Option<String> {
-        let created = mirror.as_ref().ok()?.answer.created;
+        let created = mirror.as_ref().ok().filter(|mirror| mirror.answer.quorum().is_ok())?.answer.created;
         Some(if self.shrunk == 0 { created.to_string() } else { format!("{created}/{}", self.shrunk) })
     }
 }
@@ -195,6 +196,19 @@ mod tests {
         assert!(seen.iter().all(|copy| *copy == seen[0]), "{seen:?}");
         let seen = copies(&[at(0, 40), at(5, 20), at(16, 20)]);
         assert_eq!((&seen[0], seen[0] == seen[2]), (&seen[1], false), "unless it stays behind: {seen:?}");
+    }
+
+    #[test]
+    fn a_server_that_was_left_behind_tells_of_no_other_copy() {
+        let mut left_behind = mirror(FIRST, 40, &json!([]));
+        left_behind.answer.cluster = serde_json::from_value(json!({"name": "C", "leader": ""})).ok();
+        let origin: Side = Err(StreamError::NotFound);
+        let mut memory = Memory::default();
+        let now = Timestamp::from_unix_seconds(1_800_000_000);
+        memory.take(&Ok(mirror(SECOND, 5, &json!([]))), &origin, now);
+        let left_behind = Ok(left_behind);
+        memory.take(&left_behind, &origin, now.plus(Duration::from_secs(5)));
+        assert_eq!(memory.copy_identity(&left_behind), None);
     }
 
     #[test]

@@ -92,6 +92,9 @@ impl Memory {
                 self.filters = self.filters.take().filter(|_| mirror.config.mirror.is_some());
             }
             self.hold(mirror, now);
+        } else {
+            // What nobody saw did not stay so.
+            self.behind_since = None;
         }
     }
 
@@ -196,6 +199,22 @@ mod tests {
         assert!(seen.iter().all(|copy| *copy == seen[0]), "{seen:?}");
         let seen = copies(&[at(0, 40), at(5, 20), at(16, 20)]);
         assert_eq!((&seen[0], seen[0] == seen[2]), (&seen[1], false), "unless it stays behind: {seen:?}");
+    }
+
+    #[test]
+    fn a_new_leader_may_catch_up_after_an_outage_too() {
+        let three = json!([{"current": true, "active": 1}, {"current": true, "active": 1}]);
+        let mut memory = Memory::default();
+        let origin: Side = Err(StreamError::NotFound);
+        let mut look = |at: i64, mirror: Side| {
+            memory.take(&mirror, &origin, Timestamp::from_unix_seconds(1_800_000_000 + at));
+            memory.copy_identity(&mirror)
+        };
+        let held = look(0, Ok(mirror(FIRST, 40, &three)));
+        assert_eq!(look(5, Ok(mirror(FIRST, 38, &three))), held);
+        assert_eq!(look(10, Err(StreamError::NotFound)), None);
+        assert_eq!(look(60, Ok(mirror(FIRST, 38, &three))), held, "what nobody saw did not stay so");
+        assert_ne!(look(71, Ok(mirror(FIRST, 38, &three))), held);
     }
 
     #[test]

@@ -11,7 +11,9 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::nats::{API_REFUSED, Connection, Headers, JETSTREAM_UNAVAILABLE, Message, Unanswered, shortened};
+use super::nats::{
+    API_REFUSED, BAD_ANSWER, Connection, Headers, JETSTREAM_UNAVAILABLE, Message, Unanswered, shortened,
+};
 use crate::clock;
 use crate::config::values::StreamName;
 use crate::domain::observation::Finding;
@@ -264,7 +266,8 @@ impl Stream {
             Ok(error) => ApiFailure::Refused(error),
             Err(error) => {
                 let detail = format!("the answer at {subject} cannot be read: {error}");
-                ApiFailure::Unanswered(Finding::new(&JETSTREAM_UNAVAILABLE, detail))
+                // That we do not understand it says nothing of the stream.
+                ApiFailure::Unanswered(Finding::new(&BAD_ANSWER, detail))
             }
         })
     }

@@ -9,7 +9,7 @@ use super::completeness::{Damage, Verified};
 use super::held::{Held, Shrunk};
 use super::identity::Witness;
 use super::missing::Missing;
-use super::side::Side;
+use super::side::{Side, of_majority};
 use super::verdict;
 use crate::clients::jetstream::StreamInfo;
 use crate::domain::time::Timestamp;
@@ -78,6 +78,9 @@ impl Memory {
                 (self.lacking, self.verified, self.proven) = (None, None, None);
             }
             self.counted = Some((origin.answer.state.last_seq, origin.received));
+        }
+        if [mirror, origin].into_iter().any(|side| of_majority("", side).is_err()) {
+            self.ahead = self.ahead.map(|ahead| ahead.unseen(now));
         }
         if let Ok(mirror) = mirror
             && mirror.answer.quorum().is_ok()

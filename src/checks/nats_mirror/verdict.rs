@@ -203,20 +203,22 @@ mod tests {
     use crate::clients::jetstream::Answered;
     use crate::clock;
 
-    fn stream(config: &serde_json::Value, cluster: &serde_json::Value) -> Side {
+    fn stream(config: &serde_json::Value, cluster: &serde_json::Value) -> Answered<StreamInfo> {
         let time = "2026-01-01T00:00:00Z";
         let state = json!({"messages": 0, "first_seq": 0, "first_ts": time, "last_seq": 0, "last_ts": time});
         let answer = json!({"config": config, "created": time, "state": state, "cluster": cluster});
         let answer = serde_json::from_value(answer).expect("an answer");
-        Ok(Answered { answer, sent: clock::instant(), received: clock::instant() })
+        Answered { answer, sent: clock::instant(), received: clock::instant() }
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "a side that answered, beside those that did not")]
     fn takes() -> Side {
-        stream(&json!({"subjects": ["a"]}), &json!(null))
+        Ok(stream(&json!({"subjects": ["a"]}), &json!(null)))
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "a side that answered, beside those that did not")]
     fn copies(cluster: &serde_json::Value) -> Side {
-        stream(&json!({"mirror": {"name": "S"}}), cluster)
+        Ok(stream(&json!({"mirror": {"name": "S"}}), cluster))
     }
 
     fn unanswered(reason: &'static Reason) -> Side {

@@ -44,7 +44,7 @@ pub static CONNECTION_DROPPED: Reason = Reason::new(
     "connection_dropped",
     "The server takes the connection, and ends it when it is used: look at its log, and at what stands in between.",
 );
-/// What the server sends is beyond what is read of it.
+/// What the server sends is beyond what is read of it, or cannot be understood.
 pub static BAD_ANSWER: Reason = reasons::bad_answer(
     "Is it a NATS server that answers there? Lines, messages and what nobody asked for have limits (docs/nats.md).",
 );

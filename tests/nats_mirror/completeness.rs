@@ -173,6 +173,28 @@ async fn what_both_sides_are_about_to_let_go_is_not_missed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn messages_that_end_by_a_time_of_their_own() {
+    // Each server looks once in a while which messages have ended, so each lets go of them first now and then.
+    let ttl = json!({"allow_msg_ttl": true});
+    let (server, api) = one_server(ttl.clone(), ttl, None).await;
+    api.publish_with("agentese.a", "Nats-TTL", "8s").await;
+    let exporter = watch(&server).await;
+    exporter.becomes(CONTRACT, "rpo", "met", SOON).await;
+    let (watch, since) = (Watch::start(&exporter), SystemTime::now());
+    for _ in 0..250 {
+        api.publish_with("agentese.a", "Nats-TTL", "8s").await;
+        let_pass(Duration::from_millis(100)).await;
+    }
+    watch.never(since, CONTRACT, "rpo", "breached");
+    assert_eq!(exporter.scrape().await.reasons(CONTRACT).get("copy_incomplete"), None);
+    // One that has time left is missed.
+    api.publish_with("agentese.a", "Nats-TTL", "1h").await;
+    api.reaches(MIRROR, 252, SOON).await;
+    api.purge(MIRROR).await;
+    exporter.logs(&["copy_incomplete", "is not on"], SOON).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_mirror_that_lets_go_sooner_than_its_origin_is_incomplete() {
     let ages = |seconds: u64| json!({"max_age": seconds * 1_000_000_000});
     let (server, api) = one_server(ages(3600), ages(2), None).await;

@@ -186,6 +186,32 @@ async fn a_full_origin_takes_no_messages() {
     exporter.until("the recovery clock stops", SOON, |scrape| !running(scrape)).await;
 }
 
+/// A full bucket refuses new keys, and takes new values of those it has: clients write to it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_bucket_takes_new_values() {
+    let users = "authorization { users: [{ user: app, password: app }] }\n";
+    let (server, api) = Server::start(&current(), users, app()).await;
+    let full = json!({"name": ORIGIN, "subjects": ["agentese.>"], "num_replicas": 1, "max_msgs": 3,
+        "max_msgs_per_subject": 1, "discard": "new"});
+    api.create(full).await;
+    api.create(json!({"name": MIRROR, "num_replicas": 1, "mirror": {"name": ORIGIN}})).await;
+    for key in ["agentese.a", "agentese.b", "agentese.c"] {
+        api.publish_many(key, 1).await;
+    }
+    api.publish("agentese.d", "x").await.expect_err("the bucket is full");
+    let exporter = start(&contract(&as_app(&server), &as_app(&server), ORIGIN, MIRROR)).await;
+    exporter.seen_healthy(CONTRACT, SOON).await;
+    exporter.logs(&["nearly_full", "3 of 3 messages"], SOON).await;
+    api.publish_many("agentese.a", 2).await;
+    let_pass(SEEN).await;
+    assert!(!running(&exporter.scrape().await), "clients write");
+    let mut new_per_subject = api.info(ORIGIN).await.expect("it answers")["config"].take();
+    new_per_subject["discard_new_per_subject"] = json!(true);
+    api.update(new_per_subject).await.expect("it is changed");
+    api.publish("agentese.a", "x").await.expect_err("no value is replaced any more");
+    exporter.until("the recovery clock runs", SOON, running).await;
+}
+
 /// A stream of one replica in a cluster, whose server dies: the JetStream API of the others is silent about it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_probe_tells_a_dead_stream_from_a_silent_api() {

@@ -32,6 +32,8 @@ enum Peer {
     DropsRequests,
     /// Lets the client in and answers its first request with this, and with more and more of anything after it.
     Answers(&'static str),
+    /// Lets the client in and answers every request with this.
+    Says(&'static str),
     /// Sends an INFO without end.
     EndlessInfo,
     /// Lets the client in and says this again and again.
@@ -83,7 +85,7 @@ async fn serve(mut stream: TcpStream, peer: Peer) -> std::io::Result<()> {
             writer.write_all(b"INFO {\"server_name\":\"").await?;
             return flood(&mut writer, b"xxxxxxxxxxxxxxxx").await;
         }
-        Peer::DropsRequests | Peer::Answers(_) | Peer::Repeats(_) => {}
+        Peer::DropsRequests | Peer::Answers(_) | Peer::Says(_) | Peer::Repeats(_) => {}
     }
     writer.write_all(format!("{INFO}\r\n").as_bytes()).await?;
     let mut lines = BufReader::new(reader).lines();
@@ -92,6 +94,10 @@ async fn serve(mut stream: TcpStream, peer: Peer) -> std::io::Result<()> {
             (_, "PING") => writer.write_all(b"PONG\r\n").await?,
             (Peer::Repeats(words), "SUB") => return flood(&mut writer, words.as_bytes()).await,
             (Peer::DropsRequests, "PUB") => return Ok(()),
+            (Peer::Says(words), "PUB") => {
+                let inbox = line.split(' ').nth(2).unwrap_or_default();
+                writer.write_all(words.replace("INBOX", inbox).as_bytes()).await?;
+            }
             (Peer::Answers(head), "PUB") => {
                 let inbox = line.split(' ').nth(2).unwrap_or_default();
                 writer.write_all(head.replace("INBOX", inbox).as_bytes()).await?;
@@ -186,6 +192,12 @@ async fn it_claims_headers_of_two_gigabytes() {
 #[tokio::test(flavor = "multi_thread")]
 async fn it_claims_more_than_can_be_counted() {
     bounded(Peer::Answers("MSG INBOX 1 18446744073709551615\r\n"), "bad_answer").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn its_answer_cannot_be_understood() {
+    bounded(Peer::Says("MSG INBOX 1 2\r\n{}\r\n"), "bad_answer").await;
+    bounded(Peer::Says("MSG INBOX 1 4\r\nwhat\r\n"), "bad_answer").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -303,6 +303,15 @@ impl Api {
         ack["seq"].as_u64().filter(|seq| *seq > 0).ok_or_else(|| ack.to_string())
     }
 
+    /// Publishes one message with a header.
+    pub async fn publish_with(&self, subject: &str, header: &str, value: &str) {
+        let mut headers = async_nats::HeaderMap::new();
+        headers.insert(header, value);
+        let ack = self.client.request_with_headers(subject.to_owned(), headers, "x".into()).await;
+        let ack: Value = serde_json::from_slice(&ack.expect("it is acknowledged").payload).expect("JSON");
+        assert!(ack["seq"].as_u64().is_some_and(|seq| seq > 0), "the message is stored: {ack}");
+    }
+
     /// Publishes `count` messages, one after the other.
     pub async fn publish_many(&self, subject: &str, count: u64) {
         for _ in 0..count {

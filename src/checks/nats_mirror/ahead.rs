@@ -39,6 +39,11 @@ impl Ahead {
     pub(super) fn carried(self, carry: impl Fn(time::Timestamp) -> time::Timestamp) -> Self {
         Self { since: carry(self.since), ..self }
     }
+
+    /// The same, where at `now` nobody could see whether the mirror is ahead still: only what is seen stays so.
+    pub(super) fn unseen(self, now: time::Timestamp) -> Self {
+        Self { since: self.since.max(now), ..self }
+    }
 }
 
 /// A new leader may not have taken in yet all that the one before had stored. From here on it has.
@@ -79,7 +84,8 @@ impl Pair<'_> {
         }
         let detail = format!("{} is at sequence {ours}, ahead of its origin at {theirs}", self.mirror.name());
         let now = self.run.clock.at(self.origin_info.sent);
-        let seen = self.ahead().map(|ahead| ahead.since);
+        // An origin that has come as far as that has caught up since, and this is another election.
+        let seen = self.ahead().filter(|ahead| theirs < ahead.newest.sequence).map(|ahead| ahead.since);
         if !origin.is_replicated() || seen.is_some_and(|since| now.since(since) >= CAUGHT_UP) {
             return Err(self.other(ours, detail));
         }
@@ -100,6 +106,9 @@ impl Pair<'_> {
     /// Once the origin has passed a mirror that was ahead of it, that mirror's newest message tells why it was.
     pub(super) async fn by_newest_when_ahead(&self) -> Result<(), End> {
         let Some(Ahead { newest: Witness { sequence, time, .. }, .. }) = self.ahead() else { return Ok(()) };
+        if sequence > self.origin_info.answer.state.last_seq && !self.is_promoted() {
+            return Ok(());
+        }
         match self.on_origin(sequence).await? {
             Some(now) if now == time => Ok(()),
             Some(now) => {
@@ -114,5 +123,84 @@ impl Pair<'_> {
                 Err(End::Told(Identity::Unproven(Finding::new(&IDENTITY_UNPROVEN, detail))))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde_json::json;
+
+    use super::super::memory::Memory;
+    use super::super::side::Side;
+    use super::*;
+    use crate::checks::Run;
+    use crate::clients::jetstream::{Answered, Stream, StreamError, StreamInfo};
+    use crate::clients::nats::{Connection, NatsConnection};
+    use crate::clock::{self, Clock};
+    use crate::config::values::{StreamName, Word};
+
+    /// A stream of three servers at this sequence.
+    fn at(sequence: u64) -> Answered<StreamInfo> {
+        let time = "2026-01-01T00:00:00Z";
+        let state =
+            json!({"messages": sequence, "first_seq": 1, "first_ts": time, "last_seq": sequence, "last_ts": time});
+        let heard = json!({"current": true, "active": 1});
+        let cluster = json!({"name": "C", "leader": "a", "replicas": [heard, heard]});
+        let config = json!({"mirror": {"name": "S"}});
+        let answer = json!({"config": config, "created": time, "state": state, "cluster": cluster});
+        let answer = serde_json::from_value(answer).expect("an answer");
+        Answered { answer, sent: clock::instant(), received: clock::instant() }
+    }
+
+    /// What the lengths tell of a mirror and its origin that stand there, which were seen ahead this long ago.
+    async fn by_length(mirror: u64, origin: u64, before: Option<(u64, Duration)>) -> End {
+        let clock = Clock::start();
+        let run = Run { clock, max_age: Duration::ZERO, deadline: clock::instant() };
+        let connection = Arc::new(Connection::start("none", NatsConnection::without_servers()));
+        let stream = Stream::new(connection, StreamName::parse("S").expect("a name"), None);
+        let (mirror, origin) = (at(mirror), at(origin));
+        let ahead = before.map(|(sequence, ago)| {
+            let created = origin.answer.created;
+            let newest = Witness { sequence, time: created, mirror_created: created, origin_created: created };
+            Ahead { newest, since: clock.now().minus(ago) }
+        });
+        let memory = Memory { ahead, ..Memory::default() };
+        let pair = Pair {
+            origin: &stream,
+            mirror: &stream,
+            origin_info: &origin,
+            mirror_told: &mirror,
+            filters: &[],
+            memory: &memory,
+            run,
+        };
+        pair.by_length().await.expect_err("it is ahead")
+    }
+
+    #[tokio::test]
+    async fn one_that_was_caught_up_with_was_not_ahead_all_along() {
+        let minute = Duration::from_secs(60);
+        let is_believed = |end| matches!(end, End::Told(Identity::Other(..)));
+        assert!(!is_believed(by_length(100, 98, None).await));
+        assert!(is_believed(by_length(100, 98, Some((100, minute))).await));
+        assert!(is_believed(by_length(100, 99, Some((100, minute))).await));
+        assert!(!is_believed(by_length(150, 149, Some((100, minute))).await), "this is another election");
+    }
+
+    #[test]
+    fn what_nobody_saw_did_not_stay_so() {
+        let t = |second: i64| time::Timestamp::from_unix_seconds(1_800_000_000 + second);
+        let created = at(1).answer.created;
+        let newest = Witness { sequence: 9, time: created, mirror_created: created, origin_created: created };
+        let mut memory = Memory { ahead: Some(Ahead { newest, since: t(0) }), ..Memory::default() };
+        let (mirror, gone): (Side, Side) = (Ok(at(9)), Err(StreamError::NotFound));
+        memory.take(&mirror, &Ok(at(8)), t(5));
+        assert_eq!(memory.ahead.map(|ahead| ahead.since), Some(t(0)));
+        memory.take(&mirror, &gone, t(10));
+        assert_eq!(memory.ahead.map(|ahead| ahead.since), Some(t(10)));
+        memory.take(&gone, &Ok(at(8)), t(15));
+        assert_eq!(memory.ahead.map(|ahead| (ahead.since, ahead.newest)), Some((t(15), newest)));
     }
 }

@@ -23,6 +23,9 @@ const LATE: Duration = Duration::from_secs(3);
 /// With more sequences that are gone on either side, the lists are not asked for: an answer of this many has about 100 kB.
 const MOST_COMPARED: u64 = 10_000;
 
+/// So many messages are looked at for whether they are about to end by a time of their own.
+const MOST_ENDING: usize = 100;
+
 /// Whether the mirror holds all between its first and its last message that the origin holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Inside {
@@ -74,7 +77,9 @@ impl Pair<'_> {
             if first.sequence >= held_from || first.sequence > state.last_seq {
                 continue;
             }
-            let kept = if self.is_expiring(first) {
+            let kept = if self.mirror_info().config.allow_msg_ttl {
+                self.first_not_ending(first.sequence, held_from, filter).await?
+            } else if self.is_expiring(first) {
                 self.first_kept(first.sequence.saturating_add(1), held_from, filter).await?
             } else {
                 Some(first)
@@ -102,6 +107,31 @@ impl Pair<'_> {
         Ok(found)
     }
 
+    /// The origin's first message in `from..to` that has more time to live. Each says for itself how much, so they are looked
+    /// at one by one.
+    async fn first_not_ending(&self, from: u64, to: u64, filter: &str) -> Result<Option<StoredMessage>, Finding> {
+        let direct = self.origin_info.answer.config.allow_direct;
+        let mut next = from;
+        for _ in 0..MOST_ENDING {
+            let found = self.origin.first_message(next, filter, direct, self.run.deadline).await;
+            let found = found.map_err(|error| unanswered("origin", error))?.answer;
+            let Some(found) = found.filter(|found| found.message.sequence < to) else { return Ok(None) };
+            let age = self.age(found.message) + self.sooner();
+            if !self.is_expiring(found.message) && found.ttl.is_none_or(|ttl| age < ttl) {
+                return Ok(Some(found.message));
+            }
+            next = found.message.sequence.saturating_add(1);
+        }
+        let detail =
+            format!("more than {MOST_ENDING} messages are about to end, and are not on {}", self.mirror.name());
+        Err(Finding::new(&COPY_INCOMPLETE, detail))
+    }
+
+    /// How old a message of the origin was when it answered.
+    fn age(&self, message: StoredMessage) -> Duration {
+        self.run.clock.at(self.origin_info.received).since(to_own_clock(message.time, self.origin_info, self.run))
+    }
+
     /// How much sooner than the origin the mirror may let go of a message of the same age: as much as its clock is ahead. Servers
     /// before 2.10 do not tell their clocks.
     fn sooner(&self) -> Duration {
@@ -118,9 +148,7 @@ impl Pair<'_> {
     fn is_expiring(&self, message: StoredMessage) -> bool {
         let (origin, mirror) = (self.origin_info.answer.config.max_age(), self.mirror_info().config.max_age());
         let (Some(origin), Some(mirror)) = (origin, mirror) else { return false };
-        let stored = to_own_clock(message.time, self.origin_info, self.run);
-        let age = self.run.clock.at(self.origin_info.received).since(stored);
-        origin <= mirror && age + self.sooner() >= mirror
+        origin <= mirror && self.age(message) + self.sooner() >= mirror
     }
 
     /// Whether the mirror lacks messages between its first and its last that the origin still holds.

@@ -92,9 +92,9 @@ impl Pair<'_> {
     async fn compare(&self) -> Result<Identity, End> {
         self.by_configuration()?;
         self.by_condemnation()?;
+        self.by_newest_when_ahead().await?;
         self.by_length().await?;
         let witnessed = self.by_witness().await?;
-        self.by_newest_when_ahead().await?;
         let newest = self.newest_common().await?;
         if self.is_promoted() && newest.is_none() {
             // A promoted stream goes its own way, and its limits may have taken what would show that it did.

@@ -49,8 +49,13 @@ fn refusing(info: &StreamInfo) -> impl Iterator<Item = Filled> {
 }
 
 /// That a stream refuses messages because it is full.
+///
+/// One that holds so many messages of each subject takes a new one in the place of an old one all the same, unless it has
+/// replicas (measured on 2.15).
 pub(super) fn full(info: &StreamInfo) -> Option<String> {
-    refusing(info).find(Filled::is_full).map(|filled| format!("full: {}", filled.text()))
+    let config = &info.config;
+    let replaces = config.max_msgs_per_subject().is_some() && !config.discard_new_per_subject && !info.is_replicated();
+    refusing(info).filter(|_| !replaces).find(Filled::is_full).map(|filled| format!("full: {}", filled.text()))
 }
 
 /// Whether messages vanish from a stream without anybody deleting them: a newer one takes their place, or they grow old.
@@ -144,6 +149,14 @@ mod tests {
         assert!(full(new(json!({"max_bytes": 500})), 11, 473));
         assert!(!full(new(json!({"max_bytes": 500})), 10, 430));
         assert!(!full(new(json!({"max_bytes": 500})), 0, 0), "an empty one takes one");
+        let bucket = json!({"max_msgs": 5, "max_msgs_per_subject": 1});
+        assert!(!full(new(bucket.clone()), 5, 100), "it takes new values");
+        let mut refusing = bucket.clone();
+        refusing["discard_new_per_subject"] = json!(true);
+        assert!(full(new(refusing), 5, 100));
+        let mut replicated = stream(&new(bucket), 5, 100);
+        replicated.cluster = serde_json::from_value(json!({"leader": "a", "replicas": [{"current": true}]})).ok();
+        assert!(super::full(&replicated).is_some(), "one with replicas does not");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::completeness::{Damage, Verified};
 use super::held::{Held, Shrunk};
 use super::identity::Witness;
 use super::missing::Missing;
-use super::side::Side;
+use super::side::{Side, of_majority};
 use super::verdict;
 use crate::clients::jetstream::StreamInfo;
 use crate::domain::time::Timestamp;
@@ -79,6 +79,9 @@ impl Memory {
             }
             self.counted = Some((origin.answer.state.last_seq, origin.received));
         }
+        if [mirror, origin].into_iter().any(|side| of_majority("", side).is_err()) {
+            self.ahead = self.ahead.map(|ahead| ahead.unseen(now));
+        }
         if let Ok(mirror) = mirror
             && mirror.answer.quorum().is_ok()
         {
@@ -92,6 +95,9 @@ impl Memory {
                 self.filters = self.filters.take().filter(|_| mirror.config.mirror.is_some());
             }
             self.hold(mirror, now);
+        } else {
+            // What nobody saw did not stay so.
+            self.behind_since = None;
         }
     }
 
@@ -134,9 +140,10 @@ impl Memory {
         self.shrunk_how = None;
     }
 
-    /// Which copy the mirror is, in a word. A promotion leaves it as it was.
+    /// Which copy the mirror is, in a word; none without an answer that a majority stands behind: a server that was left
+    /// behind may tell of a mirror before this one. A promotion leaves it as it was.
     pub(super) fn copy_identity(&self, mirror: &Side) -> Option<String> {
-        let created = mirror.as_ref().ok()?.answer.created;
+        let created = mirror.as_ref().ok().filter(|mirror| mirror.answer.quorum().is_ok())?.answer.created;
         Some(if self.shrunk == 0 { created.to_string() } else { format!("{created}/{}", self.shrunk) })
     }
 }
@@ -195,6 +202,35 @@ mod tests {
         assert!(seen.iter().all(|copy| *copy == seen[0]), "{seen:?}");
         let seen = copies(&[at(0, 40), at(5, 20), at(16, 20)]);
         assert_eq!((&seen[0], seen[0] == seen[2]), (&seen[1], false), "unless it stays behind: {seen:?}");
+    }
+
+    #[test]
+    fn a_new_leader_may_catch_up_after_an_outage_too() {
+        let three = json!([{"current": true, "active": 1}, {"current": true, "active": 1}]);
+        let mut memory = Memory::default();
+        let origin: Side = Err(StreamError::NotFound);
+        let mut look = |at: i64, mirror: Side| {
+            memory.take(&mirror, &origin, Timestamp::from_unix_seconds(1_800_000_000 + at));
+            memory.copy_identity(&mirror)
+        };
+        let held = look(0, Ok(mirror(FIRST, 40, &three)));
+        assert_eq!(look(5, Ok(mirror(FIRST, 38, &three))), held);
+        assert_eq!(look(10, Err(StreamError::NotFound)), None);
+        assert_eq!(look(60, Ok(mirror(FIRST, 38, &three))), held, "what nobody saw did not stay so");
+        assert_ne!(look(71, Ok(mirror(FIRST, 38, &three))), held);
+    }
+
+    #[test]
+    fn a_server_that_was_left_behind_tells_of_no_other_copy() {
+        let mut left_behind = mirror(FIRST, 40, &json!([]));
+        left_behind.answer.cluster = serde_json::from_value(json!({"name": "C", "leader": ""})).ok();
+        let origin: Side = Err(StreamError::NotFound);
+        let mut memory = Memory::default();
+        let now = Timestamp::from_unix_seconds(1_800_000_000);
+        memory.take(&Ok(mirror(SECOND, 5, &json!([]))), &origin, now);
+        let left_behind = Ok(left_behind);
+        memory.take(&left_behind, &origin, now.plus(Duration::from_secs(5)));
+        assert_eq!(memory.copy_identity(&left_behind), None);
     }
 
     #[test]

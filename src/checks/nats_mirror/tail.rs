@@ -34,7 +34,7 @@ impl MirrorCheck {
     async fn behind(&self, pair: &Pair<'_>, next: FoundMessage) -> CopyState {
         let (origin, clock) = (pair.origin_info, pair.run.clock);
         let now = clock.at(origin.sent);
-        let FoundMessage { message, subject } = next;
+        let FoundMessage { message, subject, .. } = next;
         let known = match pair.replaced(message).await {
             Ok(known) => known,
             Err(finding) => return CopyState::Unknown(finding),

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::readings::WRITER;
 use super::reasons::{API_ALONE_SILENT, BOTH_WRITABLE, DIVERGED, NO_QUORUM, NO_WRITER, NOBODY_LISTENS, STREAM_FULL};
-use super::side::{Side, of_side};
+use super::side::{Side, of_majority, of_side};
 use super::{Identity, limits};
 use crate::clients::jetstream::{StreamError, StreamInfo};
 use crate::clients::nats::{CONNECT_FAILED, JETSTREAM_UNAVAILABLE, TIMEOUT};
@@ -47,10 +47,10 @@ impl Writer {
 /// not fence it: where it took messages beside the origin when it last answered (`was_rival`), only an answer tells that
 /// it no longer does.
 pub(super) fn writer(origin: &Side, mirror: &Side, was_rival: bool) -> Option<Writer> {
-    let silent = matches!(mirror, Err(StreamError::Unanswered(_)));
+    let silent = matches!(of_majority("mirror", mirror), Err(StreamError::Unanswered(_)));
     match (takes_messages(origin), takes_messages(mirror)) {
-        (Some(true), _) if silent && was_rival => None,
         (Some(true), Some(true)) if shares_subjects(origin, mirror) => Some(Writer::Both),
+        (Some(true), _) if silent && was_rival => None,
         (Some(true), _) => Some(Writer::Origin),
         (Some(false), Some(true)) => Some(Writer::Mirror),
         (Some(false), Some(false)) => Some(Writer::None),
@@ -58,11 +58,13 @@ pub(super) fn writer(origin: &Side, mirror: &Side, was_rival: bool) -> Option<Wr
     }
 }
 
-/// Whether the mirror takes the origin's messages; nothing if it gave no answer. Without the origin's it is to be feared.
+/// Whether the mirror takes the origin's messages; nothing if it gave no answer, or one that no majority stands behind:
+/// a server that was left behind may not have heard of a promotion. Without the origin's answer it is to be feared.
 pub(super) fn is_rival(origin: &Side, mirror: &Side) -> Option<bool> {
     match (origin, mirror) {
-        (_, Err(StreamError::Unanswered(_))) => None,
+        (_, Err(StreamError::Unanswered(finding))) => (finding.reason == &API_ALONE_SILENT).then_some(true),
         (_, Err(StreamError::NotFound)) => Some(false),
+        (_, Ok(info)) if info.answer.quorum().is_err() => None,
         (Ok(_), Ok(info)) => Some(info.answer.is_writable() && shares_subjects(origin, mirror)),
         (Err(_), Ok(info)) => Some(info.answer.is_writable()),
     }
@@ -103,9 +105,9 @@ fn is_the_component_s(finding: &Finding) -> bool {
 }
 
 /// Two streams in one JetStream system can never share subjects; there, a promotion means that the origin's were changed,
-/// and both being writable is the same danger.
+/// and both being writable is the same danger. Of one that only a probe shows to take messages it is to be feared.
 fn shares_subjects(origin: &Side, mirror: &Side) -> bool {
-    let (Ok(origin), Ok(mirror)) = (origin, mirror) else { return false };
+    let (Ok(origin), Ok(mirror)) = (origin, mirror) else { return true };
     let (origin, mirror) = (&origin.answer, &mirror.answer);
     origin.domain == mirror.domain || overlap(origin, mirror)
 }
@@ -180,9 +182,9 @@ fn unmeasured(origin: &Side, mirror: &Side) -> Finding {
         Err(StreamError::Unanswered(finding)) if !is_the_component_s(finding) => Some(of_side(name, finding)),
         _ => None,
     };
-    let silent = || match mirror {
+    let silent = || match of_majority("mirror", mirror) {
         Err(StreamError::Unanswered(finding)) => {
-            let detail = format!("mirror: it took messages when it last answered, and now: {}", finding.detail);
+            let detail = format!("{}; it took messages when it last answered", finding.detail);
             Some(Finding::new(finding.reason, detail))
         }
         _ => None,
@@ -195,7 +197,56 @@ fn unmeasured(origin: &Side, mirror: &Side) -> Finding {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+    use crate::clients::jetstream::Answered;
+    use crate::clock;
+
+    fn stream(config: &serde_json::Value, cluster: &serde_json::Value) -> Answered<StreamInfo> {
+        let time = "2026-01-01T00:00:00Z";
+        let state = json!({"messages": 0, "first_seq": 0, "first_ts": time, "last_seq": 0, "last_ts": time});
+        let answer = json!({"config": config, "created": time, "state": state, "cluster": cluster});
+        let answer = serde_json::from_value(answer).expect("an answer");
+        Answered { answer, sent: clock::instant(), received: clock::instant() }
+    }
+
+    #[expect(clippy::unnecessary_wraps, reason = "a side that answered, beside those that did not")]
+    fn takes() -> Side {
+        Ok(stream(&json!({"subjects": ["a"]}), &json!(null)))
+    }
+
+    #[expect(clippy::unnecessary_wraps, reason = "a side that answered, beside those that did not")]
+    fn copies(cluster: &serde_json::Value) -> Side {
+        Ok(stream(&json!({"mirror": {"name": "S"}}), cluster))
+    }
+
+    fn unanswered(reason: &'static Reason) -> Side {
+        Err(StreamError::Unanswered(Finding::new(reason, "nothing")))
+    }
+
+    #[test]
+    fn a_side_that_a_probe_shows_to_take_messages_takes_them_beside_the_other() {
+        let probed = || unanswered(&API_ALONE_SILENT);
+        assert_eq!(writer(&probed(), &takes(), false), Some(Writer::Both), "the origin came back after a promotion");
+        assert_eq!(
+            writer(&takes(), &probed(), false),
+            Some(Writer::Both),
+            "a mirror takes messages of its origin alone"
+        );
+        assert_eq!(writer(&probed(), &probed(), false), Some(Writer::Both));
+        assert_eq!(writer(&probed(), &copies(&json!(null)), false), Some(Writer::Origin));
+        assert_eq!(is_rival(&takes(), &probed()), Some(true));
+    }
+
+    #[test]
+    fn a_server_that_was_left_behind_does_not_end_a_split_brain() {
+        let left_behind = || copies(&json!({"name": "C", "leader": ""}));
+        assert_eq!(is_rival(&takes(), &left_behind()), None, "it may not have heard of the promotion");
+        assert_eq!(writer(&takes(), &left_behind(), true), None);
+        assert_eq!(writer(&takes(), &left_behind(), false), Some(Writer::Origin));
+        assert_eq!(is_rival(&takes(), &copies(&json!({"name": "C", "leader": "a"}))), Some(false));
+    }
 
     #[test]
     fn overlap_of_subjects() {

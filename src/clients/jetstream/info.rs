@@ -140,6 +140,9 @@ pub struct StreamConfig {
     max_bytes: i64,
     #[serde(default)]
     max_msgs_per_subject: i64,
+    /// Whether a new message is refused, rather than put in the place of an old one of its subject.
+    #[serde(default)]
+    pub discard_new_per_subject: bool,
     #[serde(default)]
     max_age: u64,
     /// Whether a message may say for itself when it is let go.

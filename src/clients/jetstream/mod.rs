@@ -4,14 +4,19 @@
 //! own clock (`ts`), which is absent before 2.10, and the error code, which tells *no such message* from *no answer*.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
+use data_encoding::BASE64;
+use jiff::SignedDuration;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::nats::{API_REFUSED, Connection, Headers, JETSTREAM_UNAVAILABLE, Message, Unanswered, shortened};
+use super::nats::{
+    API_REFUSED, BAD_ANSWER, Connection, Headers, JETSTREAM_UNAVAILABLE, Message, Unanswered, shortened,
+};
 use crate::clock;
 use crate::config::values::StreamName;
 use crate::domain::observation::Finding;
@@ -64,6 +69,8 @@ pub struct FoundMessage {
     pub message: StoredMessage,
     /// Its subject.
     pub subject: String,
+    /// How long it lives, where it says so itself.
+    pub ttl: Option<Duration>,
 }
 
 #[derive(Deserialize)]
@@ -85,6 +92,26 @@ struct MessageBody {
     subject: String,
     seq: u64,
     time: jiff::Timestamp,
+    /// Its headers, as a whole block in base64.
+    #[serde(default)]
+    hdrs: String,
+}
+
+/// The header in which a message says how long it lives.
+const TTL: &str = "Nats-TTL";
+
+impl MessageBody {
+    fn ttl(&self) -> Option<Duration> {
+        let block = BASE64.decode(self.hdrs.as_bytes()).ok()?;
+        let block = String::from_utf8_lossy(&block);
+        let mut headers = block.lines().filter_map(|line| line.split_once(':'));
+        headers.find(|(name, _)| *name == TTL).and_then(|(_, value)| time_to_live(value.trim()))
+    }
+}
+
+/// How long a message lives: so many seconds, or a duration as Go writes it. `never` is no time.
+fn time_to_live(text: &str) -> Option<Duration> {
+    text.parse().map(Duration::from_secs).ok().or_else(|| text.parse::<SignedDuration>().ok()?.try_into().ok())
 }
 
 /// The server's error codes, from its `errors.json`.
@@ -222,9 +249,9 @@ impl Stream {
     async fn find(&self, question: &Value, direct: bool, deadline: Instant) -> Result<Found, StreamError> {
         let question = Bytes::from(question.to_string());
         match self.ask::<MessageResponse>("STREAM.MSG.GET", question.clone(), deadline).await {
-            Ok(MessageResponse { message: MessageBody { subject, seq, time } }) => {
-                let message = StoredMessage { sequence: seq, time };
-                Ok(Found::Asked(Some(FoundMessage { message, subject })))
+            Ok(MessageResponse { message: body }) => {
+                let (message, ttl) = (StoredMessage { sequence: body.seq, time: body.time }, body.ttl());
+                Ok(Found::Asked(Some(FoundMessage { message, subject: body.subject, ttl })))
             }
             Err(ApiFailure::Refused(error)) if error.err_code == code::MESSAGE_NOT_FOUND => Ok(Found::Asked(None)),
             Err(ApiFailure::Refused(error)) if direct && error.err_code == code::NO_QUORUM => {
@@ -254,7 +281,8 @@ impl Stream {
             sequence: header("Nats-Sequence")?.parse().ok()?,
             time: header("Nats-Time-Stamp")?.parse().ok()?,
         };
-        Some(FoundMessage { message, subject: header("Nats-Subject")?.to_owned() })
+        let ttl = header(TTL).and_then(time_to_live);
+        Some(FoundMessage { message, subject: header("Nats-Subject")?.to_owned(), ttl })
     }
 
     async fn ask<T: DeserializeOwned>(&self, what: &str, question: Bytes, deadline: Instant) -> Result<T, ApiFailure> {
@@ -264,7 +292,8 @@ impl Stream {
             Ok(error) => ApiFailure::Refused(error),
             Err(error) => {
                 let detail = format!("the answer at {subject} cannot be read: {error}");
-                ApiFailure::Unanswered(Finding::new(&JETSTREAM_UNAVAILABLE, detail))
+                // That we do not understand it says nothing of the stream.
+                ApiFailure::Unanswered(Finding::new(&BAD_ANSWER, detail))
             }
         })
     }
@@ -300,5 +329,35 @@ fn parse<T: DeserializeOwned>(message: &Message) -> Result<T, Result<ApiError, s
     match envelope.error {
         Some(error) => Err(Ok(error)),
         None => serde_json::from_slice(&message.payload).map_err(Err),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_long_a_message_lives() {
+        let seconds = |text| time_to_live(text).map(|ttl| ttl.as_secs_f64());
+        for (text, expected) in [
+            ("8", Some(8.0)),
+            ("8s", Some(8.0)),
+            ("1h0m0s", Some(3600.0)),
+            ("1m30s", Some(90.0)),
+            ("1.5s", Some(1.5)),
+            ("never", None),
+            ("-1s", None),
+            ("", None),
+        ] {
+            assert_eq!(seconds(text), expected, "{text:?}");
+        }
+        let body = |headers: &str| {
+            let hdrs = BASE64.encode(headers.as_bytes());
+            let time = "2026-01-01T00:00:00Z";
+            let body = json!({"subject": "a", "seq": 1, "time": time, "hdrs": hdrs});
+            serde_json::from_value::<MessageBody>(body).expect("a message").ttl()
+        };
+        assert_eq!(body("NATS/1.0\r\nA: b\r\nNats-TTL: 8s\r\n\r\n"), Some(Duration::from_secs(8)));
+        assert_eq!(body(""), None);
     }
 }

@@ -148,7 +148,8 @@ fn health(record: &Record, said: &Said) -> Option<&'static str> {
         let (from, to) = (said.at - from, said.at + to);
         record.taken.iter().filter(|at| **at >= from && **at <= to).count()
     };
-    let paused = record.done.iter().any(|(_, act)| *act == Act::Pause);
+    // Nobody writes; or the stream was taken away from under the writer, and its client may not find the new one.
+    let paused = record.done.iter().any(|(_, act)| [Act::Pause, Act::RecreateOrigin].contains(act));
     let begun = record.said.first().is_none_or(|first| said.at < first.at + UNHEALTHY);
     match said.healthy {
         Some(true) if !paused && !begun && taken(UNHEALTHY, SLACK) == 0 => Some("falsely healthy"),

@@ -105,10 +105,18 @@ async fn damage_stays_known_over_a_promotion() {
     let exporter = watch_pair(&pair).await;
     exporter.becomes(CONTRACT, "rpo", "met", SOON).await;
     pair.mirror.delete_message(MIRROR, 50).await;
+    pair.mirror.delete_message(MIRROR, 70).await;
+    exporter.logs(&["copy_incomplete", "sequence 50 of the origin"], SOON).await;
     incomplete_since(&exporter, published).await;
     pair.mirror.promote(MIRROR, &["other.>"]).await.expect("the mirror is promoted");
     pair.origin.delete_message(ORIGIN, 60).await;
     incomplete_since(&exporter, published).await;
+    // One hole is none any more, the other still is.
+    pair.origin.delete_message(ORIGIN, 50).await;
+    let_pass(SEEN).await;
+    incomplete_since(&exporter, published).await;
+    pair.origin.delete_message(ORIGIN, 70).await;
+    exporter.becomes(CONTRACT, "rpo", "met", SOON).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -271,3 +271,25 @@ async fn a_probe_shows_that_clients_are_not_hit() {
     assert!(writer(&scrape, "origin"), "{scrape}");
     assert_eq!(api.messages(ORIGIN).await, Some(0), "no probe was stored");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_probe_that_never_reached_the_stream_proves_no_outage() {
+    // The exporter's account imports neither the JetStream API nor the stream's subjects.
+    let accounts = "accounts {
+      APP { jetstream: enabled, users: [{ user: app, password: app }] }
+      ASK { users: [{ user: ask, password: app }] } }\n";
+    let (server, api) = Server::start(&current(), accounts, app()).await;
+    api.create(json!({"name": ORIGIN, "subjects": ["agentese.>"], "num_replicas": 1})).await;
+    let way = format!("servers: [\"nats://{}\"], user: ask, password_file: app", server.address);
+    let gone = Server::new(&current());
+    let probe = format!("stream: {ORIGIN}, probe_subject: agentese.probe }}");
+    let yaml = contract(&way, &as_app(&gone), ORIGIN, MIRROR).replace(&format!("stream: {ORIGIN} }}"), &probe);
+    let exporter = start(&yaml).await;
+    let watch = Watch::start(&exporter);
+    let no_answer = [CHECK[0], CHECK[1], ("outcome", "no_answer")];
+    let looked = |scrape: &Scrape| scrape.get("dr_check_runs_total", &no_answer).is_some_and(|runs| runs > 4.0);
+    exporter.until("it has looked", SOON, looked).await;
+    for look in watch.since(SystemTime::UNIX_EPOCH) {
+        assert_ne!(look.scrape.get("dr_check_healthy", &CHECK), Some(0.0), "clients can write:\n{}", look.scrape);
+    }
+}

@@ -12,7 +12,7 @@ use super::support::watch::Watch;
 use super::{CONTRACT, RPO, SEEN, SOON, watch_pair};
 
 /// A pair of which both sides have these limits.
-async fn pair_with(limits: Value) -> Pair {
+pub async fn pair_with(limits: Value) -> Pair {
     let pair = Cold::new(&current(), "").await.start().await;
     let mut origin = limits.clone();
     origin["name"] = json!(ORIGIN);

@@ -4,6 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 
+use super::overwritten::pair_with;
 use super::support::nats::{Cold, MIRROR, ORIGIN, Pair, current};
 use super::support::proxy::{Mode, Proxy};
 use super::support::publisher::Publisher;
@@ -117,12 +118,7 @@ async fn a_split_brain_does_not_heal_when_newer_values_take_the_fork() {
 }
 
 async fn forks(limits: Value) {
-    let pair = Cold::new(&current(), "").await.start().await;
-    let mut origin = limits.clone();
-    origin["name"] = json!(ORIGIN);
-    origin["subjects"] = json!(["agentese.>"]);
-    pair.origin.create(origin).await;
-    pair.create_mirror(ORIGIN, MIRROR, limits).await;
+    let pair = pair_with(limits).await;
     for number in 0..20 {
         pair.origin.publish_many(&format!("agentese.{number}"), 1).await;
     }

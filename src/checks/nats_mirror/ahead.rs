@@ -87,7 +87,8 @@ impl Pair<'_> {
         // An origin that has come as far as that has caught up since, and this is another election.
         let seen = self.ahead().filter(|ahead| theirs < ahead.newest.sequence).map(|ahead| ahead.since);
         if !origin.is_replicated() || seen.is_some_and(|since| now.since(since) >= CAUGHT_UP) {
-            return Err(self.other(ours, detail));
+            // The first that the origin lacks: a mirror that goes back no further holds others than the origin will.
+            return Err(self.other(theirs.saturating_add(1), detail));
         }
         let time = told(newest(mirror, ours), self.on_mirror(ours)).await?.unwrap_or(mirror.state.last_ts);
         let newest = Witness { sequence: ours, time, mirror_created: mirror.created, origin_created: origin.created };
@@ -187,6 +188,8 @@ mod tests {
         assert!(is_believed(by_length(100, 98, Some((100, minute))).await));
         assert!(is_believed(by_length(100, 99, Some((100, minute))).await));
         assert!(!is_believed(by_length(150, 149, Some((100, minute))).await), "this is another election");
+        let shown = by_length(100, 60, Some((100, minute))).await;
+        assert!(matches!(shown, End::Told(Identity::Other(_, Some(61)))), "a mirror back at 80 differs from there on");
     }
 
     #[test]
@@ -194,7 +197,8 @@ mod tests {
         let t = |second: i64| time::Timestamp::from_unix_seconds(1_800_000_000 + second);
         let created = at(1).answer.created;
         let newest = Witness { sequence: 9, time: created, mirror_created: created, origin_created: created };
-        let mut memory = Memory { ahead: Some(Ahead { newest, since: t(0) }), ..Memory::default() };
+        let ahead = Some(Ahead { newest, since: t(0) });
+        let mut memory = Memory { ahead, has_looked: true, ..Memory::default() };
         let (mirror, gone): (Side, Side) = (Ok(at(9)), Err(StreamError::NotFound));
         memory.take(&mirror, &Ok(at(8)), t(5));
         assert_eq!(memory.ahead.map(|ahead| ahead.since), Some(t(0)));

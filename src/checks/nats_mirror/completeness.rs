@@ -11,8 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use super::identity::{Pair, unanswered};
 use super::reasons::COPY_INCOMPLETE;
+use super::side::{Side, of_majority};
 use super::to_own_clock;
-use crate::clients::jetstream::{Answered, StoredMessage, StreamConfig, StreamError, StreamInfo, StreamState};
+use crate::clients::jetstream::{StoredMessage, StreamConfig, StreamError, StreamState};
 use crate::domain::observation::Finding;
 
 /// What two clocks that are not known may differ by, when both sides let a message go at the same age.
@@ -31,10 +32,12 @@ const MOST_ENDING: usize = 100;
 pub(super) enum Inside {
     /// It does.
     Whole(Verified),
-    /// It lacks this one.
-    Hole(StoredMessage),
+    /// It lacks this one, and may lack these, which begin with it.
+    Hole(StoredMessage, Vec<u64>),
     /// It lacks some, and nobody can tell which.
     Fewer(Finding),
+    /// It lacked some that are not known one by one, and nobody can tell whether it still does.
+    Doubted(Finding),
     /// Nobody can tell: sequences that a filter leaves out look like holes, a message with a time to live may be gone from
     /// one side first, or there are too many to compare.
     Incomparable,
@@ -45,9 +48,33 @@ pub(super) enum Inside {
 pub(super) struct Damage {
     mirror_created: Timestamp,
     origin_created: Timestamp,
-    /// Sequence and time of the oldest message that is known to be missing.
-    hole: Option<(u64, Timestamp)>,
+    /// The sequences that are known to be missing, the oldest first.
+    #[serde(default)]
+    holes: Vec<u64>,
+    /// Whether more are missing than these.
+    #[serde(default)]
+    and_more: bool,
     detail: String,
+}
+
+/// So many holes are remembered one by one.
+const MOST_REMEMBERED: usize = 1000;
+
+/// What the mirror lacks between its first and its last message.
+#[derive(Default)]
+struct Holes {
+    first: Option<StoredMessage>,
+    /// Sequences that may be missing, which begin with the first.
+    all: Vec<u64>,
+}
+
+/// The state that a second answer tells of, if it is of the same stream as the first and a majority stands behind it.
+fn listed(side: &str, told: &Side, created: Timestamp) -> Result<StreamState, Finding> {
+    match of_majority(side, told) {
+        Ok(told) if told.answer.created == created => Ok(told.answer.state.clone()),
+        Ok(_) | Err(StreamError::NotFound) => Err(unanswered(side, StreamError::NotFound)),
+        Err(StreamError::Unanswered(finding)) => Err(finding),
+    }
 }
 
 /// Two states that were compared. What is gone never comes back, so while all the numbers stay so do the lists.
@@ -174,48 +201,55 @@ impl Pair<'_> {
                 None => self.known_damage().await,
             };
         }
-        Ok(match self.first_hole().await? {
-            Some(hole) => Inside::Hole(hole),
-            None => Inside::Whole(verified),
-        })
+        match self.holes().await? {
+            Some(Holes { first: Some(first), all }) => Ok(Inside::Hole(first, all)),
+            Some(Holes { first: None, .. }) => Ok(Inside::Whole(verified)),
+            None => self.known_damage().await,
+        }
     }
 
-    /// The oldest message that the mirror has let go and the origin has not.
-    async fn first_hole(&self) -> Result<Option<StoredMessage>, Finding> {
-        let gone = |side, told: Result<Answered<StreamInfo>, StreamError>| {
-            told.map(|told| told.answer).map_err(|error| unanswered(side, error))
-        };
-        let ours = gone("mirror", self.mirror.info_with_deleted(self.run.deadline).await)?.state;
-        let theirs = gone("origin", self.origin.info_with_deleted(self.run.deadline).await)?.state;
-        let gone_there: BTreeSet<u64> = theirs.deleted.into_iter().flatten().collect();
+    /// The messages that the mirror has let go and the origin has not, the oldest first; none where the answers do not list
+    /// all that is gone.
+    async fn holes(&self) -> Result<Option<Holes>, Finding> {
+        let ours = self.mirror.info_with_deleted(self.run.deadline).await;
+        let ours = listed("mirror", &ours, self.mirror_info().created)?;
+        let theirs = self.origin.info_with_deleted(self.run.deadline).await;
+        let theirs = listed("origin", &theirs, self.origin_info.answer.created)?;
+        let (Some(gone), Some(gone_there)) = (ours.all_deleted(), theirs.all_deleted()) else { return Ok(None) };
+        let gone_there: BTreeSet<u64> = gone_there.iter().copied().collect();
         let held_there =
             |sequence: &u64| (theirs.first_seq..=theirs.last_seq).contains(sequence) && !gone_there.contains(sequence);
-        for sequence in ours.deleted.into_iter().flatten().filter(held_there) {
+        let suspects: Vec<u64> = gone.iter().copied().filter(held_there).collect();
+        self.first_lacking(&suspects).await.map(Some)
+    }
+
+    /// The first of these sequences that the origin holds and the mirror should, with all that follow.
+    async fn first_lacking(&self, suspects: &[u64]) -> Result<Holes, Finding> {
+        for (place, sequence) in suspects.iter().copied().enumerate() {
             let Some(time) = self.on_origin(sequence).await? else { continue };
             let message = StoredMessage { sequence, time };
-            if !self.is_expiring(message) {
-                return Ok(Some(message));
+            if self.is_expiring(message) || self.on_mirror(sequence).await? == Some(time) {
+                continue;
             }
+            return Ok(Holes { first: Some(message), all: suspects.get(place..).unwrap_or_default().to_vec() });
         }
-        Ok(None)
+        Ok(Holes::default())
     }
 
     /// Where the two cannot be compared: whether what was seen missing is so still.
     async fn known_damage(&self) -> Result<Inside, Finding> {
         let created = (self.mirror_info().created, self.origin_info.answer.created);
         let known = self.memory.damage.as_ref();
-        match known.filter(|damage| (damage.mirror_created, damage.origin_created) == created) {
-            None => Ok(Inside::Incomparable),
-            Some(Damage { hole: None, detail, .. }) => {
-                Ok(Inside::Fewer(Finding::new(&COPY_INCOMPLETE, detail.clone())))
-            }
-            Some(Damage { hole: Some((sequence, time)), .. }) => {
-                let held = self.on_origin(*sequence).await? == Some(*time);
-                let filled = held && self.on_mirror(*sequence).await? == Some(*time);
-                let hole = StoredMessage { sequence: *sequence, time: *time };
-                Ok(if held && !filled { Inside::Hole(hole) } else { Inside::Incomparable })
-            }
-        }
+        let Some(damage) = known.filter(|damage| (damage.mirror_created, damage.origin_created) == created) else {
+            return Ok(Inside::Incomparable);
+        };
+        let holes = self.first_lacking(&damage.holes).await?;
+        Ok(match holes.first {
+            Some(first) => Inside::Hole(first, holes.all),
+            // It lacked more than is remembered one by one, and may still.
+            None if damage.and_more => Inside::Doubted(Finding::new(&COPY_INCOMPLETE, damage.detail.clone())),
+            None => Inside::Incomparable,
+        })
     }
 
     /// What the numbers of messages say of holes, where there are too many to compare.
@@ -235,12 +269,15 @@ impl Pair<'_> {
         })
     }
 
-    /// That the mirror has this hole, or lacks more than can be told, to be remembered.
-    pub(super) fn damage(&self, hole: Option<StoredMessage>, finding: &Finding) -> Damage {
+    /// That the mirror lacks these, or more than can be told where there are none, to be remembered.
+    pub(super) fn damage(&self, mut holes: Vec<u64>, finding: &Finding) -> Damage {
+        let and_more = holes.is_empty() || holes.len() > MOST_REMEMBERED;
+        holes.truncate(MOST_REMEMBERED);
         Damage {
             mirror_created: self.mirror_info().created,
             origin_created: self.origin_info.answer.created,
-            hole: hole.map(|StoredMessage { sequence, time }| (sequence, time)),
+            holes,
+            and_more,
             detail: finding.detail.clone(),
         }
     }

@@ -18,6 +18,9 @@ use crate::domain::time::Timestamp;
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct Memory {
+    /// Whether this process has looked. What stayed so while none did, nobody saw.
+    #[serde(skip)]
+    pub(super) has_looked: bool,
     /// When the origin of the last answer was created: another one is another stream.
     pub(super) origin_created: Option<Timestamp>,
     /// The same before the last answer.
@@ -67,6 +70,10 @@ impl Memory {
 
     /// Takes in what both sides answered. What a server without a majority behind it says is not taken in.
     pub(super) fn take(&mut self, mirror: &Side, origin: &Side, now: Timestamp) {
+        if !std::mem::replace(&mut self.has_looked, true) {
+            self.ahead = self.ahead.map(|ahead| ahead.unseen(now));
+            self.behind_since = None;
+        }
         if let Some(rival) = verdict::is_rival(origin, mirror) {
             self.mirror_is_rival = rival;
         }
@@ -218,6 +225,22 @@ mod tests {
         assert_eq!(look(10, Err(StreamError::NotFound)), None);
         assert_eq!(look(60, Ok(mirror(FIRST, 38, &three))), held, "what nobody saw did not stay so");
         assert_ne!(look(71, Ok(mirror(FIRST, 38, &three))), held);
+    }
+
+    #[test]
+    fn what_nobody_saw_while_the_exporter_was_away_did_not_stay_so() {
+        let three = json!([{"current": true, "active": 1}, {"current": true, "active": 1}]);
+        let origin: Side = Err(StreamError::NotFound);
+        let t = |at: i64| Timestamp::from_unix_seconds(1_800_000_000 + at);
+        let mut before = Memory::default();
+        before.take(&Ok(mirror(FIRST, 40, &three)), &origin, t(0));
+        before.take(&Ok(mirror(FIRST, 38, &three)), &origin, t(5));
+        let stored = serde_json::to_value(before).expect("it can be written");
+        let mut memory: Memory = serde_json::from_value(stored).expect("and read");
+        for (at, shrunk) in [(60, 0), (65, 0), (71, 1)] {
+            memory.take(&Ok(mirror(FIRST, 38, &three)), &origin, t(at));
+            assert_eq!(memory.shrunk, shrunk, "{at} s");
+        }
     }
 
     #[test]

@@ -336,15 +336,19 @@ impl MirrorCheck {
         let (damage, verified, damaged) = match inside {
             Inside::Whole(verified) => (None, Some(verified), None),
             Inside::Incomparable => (None, None, None),
-            Inside::Hole(hole) => {
+            Inside::Hole(hole, all) => {
                 let StoredMessage { sequence, time } = hole;
                 let detail =
                     format!("sequence {sequence} of the origin, of {time}, is gone from {}", self.mirror.stream.name());
                 let finding = Finding::new(&COPY_INCOMPLETE, detail);
-                let damage = pair.damage(Some(hole), &finding);
+                let damage = pair.damage(all, &finding);
                 (Some(damage), None, Some(self.incomplete(hole, finding, pair)))
             }
-            Inside::Fewer(finding) => (Some(pair.damage(None, &finding)), None, Some(CopyState::Damaged(finding))),
+            Inside::Fewer(finding) => {
+                (Some(pair.damage(Vec::new(), &finding)), None, Some(CopyState::Damaged(finding)))
+            }
+            // Nothing is forgotten, and nothing is known.
+            Inside::Doubted(finding) => return CopyState::Unknown(finding),
         };
         let is_whole = verified.is_some();
         {

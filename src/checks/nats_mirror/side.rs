@@ -1,6 +1,7 @@
 //! One side of a pair: how its stream is asked, and what its answer is worth.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::time::Instant;
 
@@ -22,12 +23,14 @@ const PROBE_SHARE: f64 = 0.4;
 pub(super) struct Asked {
     pub(super) stream: Stream,
     probe_subject: Option<Subject>,
+    /// Whether the stream was ever seen to take messages there: else the way to it may be what is missing.
+    probe_works: AtomicBool,
 }
 
 impl Asked {
     pub(super) fn new(side: &StreamSide, connection: Arc<Connection>) -> Self {
         let stream = Stream::new(connection, side.stream.clone(), side.api());
-        Self { stream, probe_subject: side.probe_subject.clone() }
+        Self { stream, probe_subject: side.probe_subject.clone(), probe_works: AtomicBool::new(false) }
     }
 
     /// How the stream stands. Where its API does not answer, a probe tells whether clients are hit, too.
@@ -35,16 +38,29 @@ impl Asked {
         let Some(subject) = &self.probe_subject else { return self.stream.info(deadline).await };
         let left = deadline.saturating_duration_since(clock::instant());
         let told = self.stream.info(deadline - left.mul_f64(PROBE_SHARE)).await;
+        if told.as_ref().is_ok_and(|told| told.answer.is_writable()) && !self.probe_works.load(Ordering::Relaxed) {
+            self.probe(subject, deadline).await;
+        }
         let Err(StreamError::Unanswered(finding)) = &told else { return told };
         if ![&API_SILENT, &API_REFUSED, &JETSTREAM_UNAVAILABLE].contains(&finding.reason) {
             return told;
         }
-        let (reason, shown) = match self.stream.takes_messages(subject.as_str(), deadline).await {
+        let (reason, shown) = match self.probe(subject, deadline).await {
             Some(true) => (&API_ALONE_SILENT, "the stream takes messages at"),
-            Some(false) => (&NOBODY_LISTENS, "nobody takes messages at"),
-            None => return told,
+            Some(false) if self.probe_works.load(Ordering::Relaxed) => (&NOBODY_LISTENS, "nobody takes messages at"),
+            Some(false) | None => return told,
         };
         Err(StreamError::Unanswered(Finding::new(reason, format!("{}; {shown} {}", finding.detail, subject.as_str()))))
+    }
+}
+
+impl Asked {
+    async fn probe(&self, subject: &Subject, deadline: Instant) -> Option<bool> {
+        let taken = self.stream.takes_messages(subject.as_str(), deadline).await;
+        if taken == Some(true) {
+            self.probe_works.store(true, Ordering::Relaxed);
+        }
+        taken
     }
 }
 

@@ -234,6 +234,15 @@ pub struct StreamState {
     pub deleted: Option<Vec<u64>>,
 }
 
+impl StreamState {
+    /// All sequences between the first and the last that are gone; none where the answer does not list them all.
+    #[must_use]
+    pub fn all_deleted(&self) -> Option<&[u64]> {
+        let listed = self.deleted.as_deref().unwrap_or_default();
+        (u64::try_from(listed.len()) == Ok(self.num_deleted)).then_some(listed)
+    }
+}
+
 /// What a mirror says of its origin: measured to read 0 and "just now" over a throttled link and after the origin was
 /// created anew, so it is shown and never believed.
 #[derive(Debug, Clone, Deserialize)]

@@ -38,3 +38,25 @@ fn without_a_leader_nobody_speaks_for_the_stream() {
     assert_eq!(cluster("", &[(false, 0), (true, 2), (false, 0)]).quorum(), Err(NoQuorum::NoLeader));
     assert_eq!(cluster("", &[]).quorum(), Err(NoQuorum::NoLeader));
 }
+
+#[test]
+fn a_list_that_is_not_whole_is_none() {
+    let state = |more: serde_json::Value| {
+        let mut state = serde_json::json!({"messages": 5, "first_seq": 1, "first_ts": "2026-01-01T00:00:00Z",
+            "last_seq": 9, "last_ts": "2026-01-01T00:00:00Z"});
+        for (key, value) in more.as_object().into_iter().flatten() {
+            state[key] = value.clone();
+        }
+        serde_json::from_value::<StreamState>(state).expect("a state")
+    };
+    let json = |text: &str| serde_json::from_str(text).expect("JSON");
+    for (more, expected) in [
+        ("{}", Some(vec![])),
+        (r#"{"num_deleted": 2, "deleted": [3, 4]}"#, Some(vec![3, 4])),
+        (r#"{"num_deleted": 2}"#, None),
+        (r#"{"num_deleted": 2, "deleted": null}"#, None),
+        (r#"{"num_deleted": 2, "deleted": [3]}"#, None),
+    ] {
+        assert_eq!(state(json(more)).all_deleted().map(<[u64]>::to_vec), expected, "{more}");
+    }
+}

@@ -369,6 +369,11 @@ async fn the_same_through_the_api_of_argo_cd() {
     server.says(404, json!({"message": "no such page"}));
     let scrape = fails(&exporter, "saas", "bad_answer").await;
     assert_ne!(scrape.get("dr_copy_lost", &labels("saas")), Some(1.0), "{scrape}");
+    // An answer that is too large is told as that, and nothing of it is believed.
+    let large = json!({"spec": spec(), "status": healthy(minutes(1)), "filler": "x".repeat(5 << 20)});
+    server.says(200, large);
+    let scrape = fails(&exporter, "saas", "too_large").await;
+    assert_ne!(scrape.get("dr_copy_lost", &labels("saas")), Some(1.0), "{scrape}");
     server.says(404, json!({"error": "not found", "code": 5, "message": "applications \"saas\" not found"}));
     exporter.until("it is lost", SOON, |scrape| scrape.get("dr_copy_lost", &labels("saas")) == Some(1.0)).await;
     server.says(200, json!({"metadata": {"name": "saas"}, "spec": spec(), "status": healthy(minutes(1))}));

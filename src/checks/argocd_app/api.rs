@@ -10,7 +10,7 @@ use crate::clients::http::{HeaderSources, HttpApi, Reasons};
 use crate::clients::kubernetes::objects::Application;
 use crate::clients::kubernetes::{
     AUTH_FAILED, BAD_ANSWER, CONNECT_FAILED, CREDENTIALS_UNREADABLE, FORBIDDEN, LOCAL, Read, SERVER_ERROR, THROTTLED,
-    TIMEOUT, TLS_FAILED,
+    TIMEOUT, TLS_FAILED, TOO_LARGE,
 };
 use crate::clients::tls::TlsFiles;
 use crate::domain::observation::Finding;
@@ -30,6 +30,7 @@ static REASONS: Reasons = Reasons {
     throttled: &THROTTLED,
     server: &SERVER_ERROR,
     bad_answer: &BAD_ANSWER,
+    too_large: &TOO_LARGE,
 };
 
 /// An Argo CD server.

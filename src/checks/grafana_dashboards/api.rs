@@ -27,6 +27,7 @@ static REASONS: Reasons = Reasons {
     throttled: &THROTTLED,
     server: &SERVER_ERROR,
     bad_answer: &BAD_ANSWER,
+    too_large: &BAD_ANSWER,
 };
 
 /// The largest answer that is read, in bytes: a page of the list, or one dashboard.

@@ -51,6 +51,8 @@ pub struct Reasons {
     pub server: &'static Reason,
     /// What answers is not the API.
     pub bad_answer: &'static Reason,
+    /// There is more of an answer than is read.
+    pub too_large: &'static Reason,
 }
 
 impl Reasons {
@@ -199,7 +201,7 @@ impl HttpApi {
             body.extend_from_slice(&chunk);
             if body.len() > self.largest {
                 let story = format!("{}: the answer is larger than {} bytes", self.base(), self.largest);
-                return Err(Finding::new(self.reasons.bad_answer, story));
+                return Err(Finding::new(self.reasons.too_large, story));
             }
         }
         Ok(Answer { status, body, sent, received: clock::instant(), date, location })

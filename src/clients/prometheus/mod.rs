@@ -143,6 +143,7 @@ static REASONS_OF_HTTP: Reasons = Reasons {
     throttled: &THROTTLED,
     server: &SERVER_ERROR,
     bad_answer: &BAD_ANSWER,
+    too_large: &BAD_ANSWER,
 };
 
 /// Why a query has no number, whatever asks it.

@@ -8,13 +8,17 @@ FROM ${BUILD_IMAGE} AS build
 WORKDIR /src
 # The dependencies are a layer of their own: it is built anew only when the lock file changes.
 COPY Cargo.toml Cargo.lock ./
-RUN mkdir src \
+COPY crates/rules/Cargo.toml crates/rules/
+COPY crates/testkit/Cargo.toml crates/testkit/
+RUN mkdir src crates/rules/src crates/testkit/src \
     && printf 'fn main() {}\n' >src/main.rs \
-    && touch src/lib.rs \
+    && touch src/lib.rs crates/rules/src/lib.rs crates/testkit/src/lib.rs \
     && cargo build --release --locked --bin dr-exporter \
-    && rm -rf src target/release/deps/dr_exporter* target/release/deps/libdr_exporter* target/release/dr-exporter \
-        target/release/.fingerprint/dr-exporter-*
+    && rm -rf src crates target/release/dr-exporter target/release/deps/*dr_exporter* target/release/deps/*dr_rules* \
+        target/release/.fingerprint/dr-exporter-* target/release/.fingerprint/dr-rules-*
+COPY crates crates
 COPY src src
+COPY docs/runbooks docs/runbooks
 RUN cargo build --release --locked --bin dr-exporter && mkdir -p /out/data && cp target/release/dr-exporter /out/
 
 FROM ${RUNTIME_IMAGE}

@@ -4,26 +4,40 @@ SHELL := /bin/bash
 BIN := $(CURDIR)/.tools/bin
 # Both in one command, and not optimised: every crate is compiled once, for the demo, the docs and the tests alike. Optimised
 # it takes 15 minutes of CPU instead of 6.
-DEMO_BUILD := cargo build --locked --bin dr-exporter --example demo-clusters
+DEMO_BUILD := cargo build --locked --bin dr-exporter --examples
 
-.PHONY: help test check-assets check-docs test-image torture lint build tools demo check-demo demo-cut demo-heal demo-kill-api demo-revive-api demo-rotate demo-drift demo-pin demo-git-down
+.PHONY: fuzz help test test-unit test-kubernetes fmt check-assets check-docs book test-image torture lint build dist tools demo demo-drill check-demo demo-cut demo-heal demo-kill-api demo-revive-api demo-rotate demo-drift demo-pin demo-git-down
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
 
-tools: ## bring what tests and the demo need into .tools/
-	@scripts/tools cc curl nats nats-old prometheus alertmanager
+tools: ## install what tests and the demo need into .tools/
+	@scripts/tools cc curl nats nats-old prometheus alertmanager helm chromium axe
 
 # The tests mostly wait for servers, so more of them than cores may run at once.
-test: ## bring what the tests need and run them all
-	@scripts/tools cc curl nats nats-old prometheus alertmanager >/dev/null
+test: ## install what the tests need, and run them all
+	@scripts/tools cc curl nats nats-old prometheus alertmanager helm chromium axe >/dev/null
 	PROMTOOL=$(BIN)/promtool AMTOOL=$(BIN)/amtool scripts/check-assets
 	$(DEMO_BUILD)
 	scripts/check-docs
 	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-8} NATS_SERVER=$(BIN)/nats-server NATS_SERVER_OLD=$(BIN)/nats-server-old \
 	PROMETHEUS=$(BIN)/prometheus PROMTOOL=$(BIN)/promtool ALERTMANAGER=$(BIN)/alertmanager AMTOOL=$(BIN)/amtool cargo test --locked --no-fail-fast
 
-check-assets: ## hold alerts, dashboards, runbooks and docs/metrics.md in step; dashboards by Grafana's own model
+test-unit: ## run the tests that need no server
+	@scripts/tools cc >/dev/null
+	cargo test --locked --package dr-rules
+	cargo test --locked --lib --test library --test panics
+
+# Against real API servers, built here, and against the stand-in.
+test-kubernetes: ## run the tests of the Kubernetes side
+	@scripts/tools cc nats helm kube >/dev/null
+	KUBEBUILDER_ASSETS=$$(scripts/tools kube) NATS_SERVER=$(BIN)/nats-server \
+	cargo test --locked --no-fail-fast --test kubernetes
+
+fmt: ## format the sources
+	cargo fmt
+
+check-assets: ## check that alerts, dashboards, runbooks and docs/metrics.md match
 	@scripts/tools prometheus alertmanager grafana-sdk >/dev/null
 	scripts/check-assets --model
 
@@ -32,11 +46,18 @@ check-docs: ## follow the links of the docs, and run their blocks
 	$(DEMO_BUILD)
 	scripts/check-docs
 
-test-image: ## build the image without an engine, and hold it to what it promises; needs root
+book: ## build the site of the docs in target/book, and follow its links
+	@scripts/tools cc mdbook >/dev/null
+	scripts/book
+
+test-image: ## build the image without an engine, and check it; needs root
 	scripts/test-image
 
 torture: ## kill the exporter a thousand times during outages
-	DR_TORTURE=$${DR_TORTURE:-1000} cargo test --locked --test storage -- --nocapture torture
+	DR_TORTURE=$${DR_TORTURE:-1000} cargo test --locked --test real -- --nocapture storage::torture
+
+fuzz: ## feed DR_FUZZ broken inputs to each parser
+	DR_FUZZ=$${DR_FUZZ:-10000000} cargo test --locked --release --lib -- break --nocapture
 
 lint: ## check formatting, clippy and rustdoc; no warning passes
 	@scripts/tools cc >/dev/null
@@ -48,20 +69,29 @@ build: ## build the release binary, target/release/dr-exporter
 	@scripts/tools cc >/dev/null
 	cargo build --release --locked
 
-demo: ## two regions on this machine, watched and paged; Ctrl-C ends everything
+dist: ## make the files of a release in target/release-files
+	@scripts/tools cc helm >/dev/null
+	scripts/dist
+
+demo: ## run two regions on this machine, with alerts; Ctrl-C ends everything
 	@[ -x target/debug/examples/demo-clusters ] || echo "demo: compiling, which takes about 4 minutes on 2 cores the first time"
 	@scripts/tools cc nats >/dev/null
 	@scripts/tools prometheus alertmanager >/dev/null || echo "demo: without alerts, then"
 	$(DEMO_BUILD)
 	@scripts/demo run
 
-check-demo: ## run the demo: break it, mend it, be paged, end it; nothing is left
+demo-drill: ## run a whole drill on this machine, from its start to its report
+	@scripts/tools cc >/dev/null
+	$(DEMO_BUILD)
+	@scripts/demo-drill
+
+check-demo: ## run the demo: break it, repair it, get pages, end it; nothing is left running
 	scripts/check-demo
 
 demo-cut: ## cut the link between the demo's regions
 	@scripts/demo cut
 
-demo-heal: ## mend it
+demo-heal: ## repair it
 	@scripts/demo heal
 
 demo-kill-api: ## stop the demo's API
@@ -73,7 +103,7 @@ demo-revive-api: ## start it again
 demo-rotate: ## rotate the demo's secret; DR follows 15 s later
 	@scripts/demo rotate
 
-demo-drift: ## rotate it, and DR does not follow
+demo-drift: ## rotate it, but DR does not follow
 	@scripts/demo drift
 
 demo-pin: ## pin the demo's DR application to an old tag

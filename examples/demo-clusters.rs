@@ -1,25 +1,24 @@
-//! The two Kubernetes clusters of `make demo`, with what External Secrets and Argo CD would do in them.
+//! The two Kubernetes clusters of `make demo`. This program also plays External Secrets and Argo CD
+//! in them.
 //!
-//! `demo-clusters DIRECTORY PRIMARY_PORT DR_PORT` starts two API servers, real ones where `KUBEBUILDER_ASSETS` names them,
-//! writes `DIRECTORY/kubeconfig` with the contexts `primary` and `dr` for a reader that is bound to the Roles of `deploy/rbac`, prints
-//! `ready`, and takes orders, one a line, until its input ends: `rotate`, `drift`, `pin`, `git-down`, `heal`.
+//! `demo-clusters DIRECTORY PRIMARY_PORT DR_PORT` starts two API servers, real ones if
+//! `KUBEBUILDER_ASSETS` names them. It writes `DIRECTORY/kubeconfig` with the contexts `primary`
+//! and `dr`, for a reader that is bound to the Roles of `deploy/rbac`, and prints `ready`. Then it
+//! reads orders, one per line, until its input ends: `rotate`, `drift`, `pin`, `git-down`, `heal`.
 #![allow(clippy::disallowed_methods, clippy::pedantic)]
-
-#[path = "../tests/support/mod.rs"]
-mod support;
 
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::{Value, json};
 
-use support::kube::{Cluster, Flavour, User, assets};
+use dr_testkit::kube::{Cluster, Flavour, User, assets};
 
-/// How often the controllers look.
+/// The interval of the controllers.
 const TICK: Duration = Duration::from_secs(2);
-/// How much later than the primary DR follows a rotation.
+/// How long after the primary DR follows a rotation.
 const LATER: Duration = Duration::from_secs(15);
-/// What both clusters follow in git, and the tag of last year that DR can be pinned to.
+/// The revision that both clusters follow in git, and the old tag that DR can be pinned to.
 const REVISION: &str = "8f3c0de1a2b3c4d5e6f708192a3b4c5d6e7f8091";
 const OLD_REVISION: &str = "1b2c3d4e5f60718293a4b5c6d7e8f9012a3b4c5d";
 
@@ -62,10 +61,10 @@ async fn main() {
 struct Demo {
     primary: Cluster,
     dr: Cluster,
-    /// The provider's version of the secret, and when it came.
+    /// The provider's version of the secret, and the time of its rotation.
     version: u32,
     rotated: Instant,
-    /// The version that DR's store is stuck at.
+    /// The version at which DR's store is stuck.
     stuck: Option<u32>,
     /// Whether DR's application follows the old tag.
     pinned: bool,
@@ -73,7 +72,7 @@ struct Demo {
 }
 
 impl Demo {
-    /// Namespaces, the shipped Roles and pods; gives the readers of both clusters.
+    /// Creates the namespaces, the shipped Roles and pods. Returns the readers of both clusters.
     async fn prepare(&self) -> [User; 2] {
         let (at_primary, at_dr) = (self.primary.user(), self.dr.user());
         for (cluster, side, user) in [(&self.primary, "primary", &at_primary), (&self.dr, "dr", &at_dr)] {
@@ -112,7 +111,7 @@ impl Demo {
         }
     }
 
-    /// What the controllers do.
+    /// One step of the controllers.
     async fn tick(&self) {
         let in_time = if self.rotated.elapsed() < LATER { self.version.saturating_sub(1).max(1) } else { self.version };
         refresh(&self.primary, self.version).await;
@@ -122,7 +121,8 @@ impl Demo {
     }
 }
 
-/// The application as Argo CD keeps it: in sync with the revision that it follows, or without access to git.
+/// The application as Argo CD writes it: in sync with the revision that it follows, or without
+/// access to git.
 async fn synced(cluster: &Cluster, revision: &str, git_down: bool) {
     let (status, conditions) = if git_down {
         let message = "Failed to load target state: git is unreachable";
@@ -171,7 +171,7 @@ fn manifest(side: &str) -> Vec<Value> {
 fn kubeconfig(demo: &Demo, readers: &[User; 2]) -> String {
     let [mut clusters, mut contexts, mut users] = [String::new(), String::new(), String::new()];
     for (name, cluster, user) in [("primary", &demo.primary, &readers[0]), ("dr", &demo.dr, &readers[1])] {
-        let ca = support::kube::base64(cluster.ca().as_bytes());
+        let ca = dr_testkit::kube::base64(cluster.ca().as_bytes());
         let address = cluster.address();
         clusters += &format!(
             "- {{name: {name}, cluster: {{server: \"https://{address}\", certificate-authority-data: {ca}}}}}\n"

@@ -1,4 +1,5 @@
-//! The composition root: wires the house together, watches over it, reloads it, and shuts it down.
+//! The composition root: connects the parts, watches them, reloads the configuration, and shuts
+//! everything down.
 
 use std::future::Future;
 use std::io;
@@ -6,70 +7,73 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tracing::{error, info, warn};
 
+use crate::checks::KindConfig;
+use crate::clients::stamps::{self, Stamps, Watch};
 use crate::clients::{Clients, blocking};
 use crate::clock::Clock;
-use crate::config::model::Contract;
+use crate::config::model::{Contract, ContractCheck};
+use crate::config::plans::{Drill, Incident};
+use crate::config::references::CheckRef;
 use crate::config::triggers::Trigger;
-use crate::config::values::CheckRef;
-use crate::config::{self, Config, ConfigError, ConfigWarnings, Reading};
+use crate::config::{self, Config, Reading};
+use crate::decode::{ConfigError, ConfigWarnings};
+use crate::engine::journal::People;
 use crate::engine::memory::{self, Recalled};
 use crate::engine::panics;
-use crate::engine::snapshot::{Configuration, Snapshot};
-use crate::engine::{self, FirstRun, Plan, Plans, Running, TakenOut, TriggerPlan};
+use crate::engine::snapshot::{Configuration, ShownConfiguration, Snapshot};
+use crate::engine::{self, FirstRun, Made, Plan, Planned, Plans, Running, TakenOut, TriggerPlan};
 use crate::store::{Stored, StoredCheck};
 use crate::web;
+use crate::web::admin::Admin;
+use crate::web::server::WebOptions;
 
-/// How long requests that are under way may take to end at shutdown.
+/// How long running requests may take at shutdown.
 const DRAIN: Duration = Duration::from_secs(4);
 /// How many orders to reload may wait.
 const RELOADS: usize = 16;
 
-/// What ends the process other than being told to.
+/// What ends the process without an order.
 #[derive(Debug, thiserror::Error)]
 pub enum Fatal {
-    /// The engine lost one of its tasks, and figures would silently grow stale.
-    #[error("a task of the engine ended ({0}); the process ends so that its supervisor starts it anew")]
+    /// A task of the engine ended. Without it the figures would silently grow stale.
+    #[error("a task of the engine ended ({0}); the process ends, so that its supervisor starts it again")]
     Engine(String),
     /// The HTTP server ended.
     #[error("the HTTP server ended: {0}")]
     Server(io::Error),
 }
 
-/// An order to read the configuration anew, answered with all that is wrong with it.
-pub type Reload = oneshot::Sender<Result<(), String>>;
-
-/// A running engine. Dropping it ends it.
+/// A running engine. Dropping it stops it.
 pub struct Engine {
-    /// What is known, always the newest.
+    /// The newest snapshot.
     pub snapshots: watch::Receiver<Arc<Snapshot>>,
-    /// The timeline that it is told on.
+    /// The timeline of the snapshots.
     pub clock: Clock,
     running: Running,
-    // What checks remember that are not in the configuration, should they come back.
+    // The memory of checks that are not in the configuration. They may come back.
     left: Stored,
-    // Dropped with the engine: it ends the connections.
+    // Dropped with the engine, which closes the connections.
     clients: Clients,
 }
 
 impl Engine {
-    /// Starts to measure what a configuration asks for, and goes on from what is recalled.
+    /// Starts to measure a configuration. It continues from the stored state.
     #[must_use]
     pub fn start(config: &Config, first: FirstRun, recalled: Recalled) -> Self {
         let clock = Clock::start();
-        let clients = Clients::new(config);
+        let clients = Clients::new(config.connections.clone());
         let plans = plans(config, &clients, &recalled.stored, clock);
         let left = Stored { checks: recalled.stored.checks.clone(), ..Stored::default() };
         let running = engine::start(plans, clock, first, recalled);
         Self { snapshots: running.snapshots.clone(), clock, running, left, clients }
     }
 
-    /// Goes over to another configuration in one step. What is configured as it was runs on.
+    /// Changes to another configuration in one step. What has the same settings runs on.
     async fn swap(&mut self, config: &Config) {
-        let clients = self.clients.reloaded(config);
+        let clients = self.clients.reloaded(config.connections.clone());
         for taken_out in self.running.swap(plans(config, &clients, &self.left, self.clock)).await {
             let TakenOut { contract, check, fingerprint, memory } = taken_out;
             let stored = StoredCheck { fingerprint, memory: Some(memory), ..StoredCheck::default() };
@@ -78,7 +82,7 @@ impl Engine {
         self.clients = clients;
     }
 
-    /// Waits until one of the engine's tasks ends, which none ever should.
+    /// Waits until one of the engine's tasks ends, which none should do.
     async fn ended(&mut self) -> Fatal {
         Fatal::Engine(self.running.ended().await)
     }
@@ -88,47 +92,51 @@ impl Engine {
 fn plans(config: &Config, clients: &Clients, stored: &Stored, clock: Clock) -> Plans {
     let contracts: Vec<Plan> = config.contracts.iter().map(|contract| plan(contract, clients, stored, clock)).collect();
     let triggers = config.triggers.iter().filter_map(|trigger| trigger_plan(trigger, &contracts, clients, clock));
-    Plans { triggers: triggers.collect(), contracts }
+    let people = People {
+        incidents: config.incidents.iter().map(Incident::spec).collect(),
+        drills: config.drills.iter().map(Drill::spec).collect(),
+        escalation: config.escalation.clone(),
+    };
+    Plans { kinds: KindConfig::ALL, triggers: triggers.collect(), contracts, people: Arc::new(people) }
 }
 
-/// A trigger with what it watches.
+/// A trigger with the check that it watches.
 fn trigger_plan(trigger: &Trigger, contracts: &[Plan], clients: &Clients, clock: Clock) -> Option<TriggerPlan> {
     let watched = trigger.watched().and_then(|CheckRef { contract, check }| {
         let plan = contracts.iter().find(|plan| plan.spec.name == contract.as_str())?;
-        let checks = plan.spec.checks.iter().zip(&plan.fingerprints);
-        checks.into_iter().find(|(spec, _)| spec.name == check.as_str())
+        plan.checks.iter().find(|planned| planned.spec.name == check.as_str())
     });
-    let spec = trigger.spec(|_| watched.map(|(spec, _)| spec))?;
+    let spec = trigger.spec(|_| watched.map(|planned| &planned.spec))?;
     let own = trigger.own();
     let measured = match (&own, watched) {
         (Some(own), _) => own.identity(clients.configured()).fingerprint(),
-        (None, watched) => watched.map(|(_, fingerprint)| fingerprint.clone()).unwrap_or_default(),
+        (None, watched) => watched.map(|planned| planned.made.fingerprint.clone()).unwrap_or_default(),
     };
-    // What is known of a trigger is whether it fires, so what makes it fire identifies it too.
+    // The state of a trigger is whether it fires. So its thresholds are part of its identity.
     let (failures, hold) = (spec.when.failures_to_trigger, spec.when.hold.as_millis());
     Some(TriggerPlan {
-        fingerprint: format!("{measured} {failures}/{hold}ms"),
-        stanza: own.as_ref().map(|own| own.whole(clients.configured())).unwrap_or_default(),
+        made: Made {
+            fingerprint: format!("{measured} {failures}/{hold}ms"),
+            stanza: own.as_ref().map(|own| own.whole(clients.configured())).unwrap_or_default(),
+        },
         check: own.map(|own| panics::build(|| own.build(clients), None, clock)),
         spec: Arc::new(spec),
     })
 }
 
-/// A contract with its checks, which know again what they knew.
+/// A contract with its checks, which get their memory back.
 fn plan(contract: &Contract, clients: &Clients, stored: &Stored, clock: Clock) -> Plan {
-    let spec = Arc::new(contract.spec.clone());
     let connections = clients.configured();
-    let fingerprints: Vec<String> =
-        contract.kinds.iter().map(|kind| kind.identity(connections).fingerprint()).collect();
-    let stanzas = contract.kinds.iter().map(|kind| kind.whole(connections)).collect();
-    let checks = contract.kinds.iter().zip(&spec.checks).zip(&fingerprints).map(|((kind, spec), fingerprint)| {
-        let memory = memory::memory_of(stored, &contract.spec.name, &spec.name, fingerprint);
-        panics::build(|| kind.build(clients), memory, clock)
+    let checks = contract.checks.iter().map(|ContractCheck { spec, kind }| {
+        let made = Made { fingerprint: kind.identity(connections).fingerprint(), stanza: kind.whole(connections) };
+        let memory = memory::memory_of(stored, &contract.spec.name, &spec.name, &made.fingerprint);
+        let check = panics::build(|| kind.build(clients), memory, clock);
+        Planned { spec: spec.clone(), check, made }
     });
-    Plan { checks: checks.collect(), fingerprints, stanzas, spec }
+    Plan { checks: checks.collect(), spec: Arc::new(contract.spec.clone()) }
 }
 
-/// Tells of what can hardly be meant.
+/// Logs the warnings about a configuration.
 pub fn tell_of_warnings(warnings: &ConfigWarnings) {
     let config = warnings.file.display();
     for ConfigError { at, path, message } in &warnings.warnings {
@@ -138,39 +146,76 @@ pub fn tell_of_warnings(warnings: &ConfigWarnings) {
 
 /// What [`serve`] serves.
 pub struct Served {
-    /// The configuration, which is good.
+    /// The configuration, without errors.
     pub config: Config,
-    /// Where it is read anew.
-    pub config_file: PathBuf,
-    /// What it goes on from, and where it keeps that.
+    /// The file for a reload.
+    pub config_file: ConfigFile,
+    /// The stored state, and where changes are stored.
     pub recalled: Recalled,
-    /// Where it listens.
-    pub listener: TcpListener,
+    /// How it is served.
+    pub web: WebOptions,
+    /// Whether people may declare incidents and start drills.
+    pub admin: bool,
 }
 
-/// Serves until `shutdown` completes: then takes no more connections, lets requests end, and returns. Each value of
-/// `hangups` reads the configuration anew, as a request to do so does.
+/// The configuration file of a daemon, and the files that it names.
+pub struct ConfigFile {
+    file: PathBuf,
+    watch: Watch,
+    /// Whether a change of a file reloads the configuration.
+    is_watched: bool,
+}
+
+impl ConfigFile {
+    /// Reads a file. If it is watched, a change of it or of a file that it names reloads it.
+    #[must_use]
+    pub fn open(file: &Path, is_watched: bool) -> (Self, Reading) {
+        let (reading, stamps) = look(file, &[]);
+        (Self { file: file.to_owned(), watch: Watch::of(stamps), is_watched }, reading)
+    }
+
+    /// Completes when a file has changed.
+    async fn changed(&mut self) {
+        if self.is_watched { self.watch.changed().await } else { std::future::pending().await }
+    }
+
+    async fn read(&mut self) -> Reading {
+        let (file, known) = (self.file.clone(), self.watch.files());
+        let (reading, stamps) = blocking(move || look(&file, &known)).await;
+        self.watch = Watch::of(stamps);
+        reading
+    }
+}
+
+fn look(file: &Path, known: &[PathBuf]) -> (Reading, Stamps) {
+    stamps::read_with(known, || {
+        let reading = config::read(file);
+        let files = reading.files.clone();
+        (reading, files)
+    })
+}
+
+/// Serves until `shutdown` completes. Then it accepts no more connections, lets running requests
+/// end, and returns. Each value of `hangups` reloads the configuration, as `/-/reload` does, and so
+/// does a change of a watched file.
 ///
 /// # Errors
-/// What ended it before it was told to.
+/// The reason why it ended without an order.
 pub async fn serve(
     what: Served,
     shutdown: impl Future<Output = ()>,
     mut hangups: mpsc::Receiver<()>,
 ) -> Result<(), Fatal> {
-    let Served { config, config_file, recalled, listener } = what;
+    let Served { config, mut config_file, recalled, web, admin } = what;
     let storage = recalled.storage.clone();
     let mut engine = Engine::start(&config, FirstRun::Spread, recalled);
-    let mut read = Configuration { refused: None, read: engine.clock.now() };
+    let mut read = Configuration { refused: None, read: engine.clock.now(), shown: Arc::clone(&config.shown) };
     engine.running.show(read.clone()).await;
-    let (reload, mut reloads) = mpsc::channel::<Reload>(RELOADS);
-    let router = web::router(engine.snapshots.clone(), engine.clock, storage, reload);
-    let (stop, stopped) = oneshot::channel::<()>();
-    let server = axum::serve(listener, router).with_graceful_shutdown(async {
-        // A sender that is gone says the same as one that sent.
-        let _ = stopped.await;
-    });
-    let mut server = tokio::spawn(server.into_future());
+    let (reload, mut reloads) = mpsc::channel::<web::Reload>(RELOADS);
+    let admin = Admin::new(admin.then(|| engine.running.orders()));
+    let router = web::router(engine.snapshots.clone(), engine.clock, storage, reload, admin);
+    let (stop, stopped) = watch::channel(false);
+    let mut server = tokio::spawn(web.serve(router, stopped));
     tokio::pin!(shutdown);
     let outcome = loop {
         let answer = tokio::select! {
@@ -181,40 +226,41 @@ pub async fn serve(
             ))),
             Some(answer) = reloads.recv() => Some(answer),
             Some(()) = hangups.recv() => None,
+            () = config_file.changed() => None,
         };
-        let reloaded = reload_from(&config_file, &mut engine).await;
+        let reloaded = reload_from(&mut config_file, &mut engine).await;
         read = match &reloaded {
-            Ok(()) => Configuration { refused: None, read: engine.clock.now() },
+            Ok(shown) => Configuration { refused: None, read: engine.clock.now(), shown: Arc::clone(shown) },
             Err(errors) => Configuration { refused: Some(errors.as_str().into()), ..read },
         };
         engine.running.show(read.clone()).await;
-        // Whoever no longer waits for the answer has the log.
-        let _ = answer.map(|answer| answer.send(reloaded));
+        // The errors are in the log also if nobody waits for the answer.
+        let _ = answer.map(|answer| answer.send(reloaded.map(|_| ())));
     };
     info!("draining");
     drop(stop);
     if tokio::time::timeout(DRAIN, &mut server).await.is_err() {
-        warn!("requests were still under way after {DRAIN:?} and are cut off");
+        warn!("requests were still running after {DRAIN:?} and are aborted");
         server.abort();
     }
     engine.running.stop().await;
     outcome
 }
 
-/// Reads the configuration anew: a good one is gone over to, a bad one changes nothing and is told of in full.
-async fn reload_from(file: &Path, engine: &mut Engine) -> Result<(), String> {
-    let path = file.to_owned();
-    let Reading { config, warnings } = blocking(move || config::read(&path)).await;
+/// Reloads the configuration. One with errors changes nothing, and all its errors are logged.
+async fn reload_from(config_file: &mut ConfigFile, engine: &mut Engine) -> Result<Arc<ShownConfiguration>, String> {
+    let Reading { config, warnings, .. } = config_file.read().await;
+    let file = &config_file.file;
     match config {
         Ok(config) => {
             tell_of_warnings(&warnings);
             engine.swap(&config).await;
-            info!(config = %file.display(), checks = config.checks(), "configuration reloaded");
-            Ok(())
+            info!(config = %file.display(), checks = config.checks(), "the configuration was reloaded");
+            Ok(config.shown)
         }
         Err(errors) => {
             let errors = errors.to_string();
-            error!(config = %file.display(), errors, "the configuration is bad; the one before stays in use");
+            error!(config = %file.display(), errors, "the configuration has errors; the previous one stays in use");
             Err(errors)
         }
     }

@@ -1,7 +1,8 @@
-//! The one place where time is read. `clippy.toml` forbids it everywhere else.
+//! The only module that reads the time. `clippy.toml` forbids it everywhere else.
 //!
-//! For how long something takes there is [`instant`] and [`since`], for what happens and is told there is [`Clock`], and
-//! [`wall`] is for what knows no timeline: the names of files, and the age of what other processes stored.
+//! [`instant`] and [`since`] measure how long something takes. [`Clock`] dates what happens.
+//! [`wall`] is for times outside this process: the names of files, and the age of what other
+//! processes stored.
 
 #![expect(clippy::disallowed_methods, reason = "this is the place")]
 
@@ -21,49 +22,49 @@ pub fn instant() -> Instant {
     Instant::now()
 }
 
-/// How long ago the monotonic clock showed `earlier`; zero if it has not yet.
+/// How long ago the monotonic clock showed `earlier`. Zero if that is in the future.
 #[must_use]
 pub fn since(earlier: Instant) -> Duration {
     earlier.elapsed()
 }
 
-/// The wall clock's reading, right or wrong.
+/// The wall clock's time, which may be wrong.
 #[must_use]
 pub fn wall() -> Timestamp {
     Timestamp::from_unix_nanos(wall_now())
 }
 
-/// A steady timeline: the wall clock's reading at start, advanced by the monotonic clock and by the time that the machine
-/// slept.
+/// A steady timeline: the wall clock's time at the start, advanced by the monotonic clock and by
+/// the time that the machine slept.
 ///
-/// Durations on it are right whatever is done to the wall clock. What is exported is carried over to the wall clock as
-/// it stands then, with [`Moment::wall`].
+/// Durations on it are right even if the wall clock is set. What is exported is converted to the
+/// current wall clock with [`Moment::wall`].
 #[derive(Debug, Clone, Copy)]
 pub struct Clock {
     anchor: Instant,
     anchor_wall: Timestamp,
-    /// Never freed: a process has one timeline.
+    /// Leaked on purpose: a process has one timeline.
     hands: &'static Hands,
 }
 
-/// The other clocks that are looked at, in nanoseconds, and what was last taken from them.
+/// The other clocks, in nanoseconds, and their last accepted readings.
 struct Hands {
     wall: Box<dyn Fn() -> i64 + Send + Sync>,
     slept: Box<dyn Fn() -> i64 + Send + Sync>,
-    /// That the wall clock is ahead of the timeline.
+    /// How far the wall clock is ahead of the timeline.
     offset: AtomicI64,
     /// How long the machine slept since the start.
     sleep: Mutex<Sleep>,
 }
 
-/// What is known of the machine's sleep, in nanoseconds.
+/// What is known about the machine's sleep, in nanoseconds.
 #[derive(Debug, Clone, Copy)]
 struct Sleep {
-    /// How long it slept in all, by the last look.
+    /// How long it had slept in total at the last look.
     total: i64,
-    /// When that look was.
+    /// The time of that look.
     looked: Instant,
-    /// The last look before the last sleep, and how long it had slept by then.
+    /// The last look before the last sleep, and the total sleep at that look.
     before: (Instant, i64),
 }
 
@@ -73,8 +74,9 @@ impl fmt::Debug for Hands {
     }
 }
 
-/// By how much another clock must move, in nanoseconds, before it is followed. Two clocks cannot be read at once, and
-/// what is exported of an event that is over must not change from scrape to scrape.
+/// How far another clock must move, in nanoseconds, before the timeline follows. Two clocks cannot
+/// be read at exactly the same time, and the exported time of a past event must not change from
+/// scrape to scrape.
 const FOLLOWED: u64 = 50_000_000;
 
 impl Clock {
@@ -84,8 +86,8 @@ impl Clock {
         Self::with(wall_now, slept)
     }
 
-    /// A timeline that looks at these clocks, both in nanoseconds: the wall clock since the Unix epoch, and how long the
-    /// machine has slept since it was started.
+    /// A timeline on these clocks, both in nanoseconds: the wall clock since the Unix epoch, and
+    /// how long the machine has slept since its boot.
     #[must_use]
     pub fn with(
         wall: impl Fn() -> i64 + Send + Sync + 'static,
@@ -107,8 +109,9 @@ impl Clock {
         self.at(Instant::now())
     }
 
-    /// The instant on this timeline at which the monotonic clock showed `instant`. Between the last look before a sleep and
-    /// the sleep, and before the sleep before that, it comes out too late by that sleep; nobody waits for so long.
+    /// The instant on this timeline at which the monotonic clock showed `instant`. It is too late
+    /// by the length of a sleep if it lies between the last look before the sleep and the sleep, or
+    /// before the previous sleep. Nobody waits that long.
     #[must_use]
     pub fn at(&self, instant: Instant) -> Timestamp {
         let slept = Duration::from_nanos(u64::try_from(self.slept_by(instant)).unwrap_or(0));
@@ -118,14 +121,14 @@ impl Clock {
         }
     }
 
-    /// The instant on this timeline that the wall clock, as it stands now, calls `wall`.
+    /// The instant on this timeline that the current wall clock calls `wall`.
     #[must_use]
     pub fn from_wall(&self, wall: Timestamp) -> Timestamp {
         Timestamp::from_unix_nanos(wall.as_unix_nanos().saturating_sub(self.offset()))
     }
 
-    /// The instant on this timeline that was stored as `wall`. None was stored in the future: where the wall clock was set
-    /// back since, it is taken for now.
+    /// The instant on this timeline that was stored as `wall`. A stored time is never in the
+    /// future: if the wall clock was set back since, the result is now.
     #[must_use]
     pub fn recalled(&self, wall: Timestamp) -> Timestamp {
         self.from_wall(wall).min(self.now())
@@ -137,14 +140,15 @@ impl Clock {
         Moment { now: self.now(), wall_offset: self.offset() }
     }
 
-    /// How long the machine had slept when the monotonic clock, which then stands still, showed `instant`.
+    /// How long the machine had slept when the monotonic clock showed `instant`. The monotonic
+    /// clock stands still during a sleep.
     fn slept_by(&self, instant: Instant) -> i64 {
         let (read, looked) = ((self.hands.slept)(), Instant::now());
         let mut sleep = self.hands.sleep.lock().unwrap_or_else(PoisonError::into_inner);
         let more = read.saturating_sub(sleep.total);
         if more.unsigned_abs() > FOLLOWED {
             *sleep = Sleep { total: read, looked, before: (sleep.looked, sleep.total) };
-            warn!(seconds = seconds(more), "the machine slept; nothing was measured meanwhile");
+            warn!(seconds = seconds(more), "the machine slept: nothing was measured in that time");
         }
         sleep.looked = sleep.looked.max(looked);
         let (before, total) = sleep.before;
@@ -160,7 +164,7 @@ impl Clock {
         self.hands.offset.store(read, Ordering::Relaxed);
         let moved = seconds(read.saturating_sub(taken));
         if moved.abs() >= 1.0 {
-            warn!(seconds = moved, "the wall clock was set; what is exported follows it, and no duration changes");
+            warn!(seconds = moved, "the wall clock was set: exported times follow it, and no duration changes");
         }
         read
     }
@@ -176,7 +180,8 @@ fn seconds(nanos: i64) -> f64 {
 pub struct Moment {
     /// Now, on the steady timeline.
     pub now: Timestamp,
-    /// Nanoseconds that the wall clock is ahead of the steady timeline: what it was set by since the start.
+    /// How far the wall clock is ahead of the steady timeline, in nanoseconds: by how much it was
+    /// set since the start.
     wall_offset: i64,
 }
 
@@ -187,7 +192,7 @@ impl Moment {
         Self { now, wall_offset: 0 }
     }
 
-    /// What the wall clock, as it stands now, calls an instant of the steady timeline: what is exported.
+    /// The wall-clock time of an instant of the steady timeline, as it is exported.
     #[must_use]
     pub const fn wall(&self, instant: Timestamp) -> Timestamp {
         Timestamp::from_unix_nanos(instant.as_unix_nanos().saturating_add(self.wall_offset))
@@ -199,7 +204,8 @@ fn wall_now() -> i64 {
     i64::try_from(since_epoch.as_nanos()).unwrap_or(i64::MAX)
 }
 
-/// How long the machine has slept since it was started: its boot-time clock went on, its monotonic clock did not.
+/// How long the machine has slept since its boot: the difference between its boot-time clock and
+/// its monotonic clock.
 #[cfg(target_os = "linux")]
 fn slept() -> i64 {
     use rustix::time::{ClockId, clock_gettime};

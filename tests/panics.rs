@@ -9,13 +9,17 @@ use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use dr_exporter::checks::{Check, Run};
+use dr_exporter::checks::Kind as _;
+use dr_exporter::checks::http::HttpConfig;
 use dr_exporter::clock::{Clock, Moment};
-use dr_exporter::domain::contract::{CheckSpec, ContractSpec, Feeds, Priority};
+use dr_exporter::domain::check::{CheckSpec, Feeds};
+use dr_exporter::domain::contract::{ContractSpec, Priority};
+use dr_exporter::domain::kind::KindInfo;
 use dr_exporter::domain::observation::{Finding, Health, Observation, Outcome, Reason};
+use dr_exporter::engine::check::{Check, Run};
 use dr_exporter::engine::memory::Recalled;
 use dr_exporter::engine::snapshot::{CheckRecord, Snapshot};
-use dr_exporter::engine::{self, FirstRun, Plan, Plans, Running, panics};
+use dr_exporter::engine::{self, FirstRun, Made, Plan, Planned, Plans, Running, panics};
 use dr_exporter::export::{View, metrics};
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -23,6 +27,7 @@ use tokio::time::timeout;
 
 static LOG: Mutex<Vec<u8>> = Mutex::new(Vec::new());
 static SILENT: Reason = Reason::new("silent", "ask again");
+static SCRIPTED: KindInfo = KindInfo { reasons: &[&SILENT], ..HttpConfig::INFO };
 
 /// Writes to the log of the test.
 struct Logged;
@@ -96,7 +101,7 @@ impl Check for Faulty {
 fn spec(name: &str) -> CheckSpec {
     CheckSpec {
         name: name.to_owned(),
-        kind: "http",
+        kind: &SCRIPTED,
         interval: Duration::from_millis(20),
         interval_when_down: Duration::from_millis(20),
         timeout: Duration::from_secs(5),
@@ -120,15 +125,10 @@ fn start(faulty: Arc<dyn Check>) -> (watch::Receiver<Arc<Snapshot>>, Running) {
         at_risk_ratio: 0.8,
         drill_every: None,
         independent_of: Vec::new(),
-        checks: vec![spec("faulty"), spec("fine")],
     };
-    let checks: Vec<Arc<dyn Check>> = vec![faulty, Arc::new(Faulty::default())];
-    let plan = Plan {
-        spec: Arc::new(contract),
-        checks,
-        fingerprints: vec![String::new(); 2],
-        stanzas: vec![String::new(); 2],
-    };
+    let planned = |name, check| Planned { spec: spec(name), check, made: Made::default() };
+    let checks = vec![planned("faulty", faulty), planned("fine", Arc::new(Faulty::default()))];
+    let plan = Plan { spec: Arc::new(contract), checks };
     let plans = Plans { contracts: vec![plan], ..Plans::default() };
     let running = engine::start(plans, Clock::start(), FirstRun::Immediate, Recalled::default());
     (running.snapshots.clone(), running)
@@ -142,13 +142,13 @@ fn runs(check: &CheckRecord, outcome: Outcome) -> u64 {
 async fn five_runs(faulty: Arc<dyn Check>, outcome: Outcome) -> CheckRecord {
     let (mut snapshots, mut running) = start(faulty);
     let done = snapshots.wait_for(|snapshot| {
-        let checks = &snapshot.contracts[0].checks;
-        runs(&checks[0], outcome) >= 5 && runs(&checks[1], Outcome::Healthy) >= 5
+        let checks: Vec<_> = snapshot.contracts[0].checks().map(|(_, runs)| runs).collect();
+        runs(checks[0], outcome) >= 5 && runs(checks[1], Outcome::Healthy) >= 5
     });
     let done = timeout(Duration::from_secs(30), done).await.expect("in time").expect("a snapshot").clone();
     let ended = timeout(Duration::from_millis(100), running.ended()).await;
     assert!(ended.is_err(), "the engine goes on: {ended:?}");
-    done.contracts[0].checks[0].clone()
+    done.contracts[0].checks().next().expect("the check").1.clone()
 }
 
 #[tokio::test]
@@ -217,7 +217,7 @@ async fn the_count_is_a_metric() {
     let _alone = hooked();
     let scraped = |snapshot: &Snapshot| {
         let moment = Clock::start().moment();
-        let text = metrics::prometheus(View { snapshot, moment }).expect("a scrape");
+        let text = metrics::prometheus(View { snapshot, moment });
         let line = text.lines().find_map(|line| line.strip_prefix("dr_exporter_panics_total "));
         line.expect("the metric").parse::<f64>().expect("a number")
     };

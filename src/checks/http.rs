@@ -1,32 +1,46 @@
-//! `http`: an endpoint that *is* the component. Whatever keeps it from answering as expected is the component's failure.
+//! `http`: an endpoint that *is* the component. Whatever keeps it from giving the expected answer
+//! is a failure of the component.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::time::timeout_at;
 
+use crate::checks::rights::Right;
+use crate::checks::sides::Sides;
 use crate::checks::{Check, Kind, KindInfo, Run};
 use crate::clients::http::{BasicAuth, HeaderConfig, HeaderSources, Headers};
 use crate::clients::{Clients, blocking, reasons};
 use crate::clock;
-use crate::config::config;
-use crate::config::decode::{Decoder, Fields, both_or_none};
-use crate::config::sides::Sides;
-use crate::config::values::{FilePath, HeaderName, HttpMethod, HttpUrl, Pattern, SecretFile, StatusSet};
-use crate::domain::contract::Feeds;
+use crate::decode::config;
+use crate::decode::values::{
+    BodyText, FilePath, HeaderName, HttpMethod, HttpPlace, HttpUrl, Pattern, SecretFile, ServerName, StatusSet,
+};
+use crate::decode::{Decoder, Fields, both_or_none};
+use crate::domain::check::Feeds;
 use crate::domain::observation::{Finding, Health, Observation, Reason};
 use connections::Connections;
 use exchange::Exchange;
 use progress::{Phase, Progress};
+use request_body::RequestBody;
+use route::Route;
 
-pub use crate::clients::reasons::{CREDENTIALS_UNREADABLE, LOCAL};
+pub use crate::clients::reasons::{CREDENTIALS_UNREADABLE, LOCAL, TLS_UNSUPPORTED};
 
+mod chunks;
+mod connect;
 mod connections;
+mod encoding;
 mod exchange;
 mod failure;
+mod head;
+mod hop;
+mod lenient;
 mod progress;
+mod request_body;
+mod route;
 mod verdict;
 
 config! {
@@ -34,21 +48,37 @@ config! {
     pub struct HttpConfig {
         /// The URL to request, `http` or `https`. User and password do not belong in it.
         pub url: HttpUrl,
+        /// The name under which the endpoint is asked, instead of the URL's host: the server name
+        /// in TLS, which its certificate must match, and `Host`. For a URL with an address.
+        pub server_name: Option<ServerName> = None,
+        /// Where to connect, instead of the address of the URL's host: a host or an address, with
+        /// or without a port. Server name, certificate and `Host` stay those of the URL, as with
+        /// `curl --connect-to`. The default port is the URL's.
+        pub connect_to: Option<HttpPlace> = None,
         /// The request method.
         pub method: HttpMethod = HttpMethod::default(),
         /// Request headers.
         pub headers: BTreeMap<HeaderName, HeaderConfig> = BTreeMap::new(),
-        /// A file that holds a token, sent as `Authorization: Bearer TOKEN`. Excludes `basic_auth`.
+        /// The body of the request, at most 64 KiB. Set its type with the header `Content-Type`.
+        /// Cannot be combined with `body_file`.
+        pub body: Option<BodyText> = None,
+        /// A file with the body of the request. It is only sent to the origin of the URL. Cannot be
+        /// combined with `body`.
+        pub body_file: Option<SecretFile> = None,
+        /// A file with a token, sent as `Authorization: Bearer TOKEN`. Cannot be combined with
+        /// `basic_auth`.
         pub bearer_token_file: Option<SecretFile> = None,
-        /// User and password, sent as `Authorization: Basic`. Excludes `bearer_token_file`.
+        /// User and password, sent as `Authorization: Basic`. Cannot be combined with
+        /// `bearer_token_file`.
         pub basic_auth: Option<BasicAuth> = None,
         /// The statuses that count as healthy: numbers, ranges (`200-204`) or classes (`2xx`).
         pub expect_status: StatusSet = StatusSet::success(),
-        /// A regular expression that must match somewhere in the first MiB of the body.
+        /// A regular expression that must match somewhere in the first MiB of the decoded body.
         pub expect_body: Option<Pattern> = None,
-        /// Whether redirects are followed, up to 10. If not, a redirect is judged by its own status.
+        /// Whether to follow redirects, up to 10. Otherwise a redirect is judged by its own status.
         pub follow_redirects: bool = true,
-        /// Whether a connection may be used for several runs. By default every run proves a new connection.
+        /// Whether to use a connection for several runs. By default, every run makes a new
+        /// connection.
         pub reuse_connection: bool = false,
         /// A file of PEM certificates that are trusted instead of the system's.
         pub ca_file: Option<FilePath> = None,
@@ -56,7 +86,7 @@ config! {
         pub cert_file: Option<FilePath> = None,
         /// A file with the client's PEM private key. Needs `cert_file`.
         pub key_file: Option<SecretFile> = None,
-        /// Whether the server's certificate goes unverified.
+        /// Whether to skip the verification of the server's certificate.
         pub insecure_skip_verify: bool = false,
     }
     validate = HttpConfig::validate;
@@ -66,12 +96,19 @@ impl HttpConfig {
     fn validate(&self, fields: &Fields<'_>, cx: &mut Decoder<'_>) {
         both_or_none(("cert_file", self.cert_file.is_some()), ("key_file", self.key_file.is_some()), fields, cx);
         self.header_sources().validate(fields, cx);
+        if self.body.is_some() && self.body_file.is_some() {
+            cx.error(fields.position("body_file"), "`body` already sets the body; remove one of the two");
+        }
+        let body = [("body", self.body.is_some()), ("body_file", self.body_file.is_some())];
+        for (key, _) in body.into_iter().filter(|(_, given)| *given && self.method.get() == http::Method::HEAD) {
+            cx.error(fields.position(key), "a HEAD request has no body; use POST, or remove this");
+        }
         if self.expect_body.is_some() && self.method.get() == http::Method::HEAD {
             cx.error(fields.position("expect_body"), "the answer to HEAD has no body; use GET, or remove this");
         }
     }
 
-    /// What is said of the headers of its requests.
+    /// The sources of the request headers.
     fn header_sources(&self) -> HeaderSources {
         HeaderSources {
             headers: self.headers.clone(),
@@ -83,44 +120,62 @@ impl HttpConfig {
 
 /// The name has no address.
 pub static RESOLVE_FAILED: Reason = reasons::resolve_failed(
-    "Clients cannot find the endpoint: check the name's DNS record, and the resolvers that serve it.",
+    "Clients cannot find the endpoint: check the DNS record of the name, and the resolvers of this exporter.",
 );
 /// Nothing accepts connections.
 pub static CONNECT_FAILED: Reason = reasons::connect_failed(
-    "Nothing accepts connections there: check that the service, its load balancer and firewalls are up.",
+    "Nothing accepts connections there: check the service, its load balancer and the firewalls.",
 );
 /// No TLS session.
 pub static TLS_FAILED: Reason = reasons::tls_failed(
-    "Check the server's certificate: its dates, its names, who signed it, and whether ca_file is that authority.",
+    "Check the server's certificate: its dates, its names, who signed it, and whether ca_file contains that authority.",
 );
-/// No whole answer in time.
+/// No complete answer in time.
 pub static TIMEOUT: Reason =
-    reasons::timeout("The endpoint is too slow or hangs: the detail tells how far the request got.");
+    reasons::timeout("The endpoint is too slow, or hangs: the detail shows how far the request got.");
 /// The connection ended before the answer did.
 pub static CONNECTION_LOST: Reason = Reason::new(
     "connection_lost",
-    "The server or something before it drops requests: look for crashes, restarts and overload there.",
+    "The server, or something in front of it, drops requests: look for crashes, restarts and overload there.",
 );
-/// What answers does not speak HTTP as it should.
+/// The server does not speak HTTP properly.
 pub static BAD_ANSWER: Reason = reasons::bad_answer(
-    "What listens there does not speak HTTP properly: check the port, and what stands before the service.",
+    "The server does not speak HTTP properly: check the port, and any proxy in front of the service.",
 );
 /// Redirects lead nowhere.
 pub static BAD_REDIRECT: Reason = Reason::new(
     "bad_redirect",
     "Correct the redirect on the server, or set follow_redirects to false if it is the expected answer.",
 );
-/// A status that is not expected.
-pub static UNEXPECTED_STATUS: Reason =
-    Reason::new("unexpected_status", "The endpoint answers, but not that it is well: look at the service's own log.");
-/// A body that is not as expected.
-pub static UNEXPECTED_BODY: Reason = Reason::new(
-    "unexpected_body",
-    "The endpoint answers with something else than expected: compare its body with expect_body.",
+/// An unexpected status.
+pub static UNEXPECTED_STATUS: Reason = Reason::new(
+    "unexpected_status",
+    "The endpoint answers, but not with the expected status: look at the log of the service.",
+);
+/// An unexpected body.
+pub static UNEXPECTED_BODY: Reason =
+    Reason::new("unexpected_body", "The endpoint answers with an unexpected body: compare it with expect_body.");
+
+/// The exporter's own limit.
+pub static HEAD_TOO_LARGE: Reason = Reason::new(
+    "head_too_large",
+    "The header of the answer is larger than the exporter accepts: find out what adds so many header fields.",
+);
+/// A redirect that this check must not follow.
+pub static REDIRECT_NOT_FOLLOWED: Reason = Reason::new(
+    "redirect_not_followed",
+    "Set the check's url to where the redirect ends, or leave the port out of connect_to. Otherwise set follow_redirects \
+     to false.",
+);
+/// The body has an unknown encoding.
+pub static UNKNOWN_ENCODING: Reason = Reason::new(
+    "unknown_encoding",
+    "expect_body cannot be compared: let the endpoint answer without an encoding, or with gzip, deflate, br or zstd.",
 );
 
-/// What says nothing about the endpoint, because it is our own failure.
-static OURS: [&Reason; 2] = [&CREDENTIALS_UNREADABLE, &LOCAL];
+/// Problems of the exporter itself. They say nothing about the endpoint.
+static OURS: [&Reason; 6] =
+    [&CREDENTIALS_UNREADABLE, &LOCAL, &TLS_UNSUPPORTED, &HEAD_TOO_LARGE, &REDIRECT_NOT_FOLLOWED, &UNKNOWN_ENCODING];
 
 impl Kind for HttpConfig {
     const INFO: KindInfo = KindInfo {
@@ -136,8 +191,12 @@ impl Kind for HttpConfig {
             &BAD_REDIRECT,
             &UNEXPECTED_STATUS,
             &UNEXPECTED_BODY,
+            &TLS_UNSUPPORTED,
             &CREDENTIALS_UNREADABLE,
             &LOCAL,
+            &HEAD_TOO_LARGE,
+            &REDIRECT_NOT_FOLLOWED,
+            &UNKNOWN_ENCODING,
         ],
         warnings: &[],
         readings: &[],
@@ -150,41 +209,51 @@ impl Kind for HttpConfig {
     fn sides(&self) -> Sides<'_> {
         Sides::One
     }
+
+    fn rights(&self) -> Vec<Right<'_>> {
+        Vec::new()
+    }
 }
 
 /// The check of one endpoint.
 #[derive(Debug)]
 pub struct HttpCheck {
     config: Arc<HttpConfig>,
+    route: Route,
     progress: Arc<Progress>,
     connections: Connections,
 }
 
 impl HttpCheck {
-    /// The check that a stanza describes. Does nothing yet.
+    /// The check for a stanza. It does nothing yet.
     #[must_use]
     pub fn new(config: HttpConfig) -> Self {
         let config = Arc::new(config);
+        let route = Route::new(&config);
         let progress = Arc::new(Progress::default());
         let connections = Connections::new(&config, Arc::clone(&progress));
-        Self { config, progress, connections }
+        Self { config, route, progress, connections }
     }
 
     async fn measure(&self, patience: Duration) -> Result<(), Finding> {
-        let headers = Headers::read(&self.config.header_sources()).await;
-        let headers = headers.map_err(|problem| Finding::new(&CREDENTIALS_UNREADABLE, problem))?;
+        let unusable = |problem| Finding::new(&CREDENTIALS_UNREADABLE, problem);
+        let headers = Headers::read(&self.config.header_sources()).await.map_err(unusable)?;
+        let body = RequestBody::read(&self.config).await.map_err(unusable)?;
         let exchange = Exchange {
             config: &self.config,
+            route: &self.route,
             headers: &headers,
+            body: &body,
             connections: &self.connections,
             progress: &self.progress,
             patience,
+            cookies: Mutex::default(),
         };
         let answer = exchange.run().await?;
         let config = Arc::clone(&self.config);
         self.progress.enter(Phase::Judging);
-        // A pattern on a MiB may take its time.
-        blocking(move || verdict::of_body(config.expect_body.as_ref(), &answer)).await
+        // Decoding 1 MiB and matching a pattern may take a while.
+        blocking(move || verdict::of_body(config.expect_body.as_ref(), answer)).await
     }
 }
 
@@ -197,12 +266,13 @@ impl Check for HttpCheck {
             Ok(measured) => measured,
             Err(_) => Err(self.progress.timed_out(patience, clock::since(run.deadline))),
         };
-        Observation::of_health(match measured {
-            Ok(()) => Health::Healthy,
+        match measured {
+            Ok(()) => Observation::of_health(Health::Healthy),
             Err(finding) => {
                 self.connections.forget();
-                if OURS.contains(&finding.reason) { Health::NoAnswer(finding) } else { Health::Unhealthy(finding) }
+                let ours = OURS.contains(&finding.reason);
+                Observation::of_health(if ours { Health::NoAnswer(finding) } else { Health::Unhealthy(finding) })
             }
-        })
+        }
     }
 }

@@ -1,26 +1,24 @@
-//! The kinds of check: the trait they share and the one list of them.
+//! The kinds of check: their common trait, and the list of all kinds.
 //!
-//! A kind is one file: its stanza of the configuration, its I/O, and the pure function that makes an observation of an
-//! answer. To add one, write the file and add its line to `kinds!` below.
+//! A kind is one file or folder: its stanza of the configuration, its I/O, and a pure function that
+//! turns an answer into an observation. To add a kind, write the file, and add its module and a
+//! line of `kinds!` below. What is to be done outside of this folder is in `docs/architecture.md`.
+//!
+//! What kinds share is in [`clients`](crate::clients): TLS, the causes of errors, names of reasons.
+//! The trait of one run is [`engine::check::Check`](crate::engine::check::Check): the engine runs
+//! checks without knowing their kinds.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use async_trait::async_trait;
-use tokio::time::Instant;
-
-use crate::clients::Clients;
-use crate::clients::kubernetes::Wanted;
-use crate::clock::{Clock, Moment};
-use crate::config::Connections;
-use crate::config::decode::{Decode, Decoder};
-use crate::config::identity::{self, Identity};
-use crate::config::sides::Sides;
-use crate::config::yaml::Node;
-use crate::domain::contract::Feeds;
-use crate::domain::observation::{Observation, ReadingKind, Reason};
+use crate::clients::kubernetes::Terms;
+use crate::clients::{Clients, Connections};
+use crate::decode::identity::{self, Identity};
+use crate::decode::{Decode, Decoder, Node};
+use crate::domain::check::Feeds;
+use crate::domain::kind::KindInfo;
 
 pub mod argocd_app;
+mod condition;
 pub mod dns;
 pub mod external_secret;
 pub mod grafana_dashboards;
@@ -28,90 +26,42 @@ pub mod http;
 pub mod nats_mirror;
 pub mod pods;
 pub mod promql;
+pub mod rights;
+pub mod sides;
 #[cfg(test)]
 mod tests;
 
-/// Something that is measured, repeatedly.
-///
-/// Runs of one check never overlap, so what a check remembers between runs may sit behind a plain mutex.
-#[async_trait]
-pub trait Check: Send + Sync + 'static {
-    /// Measures once. Ends by `run.deadline`; the scheduler ends a run that does not.
-    async fn run(&self, run: Run) -> Observation;
-
-    /// What the check must know again after a restart, beside its observations; plain data. It outlives this process's
-    /// timeline, so each instant in it is written as the wall clock calls it at this moment: [`Moment::wall`].
-    fn memory(&self, _moment: Moment) -> Option<serde_json::Value> {
-        None
-    }
-
-    /// Whether a memory that has changed must be on the disk before it is shown. Not for one that changes with every run:
-    /// that is written with the check's next news, or within a minute.
-    fn remembers_at_once(&self) -> bool {
-        false
-    }
-
-    /// Takes back what [`Check::memory`] gave, each instant on this process's timeline again: [`Clock::recalled`]. What it
-    /// cannot read it goes on without.
-    fn recall(&self, _memory: &serde_json::Value, _clock: Clock) {}
-}
-
-/// What one run is given.
-#[derive(Debug, Clone, Copy)]
-pub struct Run {
-    /// The timeline that every instant of the observation must lie on.
-    pub clock: Clock,
-    /// How old something may be that another check has read already. Less than the time between two runs, so that no
-    /// check sees the same answer twice.
-    pub max_age: Duration,
-    /// When the run must have ended.
-    pub deadline: Instant,
-}
-
-impl Run {
-    /// What is wanted of an answer that checks share.
-    #[must_use]
-    pub const fn wanted(&self) -> Wanted {
-        Wanted { max_age: self.max_age, deadline: self.deadline }
-    }
-}
-
-/// What is fixed about a kind of check.
-#[derive(Debug)]
-pub struct KindInfo {
-    /// The key of its stanza, and the value of the `kind` label.
-    pub name: &'static str,
-    /// The objectives it can say something about.
-    pub can_feed: Feeds,
-    /// The closed list of its reasons.
-    pub reasons: &'static [&'static Reason],
-    /// The closed list of what it warns of.
-    pub warnings: &'static [&'static Reason],
-    /// The gauges it adds to `/metrics`.
-    pub readings: &'static [&'static ReadingKind],
-}
+use crate::engine::check::{Check, Run};
+pub use condition::Condition;
+use rights::Right;
+use sides::Sides;
 
 /// The stanza of one kind.
 pub trait Kind {
-    /// What is fixed about the kind.
+    /// The fixed properties of the kind.
     const INFO: KindInfo;
 
-    /// The objectives that this stanza can say something about, where that is less than its kind can.
+    /// The objectives that this stanza can feed, if they are fewer than those of the kind.
     fn can_feed(&self) -> Feeds {
         Self::INFO.can_feed
     }
 
-    /// Makes the check. Never fails and does no I/O: what is wrong with a file or a server is an observation.
+    /// Makes the check. It never fails and does no I/O: a problem with a file or a server becomes
+    /// an observation.
     fn build(&self, clients: &Clients) -> Arc<dyn Check>;
 
-    /// What it compares: two that are one are refused. Has no default, so that no kind forgets it.
+    /// The two sides of its comparison. The configuration refuses equal sides. There is no default,
+    /// so that no kind forgets this.
     fn sides(&self) -> Sides<'_>;
+
+    /// The rights that it needs in Kubernetes. There is no default, so that no kind forgets this.
+    fn rights(&self) -> Vec<Right<'_>>;
 }
 
-/// The one list of kinds: for each, its key and the type of its stanza.
+/// The list of all kinds: for each one, its key and the type of its stanza.
 macro_rules! kinds {
     ($($(#[doc = $doc:literal])* $name:ident: $config:ty => $variant:ident,)+) => {
-        /// The stanza of a check, whichever kind it is of.
+        /// The stanza of a check of any kind.
         #[derive(Debug, Clone)]
         pub enum KindConfig {
             $($(#[doc = $doc])* $variant($config),)+
@@ -124,14 +74,10 @@ macro_rules! kinds {
             /// The keys of the stanzas, in the order of the list.
             pub(crate) const NAMES: &'static [&'static str] = &[$(stringify!($name),)+];
 
-            /// Takes the stanza that stands under this key; none if errors were recorded.
+            /// Decodes the stanza under this key. None if errors were recorded.
             pub(crate) fn decode(name: &str, node: &Node, cx: &mut Decoder<'_>) -> Option<Self> {
                 match name {
-                    $(stringify!($name) => {
-                        let config = <$config>::decode(node, cx)?;
-                        config.sides().validate(node, cx);
-                        Some(Self::$variant(config))
-                    })+
+                    $(stringify!($name) => <$config>::decode(node, cx).map(Self::$variant),)+
                     _ => None,
                 }
             }
@@ -141,7 +87,7 @@ macro_rules! kinds {
                 [$((stringify!($name).to_owned(), <$config>::schema()),)+].into_iter().collect()
             }
 
-            /// What is fixed about this kind.
+            /// The fixed properties of this kind.
             #[must_use]
             pub const fn info(&self) -> &'static KindInfo {
                 match self {
@@ -149,7 +95,7 @@ macro_rules! kinds {
                 }
             }
 
-            /// The objectives that it can say something about.
+            /// The objectives that it can feed.
             #[must_use]
             pub fn can_feed(&self) -> Feeds {
                 match self {
@@ -157,7 +103,22 @@ macro_rules! kinds {
                 }
             }
 
-            /// What it measures: two that measure the same are equal in it.
+            /// The two sides of its comparison.
+            pub(crate) fn sides(&self) -> Sides<'_> {
+                match self {
+                    $(Self::$variant(config) => config.sides(),)+
+                }
+            }
+
+            /// The rights that it needs in Kubernetes.
+            #[must_use]
+            pub fn rights(&self) -> Vec<Right<'_>> {
+                match self {
+                    $(Self::$variant(config) => config.rights(),)+
+                }
+            }
+
+            /// The identity: it is equal for two stanzas that measure the same.
             #[must_use]
             pub fn identity(&self, connections: &Connections) -> Identity {
                 match self {
@@ -165,7 +126,7 @@ macro_rules! kinds {
                 }
             }
 
-            /// All that its stanza says: what is built of it is the same while this is.
+            /// All settings of the stanza. While they are equal, the same check can go on.
             #[must_use]
             pub fn whole(&self, connections: &Connections) -> String {
                 match self {
@@ -191,7 +152,7 @@ kinds! {
     dns: dns::DnsConfig => Dns,
     /// A JetStream stream and its mirror in the DR region.
     nats_mirror: nats_mirror::NatsMirrorConfig => NatsMirror,
-    /// An External Secret in the DR cluster, and the one in the primary that it should equal.
+    /// An External Secret in the DR cluster, and the one in the primary that it should be equal to.
     external_secret: external_secret::ExternalSecretConfig => ExternalSecret,
     /// An Argo CD application in the DR cluster.
     argocd_app: argocd_app::ArgocdAppConfig => ArgocdApp,
@@ -199,6 +160,11 @@ kinds! {
     pods: pods::PodsConfig => Pods,
     /// A Grafana and its dashboards.
     grafana_dashboards: grafana_dashboards::GrafanaDashboardsConfig => GrafanaDashboards,
-    /// Any number that a Prometheus has.
+    /// Any number from a Prometheus.
     promql: promql::PromqlConfig => Promql,
+}
+
+/// What a run needs from a shared answer.
+const fn terms(run: Run) -> Terms {
+    Terms { max_age: run.max_age, deadline: run.deadline }
 }

@@ -1,20 +1,23 @@
 //! `pods`: whether enough pods of a selector are ready.
 //!
-//! A pod counts while its condition `Ready` is true and it is not being deleted. An API server that does not answer is no
-//! answer, never zero pods. The loss of a node shows after about 40 seconds: until then Kubernetes itself does not know.
+//! A pod counts if its condition `Ready` is true and it is not being deleted. If the API server
+//! does not answer, that is "no answer", never zero pods. Kubernetes itself notices the loss of a
+//! node only after about 40 seconds.
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::checks::{Check, Kind, KindInfo, Run};
+use crate::checks::rights::{Access, Right};
+use crate::checks::sides::Sides;
+use crate::checks::{Check, Kind, KindInfo, Run, terms};
 use crate::clients::Clients;
+use crate::clients::KubernetesRef;
 use crate::clients::kubernetes::objects::{Deployment, Pod, StatefulSet};
 use crate::clients::kubernetes::{self, BAD_ANSWER, Cluster, Listing, Watched};
-use crate::config::config;
-use crate::config::sides::Sides;
-use crate::config::values::{KubernetesRef, LabelSelector, Namespace, ObjectName, Times, Word};
-use crate::domain::contract::Feeds;
+use crate::decode::config;
+use crate::decode::values::{LabelSelector, Namespace, ObjectName, Times, Word};
+use crate::domain::check::Feeds;
 use crate::domain::observation::{Finding, Health, Observation, Reading, ReadingKind, ReadingValue, Reason, join};
 
 config! {
@@ -24,17 +27,18 @@ config! {
         pub kubernetes: KubernetesRef,
         /// The namespace of the pods.
         pub namespace: Namespace,
-        /// Which pods: labels as `kubectl --selector` takes them.
+        /// The pods: a label selector as in `kubectl --selector`.
         pub selector: LabelSelector,
         /// How many of them must be ready.
         pub min_ready: Times = Times::new(1) => incidental,
-        /// The workload that the pods belong to: its wanted count is exported, and scaled to zero is told apart.
+        /// The workload of the pods. The number of pods that it wants is exported, and a workload
+        /// that was scaled to zero gets a reason of its own.
         pub workload: Option<Workload> = None,
     }
 }
 
 config! {
-    /// A workload of the same namespace.
+    /// A workload in the same namespace.
     pub struct Workload {
         /// `Deployment` or `StatefulSet`.
         pub kind: WorkloadKind,
@@ -43,7 +47,7 @@ config! {
     }
 }
 
-/// What keeps the pods.
+/// The kind of a workload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WorkloadKind {
     /// A `Deployment`.
@@ -79,20 +83,20 @@ impl Word for WorkloadKind {
 
 /// Some pods are ready, but too few.
 pub static TOO_FEW_READY: Reason =
-    Reason::new("too_few_ready", "Look at the pods that are named: kubectl describe pod, kubectl logs --previous.");
+    Reason::new("too_few_ready", "Look at the pods in the detail: kubectl describe pod, kubectl logs --previous.");
 /// There is no pod at all.
 pub static NO_PODS: Reason =
-    Reason::new("no_pods", "No pod carries the labels: was the workload deleted, or is the selector wrong?");
+    Reason::new("no_pods", "No pod matches the selector: was the workload deleted, or is the selector wrong?");
 /// The workload wants no pods.
 pub static SCALED_TO_ZERO: Reason =
-    Reason::new("scaled_to_zero", "Somebody scaled the workload to zero: scale it up if that was not meant.");
+    Reason::new("scaled_to_zero", "The workload is scaled to zero: scale it up if that was not intended.");
 /// The workload does not exist.
 pub static WORKLOAD_MISSING: Reason = Reason::new(
     "workload_missing",
     "There is no workload of this kind and name: was it deleted, or is the name wrong?",
 );
 
-const REASONS: [&Reason; 16] =
+const REASONS: [&Reason; 17] =
     join(kubernetes::REASONS, [&TOO_FEW_READY, &NO_PODS, &SCALED_TO_ZERO, &WORKLOAD_MISSING]);
 
 static READY: ReadingKind = ReadingKind {
@@ -101,7 +105,7 @@ static READY: ReadingKind = ReadingKind {
     label: None,
 };
 static WANTED: ReadingKind =
-    ReadingKind { metric: "dr_pods_wanted", help: "Pods that the named workload asks for", label: None };
+    ReadingKind { metric: "dr_pods_wanted", help: "Pods that the workload wants", label: None };
 
 impl Kind for PodsConfig {
     const INFO: KindInfo = KindInfo {
@@ -124,6 +128,15 @@ impl Kind for PodsConfig {
     fn sides(&self) -> Sides<'_> {
         Sides::One
     }
+
+    fn rights(&self) -> Vec<Right<'_>> {
+        let right = |access, name| Right { cluster: &self.kubernetes, namespace: &self.namespace, access, name };
+        let workload = self.workload.as_ref().map(|Workload { kind, name }| match kind {
+            WorkloadKind::Deployment => right(Access::GetDeployment, Some(name)),
+            WorkloadKind::StatefulSet => right(Access::GetStatefulSet, Some(name)),
+        });
+        [right(Access::ListPods, None)].into_iter().chain(workload).collect()
+    }
 }
 
 struct PodsCheck {
@@ -140,53 +153,53 @@ enum WatchedWorkload {
 #[async_trait]
 impl Check for PodsCheck {
     async fn run(&self, run: Run) -> Observation {
-        let pods = self.cluster.pods(&self.config.namespace, &self.config.selector, run.wanted());
-        let (pods, wanted) = tokio::join!(pods, self.wanted(run));
+        let pods = self.cluster.pods(&self.config.namespace, &self.config.selector, terms(run));
+        let (pods, replicas) = tokio::join!(pods, self.replicas(run));
         let pods = match pods {
             Ok(pods) => pods,
             Err(finding) => return Observation::of_health(Health::NoAnswer(finding)),
         };
         let tally = Tally::of(&pods.answer, &self.config.selector);
         let number = |kind, value: u32| Reading { kind, label: None, value: ReadingValue::Number(value.into()) };
-        let replicas = wanted.as_ref().ok().copied().flatten();
+        let desired = replicas.as_ref().ok().copied().flatten();
         Observation {
-            readings: [Some(number(&READY, tally.ready)), replicas.map(|wanted| number(&WANTED, wanted))]
+            readings: [Some(number(&READY, tally.ready)), desired.map(|desired| number(&WANTED, desired))]
                 .into_iter()
                 .flatten()
                 .collect(),
             seen: Some(run.clock.at(pods.sent)),
-            ..Observation::of_health(health(&tally, &wanted, self.config.min_ready.get()))
+            ..Observation::of_health(health(&tally, &replicas, self.config.min_ready.get()))
         }
     }
 }
 
 impl PodsCheck {
-    /// How many pods the workload wants; none if none is named.
-    async fn wanted(&self, run: Run) -> Result<Option<u32>, Finding> {
+    /// How many pods the workload wants. None if no workload is configured.
+    async fn replicas(&self, run: Run) -> Result<Option<u32>, Finding> {
         let (Some(workload), Some(Workload { kind, name })) = (&self.workload, &self.config.workload) else {
             return Ok(None);
         };
         let replicas = match workload {
             WatchedWorkload::Deployment(workload) => {
-                workload.read(run.wanted()).await?.answer.as_ref().as_ref().map(|workload| workload.spec.replicas)
+                workload.read(terms(run)).await?.answer.as_ref().as_ref().map(|workload| workload.spec.replicas)
             }
             WatchedWorkload::StatefulSet(workload) => {
-                workload.read(run.wanted()).await?.answer.as_ref().as_ref().map(|workload| workload.spec.replicas)
+                workload.read(terms(run)).await?.answer.as_ref().as_ref().map(|workload| workload.spec.replicas)
             }
         };
-        let missing = || Finding::new(&WORKLOAD_MISSING, format!("there is no {kind:?} {}", name.as_str()));
-        // Kubernetes takes one that says nothing for 1.
+        let missing = || Finding::new(&WORKLOAD_MISSING, format!("there is no {} {}", kind.written(), name.as_str()));
+        // Kubernetes treats a missing number as 1.
         Ok(Some(replicas.ok_or_else(missing)?.unwrap_or(1)))
     }
 }
 
-/// What was counted.
+/// The counted pods.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Tally {
     ready: u32,
-    /// The names of those that are not, and why.
+    /// The names of the pods that are not ready, and why.
     unready: Vec<String>,
-    /// Those of which nobody can tell whether they are meant, or ready.
+    /// Pods about which nobody can tell whether they match, or are ready.
     malformed: u32,
 }
 
@@ -213,10 +226,10 @@ impl Tally {
 /// How many pods a finding names.
 const NAMED: usize = 5;
 
-fn health(tally: &Tally, wanted: &Result<Option<u32>, Finding>, min_ready: u32) -> Health {
+fn health(tally: &Tally, replicas: &Result<Option<u32>, Finding>, min_ready: u32) -> Health {
     let missing = min_ready.saturating_sub(tally.ready);
-    match wanted {
-        // Nobody can say that the component works as it should while the workload that was named is not known.
+    match replicas {
+        // Nobody can say that the component is healthy while the configured workload is not known.
         Err(finding) if missing == 0 && finding.reason != &WORKLOAD_MISSING => {
             return Health::NoAnswer(finding.clone());
         }
@@ -230,7 +243,7 @@ fn health(tally: &Tally, wanted: &Result<Option<u32>, Finding>, min_ready: u32) 
         let detail = format!("{} ready, and {} pods are malformed", tally.ready, tally.malformed);
         return Health::NoAnswer(Finding::new(&BAD_ANSWER, detail));
     }
-    let reason = match wanted {
+    let reason = match replicas {
         Ok(Some(0)) => &SCALED_TO_ZERO,
         _ if tally.ready == 0 && tally.unready.is_empty() => &NO_PODS,
         _ => &TOO_FEW_READY,

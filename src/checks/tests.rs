@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use super::{Check, KindConfig};
 use crate::clients::Clients;
 use crate::clock::{self, Clock};
-use crate::config::decode::Decoder;
-use crate::config::yaml;
+use crate::decode::Decoder;
+use crate::decode::yaml;
 
 const SECOND: i64 = 1_000_000_000;
 const HOUR: i64 = 3600 * SECOND;

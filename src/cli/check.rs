@@ -1,7 +1,7 @@
-//! `check`: every check once, or what a running daemon says; one line per objective.
+//! `check`: runs every check once, or asks a running daemon. Prints one line per objective.
 
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,11 +10,17 @@ use clap::{Args, ValueEnum};
 
 use super::{daemon, exit, runtime};
 use crate::app::Engine;
+use crate::config::plans::Drill;
 use crate::config::{self, Config};
+use crate::decode::values::Word as _;
+use crate::domain::drill::{DrillKind, DrillSpec};
+use crate::domain::schedule::Schedule;
 use crate::engine::FirstRun;
 use crate::engine::memory::Recalled;
 use crate::export::View;
+use crate::export::nagios::State;
 use crate::export::report::StatusReport;
+use crate::export::suite::SuiteReport;
 use crate::export::{nagios, text};
 
 /// The options of `check`.
@@ -22,10 +28,21 @@ use crate::export::{nagios, text};
 pub struct Check {
     #[command(flatten)]
     source: Source,
-    /// Only this contract; may be given several times.
+    /// Only this contract. Can be given several times.
     #[arg(long = "contract", value_name = "NAME")]
     contracts: Vec<String>,
-    /// How to print.
+    /// Verify the drills of the kind `check` that are due this often, such as `weekly`, as the daemon
+    /// does when they are due. Only their checks run. Needs `--config.file`.
+    #[arg(
+        long,
+        value_name = "EVERY",
+        conflicts_with_all = ["url", "contracts"],
+        value_parser = schedule,
+    )]
+    drill_suite: Option<Schedule>,
+    #[command(flatten)]
+    access: daemon::Access,
+    /// The format of the report.
     #[arg(long, value_enum, default_value_t = Output::Text)]
     output: Output,
 }
@@ -42,16 +59,17 @@ struct Source {
     url: Option<reqwest::Url>,
 }
 
-/// How to print.
+/// The format of the report.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum Output {
     /// One line per objective.
     Text,
     /// The report of `/api/v1/status`.
     Json,
-    /// A table.
+    /// A Markdown table.
     Markdown,
-    /// What a monitoring plug-in prints: one line with performance data. What cannot be measured or read is `UNKNOWN`.
+    /// The output of a monitoring plug-in: one line with performance data. `UNKNOWN` if something
+    /// could not be measured or read.
     Nagios,
 }
 
@@ -67,22 +85,22 @@ enum Failure {
 const ASK_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Check {
-    /// Prints the report; the exit code is that of a monitoring plug-in: 0 all met, 1 some at risk or down, 2 some
-    /// breached, 3 some unproven.
+    /// Prints the report. The exit code is that of a monitoring plug-in: 0 all met, 1 some at risk
+    /// or down, 2 some breached, 3 some unproven.
     #[must_use]
     pub fn run(self) -> ExitCode {
-        let report = runtime().map_err(Failure::Unmeasured).and_then(|runtime| {
-            let report = runtime.block_on(self.report());
-            // A run that does not heed its end must not hold up the exit.
+        let state = runtime().map_err(Failure::Unmeasured).and_then(|runtime| {
+            let state = runtime.block_on(self.judge());
+            // A run that ignores its end must not delay the exit.
             runtime.shutdown_background();
-            report
+            state
         });
-        match report.and_then(|report| self.print(&report).map(|()| report)) {
-            Ok(report) => nagios::State::of(&report).code().into(),
+        match state {
+            Ok(state) => state.code().into(),
             Err(Failure::Usage(message) | Failure::Config(message) | Failure::Unmeasured(message))
                 if matches!(self.output, Output::Nagios) =>
             {
-                // Whoever runs plug-ins reads standard output and knows four exit codes.
+                // A scheduler of plug-ins reads standard output and knows four exit codes.
                 println!("{}", nagios::unknown(&message));
                 exit::UNPROVEN.into()
             }
@@ -98,33 +116,45 @@ impl Check {
         }
     }
 
+    /// Measures and prints. The state is that of the report.
+    async fn judge(&self) -> Result<State, Failure> {
+        if let (Some(every), Some(file)) = (self.drill_suite, &self.source.config_file) {
+            let report = suite(every, load(file)?).await?;
+            let text = match self.output {
+                Output::Text => report.lines(),
+                Output::Markdown => report.markdown(),
+                Output::Nagios => report.plugin(),
+                Output::Json => json(&report)?,
+            };
+            print(&text);
+            return Ok(report.state());
+        }
+        let report = self.report().await?;
+        let text = match self.output {
+            Output::Text => text::lines(&report),
+            Output::Markdown => text::markdown(&report),
+            Output::Nagios => nagios::plugin(&report),
+            Output::Json => json(&report)?,
+        };
+        print(&text);
+        Ok(State::of(&report))
+    }
+
     async fn report(&self) -> Result<StatusReport, Failure> {
         let report = match (&self.source.config_file, &self.source.url) {
-            (Some(file), _) => {
-                let config = config::load(file).map_err(|errors| Failure::Config(errors.to_string()))?;
-                self.measure(config).await?
-            }
-            (None, Some(url)) => ask(url).await.map_err(Failure::Unmeasured)?,
+            (Some(file), _) => self.measure(load(file)?).await?,
+            (None, Some(url)) => ask(url, &self.access).await.map_err(Failure::Unmeasured)?,
             (None, None) => return Err(Failure::Usage("give --config.file or --url".to_owned())),
         };
         self.select(report)
     }
 
-    /// Measures only what is asked for.
+    /// Measures only the selected contracts.
     async fn measure(&self, mut config: Config) -> Result<StatusReport, Failure> {
         if !self.contracts.is_empty() {
             config.contracts.retain(|contract| self.contracts.contains(&contract.spec.name));
         }
-        // One look tells nothing of how often or how long a condition held.
-        config.triggers.clear();
-        let engine = Engine::start(&config, FirstRun::Immediate, Recalled::default());
-        let mut snapshots = engine.snapshots.clone();
-        // Every run ends by its own deadline, so this does too.
-        if snapshots.wait_for(|snapshot| snapshot.is_ready()).await.is_err() {
-            return Err(Failure::Unmeasured("the engine ended before every check had run".to_owned()));
-        }
-        let snapshot = Arc::clone(&snapshots.borrow());
-        Ok(StatusReport::of(View { snapshot: &snapshot, moment: engine.clock.moment() }))
+        once(config, StatusReport::of).await
     }
 
     fn select(&self, mut report: StatusReport) -> Result<StatusReport, Failure> {
@@ -136,23 +166,59 @@ impl Check {
         }
         Ok(report)
     }
-
-    fn print(&self, report: &StatusReport) -> Result<(), Failure> {
-        let text = match self.output {
-            Output::Text => text::lines(report),
-            Output::Markdown => text::markdown(report),
-            Output::Nagios => nagios::plugin(report),
-            Output::Json => {
-                serde_json::to_string_pretty(report).map_err(|error| Failure::Unmeasured(error.to_string()))?
-            }
-        };
-        // Whoever closed the pipe has read enough; the exit code still tells.
-        let _ = writeln!(std::io::stdout(), "{}", text.trim_end());
-        Ok(())
-    }
 }
 
-async fn ask(url: &reqwest::Url) -> Result<StatusReport, String> {
-    let body = daemon::ask(url, "api/v1/status", ASK_TIMEOUT).await?;
-    serde_json::from_slice(&body).map_err(|error| format!("that is no dr-exporter's answer: {error}"))
+/// Runs every check once, and looks at what is known then.
+async fn once<T>(mut config: Config, look: impl FnOnce(View<'_>) -> T) -> Result<T, Failure> {
+    // One look cannot tell how often or how long a condition held.
+    config.triggers.clear();
+    let engine = Engine::start(&config, FirstRun::Immediate, Recalled::default());
+    let mut snapshots = engine.snapshots.clone();
+    // Every run ends at its own deadline, so this ends too.
+    if snapshots.wait_for(|snapshot| snapshot.is_ready()).await.is_err() {
+        return Err(Failure::Unmeasured("the engine ended before every check had run".to_owned()));
+    }
+    let snapshot = Arc::clone(&snapshots.borrow());
+    Ok(look(View { snapshot: &snapshot, moment: engine.clock.moment() }))
+}
+
+/// Verifies the drills of the kind `check` with this schedule. Only their checks run.
+async fn suite(every: Schedule, mut config: Config) -> Result<SuiteReport, Failure> {
+    let drills = config.drills.iter().map(Drill::spec);
+    let drills: Vec<DrillSpec> =
+        drills.filter(|drill| drill.kind == DrillKind::Check && drill.every == every).collect();
+    let every = every.written();
+    if drills.is_empty() {
+        return Err(Failure::Usage(format!("there is no drill of the kind `check` with `every: {every}`")));
+    }
+    for contract in &mut config.contracts {
+        let only: Vec<_> = drills.iter().filter_map(|drill| drill.concerns(&contract.spec.name)).collect();
+        let is_needed = |name: &str| only.iter().any(|only| only.is_empty() || only.contains(&name));
+        contract.checks.retain(|check| is_needed(&check.spec.name));
+    }
+    config.contracts.retain(|contract| !contract.checks.is_empty());
+    once(config, |view| SuiteReport::of(view, &every, &drills)).await
+}
+
+/// A schedule as the configuration has it.
+fn schedule(text: &str) -> Result<Schedule, String> {
+    Schedule::parse(text).ok_or_else(|| format!("expected {}", Schedule::EXPECTED))
+}
+
+fn load(file: &Path) -> Result<Config, Failure> {
+    config::load(file).map_err(|errors| Failure::Config(errors.to_string()))
+}
+
+fn json(report: &impl serde::Serialize) -> Result<String, Failure> {
+    serde_json::to_string_pretty(report).map_err(|error| Failure::Unmeasured(error.to_string()))
+}
+
+/// If the reader closed the pipe, the exit code still tells the result.
+fn print(text: &str) {
+    let _ = writeln!(std::io::stdout(), "{}", text.trim_end());
+}
+
+async fn ask(url: &reqwest::Url, access: &daemon::Access) -> Result<StatusReport, String> {
+    let body = daemon::ask(url, access, "api/v1/status", ASK_TIMEOUT).await?;
+    serde_json::from_slice(&body).map_err(|error| format!("the answer is not from a dr-exporter: {error}"))
 }

@@ -1,4 +1,4 @@
-//! `config`: what is wrong with a file, and what could stand in it.
+//! `config`: checks configuration files, and prints their schema.
 
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -7,23 +7,44 @@ use std::process::ExitCode;
 use clap::Subcommand;
 
 use super::exit;
+use crate::config::rbac::Subject;
 use crate::config::{self, Reading};
+use crate::decode::{ConfigErrors, ConfigWarnings};
+use crate::web::web_config;
 
 /// The subcommands of `config`.
 #[derive(Debug, Subcommand)]
 pub enum Config {
-    /// Tell everything that is wrong with these files, and warn of what can hardly be meant; exit code 0
-    /// if nothing is wrong, else 78.
+    /// Report every error in these files, and warn about probable mistakes. The exit code is 0
+    /// without errors, otherwise 78.
     Check {
-        /// Let a warning be an error.
+        /// Treat warnings as errors.
         #[arg(long)]
         strict: bool,
+        /// The web configuration: TLS, passwords and headers.
+        #[arg(long = "web.config.file", value_name = "FILE")]
+        web_config_file: Option<PathBuf>,
         /// The files.
-        #[arg(required = true, value_name = "FILE")]
+        #[arg(required_unless_present = "web_config_file", value_name = "FILE")]
         files: Vec<PathBuf>,
     },
     /// Print the JSON Schema of the configuration.
     Schema,
+    /// Print the Roles and their bindings that a configuration needs in one cluster, and no more.
+    Rbac {
+        /// The cluster: a name in the `kubernetes` section. Not needed if there is only one.
+        #[arg(long, value_name = "NAME")]
+        cluster: Option<String>,
+        /// The service account that gets the rights.
+        #[arg(long, value_name = "NAMESPACE/NAME", default_value = "dr-exporter/dr-exporter", value_parser = account)]
+        service_account: Subject,
+        /// The user who gets the rights, instead of a service account.
+        #[arg(long, value_name = "NAME", conflicts_with = "service_account")]
+        user: Option<String>,
+        /// The configuration file.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+    },
 }
 
 impl Config {
@@ -31,36 +52,92 @@ impl Config {
     #[must_use]
     pub fn run(self) -> ExitCode {
         match self {
-            Self::Check { strict, files } => {
-                // Every file is read, though an earlier one is wrong.
-                let bad = files.iter().filter(|file| !check(file, strict)).count();
+            Self::Check { strict, web_config_file, files } => {
+                // Every file is read, even if an earlier one has errors.
+                let bad = files.iter().filter(|file| !check(file, strict)).count()
+                    + web_config_file.iter().filter(|file| !check_web(file, strict)).count();
                 if bad == 0 { ExitCode::SUCCESS } else { exit::CONFIG.into() }
             }
             Self::Schema => {
-                // Whoever closed the pipe has read enough.
+                // A closed pipe means that the reader has enough.
                 let _ = writeln!(io::stdout(), "{:#}", config::schema());
                 ExitCode::SUCCESS
+            }
+            Self::Rbac { cluster, service_account, user, file } => {
+                rbac(&file, cluster.as_deref(), &user.map_or(service_account, Subject::User))
             }
         }
     }
 }
 
-/// Whether a file is good.
+/// Parses a service account.
+fn account(text: &str) -> Result<Subject, String> {
+    let named = text.split_once('/').filter(|(namespace, name)| !namespace.is_empty() && !name.is_empty());
+    let (namespace, name) = named.ok_or_else(|| "write it as NAMESPACE/NAME".to_owned())?;
+    Ok(Subject::ServiceAccount { namespace: namespace.to_owned(), name: name.to_owned() })
+}
+
+/// Prints the Roles that a file needs in a cluster.
+fn rbac(file: &Path, cluster: Option<&str>, subject: &Subject) -> ExitCode {
+    let config = match config::load(file) {
+        Ok(config) => config,
+        Err(errors) => {
+            eprintln!("{errors}");
+            return exit::CONFIG.into();
+        }
+    };
+    let clusters = config.clusters();
+    let found = match cluster {
+        Some(wanted) => clusters.iter().find(|name| name.as_str() == wanted),
+        None => Some(&clusters).filter(|clusters| clusters.len() == 1).and_then(|clusters| clusters.first()),
+    };
+    let Some(roles) = found.and_then(|name| config.roles(name, subject)) else {
+        let names: Vec<_> = clusters.iter().map(|name| name.as_str()).collect();
+        let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+        eprintln!("name a cluster with --cluster; the section `kubernetes` of {} has: {names}", file.display());
+        return exit::USAGE.into();
+    };
+    // A closed pipe means that the reader has enough.
+    let _ = write!(io::stdout(), "{roles}");
+    ExitCode::SUCCESS
+}
+
+/// Whether a file has no errors.
 fn check(file: &Path, strict: bool) -> bool {
-    let Reading { config, warnings } = config::read(file);
+    let Reading { config, warnings, .. } = config::read(file);
+    told(config, &warnings, strict, file, |config| {
+        format!("contracts: {}, checks: {}", config.contracts.len(), config.checks())
+    })
+}
+
+/// Whether a web configuration has no errors. The certificates that it names are read too.
+fn check_web(file: &Path, strict: bool) -> bool {
+    let web_config::Reading { settings, warnings, .. } = web_config::read(file);
+    told(settings, &warnings, strict, file, |settings| {
+        format!("TLS: {}, users: {}", if settings.has_tls() { "yes" } else { "no" }, settings.users())
+    })
+}
+
+/// Prints the errors and warnings of a file, or what is in it.
+fn told<T>(
+    read: Result<T, ConfigErrors>,
+    warnings: &ConfigWarnings,
+    strict: bool,
+    file: &Path,
+    summary: impl FnOnce(T) -> String,
+) -> bool {
     let count = warnings.warnings.len();
-    if let Err(errors) = &config {
+    if let Err(errors) = &read {
         eprintln!("{errors}");
     }
     if count > 0 {
         eprintln!("{warnings}");
     }
-    let Ok(config) = config else { return false };
+    let Ok(read) = read else { return false };
     let good = count == 0 || !strict;
     let verdict = if good { "ok" } else { "not ok" };
-    let (file, contracts, checks) = (file.display(), config.contracts.len(), config.checks());
     let warned = if count == 0 { String::new() } else { format!(", warnings: {count}") };
-    // Whoever closed the pipe has read enough.
-    let _ = writeln!(io::stdout(), "{file}: {verdict}, contracts: {contracts}, checks: {checks}{warned}");
+    // A closed pipe means that the reader has enough.
+    let _ = writeln!(io::stdout(), "{}: {verdict}, {}{warned}", file.display(), summary(read));
     good
 }

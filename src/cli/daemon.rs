@@ -1,27 +1,75 @@
-//! A running daemon, as the other subcommands ask it.
+//! Requests of the other subcommands to a running daemon.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
+use clap::Args;
 
 use crate::clients::tls::{self, TlsFiles};
+use crate::decode::values::{FilePath, SecretFile};
 
-/// What `path` of the daemon at `url` answers; an answer that is no success is an error.
+/// How a daemon with TLS or passwords is asked.
+#[derive(Debug, Default, Args)]
+pub struct Access {
+    /// The authorities that the daemon's certificate is verified against. By default those of the
+    /// system.
+    #[arg(long, value_name = "FILE", value_parser = path::<FilePath>)]
+    ca_file: Option<FilePath>,
+    /// The client certificate for the daemon.
+    #[arg(long, value_name = "FILE", value_parser = path::<FilePath>, requires = "key_file")]
+    cert_file: Option<FilePath>,
+    /// The private key of the client certificate.
+    #[arg(long, value_name = "FILE", value_parser = path::<SecretFile>, requires = "cert_file")]
+    key_file: Option<SecretFile>,
+    /// Accept any certificate of the daemon. For a daemon on this machine.
+    #[arg(long)]
+    insecure_skip_verify: bool,
+    /// The user name for the daemon.
+    #[arg(long, value_name = "NAME", requires = "password_file")]
+    username: Option<String>,
+    /// The file with the password for the daemon.
+    #[arg(long, value_name = "FILE", value_parser = path::<SecretFile>, requires = "username")]
+    password_file: Option<SecretFile>,
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "clap wants a result")]
+fn path<T: From<PathBuf>>(text: &str) -> Result<T, std::convert::Infallible> {
+    Ok(PathBuf::from(text).into())
+}
+
+/// The answer to a request for `path` of the daemon at `url`. An answer without success is an
+/// error.
 ///
 /// # Errors
-/// Why there is none.
-pub(super) async fn ask(url: &reqwest::Url, path: &str, limit: Duration) -> Result<Bytes, String> {
-    let url = url.join(path).map_err(|error| format!("{url}: {error}"))?;
-    let tls = TlsFiles { ca_file: None, cert_file: None, key_file: None, insecure_skip_verify: false };
-    // Plain HTTP needs nobody to be trusted.
+/// Why there is no answer.
+pub(super) async fn ask(url: &reqwest::Url, access: &Access, path: &str, limit: Duration) -> Result<Bytes, String> {
+    let mut base = url.clone();
+    if !base.path().ends_with('/') {
+        // Otherwise the last part of a route prefix would be replaced.
+        base.set_path(&format!("{}/", base.path()));
+    }
+    let url = base.join(path).map_err(|error| format!("{url}: {error}"))?;
+    let tls = TlsFiles {
+        ca_file: access.ca_file.as_ref(),
+        cert_file: access.cert_file.as_ref(),
+        key_file: access.key_file.as_ref(),
+        insecure_skip_verify: access.insecure_skip_verify,
+    };
+    // Plain HTTP needs no trusted authorities.
     let tls = if url.scheme() == "https" { tls::client_config(&tls).await } else { tls::trusting_nobody() };
     let tls = tls.map_err(|error| error.to_string())?;
-    // A daemon is asked itself, not a proxy that the environment names.
+    // Proxies from the environment are not used: the daemon itself must answer.
     let client = reqwest::Client::builder().tls_backend_preconfigured(tls).no_proxy().timeout(limit).build();
-    let answer = client.map_err(|error| error.to_string())?.get(url.clone()).send().await;
-    let answer = answer.map_err(|error| told(&error))?;
+    let mut request = client.map_err(|error| error.to_string())?.get(url.clone());
+    if let (Some(name), Some(file)) = (&access.username, &access.password_file) {
+        let password = file.read().await.map_err(|error| error.to_string())?;
+        request = request.basic_auth(name, Some(password.expose()));
+    }
+    let answer = request.send().await;
+    let answer = answer.map_err(|error| described(&error))?;
     let status = answer.status();
-    let body = answer.bytes().await.map_err(|error| told(&error))?;
+    let body = answer.bytes().await.map_err(|error| described(&error))?;
     if status.is_success() {
         return Ok(body);
     }
@@ -31,7 +79,7 @@ pub(super) async fn ask(url: &reqwest::Url, path: &str, limit: Duration) -> Resu
 }
 
 /// An error with its causes.
-fn told(error: &dyn std::error::Error) -> String {
+pub(super) fn described(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |told, cause| format!("{told}: {cause}"))
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

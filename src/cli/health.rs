@@ -1,4 +1,4 @@
-//! `health`: whether a running daemon measures, for the health checks of containers.
+//! `health`: whether a running daemon measures. For the health checks of containers.
 
 use std::process::ExitCode;
 use std::time::Duration;
@@ -13,16 +13,19 @@ pub struct Health {
     /// The daemon's address.
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9877")]
     url: reqwest::Url,
+    #[command(flatten)]
+    access: daemon::Access,
 }
 
 /// How long the daemon may take to answer.
 const LIMIT: Duration = Duration::from_secs(3);
 
 impl Health {
-    /// Asks `/-/healthy`: 0 if the daemon measures, 1 if it does not or cannot be asked.
+    /// Asks `/-/healthy`. Exit code 0 if the daemon measures, otherwise 1.
     #[must_use]
     pub fn run(self) -> ExitCode {
-        let asked = runtime().and_then(|runtime| runtime.block_on(daemon::ask(&self.url, "-/healthy", LIMIT)));
+        let asked =
+            runtime().and_then(|runtime| runtime.block_on(daemon::ask(&self.url, &self.access, "-/healthy", LIMIT)));
         match asked {
             Ok(_) => ExitCode::SUCCESS,
             Err(message) => {

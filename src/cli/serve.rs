@@ -1,7 +1,6 @@
 //! `serve`: the daemon.
 
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -11,32 +10,67 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tracing::{error, info};
+use url::Url;
 
 use super::{LogOptions, exit, runtime};
-use crate::app::Served;
+use crate::app;
+use crate::app::{ConfigFile, Served};
 use crate::config::Reading;
-use crate::config::values::PromDuration;
+use crate::decode::values::PromDuration;
 use crate::engine::memory::Recalled;
 use crate::engine::panics;
 use crate::store::keeper::{Storage, StorageOptions};
-use crate::{app, config};
+use crate::store::sqlite::Sqlite;
+use crate::web::front::FrontOptions;
+use crate::web::limits::Limits;
+use crate::web::live::WebConfigFile;
+use crate::web::server::WebOptions;
+use crate::web::{address, listen};
 
-/// How long the storage may take at the end.
+/// How long the storage may take at shutdown.
 const STORAGE_END: Duration = Duration::from_secs(5);
 
 /// The options of `serve`.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub struct Serve {
-    /// The configuration.
+    /// The configuration file.
     #[arg(long = "config.file", value_name = "FILE")]
     config_file: PathBuf,
-    /// Where to listen; `:PORT` is every address of this machine.
+    /// Reload the configuration when it, or a file that it names, has changed.
+    #[arg(long = "config.watch")]
+    config_watch: bool,
+    /// The address to listen on. `:PORT` listens on every address of this machine. Can be given
+    /// several times.
     #[arg(long = "web.listen-address", value_name = "ADDRESS", default_value = ":9877")]
-    listen_address: String,
-    /// The directory that what must outlive the process is kept in; made if it is not there.
+    listen_addresses: Vec<String>,
+    /// The file with TLS, passwords and headers, in the format of the exporter-toolkit.
+    #[arg(long = "web.config.file", value_name = "FILE")]
+    web_config_file: Option<PathBuf>,
+    /// Listen on the sockets that systemd passes, not on addresses.
+    #[arg(long = "web.systemd-socket")]
+    systemd_socket: bool,
+    /// The URL under which the exporter is reached from outside. Its path is the default route
+    /// prefix.
+    #[arg(long = "web.external-url", value_name = "URL", value_parser = address::external)]
+    external_url: Option<Url>,
+    /// The path before all routes. By default, the path of the external URL.
+    #[arg(long = "web.route-prefix", value_name = "PATH", value_parser = address::prefix)]
+    route_prefix: Option<String>,
+    /// Let `POST /-/reload` reload the configuration.
+    #[arg(long = "web.enable-lifecycle")]
+    enable_lifecycle: bool,
+    /// The most connections at once. Half of the process's file descriptors are the limit anyway.
+    #[arg(long = "web.max-connections", value_name = "NUMBER", default_value_t = 512)]
+    max_connections: usize,
+    /// Let people declare incidents, run drills and answer alarms over HTTP. Needs
+    /// `--web.config.file` with users or client certificates.
+    #[arg(long = "web.enable-admin-api", requires = "web_config_file")]
+    enable_admin_api: bool,
+    /// The directory for state that must survive a restart. It is created if it does not exist.
     #[arg(long = "storage.path", value_name = "DIRECTORY", default_value = "data")]
     storage_path: PathBuf,
-    /// How long recoveries and changes of status are kept.
+    /// How long to keep recoveries, changed statuses, firings and tests of degraded operation.
     #[arg(long = "storage.retention", value_name = "DURATION", default_value = "400d", value_parser = PromDuration::from_arg)]
     storage_retention: PromDuration,
     #[command(flatten)]
@@ -44,10 +78,10 @@ pub struct Serve {
 }
 
 impl Serve {
-    /// Serves until SIGTERM or SIGINT; SIGHUP reads the configuration anew.
+    /// Serves until SIGTERM or SIGINT. SIGHUP reloads the configuration.
     #[must_use]
     pub fn run(self) -> ExitCode {
-        let Reading { config, warnings } = config::read(&self.config_file);
+        let (config_file, Reading { config, warnings, .. }) = ConfigFile::open(&self.config_file, self.config_watch);
         let config = match config {
             Ok(config) => config,
             Err(errors) => {
@@ -58,7 +92,21 @@ impl Serve {
         self.log.install();
         panics::install();
         app::tell_of_warnings(&warnings);
-        let options = StorageOptions { path: self.storage_path.clone(), retention: self.storage_retention.get() };
+        let web_config = match self.web_config_file.as_deref().map(WebConfigFile::open).transpose() {
+            Ok(web_config) => web_config,
+            Err(errors) => {
+                eprintln!("{errors}");
+                return exit::CONFIG.into();
+            }
+        };
+        if let Err(message) = self.admits_admins(web_config.as_ref()) {
+            eprintln!("{message}");
+            return exit::CONFIG.into();
+        }
+        let options = StorageOptions {
+            backend: Box::new(Sqlite::of(&self.storage_path)),
+            retention: self.storage_retention.get(),
+        };
         let (storage, thread, stored) = match Storage::start(options) {
             Ok(started) => started,
             Err(error) => {
@@ -68,18 +116,15 @@ impl Serve {
         };
         let recalled = Recalled { storage: Some(storage), stored };
         let serve = async {
-            let listener = listen(&self.listen_address).await.map_err(|e| format!("{}: {e}", self.listen_address))?;
-            let address = listener.local_addr().map_err(|error| error.to_string())?;
-            let version = env!("CARGO_PKG_VERSION");
-            info!(%address, version, config = %self.config_file.display(), "listening");
+            let web = self.web(web_config).await?;
             let terminated = terminated().map_err(|error| format!("signals cannot be caught: {error}"))?;
             let hangups = hangups().map_err(|error| format!("signals cannot be caught: {error}"))?;
-            let served = Served { config, config_file: self.config_file.clone(), recalled, listener };
+            let served = Served { config, config_file, recalled, web, admin: self.enable_admin_api };
             app::serve(served, terminated, hangups).await.map_err(|fatal| fatal.to_string())
         };
         let served = runtime().and_then(|runtime| {
             let served = runtime.block_on(serve);
-            // A file or a plugin that hangs must not hold up the end.
+            // A file or a plugin that hangs must not delay the exit.
             runtime.shutdown_background();
             served
         });
@@ -94,6 +139,51 @@ impl Serve {
                 ExitCode::FAILURE
             }
         }
+    }
+}
+
+impl Serve {
+    /// Whether the admin API may be served: only if every client must prove who it is.
+    fn admits_admins(&self, web_config: Option<&WebConfigFile>) -> Result<(), &'static str> {
+        let authenticates = web_config.is_some_and(|file| file.settings().borrow().authenticates());
+        if authenticates || !self.enable_admin_api {
+            return Ok(());
+        }
+        Err("--web.enable-admin-api needs authentication: add `basic_auth_users` to the file of --web.config.file, or \
+             require client certificates")
+    }
+
+    /// How the routes are served. Opens the sockets.
+    async fn web(&self, config: Option<WebConfigFile>) -> Result<WebOptions, String> {
+        Ok(WebOptions {
+            listeners: self.listen().await?,
+            limits: Limits::new(self.max_connections),
+            front: FrontOptions {
+                prefix: address::prefix_or_path(self.route_prefix.clone(), self.external_url.as_ref()),
+                external: self.external_url.clone(),
+                has_lifecycle: self.enable_lifecycle,
+            },
+            config,
+        })
+    }
+
+    /// Opens the sockets.
+    async fn listen(&self) -> Result<Vec<TcpListener>, String> {
+        let listeners = if self.systemd_socket {
+            listen::of_systemd().map_err(|error| error.to_string())?
+        } else {
+            let mut listeners = Vec::new();
+            for address in &self.listen_addresses {
+                listeners.push(listen::on(address).await.map_err(|error| format!("{address}: {error}"))?);
+            }
+            listeners
+        };
+        for listener in &listeners {
+            let address = listener.local_addr().map_err(|error| error.to_string())?;
+            let version = env!("CARGO_PKG_VERSION");
+            info!(%address, version, config = %self.config_file.display(), "listening");
+        }
+        Ok(listeners)
     }
 }
 
@@ -114,21 +204,9 @@ fn hangups() -> io::Result<mpsc::Receiver<()>> {
     let (sender, receiver) = mpsc::channel(1);
     tokio::spawn(async move {
         while hangup.recv().await.is_some() {
-            // One that waits already will do.
+            // If a reload already waits, it is enough.
             let _ = sender.try_send(());
         }
     });
     Ok(receiver)
-}
-
-async fn listen(address: &str) -> io::Result<TcpListener> {
-    let Some(port) = address.strip_prefix(':') else { return TcpListener::bind(address).await };
-    let port = port.parse().map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "the port is not a number"))?;
-    match TcpListener::bind(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))).await {
-        // A machine without IPv6 has no such address.
-        Err(error) if error.kind() != io::ErrorKind::AddrInUse => {
-            TcpListener::bind(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))).await
-        }
-        bound => bound,
-    }
 }

@@ -1,4 +1,4 @@
-//! `storage`: looks at what is kept, also while a daemon uses it.
+//! `storage`: inspects the storage, also while a daemon uses it.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -7,18 +7,19 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::exit;
-use crate::store::sqlite::{Export, SqliteStore};
+use crate::store::sqlite::Sqlite;
+use crate::store::{Backend, Export};
 
-/// What is done with the storage.
+/// The subcommands of `storage`.
 #[derive(Debug, Subcommand)]
 pub enum Storage {
-    /// Say whether the storage is whole, and what is in it.
+    /// Tell whether the storage is intact, and what it holds.
     Check(Place),
-    /// Print everything that is in it.
+    /// Print everything in the storage.
     Export {
         #[command(flatten)]
         place: Place,
-        /// The form.
+        /// The output format.
         #[arg(long, value_enum, default_value_t = Form::Json)]
         output: Form,
     },
@@ -27,12 +28,12 @@ pub enum Storage {
 /// Which storage.
 #[derive(Debug, Args)]
 pub struct Place {
-    /// The directory that `serve` keeps it in.
+    /// The directory of the storage, as given to `serve`.
     #[arg(long = "storage.path", value_name = "DIRECTORY", default_value = "data")]
     path: PathBuf,
 }
 
-/// The form of an export.
+/// The format of an export.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub enum Form {
     /// One JSON object.
@@ -40,11 +41,11 @@ pub enum Form {
 }
 
 impl Storage {
-    /// Looks, and prints.
+    /// Inspects the storage, and prints the result.
     #[must_use]
     pub fn run(self) -> ExitCode {
         let (Self::Check(place) | Self::Export { place, .. }) = &self;
-        let export = match SqliteStore::inspect(&place.path).and_then(|found| found.export()) {
+        let export = match Sqlite::of(&place.path).export() {
             Ok(export) => export,
             Err(error) => {
                 eprintln!("{error}");
@@ -56,12 +57,12 @@ impl Storage {
             Self::Export { output: Form::Json, .. } => match serde_json::to_string_pretty(&export) {
                 Ok(text) => text,
                 Err(error) => {
-                    eprintln!("what is in the storage cannot be written as JSON: {error}");
+                    eprintln!("the storage cannot be written as JSON: {error}");
                     return ExitCode::FAILURE;
                 }
             },
         };
-        // Whoever closed the pipe has read enough.
+        // A closed pipe means that the reader has enough.
         let _ = writeln!(std::io::stdout(), "{text}");
         ExitCode::SUCCESS
     }
@@ -74,7 +75,7 @@ fn summary(export: &Export) -> String {
     let running = if running.is_empty() { "none".to_owned() } else { running.join(", ") };
     let checks: usize = export.state.checks.values().map(std::collections::BTreeMap::len).sum();
     format!(
-        "ok, schema {}: {} contracts, {checks} checks, {} recoveries, {} changes of status; clocks that run: {running}",
+        "ok, schema {}: {} contracts, {checks} checks, {} recoveries, {} changed statuses; running clocks: {running}",
         export.schema,
         export.state.clocks.len(),
         export.recoveries.len(),

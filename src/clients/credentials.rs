@@ -1,13 +1,14 @@
-//! Credentials from files, looked at before a protocol or a library gets them: what no server can have meant is told as the
-//! fault of the file, and never reaches code that expects it to be right.
+//! Reads credentials from files, and checks them before a protocol or a library uses them. Content
+//! that no server can have meant is reported as an error of the file, and never reaches code that
+//! expects valid input.
 
-use crate::config::values::{Secret, SecretFile};
+use crate::decode::values::{Secret, SecretFile};
 
-/// Reads a credential that is one line: a token, a password, the value of a header.
+/// Reads a credential of one line: a token, a password, the value of a header.
 ///
 /// # Errors
-/// The file cannot be read, or what it holds cannot be such a credential. Names the file and what to do, and never tells
-/// what it holds.
+/// The file cannot be read, or its content cannot be such a credential. The message names the file
+/// and what to do, and never contains the content.
 pub(crate) async fn read_line(file: &SecretFile) -> Result<Secret, String> {
     let secret = file.read().await.map_err(|error| error.to_string())?;
     match fault(secret.expose()) {
@@ -16,13 +17,13 @@ pub(crate) async fn read_line(file: &SecretFile) -> Result<Secret, String> {
     }
 }
 
-/// Why a text is no credential of one line.
+/// Why a text is not a credential of one line.
 fn fault(text: &str) -> Option<&'static str> {
     if text.contains(['\n', '\r']) {
-        return Some("holds more than one line; it must hold the credential alone, on one line");
+        return Some("holds more than one line; it must hold only the credential, on one line");
     }
     if text.contains(char::is_control) {
-        return Some("holds control characters; it must hold the credential alone, as plain text");
+        return Some("holds control characters; it must hold only the credential, as plain text");
     }
     if text.trim().is_empty() {
         return Some("holds nothing but blanks; it must hold the credential");

@@ -1,5 +1,5 @@
-//! Why a question to a server got no answer: the one place where the errors of I/O, TLS and HTTP are told apart. What a
-//! kind of fault means for a component is for the kinds of check to say.
+//! Why a request to a server got no answer. This is the only place that tells the errors of I/O,
+//! TLS and HTTP apart. The kinds of check decide what a fault means for a component.
 
 use std::error::Error;
 use std::io::{self, ErrorKind};
@@ -12,29 +12,31 @@ use super::tls;
 /// What went wrong between this process and a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// This machine is at its limits, forbids it, or has no way to the server.
+    /// This machine is at its limits, forbids it, or has no route to the server.
     Local,
-    /// The two sides could not agree on TLS.
+    /// The TLS handshake failed because of the server.
     Tls,
-    /// The system gave up waiting.
+    /// The TLS handshake failed, but other clients may well succeed with this server.
+    TlsUnsupported,
+    /// The system stopped waiting.
     Timeout,
-    /// The connection ended before it had done its work.
+    /// The connection ended too early.
     Cut,
-    /// What came is not the protocol that was expected.
+    /// The answer does not follow the expected protocol.
     Malformed,
-    /// Nothing accepts the connection, or it is not known why there is none.
+    /// Nothing accepts the connection, or the cause is not known.
     Unreachable,
 }
 
-/// What went wrong, and the story for people.
+/// The fault, with details for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Failure {
     pub(crate) fault: Fault,
     pub(crate) story: String,
 }
 
-/// Tells what an error of talking to `addresses` means; none where they are not known. The outermost cause that tells
-/// anything decides.
+/// Classifies an error of talking to `addresses`. They are empty if not known. The outermost cause
+/// that can be classified decides.
 pub(crate) fn classify(error: &(dyn Error + 'static), addresses: &[IpAddr]) -> Failure {
     let told = causes(error).find_map(|cause| telling(cause, addresses));
     told.unwrap_or_else(|| Failure { fault: Fault::Unreachable, story: innermost(error) })
@@ -43,13 +45,14 @@ pub(crate) fn classify(error: &(dyn Error + 'static), addresses: &[IpAddr]) -> F
 fn telling(cause: &(dyn Error + 'static), addresses: &[IpAddr]) -> Option<Failure> {
     let failure = |fault, story| Some(Failure { fault, story });
     if let Some(error) = cause.downcast_ref::<rustls::Error>() {
-        return failure(Fault::Tls, tls::told(error));
+        let told = tls::explained(error);
+        return failure(if told.is_ours { Fault::TlsUnsupported } else { Fault::Tls }, told.story);
     }
     if let Some(error) = cause.downcast_ref::<hyper::Error>() {
         return if error.is_parse() { failure(Fault::Malformed, error.to_string()) } else { None };
     }
     let error = cause.downcast_ref::<io::Error>()?;
-    // One that only carries another error speaks through that one, which comes next.
+    // An error that only wraps another one is skipped. The inner error comes next.
     if error.get_ref().is_some_and(|inner| inner.is::<io::Error>() || inner.is::<rustls::Error>()) {
         return None;
     }
@@ -68,13 +71,14 @@ fn of_io(error: &io::Error, addresses: &[IpAddr]) -> Option<Fault> {
     match error.kind() {
         TimedOut => Some(Fault::Timeout),
         UnexpectedEof | ConnectionReset | ConnectionAborted | BrokenPipe => Some(Fault::Cut),
-        // The system says the same of an address that it cannot connect to.
+        // The system reports the same error for an address that it cannot connect to.
         InvalidData | InvalidInput if error.raw_os_error().is_none() => Some(Fault::Malformed),
         _ => None,
     }
 }
 
-/// An error and its causes, the outermost first, those inside an I/O error included: `source` skips over them.
+/// An error and its causes, the outermost first, including those inside an I/O error, which
+/// `source` skips.
 pub(crate) fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     iter::successors(Some(error), |error| {
         let error: &'a (dyn Error + 'static) = *error;
@@ -85,7 +89,7 @@ pub(crate) fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item
     })
 }
 
-/// What the innermost cause says: those around it mostly say that something failed.
+/// The message of the innermost cause. The outer ones mostly say that something failed.
 pub(crate) fn innermost(error: &(dyn Error + 'static)) -> String {
     causes(error).last().map(ToString::to_string).unwrap_or_default()
 }
@@ -132,7 +136,7 @@ mod tests {
     #[cfg(target_os = "linux")]
     fn where_the_addresses_lead_decides_whose_fault_it_is() {
         let here = [IpAddr::from([127, 0, 0, 1])];
-        // A link-local address without its link leads nowhere.
+        // A link-local address without its interface leads nowhere.
         let nowhere = [IpAddr::from([0xfe80, 0, 0, 0, 0, 0, 0, 1])];
         let unreachable = io::Error::from_raw_os_error(101);
         assert_eq!(classify(&unreachable, &here).fault, Fault::Unreachable);

@@ -1,14 +1,15 @@
-//! Shared connections: lazy, made in the background, retried for ever.
+//! Shared connections: made in the background when they are needed, and retried forever.
 
 use std::collections::BTreeMap;
 use std::panic;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::config::identity::{self, Canonical};
-use crate::config::values::{KubernetesRef, Name, NatsRef, PrometheusRef};
-use crate::config::{Config, Connections};
+use crate::decode::identity::{self, Canonical};
+use crate::decode::values::Name;
 
+pub mod connections;
 pub(crate) mod credentials;
+pub(crate) mod dial;
 pub(crate) mod failure;
 pub mod http;
 pub mod jetstream;
@@ -17,9 +18,14 @@ pub mod nats;
 pub mod prometheus;
 pub mod reasons;
 pub(crate) mod route;
+pub(crate) mod stamps;
+pub mod stanza;
 pub mod tls;
 
-/// Every connection that checks share, by the name it has in the configuration. One that no check names is not made.
+pub use connections::{ConnectionRef, Connections, KubernetesRef, NatsRef, PrometheusRef};
+
+/// Every connection that checks share, by its name in the configuration. A connection that no check
+/// uses is not made.
 #[derive(Debug, Default)]
 pub struct Clients {
     configured: Connections,
@@ -28,22 +34,22 @@ pub struct Clients {
 }
 
 impl Clients {
-    /// The connections of a configuration, none of them made yet.
+    /// The clients for these connections. None of them is made yet.
     #[must_use]
-    pub fn new(config: &Config) -> Self {
-        Self { configured: Connections::from(config), ..Self::default() }
+    pub fn new(configured: Connections) -> Self {
+        Self { configured, ..Self::default() }
     }
 
-    /// The connections as they are configured.
+    /// The configuration of the connections.
     #[must_use]
     pub fn configured(&self) -> &Connections {
         &self.configured
     }
 
-    /// The connections of another configuration. Those that are configured as they were are kept as they are.
+    /// The connections of another configuration. Those with the same settings are kept.
     #[must_use]
-    pub fn reloaded(&self, config: &Config) -> Self {
-        let next = Self::new(config);
+    pub fn reloaded(&self, configured: Connections) -> Self {
+        let next = Self::new(configured);
         let started = self.nats_started.lock().unwrap_or_else(PoisonError::into_inner);
         let (before, after) = (&self.configured.nats, &next.configured.nats);
         let same = |name: &Name| is_same(before.get(name), after.get(name));
@@ -57,10 +63,11 @@ impl Clients {
         Self { nats_started: Mutex::new(nats), clusters: Mutex::new(clusters), ..next }
     }
 
-    /// The NATS connection of this name, which starts to connect when it is first asked for. Needs a tokio runtime.
+    /// The NATS connection with this name. It starts to connect when it is first asked for. Needs a
+    /// tokio runtime.
     ///
-    /// The loader refuses a reference to a connection that does not exist; should one get here all the same, it is a
-    /// connection without servers, which tells so on every run.
+    /// The loader refuses a reference to a connection that does not exist. If one gets here anyway,
+    /// the result is a connection without servers, which reports this on every run.
     #[must_use]
     pub fn nats(&self, reference: &NatsRef) -> Arc<nats::Connection> {
         let name = reference.name();
@@ -72,10 +79,10 @@ impl Clients {
         Arc::clone(started.entry(name.clone()).or_insert_with(start))
     }
 
-    /// The Kubernetes cluster of this name, which is connected to when it is first read.
+    /// The Kubernetes cluster with this name. It connects when it is first read.
     ///
-    /// Should a reference lead nowhere, which the loader refuses, it is a cluster without access, which tells so on every
-    /// run.
+    /// The loader refuses a reference to a connection that does not exist. If one gets here anyway,
+    /// the result is a cluster without access, which reports this on every run.
     #[must_use]
     pub fn kubernetes(&self, reference: &KubernetesRef) -> Arc<kubernetes::Cluster> {
         let name = reference.name();
@@ -88,8 +95,8 @@ impl Clients {
         Arc::clone(clusters.entry(name.clone()).or_insert_with(make))
     }
 
-    /// The Prometheus of this name; none if the reference leads nowhere, which the loader refuses. Nothing is kept of one
-    /// from run to run, so every asker has its own.
+    /// The Prometheus with this name. None if it does not exist, which the loader refuses. No state
+    /// is kept from run to run, so every caller has its own.
     #[must_use]
     pub fn prometheus(&self, reference: &PrometheusRef) -> Option<prometheus::Prometheus> {
         let name = reference.name();
@@ -97,19 +104,20 @@ impl Clients {
     }
 }
 
-/// Whether a connection is configured as it was, in every one of its keys.
+/// Whether a connection has the same settings, in every key.
 fn is_same<T: Canonical>(before: Option<&T>, after: Option<&T>) -> bool {
     let whole = |stanza: &T| identity::whole("", stanza, &Connections::default());
     before.zip(after).is_some_and(|(before, after)| whole(before) == whole(after))
 }
 
-/// Does `work`, which may block on a disk, off the async workers. A panic in it goes on in the caller.
+/// Runs `work`, which may block on a disk, outside the async workers. A panic in it continues in
+/// the caller.
 pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done,
         Err(error) => match error.try_into_panic() {
             Ok(panic) => panic::resume_unwind(panic),
-            // The runtime is being shut down, and so is whoever waits here.
+            // The runtime is shutting down, and the caller with it.
             Err(_) => std::future::pending().await,
         },
     }

@@ -1,4 +1,5 @@
-//! Connections to NATS: made in the background, retried for ever, shared by the checks that name them.
+//! Connections to NATS: made in the background, retried forever, and shared by the checks that name
+//! them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,17 +12,17 @@ use tokio::time::{Instant, timeout_at};
 use crate::clients::reasons;
 use crate::clock;
 use crate::domain::observation::{Finding, Reason};
-use keeper::Keeper;
+use reconnector::Reconnector;
 use session::{Answer, Client};
 
-pub use crate::clients::reasons::LOCAL;
+pub use crate::clients::reasons::{LOCAL, TLS_UNSUPPORTED};
 pub use config::{NatsConnection, api, one_api};
 pub use wire::{Headers, Message, shortened};
 
 mod config;
 mod handshake;
-mod keeper;
 mod login;
+mod reconnector;
 mod session;
 mod wire;
 
@@ -29,61 +30,60 @@ mod wire;
 pub static CONNECT_FAILED: Reason = reasons::connect_failed(
     "Is the server up, and does the network (DNS, firewall, NetworkPolicy) let this exporter reach it?",
 );
-/// The connection was not there in time, and is still being made: not every server was tried.
+/// The connection was not ready in time, and is still being made. Not every server was tried.
 pub static CONNECTING: Reason = Reason::new(
     "connecting",
-    "Nothing is known yet: a server was lost, and the others are being tried. If it stays, raise the check's timeout.",
+    "Nothing is known yet: a server was lost, and the others are being tried. If this lasts, raise the check's timeout.",
 );
-/// The server is there, and takes no connection of ours.
+/// The server is up, but refuses the connection.
 pub static CONNECTION_REJECTED: Reason = Reason::new(
     "connection_rejected",
     "The server is up and refuses a further connection: look at its max_connections and at the account's limits.",
 );
-/// The server takes the connection and ends it at once.
+/// The server accepts the connection and closes it at once.
 pub static CONNECTION_DROPPED: Reason = Reason::new(
     "connection_dropped",
-    "The server takes the connection, and ends it when it is used: look at its log, and at what stands in between.",
+    "The server accepts the connection, and closes it when it is used: check its log, and any proxy or load balancer in between.",
 );
-/// What the server sends is beyond what is read of it, or cannot be understood.
-pub static BAD_ANSWER: Reason = reasons::bad_answer(
-    "Is it a NATS server that answers there? Lines, messages and what nobody asked for have limits (docs/nats.md).",
-);
-/// Nobody of a JetStream domain answers to a server of another one.
+/// The server's data is larger than accepted, or makes no sense.
+pub static BAD_ANSWER: Reason =
+    reasons::bad_answer("Is this a NATS server? Its data makes no sense, or exceeds a limit (docs/nats.md).");
+/// No server of a JetStream domain answers to a server of another domain.
 pub static DOMAIN_UNREACHABLE: Reason = Reason::new(
     "domain_unreachable",
-    "The server that was asked belongs to another domain: look at the leafnode link to this one, and at its name.",
+    "The server belongs to another domain: look at its leafnode link to this domain, and at the name of the domain.",
 );
 /// The server did not answer in time.
 pub static TIMEOUT: Reason = reasons::timeout(
-    "The server takes connections and does not answer, not even a PING: look at its load and at its logs.",
+    "The server accepts connections, but does not answer, not even a PING: look at its load and at its logs.",
 );
 /// The server refuses the credentials.
 pub static AUTH_FAILED: Reason =
     reasons::auth_failed("Check user, password, token, NKey or credentials file against the server's accounts.");
-/// TLS could not be agreed on.
+/// The TLS handshake failed.
 pub static TLS_FAILED: Reason =
     reasons::tls_failed("Check ca_file, cert_file, key_file, tls_first, and the server certificate's names and dates.");
-/// A file with credentials or certificates is no use.
+/// A file with credentials or certificates cannot be used.
 pub static CREDENTIALS_UNREADABLE: Reason = reasons::credentials_unreadable(
-    "Check that the file exists, that this process may read it and that it holds what its key asks for.",
+    "Check that the file exists, that the exporter can read it, and that it has the content that its key requires.",
 );
-/// The account may not do what the check needs.
+/// The account has too few rights for the check.
 pub static FORBIDDEN: Reason = reasons::forbidden(
     "Grant the user what docs/nats.md lists: publish to the JetStream API subjects, subscribe to its inbox.",
 );
-/// JetStream says that it cannot answer, or is gone from where it was.
+/// JetStream says that it is not available, or has disappeared.
 pub static JETSTREAM_UNAVAILABLE: Reason = Reason::new(
     "jetstream_unavailable",
-    "Is JetStream still enabled on the server, has the cluster a leader, are the stream's servers up?",
+    "Is JetStream still enabled on the server? Does the cluster have a leader? Are the stream's servers up?",
 );
-/// The server answers, and nobody answers for the JetStream API.
+/// The server answers, but the JetStream API does not.
 pub static API_SILENT: Reason = Reason::new(
     "api_silent",
-    "The server answers, its JetStream API does not: does the account import it, is the domain or api_prefix right?",
+    "The server answers, but its JetStream API does not: does the account import it? Is the domain or api_prefix right?",
 );
-/// JetStream understands the question and does not answer it to this account.
+/// JetStream understands the request, but refuses it for this account.
 pub static API_REFUSED: Reason = reasons::query_refused(
-    "JetStream refuses the question: is it enabled for this account, and does the account hold the stream?",
+    "JetStream refuses the request: is it enabled for this account, and does the account hold the stream?",
 );
 
 /// Why a request got no answer.
@@ -91,35 +91,35 @@ pub type Unanswered = Finding;
 
 #[derive(Debug, Clone)]
 enum Link {
-    /// Not every server was tried since the last connection: nothing is known.
+    /// Not every server was tried since the last connection, so nothing is known.
     Connecting,
     Up(Client),
-    /// Every server was tried in vain.
+    /// Every server was tried without success.
     Down(Finding),
 }
 
-/// What came of a request that reached the server.
+/// The result of a request that reached the server.
 enum Reply {
     Given(Message),
-    /// Nobody listens there, says this server.
+    /// The server says that nobody listens at the subject.
     Nobody(Client),
 }
 
 /// A connection to one NATS system, shared by all checks that name it.
 ///
-/// It is made in the background and retried for ever; every attempt reads the files anew, so that rotated credentials
-/// are taken up. Waiting for it never takes longer than the asker's deadline.
+/// It is made in the background and retried forever. Every attempt reads the files again, so that
+/// rotated credentials are used. Waiting for it never takes longer than the caller's deadline.
 #[derive(Debug)]
 pub struct Connection {
     link: watch::Receiver<Link>,
     denials: Denials,
     api: Option<String>,
-    keeper: AbortHandle,
+    reconnector: AbortHandle,
 }
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        self.keeper.abort();
+        self.reconnector.abort();
     }
 }
 
@@ -130,18 +130,18 @@ impl Connection {
         let (sender, link) = watch::channel(Link::Connecting);
         let denials = Denials::none();
         let api = config.api();
-        let keeper = Keeper { name: name.to_owned(), config, denials: denials.clone(), link: sender };
-        Self { link, denials, api, keeper: tokio::spawn(keeper.run()).abort_handle() }
+        let reconnector = Reconnector { name: name.to_owned(), config, denials: denials.clone(), link: sender };
+        Self { link, denials, api, reconnector: tokio::spawn(reconnector.run()).abort_handle() }
     }
 
-    /// What the subjects of the JetStream API begin with, where the configuration says so for this connection.
+    /// The prefix of the JetStream API subjects, if the configuration of this connection sets it.
     #[must_use]
     pub fn api(&self) -> Option<&str> {
         self.api.as_deref()
     }
 
-    /// Sends a request and waits for the answer until `deadline`. Asks again when the connection is lost meanwhile: a
-    /// request must be one that may be repeated.
+    /// Sends a request and waits for the answer until `deadline`. It repeats the request if the
+    /// connection is lost in the meantime. So the request must be safe to repeat.
     ///
     /// # Errors
     /// Why there is no answer.
@@ -154,8 +154,8 @@ impl Connection {
         }
     }
 
-    /// Sends an empty message with headers, as a whole header block, and waits for the answer until `deadline`: none if the
-    /// server says that nobody listens there.
+    /// Sends an empty message with headers, given as a complete header block, and waits for the
+    /// answer until `deadline`. None if the server says that nobody listens there.
     ///
     /// # Errors
     /// Why there is no answer.
@@ -182,7 +182,8 @@ impl Connection {
         loop {
             let client = client(&mut link, deadline).await?;
             let asked = clock::instant();
-            // A request that is denied looks like one that is not answered; only the server's complaint tells.
+            // A denied request looks like one without an answer. Only the server's error message
+            // tells.
             let answer = tokio::select! {
                 answer = client.ask(subject, headers, payload.clone(), deadline) => answer,
                 denial = self.denials.wait_for(subject, asked) => return Err(Finding::new(&FORBIDDEN, denial)),
@@ -199,7 +200,7 @@ impl Connection {
                     let detail = format!("no answer at {subject} within {:.1?}{also}", clock::since(asked));
                     return Err(Finding::new(silence(subject, &client, deadline, server_lives), detail));
                 }
-                // The keeper is about to say why.
+                // The reconnector is about to say why.
                 Answer::Gone => match timeout_at(deadline, link.changed()).await {
                     Ok(changed) => changed.map_err(|_| ended())?,
                     Err(_) => return Err(Finding::new(&CONNECTING, "the connection was lost")),
@@ -209,15 +210,15 @@ impl Connection {
     }
 }
 
-/// Whether a subject of the JetStream API leads to another domain than that of the server that is asked: what lies between
-/// the two may be down while both work.
+/// Whether a subject of the JetStream API leads to another domain than the server's own. The link
+/// between the two may be down while both work.
 fn is_foreign(subject: &str, client: &Client) -> bool {
     let domain = subject.strip_prefix("$JS.").and_then(|rest| rest.split_once(".API")).map(|(domain, _)| domain);
     domain.is_some_and(|domain| client.info().domain.as_deref() != Some(domain))
 }
 
-/// Whose fault it is that nobody listens at a subject of the JetStream API. Clients lose their streams where JetStream
-/// is gone from the servers; elsewhere it may be this account alone that does not see it.
+/// The reason if nobody listens at a subject of the JetStream API. If JetStream is gone from the
+/// servers, clients lose their streams. Otherwise it may only be invisible to this account.
 fn nobody(subject: &str, client: &Client) -> &'static Reason {
     if is_foreign(subject, client) {
         &DOMAIN_UNREACHABLE
@@ -228,10 +229,12 @@ fn nobody(subject: &str, client: &Client) -> &'static Reason {
     }
 }
 
-/// This long after a deadline it was this process that was held up, and the answer may be there.
+/// If an answer is later than the deadline by this much, this process was held up, and the answer
+/// may be there.
 const HELD_UP: Duration = Duration::from_millis(300);
 
-/// Whose fault it is that there was no answer. A server that answers PING serves clients, as far as anybody knows.
+/// The reason for a missing answer. A server that answers a PING serves its clients, as far as is
+/// known.
 fn silence(subject: &str, client: &Client, deadline: Instant, server_lives: bool) -> &'static Reason {
     if clock::instant() > deadline + HELD_UP {
         &LOCAL
@@ -244,9 +247,9 @@ fn silence(subject: &str, client: &Client, deadline: Instant, server_lives: bool
     }
 }
 
-/// The connection as soon as it is there.
+/// The connection, as soon as it is ready.
 async fn client(link: &mut watch::Receiver<Link>, deadline: Instant) -> Result<Client, Unanswered> {
-    let connecting = || Finding::new(&CONNECTING, "no server has taken the connection yet, and not all were tried");
+    let connecting = || Finding::new(&CONNECTING, "no server has accepted the connection yet, and not all were tried");
     let settled = timeout_at(deadline, link.wait_for(|link| !matches!(link, Link::Connecting))).await;
     match settled.map_err(|_| connecting())?.map(|link| link.clone()).map_err(|_| ended())? {
         Link::Up(client) => Ok(client),
@@ -263,7 +266,7 @@ fn ended() -> Unanswered {
 #[derive(Debug, Clone)]
 struct Denials(Arc<watch::Sender<Vec<(Instant, String)>>>);
 
-/// How many violations are kept: more than the requests that can be under way at once between two looks.
+/// How many violations are kept: more than the number of requests that can run between two looks.
 const DENIALS_KEPT: usize = 64;
 
 impl Denials {
@@ -284,8 +287,9 @@ impl Denials {
         });
     }
 
-    /// Waits for a violation that explains why a request, sent `asked`, goes unanswered: of its subject since then, or
-    /// of the subscription that all answers come to, which is made once.
+    /// Waits for a violation that explains a missing answer to a request that was sent `asked`. It
+    /// is a later violation for the same subject, or one for the subscription to all answers, which
+    /// is made once.
     async fn wait_for(&self, subject: &str, asked: Instant) -> String {
         let quoted = format!("\"{subject}\"");
         let explains = |(at, text): &&(Instant, String)| {

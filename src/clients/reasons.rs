@@ -1,7 +1,7 @@
-//! The reasons that several kinds of check share: one name for one meaning, whoever reports it.
+//! The reasons that several kinds of check share: one name for one meaning.
 //!
-//! Where one advice fits everybody, the reason itself stands here. Where the advice depends on who was asked, only the
-//! name does: `reasons::timeout("…")` is a `timeout` with an advice of its own.
+//! If one advice fits all kinds, the whole reason is here. If the advice depends on the server,
+//! only the name is here: `reasons::timeout("…")` is a `timeout` with its own advice.
 
 use crate::domain::observation::Reason;
 
@@ -19,44 +19,50 @@ macro_rules! names {
 }
 
 names! {
-    /// The name of the server has no address, or that could not be found out.
+    /// The name of the server has no address, or could not be looked up.
     resolve_failed,
     /// Nothing accepts connections, or the connection broke.
     connect_failed,
-    /// The two sides could not agree on TLS.
+    /// The TLS handshake failed.
     tls_failed,
-    /// No whole answer came in time.
+    /// The TLS handshake failed, but other clients may well succeed with this server.
+    tls_unsupported,
+    /// No complete answer arrived in time.
     timeout,
     /// The credentials are refused.
     auth_failed,
-    /// The credentials are good, and do not suffice.
+    /// The credentials are accepted, but have too few rights.
     forbidden,
-    /// Asked too often.
+    /// Too many requests.
     throttled,
-    /// The server, or a proxy before it, failed.
+    /// The server, or a proxy in front of it, failed.
     server_error,
-    /// What answers is not what should be asked, or makes no sense.
+    /// The answer is not from the expected server, or makes no sense.
     bad_answer,
-    /// The server understands the question and does not accept it.
+    /// The server understands the request, but refuses it.
     query_refused,
-    /// A file with credentials or certificates is no use.
+    /// A file with credentials or certificates cannot be used.
     credentials_unreadable,
-    /// The exporter's own machine is at its limits, or has no way to the server.
+    /// The exporter's own machine is at its limits, or has no route to the server.
     local,
-    /// What was read is too old to say anything.
+    /// What was read is too old to prove anything.
     stale,
     /// The primary lacks what DR is compared with.
     primary_missing,
-    /// Both sides of a comparison are one and the same thing.
+    /// Both sides of a comparison are the same thing.
     same_object,
-    /// What is looked at is being deleted.
+    /// The object is being deleted.
     being_deleted,
 }
 
-/// A file of the exporter's is no use.
+/// A file of the exporter cannot be used.
 pub static CREDENTIALS_UNREADABLE: Reason =
-    credentials_unreadable("Correct the file that the detail names; it is read again at the next run.");
-/// The exporter's own machine is at its limits, or has no way to the server.
+    credentials_unreadable("Correct the file in the detail. It is read again at the next run.");
+/// The exporter's own machine is at its limits, or has no route to the server.
 pub static LOCAL: Reason = local(
     "The exporter could not measure: check its own machine, its limits (open files, ports, CPU) and its network.",
+);
+/// The exporter does not support the server's TLS.
+pub static TLS_UNSUPPORTED: Reason = tls_unsupported(
+    "Other clients may reach the server, but the exporter cannot: change its certificate or TLS settings as in the detail.",
 );

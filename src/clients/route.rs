@@ -1,13 +1,14 @@
-//! Whose fault it is that an address cannot be reached: this machine's, or somebody's on the way.
+//! Why an address cannot be reached: because of this machine, or because of somebody on the way.
 
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 
-/// Whether an error of connecting to `addresses` tells of this machine alone: it is out of something, forbids it, or has
-/// no way to any of them. Where no addresses are known, what an error is called decides.
+/// Whether an error of connecting to `addresses` is only about this machine: it has run out of
+/// something, forbids the connection, or has no route to any of them. If no addresses are known,
+/// the name of the error decides.
 ///
-/// The error alone does not tell: a router on the way that has lost its route, or a firewall there, is answered for by
-/// the same errors as this machine's own.
+/// The error alone is not enough. A router on the way without a route, or a firewall there, causes
+/// the same errors as this machine itself.
 pub(crate) fn is_local(error: &io::Error, addresses: &[IpAddr]) -> bool {
     let Some(code) = error.raw_os_error() else { return false };
     if addresses.is_empty() {
@@ -19,7 +20,8 @@ pub(crate) fn is_local(error: &io::Error, addresses: &[IpAddr]) -> bool {
     is_of_this_machine(error) || !addresses.iter().any(|to| has_route(*to))
 }
 
-/// Whether an error tells of this machine's own limits and not of the peer: it is out of something, or forbids it.
+/// Whether an error is about this machine's own limits, and not about the peer: it has run out of
+/// something, or forbids the connection.
 fn is_of_this_machine(error: &io::Error) -> bool {
     use ErrorKind::{AddrNotAvailable, NetworkDown, OutOfMemory, PermissionDenied};
 
@@ -42,7 +44,7 @@ pub(crate) fn has_route(to: IpAddr) -> bool {
     match prepare(to) {
         Ok(()) => true,
         Err(error) => {
-            // The last is what a link-local address without its link gives.
+            // The last one is for a link-local address without its interface.
             use ErrorKind::{AddrNotAvailable, InvalidInput, NetworkUnreachable};
             let none = matches!(error.kind(), NetworkUnreachable | AddrNotAvailable | InvalidInput);
             !none && error.raw_os_error() != Some(NO_SUCH_FAMILY)
@@ -50,7 +52,7 @@ pub(crate) fn has_route(to: IpAddr) -> bool {
     }
 }
 
-/// Makes ready to send a datagram to an address, which only looks at this machine's own routes and rules.
+/// Prepares to send a packet to an address. This only checks this machine's own routes and rules.
 fn prepare(to: IpAddr) -> io::Result<()> {
     let any: IpAddr = if to.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
     UdpSocket::bind((any, 0))?.connect((to, 9))
@@ -61,7 +63,7 @@ mod tests {
     use super::*;
 
     const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    /// A link-local address without its link leads nowhere.
+    /// A link-local address without its interface leads nowhere.
     const NOWHERE: IpAddr = IpAddr::V6(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1));
 
     #[test]

@@ -1,31 +1,37 @@
-//! The rules that no value can check alone. They are held against what could be read, so that they all tell at once.
+//! The rules between values. They are checked on whatever could be read, so that all errors are
+//! reported at once.
 
-use super::decode::{Decoder, Fields, Key};
-use super::model::{CheckOptions, Config, ContractDraft, Defaults, given};
-use super::values::{CheckRef, ClockRef, ConnectionRef, ContractRef, Name};
+use super::model::{CheckDraft, ConfigDraft, ContractDraft, given};
+use super::references::{CheckRef, ClockRef, ContractRef};
+use super::resolve::Scope;
 use super::warnings;
-use super::yaml::{Entry, Node, Position, Value};
-use crate::domain::contract::{Feeds, Objective};
+use crate::clients::ConnectionRef;
+use crate::decode::values::Name;
+use crate::decode::yaml::{Entry, Position, Value};
+use crate::decode::{Decoder, Key, Node};
+use crate::domain::check::Feeds;
+use crate::domain::contract::Objective;
 
-/// The defaults are decoded first; what follows fills its gaps with them.
-pub(super) fn take_defaults(defaults: &Defaults, fields: &Fields<'_>, cx: &mut Decoder<'_>) {
-    cx.defaults = defaults.clone();
-    let given = |key| fields.get(key).map(|entry| (key, entry.at));
-    if let Some(given) = given("timeout").or(given("interval")) {
-        warnings::of_timeout(defaults.timeout, defaults.interval, given, cx);
-    }
-}
-
-/// What holds of the file as a whole. Works on the tree, so that a fault elsewhere does not hide it.
-pub(super) fn whole(node: &Node, cx: &mut Decoder<'_>) {
+/// Checks the rules for the file as a whole. It works on the tree if possible, so that an error
+/// elsewhere hides nothing.
+pub(super) fn whole(draft: &ConfigDraft, node: &Node, cx: &mut Decoder<'_>) {
     warnings::of_variables(node, cx);
+    if let (Some(defaults), Some(entry)) = (&draft.defaults, node.get("defaults")) {
+        let times = (defaults.timeout, defaults.interval);
+        cx.under("defaults", |cx| warnings::of_timeout(times, &entry.node, cx));
+    }
     for list in ["contracts", "triggers", "incidents", "drills"] {
         if let Some(entry) = node.get(list) {
             cx.under(list, |cx| names_are_unique(&entry.node, cx));
         }
     }
+    references(node, cx);
+}
+
+/// Checks that every reference leads to something.
+fn references(node: &Node, cx: &mut Decoder<'_>) {
     for connections in ConnectionRef::REFERENTS {
-        let names: Vec<&str> = node.get(connections.section).map(Entry::keys).unwrap_or_default();
+        let names: Vec<&str> = node.get(connections.section).map(names_in).unwrap_or_default();
         cx.resolve(*connections, &names);
     }
     let contracts = node.get("contracts").map(|entry| entry.node.items()).unwrap_or_default();
@@ -42,7 +48,8 @@ pub(super) fn whole(node: &Node, cx: &mut Decoder<'_>) {
     cx.resolve(CheckRef::REFERENT, &checks.iter().map(String::as_str).collect::<Vec<_>>());
 }
 
-/// The name of an item of a list; none where it is not one. That is refused elsewhere, and is not repeated.
+/// The name of an item of a list. None if it is not a valid name. That is an error elsewhere, and
+/// the text must not be repeated.
 fn name_of(item: &Node) -> Option<&str> {
     match &item.get("name")?.node.value {
         Value::Text(name) if Name::parse_key(name).is_ok() => Some(name),
@@ -50,72 +57,89 @@ fn name_of(item: &Node) -> Option<&str> {
     }
 }
 
-/// No two items of a list have the same `name`.
-pub(super) fn names_are_unique(list: &Node, cx: &mut Decoder<'_>) {
+/// Checks that no two items of a list have the same `name`.
+fn names_are_unique(list: &Node, cx: &mut Decoder<'_>) {
     let mut seen: Vec<&str> = Vec::new();
     for (index, item) in list.items().iter().enumerate() {
         let Some(entry) = item.get("name") else { continue };
         let Value::Text(name) = &entry.node.value else { continue };
         if seen.contains(&name.as_str()) {
-            let message = "this name is taken by an earlier one of the list; give each its own";
+            let message = "an earlier item of the list has the same name; give each item its own name";
             cx.at(index, |cx| cx.under("name", |cx| cx.error(entry.node.at, message)));
         }
         seen.push(name);
     }
 }
 
-/// Records what is wrong between the values of a contract. Gives what each of its checks feeds, where that is known.
-pub(super) fn contract(draft: &ContractDraft, node: &Node, cx: &mut Decoder<'_>) -> Vec<Option<Feeds>> {
+/// Records errors between the values of a contract.
+pub(super) fn contract(draft: &ContractDraft, node: &Node, cx: &mut Decoder<'_>) {
     let position = |key: &str| node.get(key).map_or(node.at, |entry| entry.at);
+    if let Some(checks) = node.get("checks") {
+        cx.under("checks", |cx| names_are_unique(&checks.node, cx));
+    }
     if !draft.promises_anything() {
         cx.error(node.at, "the contract promises nothing; add rto, rpo or both");
     }
     if given(draft.drill_every.as_ref()) && !draft.promises(Objective::Rto) {
-        cx.error(position("drill_every"), "drills prove an RTO, and the contract has none; add rto or remove this");
+        cx.error(position("drill_every"), "a drill proves an RTO, but the contract has none; add rto or remove this");
     }
     let others = draft.independent_of.as_deref().unwrap_or_default();
     if others.iter().any(|other| Some(other.name()) == draft.name.as_ref()) {
-        let message = "a contract cannot be without itself; name others";
+        let message = "a contract cannot be independent of itself; name other contracts";
         cx.under("independent_of", |cx| cx.error(position("independent_of"), message));
     }
     if node.get("independent_of").is_some() && !draft.promises(Objective::Rto) {
-        let message = "health is known of contracts with an rto, and this one has none; add rto or remove this";
+        let message = "independence needs an rto, but the contract has none; add rto or remove this";
         cx.under("independent_of", |cx| cx.error(position("independent_of"), message));
     }
-    // A list that is none was told of, and says nothing about who feeds what.
-    let Some(checks) = &draft.checks else { return Vec::new() };
-    let places = node.get("checks").map(|entry| entry.node.items()).unwrap_or_default();
-    let feeds: Vec<Option<Feeds>> = cx.under("checks", |cx| {
-        let checks = checks.iter().zip(places).enumerate();
-        checks.map(|(index, (check, node))| cx.at(index, |cx| self::check(draft, check, node, cx))).collect()
-    });
-    for objective in Objective::ALL.into_iter().filter(|objective| draft.promises(*objective)) {
-        // One that could not be read may feed it.
-        if feeds.iter().all(|feeds| feeds.is_some_and(|feeds| !feeds.has(objective))) {
-            let label = objective.label();
-            cx.error(position(label), format!("no check feeds this; add one that measures the {label}, or remove it"));
-        }
-    }
-    feeds
 }
 
-/// Records what is wrong between the values of a check and its contract. Gives what the check feeds, where that is known.
-fn check(contract: &ContractDraft, check: &CheckOptions, node: &Node, cx: &mut Decoder<'_>) -> Option<Feeds> {
+/// Records the objectives of a contract that none of its checks feeds. `feeds` is what each check
+/// feeds, if known.
+pub(super) fn every_objective_is_fed(
+    draft: &ContractDraft,
+    feeds: &[Option<Feeds>],
+    node: &Node,
+    cx: &mut Decoder<'_>,
+) {
+    for objective in Objective::ALL.into_iter().filter(|objective| draft.promises(*objective)) {
+        // A check that could not be read may feed it.
+        if feeds.iter().all(|feeds| feeds.is_some_and(|feeds| !feeds.has(objective))) {
+            let label = objective.label();
+            let at = node.get(label).map_or(node.at, |entry| entry.at);
+            cx.error(at, format!("no check feeds the {label}; add a check that measures it, or remove {label}"));
+        }
+    }
+}
+
+/// Records errors between the values of a check and its contract. Returns what the check feeds, if
+/// known.
+pub(super) fn check(
+    contract: &ContractDraft,
+    check: &CheckDraft,
+    node: &Node,
+    scope: &Scope,
+    cx: &mut Decoder<'_>,
+) -> Option<Feeds> {
     let position = |key: &str| node.get(key).map_or(node.at, |entry| entry.at);
+    if let Some((kind, stanza)) = check.kind.as_ref().and_then(|kind| Some((kind, node.get(kind.info().name)?))) {
+        cx.under(&stanza.key, |cx| kind.sides().validate(&stanza.node, &scope.connections, cx));
+    }
     let schedule = &check.schedule;
     let feeds = feeds(contract, check, position("feeds"), cx)?;
-    warnings::of_pace(contract, schedule, feeds, node, cx);
+    warnings::of_pace(contract, schedule, feeds, scope, node, cx);
     for (key, limit) in [("warn_after", &schedule.warn_after), ("lag_budget", &schedule.lag_budget)] {
         if given(limit.as_ref()) && !feeds.rpo && contract.promises_anything() {
-            let message = "sync lag is known of checks that feed rpo, and this one does not; remove this";
+            let message = "only a check that feeds rpo has a sync lag, and this one does not; remove this";
             cx.under(key, |cx| cx.error(position(key), message));
         }
     }
     Some(feeds)
 }
 
-/// The objectives that a check feeds: those that it names, else all that its kind can feed and the contract has.
-fn feeds(contract: &ContractDraft, check: &CheckOptions, at: Position, cx: &mut Decoder<'_>) -> Option<Feeds> {
+/// The objectives that a check feeds: those in its `feeds`, otherwise every one that its kind can
+/// feed and the contract has.
+fn feeds(contract: &ContractDraft, check: &CheckDraft, at: Position, cx: &mut Decoder<'_>) -> Option<Feeds> {
     let kind = check.kind.as_ref().map(|kind| (kind.info().name, kind.can_feed()));
     let Some(named) = check.schedule.feeds.as_ref()? else {
         let (name, can_feed) = kind?;
@@ -142,29 +166,9 @@ fn feeds(contract: &ContractDraft, check: &CheckOptions, at: Position, cx: &mut 
     Some(Feeds { rto: named.contains(&Objective::Rto), rpo: named.contains(&Objective::Rpo) })
 }
 
-impl Feeds {
-    /// Whether an objective is among them.
-    #[must_use]
-    pub const fn has(self, objective: Objective) -> bool {
-        match objective {
-            Objective::Rto => self.rto,
-            Objective::Rpo => self.rpo,
-        }
-    }
-}
-
-impl Entry {
-    /// The keys that are names. Others are refused elsewhere, and are not repeated.
-    fn keys(&self) -> Vec<&str> {
-        let keys = self.node.entries().iter().map(|entry| entry.key.as_str());
-        keys.filter(|key| Name::parse_key(key).is_ok()).collect()
-    }
-}
-
-impl Config {
-    /// How many checks there are.
-    #[must_use]
-    pub fn checks(&self) -> usize {
-        self.contracts.iter().map(|contract| contract.kinds.len()).sum()
-    }
+/// The keys of an entry that are valid names. Other keys are an error elsewhere, and must not be
+/// repeated.
+fn names_in(entry: &Entry) -> Vec<&str> {
+    let keys = entry.node.entries().iter().map(|entry| entry.key.as_str());
+    keys.filter(|key| Name::parse_key(key).is_ok()).collect()
 }

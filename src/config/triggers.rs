@@ -1,108 +1,65 @@
 //! Triggers: the section `triggers` of the configuration.
 
-use std::sync::Arc;
-
-use super::connections::Connections;
-use super::decode::{Decode, Decoder};
-use super::identity::{self, Identity};
-use super::section;
-use super::values::{CheckRef, Name, PromDuration, Times};
+use super::references::CheckRef;
+use super::resolve::Scope;
 use super::warnings;
-use super::yaml::Node;
 use crate::checks::pods::PodsConfig;
-use crate::checks::promql::PromqlConfig;
 use crate::checks::promql::bound::QueryConfig;
-use crate::checks::{Check, Kind};
-use crate::clients::Clients;
-use crate::domain::contract::{CheckSpec, Feeds};
+use crate::checks::rights::Right;
+use crate::checks::{Condition, Kind};
+use crate::decode::values::{Name, PromDuration, Times};
+use crate::decode::{Decode, Decoder, Node, section};
+use crate::domain::check::{CheckSpec, Feeds};
+use crate::domain::kind::KindInfo;
 use crate::domain::recovery_clock::Thresholds;
 use crate::domain::trigger::{TriggerMode, TriggerSpec, Watched};
 
 section! {
-    /// A condition that calls for a failover decision. What it watches is one of `check`, `promql` and `pods`.
+    /// A condition that calls for a failover decision. Exactly one of `check`, `promql` and `pods`
+    /// is watched.
     pub struct TriggerOptions {
-        /// Unique among triggers.
+        /// The name, unique among triggers.
         pub name: Name,
-        /// What should be done. The exporter never does it: it only says that it is called for.
+        /// The action to take. The exporter never takes it: it only says that it is called for.
         pub action: Name,
-        /// Where the alert goes: the label that Alertmanager routes by.
+        /// Where the alert goes: a label for the routes of Alertmanager.
         pub notification: Name,
         /// Who decides: `auto`, a machine that listens to the alert, or `manual`, a person.
         pub mode: TriggerMode = TriggerMode::Auto,
-        /// A check of a contract, as `CONTRACT/CHECK`: fires when the component fails.
+        /// A check of a contract, as `CONTRACT/CHECK`. The trigger fires when this check sees the
+        /// component fail.
         pub check: Option<CheckRef> = None,
-        /// How many failures of the check in a row it takes. Only with `check`; as many as `defaults` says, if left out.
+        /// How many failures of the check in a row it takes. Only with `check`. The default is in
+        /// `defaults`.
         pub consecutive_failures: Option<Times> = None,
-        /// A query: fires while its number lies beyond a bound.
+        /// A query. The trigger fires while its number is beyond a bound.
         pub promql: Option<QueryConfig> = None,
-        /// Pods: fires while fewer than `min_ready` of them are ready, which are all unhealthy if that is left out.
+        /// Pods. The trigger fires while fewer than `min_ready` of them are ready. Without
+        /// `min_ready` it fires while none is ready.
         pub pods: Option<PodsConfig> = None,
-        /// How long the condition must have held, from the first look that saw it. No time, if left out.
+        /// How long the condition must have held, counted from the first look that saw it. The
+        /// default is no time.
         pub r#for: Option<PromDuration> = None,
-        /// How often to look. Not with `check`; as `defaults` says, if left out.
+        /// The interval of the looks. Not with `check`. The default is in `defaults`.
         pub interval: Option<PromDuration> = None,
-        /// How long one look may take. Not with `check`; as `defaults` says, if left out.
+        /// How long one look may take. Not with `check`. The default is in `defaults`.
         pub timeout: Option<PromDuration> = None,
     }
 }
 
-/// What a trigger watches by a check of its own.
-#[derive(Debug, Clone)]
-pub enum Own {
-    /// Whether enough pods are ready.
-    Pods(PodsConfig),
-    /// Whether a query's number stays within its bound.
-    Promql(QueryConfig),
-}
-
-/// A trigger, and what it watches.
+/// A trigger and what it watches.
 #[derive(Debug, Clone)]
 pub struct Trigger {
-    /// The condition, defaults filled in. What depends on a contract's check is filled in by [`Trigger::spec`].
+    /// The options, with the defaults filled in. [`Trigger::spec`] fills in what depends on a
+    /// contract's check.
     options: TriggerOptions,
     failures: u32,
     interval: PromDuration,
     timeout: PromDuration,
 }
 
-impl Own {
-    fn kind(&self) -> &'static str {
-        match self {
-            Self::Pods(_) => PodsConfig::INFO.name,
-            Self::Promql(_) => PromqlConfig::INFO.name,
-        }
-    }
-
-    /// The check that looks.
-    #[must_use]
-    pub fn build(&self, clients: &Clients) -> Arc<dyn Check> {
-        match self {
-            Self::Pods(pods) => pods.build(clients),
-            Self::Promql(query) => query.build(clients),
-        }
-    }
-
-    /// What it measures.
-    #[must_use]
-    pub fn identity(&self, connections: &Connections) -> Identity {
-        match self {
-            Self::Pods(pods) => Identity::of(self.kind(), pods, connections),
-            Self::Promql(query) => Identity::of(self.kind(), query, connections),
-        }
-    }
-
-    /// All that its stanza says.
-    #[must_use]
-    pub fn whole(&self, connections: &Connections) -> String {
-        match self {
-            Self::Pods(pods) => identity::whole(self.kind(), pods, connections),
-            Self::Promql(query) => identity::whole(self.kind(), query, connections),
-        }
-    }
-}
-
-/// Exactly one condition, and with it only the keys that mean something there. Works on the tree, so that a fault elsewhere
-/// does not hide it.
+/// Checks that there is exactly one condition, with only the keys that belong to it. It works on
+/// the tree, so that an error elsewhere hides nothing.
 fn one_condition(node: &Node, cx: &mut Decoder<'_>) {
     let conditions = ["check", "promql", "pods"];
     let mut given = conditions.iter().filter_map(|key| node.get(key));
@@ -111,37 +68,25 @@ fn one_condition(node: &Node, cx: &mut Decoder<'_>) {
         return cx.error(at, format!("the trigger has no condition; add one of {}", conditions.join(", ")));
     };
     if let Some(second) = given.next() {
-        cx.error(second.at, "the trigger has a second condition; make it a trigger of its own");
+        cx.error(second.at, "the trigger has a second condition; move it to a trigger of its own");
     }
     let condition = &first.key;
     let out_of_place: &[&str] = if condition == "check" { &["interval", "timeout"] } else { &["consecutive_failures"] };
     for entry in out_of_place.iter().filter_map(|key| node.get(key)) {
         cx.under(&entry.key, |cx| {
-            cx.error(entry.at, format!("this means nothing beside `{condition}`; remove it"));
+            cx.error(entry.at, format!("this has no meaning together with `{condition}`; remove it"));
         });
     }
 }
 
-impl Decode for Trigger {
+/// A trigger as far as it could be read, so that the errors of one trigger do not hide those of
+/// others.
+#[derive(Debug, Clone)]
+pub struct TriggerDraft(Option<TriggerOptions>);
+
+impl Decode for TriggerDraft {
     fn decode(node: &Node, cx: &mut Decoder<'_>) -> Option<Self> {
-        let options = TriggerOptions::decode(node, cx);
-        if !node.entries().is_empty() {
-            one_condition(node, cx);
-        }
-        let options = options?;
-        let defaults = cx.defaults.clone();
-        let given = |key| node.get(key).map(|entry| (key, entry.at));
-        if let Some(given) = given("timeout").or(given("interval")) {
-            let (timeout, interval) = (options.timeout, options.interval);
-            let interval = interval.unwrap_or(defaults.interval);
-            warnings::of_timeout(timeout.unwrap_or(defaults.timeout), interval, given, cx);
-        }
-        Some(Self {
-            failures: options.consecutive_failures.unwrap_or(defaults.failures_to_trigger).get(),
-            interval: options.interval.unwrap_or(defaults.interval),
-            timeout: options.timeout.unwrap_or(defaults.timeout),
-            options,
-        })
+        Some(Self(TriggerOptions::decode(node, cx)))
     }
 
     fn schema() -> serde_json::Value {
@@ -149,12 +94,33 @@ impl Decode for Trigger {
     }
 }
 
+impl TriggerDraft {
+    /// The trigger. None if errors were recorded, here or before.
+    pub(super) fn resolve(self, node: &Node, scope: &Scope, cx: &mut Decoder<'_>) -> Option<Trigger> {
+        if !node.entries().is_empty() {
+            one_condition(node, cx);
+        }
+        let (options, defaults) = (self.0?, &scope.defaults);
+        let interval = options.interval.unwrap_or(defaults.interval);
+        let timeout = options.timeout.unwrap_or(defaults.timeout);
+        warnings::of_timeout((timeout, interval), node, cx);
+        let failures = options.consecutive_failures.unwrap_or(defaults.failures_to_trigger).get();
+        Some(Trigger { options, failures, interval, timeout })
+    }
+}
+
 impl Trigger {
-    /// What it watches by a check of its own; none if it watches a contract's.
+    /// Its own check. None if it watches a check of a contract.
     #[must_use]
-    pub fn own(&self) -> Option<Own> {
+    pub fn own(&self) -> Option<Condition> {
         let TriggerOptions { promql, pods, .. } = &self.options;
-        promql.clone().map(Own::Promql).or_else(|| pods.clone().map(Own::Pods))
+        promql.clone().map(Condition::Promql).or_else(|| pods.clone().map(Condition::Pods))
+    }
+
+    /// The rights that its own check needs in Kubernetes.
+    #[must_use]
+    pub fn rights(&self) -> Vec<Right<'_>> {
+        self.options.pods.as_ref().map(Kind::rights).unwrap_or_default()
     }
 
     /// The check of a contract that it watches.
@@ -163,7 +129,7 @@ impl Trigger {
         self.options.check.as_ref()
     }
 
-    /// The specification; `find` gives that of a contract's check, which exists.
+    /// The specification. `find` returns the specification of a contract's check, which exists.
     #[must_use]
     pub fn spec<'a>(&self, find: impl FnOnce(&CheckRef) -> Option<&'a CheckSpec>) -> Option<TriggerSpec> {
         let options = &self.options;
@@ -174,7 +140,7 @@ impl Trigger {
                 (Watched::Check { contract, check: name }, self.failures, find(check)?.freshness())
             }
             (None, own) => {
-                let spec = self.own_spec(own?.kind());
+                let spec = self.own_spec(own?.info());
                 let freshness = spec.freshness();
                 (Watched::Own(Box::new(spec)), 1, freshness)
             }
@@ -190,7 +156,7 @@ impl Trigger {
         })
     }
 
-    fn own_spec(&self, kind: &'static str) -> CheckSpec {
+    fn own_spec(&self, kind: &'static KindInfo) -> CheckSpec {
         let interval = self.interval.get();
         CheckSpec {
             name: self.options.name.as_str().to_owned(),

@@ -1,124 +1,109 @@
-//! The single writer: takes reports, moves the rules, publishes snapshots, tells of changes.
+//! The single writer: takes in reports, applies the rules, publishes snapshots, logs changes.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::time::MissedTickBehavior;
 
-use super::memory::{self, Extent, Memory, Recalled};
-use super::scheduler::{CheckId, Report};
-use super::snapshot::{Configuration, ContractRecord, Histogram, LastRun, Snapshot, TriggerRecord};
-use crate::checks::KindConfig;
+use super::journal::Journal;
+use super::lineup::{Lineup, Message};
+use super::memory::{Extent, Memory, Recall, Recalled};
+use super::order::NotDone;
+use super::report::{CheckId, Report};
+use super::snapshot::{Configuration, Histogram, LastRun, Snapshot, TriggerRecord};
 use crate::clock::{Clock, Moment};
-use crate::domain::contract::{Contract, ContractSpec, Objective};
-use crate::domain::independence::{self};
+use crate::domain::drill::Measured;
+use crate::domain::independence;
 use crate::domain::recovery_clock::ClockEvent;
-use crate::domain::status::Basis;
 use crate::domain::time::Timestamp;
-use crate::domain::trigger::{TriggerSpec, Watched};
+use crate::domain::trigger::Watched;
+use crate::store::record::Fact;
 
+mod followed;
+mod orders;
+mod plans;
 mod swap;
 mod tell;
 
-use swap::{Place, places, record};
+pub(super) use followed::{Followed, FollowedCheck};
+use swap::{Place, places};
 
-/// How often the ledger ticks: statuses change as time passes, though nobody reports.
+/// How often the ledger ticks. Statuses change as time passes, also without a report.
 pub const TICK: Duration = Duration::from_secs(1);
 
-/// How long the last batch may take at an orderly end.
+/// How long the last batch may take at an orderly shutdown.
 const LAST_COMMIT: Duration = Duration::from_secs(3);
 
-/// What the ledger is told.
-pub enum Message {
-    /// A run is over.
-    Report(Report),
-    /// There are other contracts from here on; answered when it knows them.
-    Swap(Lineup, oneshot::Sender<()>),
-    /// How reading the configuration went.
-    Configuration(Configuration),
-}
-
-/// The contracts, and what measures them, each in the order of the configuration.
-#[derive(Default)]
-pub struct Lineup {
-    /// The promises.
-    pub specs: Vec<Arc<ContractSpec>>,
-    /// What each check measures, in a word.
-    pub fingerprints: Vec<Vec<String>>,
-    /// The schedules of the checks.
-    pub ids: Vec<Vec<CheckId>>,
-    /// Tells each check how often to run.
-    pub paces: Vec<Vec<watch::Sender<Duration>>>,
-    /// The triggers.
-    pub triggers: Vec<TriggerLine>,
-}
-
-/// A trigger, and where what it watches comes from.
-pub struct TriggerLine {
-    /// The condition.
-    pub spec: Arc<TriggerSpec>,
-    /// What is measured, in a word.
-    pub fingerprint: String,
-    /// The schedule of its own check, where it watches no contract's.
-    pub own: Option<CheckId>,
-}
+/// The answer to an order that may not be on the disk yet.
+const UNSTORED: &str = "the storage did not answer in time: it is not known whether this is stored; repeat it with the same \
+                        idempotency key";
 
 /// The ledger.
 pub struct Ledger {
-    contracts: Vec<Arc<ContractRecord>>,
+    contracts: Vec<Followed>,
     triggers: Vec<Arc<TriggerRecord>>,
-    /// Who wants the reports of a schedule.
+    /// Which contract and triggers take in the reports of a schedule.
     places: HashMap<CheckId, Place>,
-    paces: Vec<Vec<watch::Sender<Duration>>>,
     clock: Clock,
-    /// The last status that was told, by contract and objective.
-    told: HashMap<(usize, Objective), Basis>,
     memory: Memory,
+    journal: Journal,
+    /// When it last looked after drills and alarms.
+    ticked: Timestamp,
     durations: BTreeMap<&'static str, Histogram>,
     configuration: Option<Configuration>,
     published: watch::Sender<Arc<Snapshot>>,
 }
 
 impl Ledger {
-    /// A ledger for contracts that go on from what is recalled.
+    /// A ledger for contracts that continue from the stored state.
     #[must_use]
     pub fn new(lineup: Lineup, clock: Clock, recalled: Recalled) -> (Self, watch::Receiver<Arc<Snapshot>>) {
-        let Lineup { specs, fingerprints, ids, paces, triggers: lines } = lineup;
-        let told = memory::told(&specs, &recalled.stored).collect();
-        let independence = recalled.stored.independence.clone();
-        let (mut memory, contracts) = Memory::recall(&specs, fingerprints, recalled, clock);
-        let of = |contract: Contract| {
-            let known = independence.get(&contract.spec().name);
-            Arc::new(record(contract, known))
-        };
-        let contracts: Vec<_> = contracts.into_iter().map(of).collect();
+        let Lineup { kinds, contracts, triggers: lines, people } = lineup;
+        let Recalled { storage, mut stored } = recalled;
+        let moment = clock.moment();
+        let mut journal = Journal::new(people, std::mem::take(&mut stored.plans), moment.wall(moment.now));
+        let mut recall = Recall::new(clock);
+        let contracts: Vec<_> =
+            contracts.into_iter().map(|line| Followed::recalled(line, &mut recall, &mut stored)).collect();
+        journal.promise(contracts.iter().map(|followed| followed.spec.as_ref()), moment.wall(moment.now));
+        let mut memory = Memory::new(storage, stored, recall);
         let triggers = memory.swap_triggers(&lines, &[], clock);
         let triggers = triggers.into_iter().map(|(trigger, _)| Arc::new(TriggerRecord { trigger, last: None }));
         let triggers: Vec<_> = triggers.collect();
-        let durations: BTreeMap<_, _> = KindConfig::ALL.iter().map(|kind| (kind.name, Histogram::default())).collect();
+        let durations: BTreeMap<_, _> = kinds.iter().map(|kind| (kind.name, Histogram::default())).collect();
         let (ticked, storage) = (clock.now(), memory.health());
-        let (contracts_shown, durations_shown) = (contracts.clone(), durations.clone());
         let snapshot = Snapshot {
-            contracts: contracts_shown,
+            contracts: contracts.iter().map(|followed| Arc::clone(&followed.record)).collect(),
             triggers: triggers.clone(),
-            durations: durations_shown,
+            people: Arc::clone(&journal.people),
+            plans: Arc::clone(journal.plans()),
+            durations: durations.clone(),
             ticked,
             storage,
             configuration: None,
         };
         let (published, snapshots) = watch::channel(Arc::new(snapshot));
-        let places = places(&specs, &ids, &lines);
-        let ledger =
-            Self { contracts, triggers, places, paces, clock, told, memory, durations, configuration: None, published };
-        for contract in 0..ledger.contracts.len() {
-            ledger.pace(contract);
-        }
+        let places = places(&contracts, &lines);
+        let mut ledger = Self {
+            contracts,
+            triggers,
+            places,
+            clock,
+            memory,
+            journal,
+            ticked: moment.now,
+            durations,
+            configuration: None,
+            published,
+        };
+        ledger.apply_plans(moment);
+        ledger.contracts.iter().for_each(Followed::pace);
         (ledger, snapshots)
     }
 
-    /// Takes messages until it is stopped; then hands over all that it knows.
+    /// Takes in messages until it is stopped. Then it hands everything to the storage.
     pub async fn run(mut self, mut messages: mpsc::Receiver<Message>, mut stopped: watch::Receiver<bool>) {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -130,24 +115,33 @@ impl Ledger {
                 () = told_to_stop(&mut stopped) => return self.end().await,
             }
             let mut reports = Vec::new();
-            let mut swapped = Vec::new();
+            let (mut swapped, mut answers) = (Vec::new(), Vec::new());
             for message in std::mem::take(&mut batch) {
                 match message {
-                    Message::Report(report) => reports.push(report),
+                    Message::Report(report) => reports.push(*report),
                     Message::Configuration(configuration) => self.configuration = Some(configuration),
                     Message::Swap(lineup, done) => {
                         self.take(std::mem::take(&mut reports));
                         self.swap(lineup);
                         swapped.push(done);
                     }
+                    Message::Order(request, answer) => {
+                        self.take(std::mem::take(&mut reports));
+                        answers.push((self.order(&request), answer));
+                    }
                 }
             }
             self.take(reports);
-            // What is shown is on the disk, unless that does not answer.
-            self.memory.commit_soon().await;
+            // What is shown is already on the disk, unless the disk does not answer.
+            let stored = self.memory.commit_soon(&mut self.journal).await;
             self.publish();
+            for (answer, caller) in answers {
+                let unstored = || NotDone::NotStored(UNSTORED.to_owned());
+                // The caller may have gone away.
+                let _ = caller.send(answer.and_then(|done| if stored { Ok(done) } else { Err(unstored()) }));
+            }
             for done in swapped {
-                // Whoever does not wait need not be told.
+                // The sender may have stopped waiting for the answer.
                 let _ = done.send(());
             }
         }
@@ -155,99 +149,112 @@ impl Ledger {
 
     async fn end(mut self) {
         let moment = self.clock.moment();
-        for (index, record) in self.contracts.iter().enumerate() {
-            self.memory.note(index, &record.contract, moment, Extent::All);
+        for followed in &mut self.contracts {
+            self.memory.note(followed, moment, Extent::All);
         }
         for (index, record) in self.triggers.iter().enumerate() {
             self.memory.note_trigger(index, &record.trigger, moment, Extent::All);
         }
-        self.memory.commit(LAST_COMMIT).await;
+        let at = moment.wall(moment.now);
+        self.journal.alive(at);
+        self.journal.record_exposures(at);
+        self.journal.record(at, Fact::Stopped);
+        self.memory.commit(LAST_COMMIT, &mut self.journal).await;
     }
 
     fn take(&mut self, reports: Vec<Report>) {
         let moment = self.clock.moment();
         let mut touched = BTreeSet::new();
         for mut report in reports {
-            // The last report of a schedule that was taken out.
+            // The last report of a schedule that was removed.
             let Some(place) = self.places.get(&report.id).cloned() else { continue };
             for trigger in place.triggers {
                 self.pull(trigger, &report, moment);
             }
             let Some((contract, check)) = place.check else { continue };
             touched.insert(contract);
-            // A status that time alone brought about must be told before the report ends it.
-            self.tell_of_statuses(contract, report.seen());
-            let Some(record) = self.contracts.get_mut(contract).map(Arc::make_mut) else { continue };
-            if let Some(spec) = record.contract.spec().checks.get(check) {
-                self.durations.entry(spec.kind).or_default().observe(report.took);
+            let Some(followed) = self.contracts.get_mut(contract) else { continue };
+            // A status that changed by time alone must be logged before this report changes it
+            // again.
+            followed.tell_of_statuses(report.seen(), moment, &mut self.memory, &mut self.journal);
+            let Some(FollowedCheck { line, kept }) = followed.checks.get_mut(check) else { continue };
+            self.durations.entry(line.spec.kind.name).or_default().observe(report.took);
+            if let Some(memory) = report.memory.take() {
+                kept.note(memory);
             }
+            let record = Arc::make_mut(&mut followed.record);
             tell::of_run(record, check, &report);
-            let event = record.contract.observe(check, report.seen(), &report.observation);
+            let event = record.take(check, report);
             if let Some(event) = event {
                 tell::of_clock(record.contract.spec(), event);
                 if let ClockEvent::Stopped(recovery) = event {
                     self.memory.note_recovery(&record.contract, &recovery, moment);
+                    let measured = Measured::of(&record.contract, &recovery, |at| moment.wall(at));
+                    self.journal.take(&measured);
+                    self.journal.record(moment.wall(moment.now), Fact::Recovery(measured));
                 }
             }
-            if let Some(memory) = report.memory.take() {
-                self.memory.note_memory(contract, check, memory);
-            }
-            if let Some(check) = record.checks.get_mut(check) {
-                check.take(report);
-            }
             if event.is_some() {
-                self.pace(contract);
+                followed.record_outage(moment, &mut self.journal);
+                followed.pace();
             }
         }
-        for contract in 0..self.contracts.len() {
-            self.tell_of_statuses(contract, moment.now);
+        for followed in &mut self.contracts {
+            followed.tell_of_statuses(moment.now, moment, &mut self.memory, &mut self.journal);
         }
+        self.look_after_plans(moment);
         self.hold_independence(moment);
         let drift = self.memory.drift_is_due();
-        for (index, record) in self.contracts.iter().enumerate().filter(|(index, _)| drift || touched.contains(index)) {
-            let extent = if drift { Extent::Drift } else { Extent::News };
-            self.memory.note(index, &record.contract, moment, extent);
+        if drift {
+            self.journal.alive(moment.wall(moment.now));
+        }
+        let extent = if drift { Extent::Drift } else { Extent::News };
+        let noted = self.contracts.iter_mut().enumerate().filter(|(index, _)| drift || touched.contains(index));
+        for (_, followed) in noted {
+            self.memory.note(followed, moment, extent);
         }
         for (index, record) in self.triggers.iter().enumerate() {
-            let extent = if drift { Extent::Drift } else { Extent::News };
             self.memory.note_trigger(index, &record.trigger, moment, extent);
         }
     }
 
-    /// Takes what was seen into a trigger that watches it.
+    /// Updates a trigger with a report of the check that it watches.
     fn pull(&mut self, trigger: usize, report: &Report, moment: Moment) {
         let Some(record) = self.triggers.get_mut(trigger).map(Arc::make_mut) else { return };
         if let Watched::Own(own) = &record.trigger.spec().watched {
-            self.durations.entry(own.kind).or_default().observe(report.took);
+            self.durations.entry(own.kind.name).or_default().observe(report.took);
         }
         let event = record.trigger.observe(report.seen(), &report.observation.health);
         let last = LastRun { at: report.at, took: report.took, observation: report.observation.clone() };
         tell::of_trigger(record, &last, event);
         record.last = Some(last);
         if let Some(event) = event {
-            self.memory.note_firing(trigger, &record.trigger, event, &report.observation.health, moment);
+            let health = &report.observation.health;
+            let firing = self.memory.note_firing(trigger, &record.trigger, event, health, moment);
+            if let Some(firing) = firing {
+                self.journal.record(moment.wall(moment.now), Fact::Firing(firing));
+            }
         }
     }
 
-    /// Holds the contracts that must work without others against the outages of those.
+    /// Tests the contracts with `independent_of` during the outages of the contracts named there.
     fn hold_independence(&mut self, moment: Moment) {
-        for index in 0..self.contracts.len() {
-            let Some(record) = self.contracts.get(index).map(Arc::clone) else { continue };
-            let spec = record.contract.spec();
+        let records: Vec<_> = self.contracts.iter().map(|followed| Arc::clone(&followed.record)).collect();
+        for followed in &mut self.contracts {
+            let spec = Arc::clone(&followed.spec);
             for without in &spec.independent_of {
-                let Some(other) = self.contracts.iter().find(|other| other.contract.spec().name == *without) else {
+                let Some(other) = records.iter().find(|other| other.contract.spec().name == *without) else {
                     continue;
                 };
-                let works = independence::works_without(&record.contract, &other.contract, moment.now);
+                let works = independence::works_without(&followed.record.contract, &other.contract, moment.now);
                 let outage = other.contract.clock().running().is_some();
-                let mut known = record.independence.get(without).cloned().unwrap_or_default();
+                let before = followed.record.independence.get(without);
+                let mut known = before.cloned().unwrap_or_default();
                 let news = known.observe((&spec.name, without), works, outage, moment.wall(moment.now));
-                if record.independence.get(without) == Some(&known) {
+                if before == Some(&known) {
                     continue;
                 }
-                if let Some(record) = self.contracts.get_mut(index).map(Arc::make_mut) {
-                    record.independence.insert(without.clone(), known);
-                }
+                Arc::make_mut(&mut followed.record).independence.insert(without.clone(), known);
                 if let Some(operation) = news {
                     tell::of_operation(&operation);
                     self.memory.note_operation(operation);
@@ -258,8 +265,10 @@ impl Ledger {
 
     fn publish(&self) {
         let snapshot = Snapshot {
-            contracts: self.contracts.clone(),
+            contracts: self.contracts.iter().map(|followed| Arc::clone(&followed.record)).collect(),
             triggers: self.triggers.clone(),
+            people: Arc::clone(&self.journal.people),
+            plans: Arc::clone(self.journal.plans()),
             durations: self.durations.clone(),
             ticked: self.clock.now(),
             storage: self.memory.health(),
@@ -267,33 +276,9 @@ impl Ledger {
         };
         self.published.send_replace(Arc::new(snapshot));
     }
-
-    /// Tells the checks of a contract how often to run.
-    fn pace(&self, contract: usize) {
-        let (Some(record), Some(paces)) = (self.contracts.get(contract), self.paces.get(contract)) else { return };
-        for (index, pace) in paces.iter().enumerate() {
-            if let Some(interval) = record.contract.interval(index) {
-                pace.send_replace(interval);
-            }
-        }
-    }
-
-    fn tell_of_statuses(&mut self, contract: usize, now: Timestamp) {
-        let Some(record) = self.contracts.get(contract) else { return };
-        for objective in Objective::ALL {
-            let Some(judgement) = record.contract.judge(objective, now) else { continue };
-            let before = self.told.insert((contract, objective), judgement.basis);
-            if before != Some(judgement.basis) {
-                let spec = record.contract.spec();
-                tell::of_status(spec, &judgement, before);
-                let moment = self.clock.moment();
-                self.memory.note_status(memory::transition(spec, objective, before, judgement.basis, now, moment));
-            }
-        }
-    }
 }
 
-/// Completes when the engine is stopped; whoever could stop it being gone is no reason to.
+/// Completes when the engine is stopped. A dropped sender is not an order to stop.
 async fn told_to_stop(stopped: &mut watch::Receiver<bool>) {
     let told = stopped.wait_for(|stopped| *stopped).await.is_ok();
     if !told {

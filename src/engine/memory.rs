@@ -1,6 +1,5 @@
-//! What the ledger hands to the storage, and takes back at a start.
+//! The state that the ledger hands to the storage, and restores at a start.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -8,165 +7,127 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 use tracing::warn;
 
-use super::ledger::TriggerLine;
-use super::scheduler::CheckMemory;
+use super::journal::Journal;
+use super::ledger::{Followed, FollowedCheck};
+use super::lineup::TriggerLine;
+use super::report::CheckMemory;
 use crate::clock::{self, Clock, Moment};
-use crate::domain::contract::{CheckSpec, Contract, ContractSpec, Objective};
+use crate::domain::contract::{Contract, ContractSpec, Objective};
 use crate::domain::independence::DegradedOperation;
 use crate::domain::observation::Health;
-use crate::domain::recovery_clock::{ClockEvent, Recovery};
-use crate::domain::remembered::{Remembered, RememberedCheck};
+use crate::domain::outage::Recovery;
+use crate::domain::recovery_clock::ClockEvent;
+use crate::domain::remembered::RememberedCheck;
 use crate::domain::status::Basis;
 use crate::domain::time::Timestamp;
 use crate::domain::trigger::Trigger;
 use crate::store::keeper::{Storage, StoreHealth};
-use crate::store::{Batch, ClosedRecovery, RecoveryResult, Stored, StoredCheck, Transition};
+use crate::store::{Batch, ClosedRecovery, Firing, RecoveryResult, Stored, StoredCheck, Transition};
 
 mod recall;
 mod triggers;
 
-use recall::Recall;
+pub(super) use recall::Recall;
 pub use recall::memory_of;
 use triggers::TriggerMemory;
 
-/// How long the ledger waits for a batch to be on the disk before it shows what the batch holds. A disk that takes longer
-/// does not hold up measuring.
+/// How long the ledger waits until a batch is on the disk before it shows what the batch contains.
+/// A slower disk does not hold up measuring.
 const COMMIT: Duration = Duration::from_secs(2);
-/// What only moves on with time is written this often, all of it at once: next to a thousand small writes, one.
+/// State that only moves forward with time is written this often, in one batch. This replaces many
+/// small writes.
 const DRIFT: Duration = Duration::from_secs(60);
-/// A recovery point that moves on is written then, if it has moved by this share of the RPO. After a kill the exposure is
-/// overstated by no more than the two together, until the next proof.
+/// A recovery point that moved forward by this share of the RPO is written at the next such batch.
+/// So after a kill the exposure is overstated by at most this share plus the time between batches,
+/// until the next proof.
 const STEP_SHARE: f64 = 0.1;
 
-/// What a start goes on from.
+/// The state that a start continues from.
 #[derive(Debug, Default)]
 pub struct Recalled {
-    /// Where changes go; none for a program that runs every check once.
+    /// Where changes are stored. None for a program that runs every check once.
     pub storage: Option<Storage>,
     /// What was stored.
     pub stored: Stored,
 }
 
-/// What is stored, and what is about to be.
+/// The stored state, and the changes that wait to be stored.
 pub(super) struct Memory {
     storage: Option<Storage>,
-    /// What was stored of contracts that are not in the configuration.
+    /// The stored state of contracts that are not in the configuration.
     left: Stored,
-    /// As it was handed over last, by contract, on the steady timeline.
-    kept: Vec<Kept>,
     triggers: TriggerMemory,
     changed: Batch,
     outstanding: Option<oneshot::Receiver<bool>>,
     drift_at: Instant,
 }
 
-/// How much of what is known is taken in.
+/// Which changes are handed over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Extent {
-    /// What happened.
+    /// Only news.
     News,
-    /// And what has moved on far.
+    /// Also state that moved forward far enough.
     Drift,
-    /// Everything.
+    /// All keys.
     All,
 }
 
-struct Kept {
-    state: Remembered,
-    fingerprints: Vec<String>,
-    memories: Vec<Option<Value>>,
-    /// How far what a check remembers has changed since it was handed over.
-    dirty: Vec<Dirt>,
+/// A check as it was last handed over, on the steady timeline.
+pub(super) struct KeptCheck {
+    state: RememberedCheck,
+    /// The memory of the check, in wall-clock time.
+    pub(super) memory: Option<Value>,
+    /// How much that memory has changed since.
+    dirt: Dirt,
 }
 
-/// How far what a check remembers has changed since it was handed over.
+/// How much the memory of a check has changed since it was handed over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Dirt {
     /// Not at all.
     Clean,
-    /// In something that moves on from run to run.
+    /// Only in something that moves forward with every run.
     Drift,
-    /// In something that counts as news.
+    /// In something that is news.
     News,
 }
 
 impl Memory {
-    /// The memory of these contracts, and the contracts as they go on.
-    pub(super) fn recall(
-        specs: &[Arc<ContractSpec>],
-        fingerprints: Vec<Vec<String>>,
-        recalled: Recalled,
-        clock: Clock,
-    ) -> (Self, Vec<Contract>) {
-        let Recalled { storage, stored: mut left } = recalled;
-        let (mut kept, mut contracts) = (Vec::new(), Vec::new());
-        let mut recall = Recall::new(clock);
-        for (spec, fingerprints) in specs.iter().zip(fingerprints) {
-            let (stored, state) = recall.contract(spec, &fingerprints, &mut left);
-            let contract = gone_on(spec, state);
-            kept.push(Kept::new(stored, fingerprints));
-            contracts.push(contract);
-        }
+    /// The memory, restored from what was stored.
+    pub(super) fn new(storage: Option<Storage>, mut left: Stored, recall: Recall) -> Self {
         let drift_at = clock::instant() + DRIFT;
         let triggers = TriggerMemory::new(std::mem::take(&mut left.triggers));
-        let changed = Batch { checks: recall.withdrawn(), ..Batch::default() };
-        let mut memory = Self { storage, left, kept, triggers, changed, outstanding: None, drift_at };
-        memory.drop_if_nobody_keeps();
-        (memory, contracts)
+        // These would be out of date when a contract comes back later.
+        (left.told, left.independence) = Default::default();
+        let mut memory = Self { storage, left, triggers, changed: Batch::default(), outstanding: None, drift_at };
+        memory.withdraw(recall);
+        memory
     }
 
-    /// Goes over to other contracts. `before` says where each of them stood among the `old` ones. Gives the contracts as they
-    /// go on, and which of their checks measure what they did.
-    pub(super) fn swap(
-        &mut self,
-        specs: &[Arc<ContractSpec>],
-        fingerprints: Vec<Vec<String>>,
-        before: &[Option<usize>],
-        old: &[Contract],
-        clock: Clock,
-        moment: Moment,
-    ) -> Vec<(Contract, Vec<bool>)> {
-        for (index, contract) in old.iter().enumerate() {
-            self.note(index, contract, moment, Extent::All);
-            if !before.contains(&Some(index)) {
-                self.leave(index, contract, moment);
-            }
-        }
-        let mut contracts = Vec::new();
-        let mut kept = Vec::new();
-        let mut recall = Recall::new(clock);
-        for ((spec, fingerprints), before) in specs.iter().zip(fingerprints).zip(before) {
-            let known = before.and_then(|index| Some((old.get(index)?, self.kept.get(index)?)));
-            let (state, now, same) = match known {
-                None => {
-                    let (stored, state) = recall.contract(spec, &fingerprints, &mut self.left);
-                    let same = vec![false; fingerprints.len()];
-                    (state, Kept::new(stored, fingerprints), same)
-                }
-                Some((contract, known)) => known.carried(contract, spec, fingerprints),
-            };
-            let contract = gone_on(spec, state);
-            kept.push(now);
-            contracts.push((contract, same));
-        }
-        self.kept = kept;
+    /// The stored state of contracts that are not in the configuration.
+    pub(super) fn left(&mut self) -> &mut Stored {
+        &mut self.left
+    }
+
+    /// Takes over the records that had to be withdrawn.
+    pub(super) fn withdraw(&mut self, recall: Recall) {
         self.changed.checks.extend(recall.withdrawn());
         self.drop_if_nobody_keeps();
-        contracts
     }
 
-    /// Keeps what is known of a contract that leaves, should it come back.
-    fn leave(&mut self, index: usize, contract: &Contract, moment: Moment) {
-        let Some(kept) = self.kept.get(index) else { return };
-        let (spec, state) = (contract.spec(), contract.remember());
-        let checks = spec.checks.iter().enumerate().filter_map(|(place, check)| {
-            Some((check.name.clone(), kept.stored(place, state.checks.get(&check.name)?, moment)))
+    /// Keeps the state of a contract that leaves the configuration. It may come back.
+    pub(super) fn leave(&mut self, followed: &Followed, moment: Moment) {
+        let (spec, state) = (&followed.spec, followed.record.contract.remember());
+        let checks = followed.checks.iter().filter_map(|check| {
+            let name = &check.line.spec.name;
+            Some((name.clone(), check.stored(state.checks.get(name)?, moment)))
         });
         self.left.checks.insert(spec.name.clone(), checks.collect());
         self.left.clocks.insert(spec.name.clone(), state.clock.carried(|at| moment.wall(at)));
     }
 
-    /// How the storage is; none where there is none.
+    /// The health of the storage. None without a storage.
     pub(super) fn health(&self) -> Option<StoreHealth> {
         let mut health = self.storage.as_ref()?.health();
         if self.outstanding.is_some() {
@@ -175,7 +136,7 @@ impl Memory {
         Some(health)
     }
 
-    /// Whether it is time to take in what has moved on. Says so once.
+    /// Whether it is time to hand over what moved forward. True once per period.
     pub(super) fn drift_is_due(&mut self) -> bool {
         let due = clock::instant() >= self.drift_at;
         if due {
@@ -184,68 +145,45 @@ impl Memory {
         due
     }
 
-    /// Takes in how a contract stands.
-    pub(super) fn note(&mut self, index: usize, contract: &Contract, moment: Moment, extent: Extent) {
+    /// Hands over the state of a contract, if it changed.
+    pub(super) fn note(&mut self, followed: &mut Followed, moment: Moment, extent: Extent) {
         if self.storage.is_none() {
             return;
         }
-        let Some(kept) = self.kept.get_mut(index) else { return };
+        followed.look(moment, extent != Extent::News, &mut self.changed.observed);
+        let contract = &followed.record.contract;
         let (spec, now) = (contract.spec(), contract.remember());
-        if now.clock != kept.state.clock {
+        if now.clock != followed.kept {
             self.changed.clocks.insert(spec.name.clone(), now.clock.clone().carried(|at| moment.wall(at)));
-            kept.state.clock = now.clock;
+            followed.kept = now.clock;
         }
         let step = spec.rpo.map_or(Duration::ZERO, |rpo| rpo.mul_f64(STEP_SHARE));
-        for (place, check) in spec.checks.iter().enumerate() {
-            let Some(state) = now.checks.get(&check.name) else { continue };
-            let before = kept.state.checks.get(&check.name).cloned().unwrap_or_default();
-            let dirty = kept.dirty.get(place).copied().unwrap_or(Dirt::Clean);
-            let moved = state.moved_since(&before);
-            let taken = match extent {
-                Extent::News => state.is_news_after(&before) || dirty == Dirt::News,
-                Extent::Drift => {
-                    state.is_news_after(&before) || dirty > Dirt::Clean || !moved.is_zero() && moved >= step
-                }
-                Extent::All => dirty > Dirt::Clean || *state != before,
-            };
-            if taken {
-                let key = (spec.name.clone(), check.name.clone());
-                self.changed.checks.insert(key, kept.stored(place, state, moment));
-                kept.state.checks.insert(check.name.clone(), state.clone());
-                if let Some(dirty) = kept.dirty.get_mut(place) {
-                    *dirty = Dirt::Clean;
-                }
+        for check in &mut followed.checks {
+            let name = &check.line.spec.name;
+            let Some(state) = now.checks.get(name) else { continue };
+            if check.kept.is_to_be_taken(state, extent, step) {
+                self.changed.checks.insert((spec.name.clone(), name.clone()), check.stored(state, moment));
+                (check.kept.state, check.kept.dirt) = (state.clone(), Dirt::Clean);
             }
         }
     }
 
-    /// Takes in what a check itself remembers. Unless it counts as news it is written with the check's next news, or when
-    /// drift is.
-    pub(super) fn note_memory(&mut self, index: usize, check: usize, memory: CheckMemory) {
-        let CheckMemory { value, at_once } = memory;
-        let Some(kept) = self.kept.get_mut(index) else { return };
-        let (Some(known), Some(dirty)) = (kept.memories.get_mut(check), kept.dirty.get_mut(check)) else { return };
-        if known.as_ref() != Some(&value) {
-            *known = Some(value);
-            *dirty = (*dirty).max(if at_once { Dirt::News } else { Dirt::Drift });
-        }
-    }
-
-    /// Takes in a recovery that ended.
+    /// Hands over a recovery.
     pub(super) fn note_recovery(&mut self, contract: &Contract, recovery: &Recovery, moment: Moment) {
         if self.storage.is_some() {
             self.changed.recoveries.push(closed(contract, recovery, moment));
         }
     }
 
-    /// Takes in a status that changed.
+    /// Hands over a changed status.
     pub(super) fn note_status(&mut self, transition: Transition) {
         if self.storage.is_some() {
             self.changed.transitions.push(transition);
         }
     }
 
-    /// Goes over from the `old` triggers to others. Gives them as they go on, and where each stood among the old ones.
+    /// Changes from the `old` triggers to others. Returns the new triggers with their state, and
+    /// the index of each among the old ones.
     pub(super) fn swap_triggers(
         &mut self,
         lines: &[TriggerLine],
@@ -257,13 +195,13 @@ impl Memory {
         swapped
     }
 
-    /// Takes in how a trigger stands.
+    /// Hands over the state of a trigger, if it changed.
     pub(super) fn note_trigger(&mut self, index: usize, trigger: &Trigger, moment: Moment, extent: Extent) {
         self.triggers.note(index, trigger, moment, extent, &mut self.changed);
         self.drop_if_nobody_keeps();
     }
 
-    /// Takes in that a trigger began or ended to fire.
+    /// Hands over that a trigger started or stopped to fire, and returns the firing as it is stored.
     pub(super) fn note_firing(
         &mut self,
         index: usize,
@@ -271,93 +209,97 @@ impl Memory {
         event: ClockEvent,
         health: &Health,
         moment: Moment,
-    ) {
+    ) -> Option<Firing> {
         self.triggers.note_firing(index, trigger, event, health, moment, &mut self.changed);
+        let firing = self.changed.firings.last().cloned();
         self.drop_if_nobody_keeps();
+        firing
     }
 
-    /// Takes in how a contract's independence was tested.
+    /// Hands over a test of a contract's independence.
     pub(super) fn note_operation(&mut self, operation: DegradedOperation) {
         self.changed.operations.push(operation);
         self.drop_if_nobody_keeps();
     }
 
-    /// Without a storage nothing piles up.
+    /// Without a storage, changes are dropped, so that they do not pile up.
     fn drop_if_nobody_keeps(&mut self) {
         if self.storage.is_none() {
             self.changed = Batch::default();
         }
     }
 
-    /// Hands over what changed, and waits until it is on the disk; not for ever, and not again while it is not.
-    pub(super) async fn commit(&mut self, limit: Duration) {
+    /// Hands the changes to the storage, and waits until they are on the disk, for at most `limit`.
+    /// It does not wait again while an earlier batch is not on the disk.
+    /// True if nothing is left to be written.
+    pub(super) async fn commit(&mut self, limit: Duration, journal: &mut Journal) -> bool {
+        journal.hand_over(&mut self.changed);
+        self.drop_if_nobody_keeps();
         if let Some(answer) = &mut self.outstanding {
             match answer.try_recv() {
-                Err(oneshot::error::TryRecvError::Empty) if limit <= COMMIT => return,
+                Err(oneshot::error::TryRecvError::Empty) if limit <= COMMIT => return false,
                 _ => self.outstanding = None,
             }
         }
-        let Some(storage) = &self.storage else { return };
+        let Some(storage) = &self.storage else { return true };
         if self.changed.is_empty() {
-            return;
+            return true;
         }
         let mut answer = storage.save(std::mem::take(&mut self.changed));
-        if timeout(limit, &mut answer).await.is_err() {
-            warn!("the storage's disk does not answer; measuring goes on in memory");
-            self.outstanding = Some(answer);
+        match timeout(limit, &mut answer).await {
+            Ok(written) => written == Ok(true),
+            Err(_) => {
+                warn!("the disk of the storage does not answer: measuring continues, and changes are kept in memory");
+                self.outstanding = Some(answer);
+                false
+            }
         }
     }
 
-    /// The same, as often as a tick.
-    pub(super) async fn commit_soon(&mut self) {
-        self.commit(COMMIT).await;
+    /// The same, with the time limit of a tick.
+    pub(super) async fn commit_soon(&mut self, journal: &mut Journal) -> bool {
+        self.commit(COMMIT, journal).await
     }
 }
 
-impl Kept {
-    fn new(state: Remembered, fingerprints: Vec<String>) -> Self {
-        let (memories, dirty) = (vec![None; fingerprints.len()], vec![Dirt::Clean; fingerprints.len()]);
-        Self { state, fingerprints, memories, dirty }
+impl KeptCheck {
+    /// A check whose `state` and memory are already stored.
+    pub(super) fn new(state: RememberedCheck, memory: Option<Value>) -> Self {
+        Self { state, memory, dirt: Dirt::Clean }
     }
 
-    /// What stays of a contract under another specification: what is known of checks that measure what they did.
-    fn carried(
-        &self,
-        contract: &Contract,
-        spec: &ContractSpec,
-        fingerprints: Vec<String>,
-    ) -> (Remembered, Self, Vec<bool>) {
-        let mut state = contract.remember();
-        let place = |name: &str| contract.spec().checks.iter().position(|check| check.name == name);
-        let known = |(check, fingerprint): (&CheckSpec, &String)| {
-            place(&check.name).filter(|at| self.fingerprints.get(*at) == Some(fingerprint))
-        };
-        let known: Vec<Option<usize>> = spec.checks.iter().zip(&fingerprints).map(known).collect();
-        let stays = |name: &str| spec.checks.iter().zip(&known).any(|(check, at)| check.name == name && at.is_some());
-        state.checks.retain(|name, _| stays(name));
-        let mut now = Self::new(state.clone(), fingerprints);
-        now.memories = known.iter().map(|at| at.and_then(|at| self.memories.get(at).cloned().flatten())).collect();
-        (state, now, known.iter().map(Option::is_some).collect())
+    /// Takes in the memory of a check. It is written at once if it is news. Otherwise it is written
+    /// with the check's next news, or with the next batch.
+    pub(super) fn note(&mut self, memory: CheckMemory) {
+        let CheckMemory { value, at_once } = memory;
+        if self.memory.as_ref() != Some(&value) {
+            self.memory = Some(value);
+            self.dirt = self.dirt.max(if at_once { Dirt::News } else { Dirt::Drift });
+        }
     }
 
-    fn stored(&self, check: usize, state: &RememberedCheck, moment: Moment) -> StoredCheck {
+    /// Whether the current state must be handed over.
+    fn is_to_be_taken(&self, now: &RememberedCheck, extent: Extent, step: Duration) -> bool {
+        match extent {
+            Extent::News => now.is_news_after(&self.state) || self.dirt == Dirt::News,
+            Extent::Drift => {
+                let moved = now.moved_since(&self.state);
+                now.is_news_after(&self.state) || self.dirt > Dirt::Clean || !moved.is_zero() && moved >= step
+            }
+            Extent::All => self.dirt > Dirt::Clean || *now != self.state,
+        }
+    }
+}
+
+impl FollowedCheck {
+    /// The record of the check for the storage.
+    fn stored(&self, state: &RememberedCheck, moment: Moment) -> StoredCheck {
         StoredCheck {
-            fingerprint: self.fingerprints.get(check).cloned().unwrap_or_default(),
+            fingerprint: self.line.fingerprint.clone(),
             state: state.clone().carried(|at| moment.wall(at)),
-            memory: self.memories.get(check).cloned().flatten(),
+            memory: self.kept.memory.clone(),
         }
     }
-}
-
-/// The contract as it goes on.
-fn gone_on(spec: &Arc<ContractSpec>, state: Remembered) -> Contract {
-    let ran = state.clock.running.is_some();
-    let contract = Contract::recall(Arc::clone(spec), state);
-    if ran && contract.clock().running().is_none() {
-        let contract = spec.name.as_str();
-        warn!(contract, "the checks that saw it down are no more: its outage ends here, without a recovery");
-    }
-    contract
 }
 
 fn closed(contract: &Contract, recovery: &Recovery, moment: Moment) -> ClosedRecovery {
@@ -384,16 +326,7 @@ fn closed(contract: &Contract, recovery: &Recovery, moment: Moment) -> ClosedRec
     }
 }
 
-/// The statuses that were told last, by the place of the contract.
-pub(super) fn told(specs: &[Arc<ContractSpec>], stored: &Stored) -> impl Iterator<Item = ((usize, Objective), Basis)> {
-    let of = |(index, spec): (usize, &Arc<ContractSpec>)| {
-        let told = stored.told.get(&spec.name).into_iter().flatten();
-        told.map(move |(objective, basis)| ((index, *objective), *basis)).collect::<Vec<_>>()
-    };
-    specs.iter().enumerate().flat_map(of).collect::<Vec<_>>().into_iter()
-}
-
-/// A status that changed, as it is stored.
+/// A changed status, in the form in which it is stored.
 pub(super) fn transition(
     spec: &ContractSpec,
     objective: Objective,

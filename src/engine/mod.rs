@@ -8,52 +8,100 @@ use serde_json::Value;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
-use crate::checks::Check;
 use crate::clock::Clock;
-use crate::domain::contract::{CheckSpec, ContractSpec};
+use crate::domain::check::CheckSpec;
+use crate::domain::contract::ContractSpec;
+use crate::domain::kind::KindInfo;
 use crate::domain::trigger::{TriggerSpec, Watched};
-use ledger::{Ledger, Lineup, Message, TriggerLine};
+use check::Check;
+use journal::People;
+use ledger::Ledger;
+use lineup::{CheckLine, ContractLine, Lineup, Message, TriggerLine};
 use memory::Recalled;
-use scheduler::{CheckId, Schedule};
+use order::{Answer, NotDone, Request};
+use report::CheckId;
+use scheduler::Schedule;
 use snapshot::{Configuration, Snapshot};
 
+pub mod check;
+pub mod journal;
 pub mod ledger;
+pub mod lineup;
 pub mod memory;
+pub mod order;
 pub mod panics;
+pub mod reasons;
+pub mod report;
 pub mod scheduler;
 pub mod snapshot;
 
 /// Everything that is to be measured.
 #[derive(Default)]
 pub struct Plans {
+    /// Every kind of check, also those that are not planned.
+    pub kinds: &'static [&'static KindInfo],
     /// The promises.
     pub contracts: Vec<Plan>,
-    /// The conditions that call for a decision.
+    /// The triggers.
     pub triggers: Vec<TriggerPlan>,
+    /// Incidents, drills, and how soon people react.
+    pub people: Arc<People>,
 }
 
-/// A trigger, with what measures its condition.
+/// A trigger, with the check that measures its condition.
 pub struct TriggerPlan {
     /// The condition.
     pub spec: Arc<TriggerSpec>,
-    /// Its own check, where it watches no contract's.
+    /// Its own check. None if it watches a check of a contract.
     pub check: Option<Arc<dyn Check>>,
-    /// What is measured, in a word that changes when that does.
-    pub fingerprint: String,
-    /// All that its own check is made of.
-    pub stanza: String,
+    /// What is measured, and the settings of its own check.
+    pub made: Made,
 }
 
-/// A contract with the checks that measure it, in the order of its specification.
+/// A contract with the checks that measure it.
 pub struct Plan {
     /// The promise.
     pub spec: Arc<ContractSpec>,
-    /// What measures it.
-    pub checks: Vec<Arc<dyn Check>>,
-    /// What each of them measures, in a word that changes when that does.
-    pub fingerprints: Vec<String>,
-    /// All that each of them is made of: the same word for what it measures, and how it judges that.
-    pub stanzas: Vec<String>,
+    /// The stanzas of its checks.
+    pub checks: Vec<Planned>,
+}
+
+/// A check that is planned.
+pub struct Planned {
+    /// How it is run and judged.
+    pub spec: CheckSpec,
+    /// The code that measures.
+    pub check: Arc<dyn Check>,
+    /// What it measures, and its settings.
+    pub made: Made,
+}
+
+/// Takes the orders of people. It does not keep the engine alive.
+#[derive(Clone)]
+pub struct Orders(mpsc::WeakSender<Message>);
+
+impl Orders {
+    /// Carries out an order. The answer comes once the order is on the disk.
+    ///
+    /// # Errors
+    /// The order is refused, or it could not be stored.
+    pub async fn give(&self, request: Request) -> Answer {
+        let ended = || NotDone::NotStored("the process is shutting down".to_owned());
+        let messages = self.0.upgrade().ok_or_else(ended)?;
+        let (answer, answered) = oneshot::channel();
+        messages.send(Message::Order(Box::new(request), answer)).await.map_err(|_| ended())?;
+        drop(messages);
+        answered.await.unwrap_or_else(|_| Err(ended()))
+    }
+}
+
+/// What a check measures, and all its settings.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Made {
+    /// The fingerprint: a word for what is measured, which changes when that changes.
+    pub fingerprint: String,
+    /// All settings: what is measured, and how it is judged.
+    pub stanza: String,
 }
 
 /// When the first run of a check happens.
@@ -61,16 +109,18 @@ pub struct Plan {
 pub enum FirstRun {
     /// At once: for a program that runs every check once.
     Immediate,
-    /// Spread over the first second, so that a daemon with a thousand checks does not start with a burst.
+    /// Spread over the first second, so that a daemon with a thousand checks does not start with a
+    /// burst.
     Spread,
 }
 
-/// How many reports may wait for the ledger. A check that finds the queue full waits, and so runs less often.
+/// How many reports may wait for the ledger. A check that finds the queue full waits, so it runs
+/// less often.
 const REPORT_QUEUE: usize = 1024;
 
-/// A running engine. Dropping it ends it at once.
+/// A running engine. Dropping it stops it at once.
 pub struct Running {
-    /// What is known, always the newest.
+    /// The newest snapshot.
     pub snapshots: watch::Receiver<Arc<Snapshot>>,
     tasks: JoinSet<()>,
     messages: mpsc::Sender<Message>,
@@ -81,20 +131,13 @@ pub struct Running {
     next: u64,
 }
 
-/// Whose check it is.
+/// The owner of a check.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Key {
-    /// A contract's, by their names.
+    /// A contract, with the names of contract and check.
     Contract(String, String),
-    /// A trigger's own.
+    /// A trigger with its own check, by name.
     Trigger(String),
-}
-
-/// What a check measures, and all that it is made of.
-#[derive(Clone, PartialEq)]
-struct Made {
-    fingerprint: String,
-    stanza: String,
 }
 
 /// A check whose schedule runs.
@@ -107,20 +150,20 @@ struct Active {
     task: AbortHandle,
 }
 
-/// What a check remembers that was taken out.
+/// The memory of a check that was removed.
 #[derive(Debug)]
 pub struct TakenOut {
     /// The contract.
     pub contract: String,
     /// The check's name.
     pub check: String,
-    /// What it measured.
+    /// The fingerprint of what it measured.
     pub fingerprint: String,
-    /// Its memory, by the wall clock.
+    /// Its memory, in wall-clock time.
     pub memory: Value,
 }
 
-/// Starts the engine, which goes on from what is recalled.
+/// Starts the engine. It continues from the stored state.
 #[must_use]
 pub fn start(plans: Plans, clock: Clock, first: FirstRun, recalled: Recalled) -> Running {
     let (messages, incoming) = mpsc::channel(REPORT_QUEUE);
@@ -147,7 +190,7 @@ struct Scheduled {
     interval: watch::Receiver<Duration>,
 }
 
-/// Puts checks on schedules: those whose schedule runs already as it should are left alone.
+/// Schedules checks. A schedule that already runs with the same settings is left alone.
 struct LineUp<'a> {
     active: &'a BTreeMap<Key, Active>,
     next: u64,
@@ -168,9 +211,9 @@ impl LineUp<'_> {
             return (known.id, known.pace.clone());
         }
         let check = match known {
-            // One that only runs at another pace keeps what it remembers.
+            // A check of which only the interval changed keeps its memory.
             Some(known) if known.made == made => Arc::clone(&known.check),
-            // One that measures the same, and judges it in another way, knows what the other knew.
+            // A check that measures the same, but judges it differently, takes over the memory.
             Some(known) => {
                 let memory = panics::contained(|| known.check.memory(self.clock.moment())).ok().flatten();
                 panics::build(|| Arc::clone(&check), memory.as_ref(), self.clock)
@@ -184,27 +227,24 @@ impl LineUp<'_> {
     }
 }
 
-/// What the ledger is told of the plans, and the checks that are to be scheduled for them.
+/// The lineup for the ledger, and the checks that must be scheduled for it.
 fn line_up(plans: Plans, active: &BTreeMap<Key, Active>, next: u64, clock: Clock) -> (Lineup, Vec<Scheduled>) {
-    let mut lineup = Lineup::default();
+    let mut lineup = Lineup { kinds: plans.kinds, people: plans.people, ..Lineup::default() };
     let mut schedules = LineUp { active, next, clock, scheduled: Vec::new() };
-    for plan in plans.contracts {
-        let made = plan.fingerprints.iter().zip(plan.stanzas);
-        let made = made.map(|(fingerprint, stanza)| Made { fingerprint: fingerprint.clone(), stanza });
-        let checks = plan.checks.into_iter().zip(&plan.spec.checks).zip(made);
-        let placed = checks.map(|((check, spec), made)| {
-            schedules.place(Key::Contract(plan.spec.name.clone(), spec.name.clone()), check, spec, made)
-        });
-        let (ids, paces) = placed.unzip();
-        lineup.specs.push(plan.spec);
-        lineup.fingerprints.push(plan.fingerprints);
-        lineup.ids.push(ids);
-        lineup.paces.push(paces);
+    for Plan { spec: contract, checks } in plans.contracts {
+        let line = |Planned { spec, check, made }| {
+            let fingerprint = made.fingerprint.clone();
+            let key = Key::Contract(contract.name.clone(), spec.name.clone());
+            let (id, pace) = schedules.place(key, check, &spec, made);
+            CheckLine { spec, fingerprint, id, pace }
+        };
+        let checks = checks.into_iter().map(line).collect();
+        lineup.contracts.push(ContractLine { spec: contract, checks });
     }
-    for TriggerPlan { spec, check, fingerprint, stanza } in plans.triggers {
+    for TriggerPlan { spec, check, made } in plans.triggers {
+        let fingerprint = made.fingerprint.clone();
         let own = match (&spec.watched, check) {
             (Watched::Own(own), Some(check)) => {
-                let made = Made { fingerprint: fingerprint.clone(), stanza };
                 Some(schedules.place(Key::Trigger(spec.name.clone()), check, own, made).0)
             }
             _ => None,
@@ -217,7 +257,7 @@ fn line_up(plans: Plans, active: &BTreeMap<Key, Active>, next: u64, clock: Clock
 impl Plans {
     fn keys(&self) -> std::collections::BTreeSet<Key> {
         let contracts = self.contracts.iter().flat_map(|plan| {
-            plan.spec.checks.iter().map(|check| Key::Contract(plan.spec.name.clone(), check.name.clone()))
+            plan.checks.iter().map(|check| Key::Contract(plan.spec.name.clone(), check.spec.name.clone()))
         });
         let own = self.triggers.iter().filter(|trigger| trigger.check.is_some());
         contracts.chain(own.map(|trigger| Key::Trigger(trigger.spec.name.clone()))).collect()
@@ -236,15 +276,15 @@ impl Running {
         }
     }
 
-    /// Goes over to other plans in one step: contracts, checks and triggers are matched by name, what is known of them stays, and
-    /// checks that are planned as they were run on without a hiccup. Gives what the checks remember that are taken out, should
-    /// they come back.
+    /// Changes to other plans in one step. Contracts, checks and triggers are matched by name and
+    /// keep their state. Checks with unchanged settings run on without interruption. Returns the
+    /// memory of the checks that were removed. They may come back.
     pub async fn swap(&mut self, plans: Plans) -> Vec<TakenOut> {
         let planned = plans.keys();
         let (lineup, scheduled) = line_up(plans, &self.active, self.next, self.clock);
         self.next += scheduled.len() as u64;
         let (done, swapped) = oneshot::channel();
-        // The ledger knows the new schedules before they report.
+        // The ledger must know the new schedules before their first report.
         if self.messages.send(Message::Swap(lineup, done)).await.is_ok() {
             let _ = swapped.await;
         }
@@ -262,17 +302,23 @@ impl Running {
         taken_out.collect()
     }
 
-    /// Shows how reading the configuration went.
+    /// Where people's orders go.
+    #[must_use]
+    pub fn orders(&self) -> Orders {
+        Orders(self.messages.downgrade())
+    }
+
+    /// Shows the result of reading the configuration.
     pub async fn show(&self, configuration: Configuration) {
         // A ledger that is gone shows nothing any more.
         let _ = self.messages.send(Message::Configuration(configuration)).await;
     }
 
-    /// Waits until a task ends that never should, and says how.
+    /// Waits until a task ends, which none should do, and says how it ended.
     pub async fn ended(&mut self) -> String {
         loop {
             match self.tasks.join_next().await {
-                // A schedule that was taken out.
+                // A schedule that was removed.
                 Some(Err(error)) if error.is_cancelled() => {}
                 Some(Err(error)) => return error.to_string(),
                 Some(Ok(())) => return "without an error".to_owned(),
@@ -281,10 +327,10 @@ impl Running {
         }
     }
 
-    /// Ends the engine in order: the ledger hands all that it knows to the storage first.
+    /// Stops the engine in order: the ledger first hands everything to the storage.
     pub async fn stop(mut self) {
         self.stop.send_replace(true);
-        // The ledger's task is the one that ends by itself.
+        // The ledger's task is the only one that ends by itself.
         let _ = self.ended().await;
     }
 }

@@ -1,4 +1,5 @@
-//! Panics: none is ever meant. Each is told in one line and counted, and none in a check harms anything else.
+//! Panics are always bugs. Each one is logged in one line and counted, and a panic in a check harms
+//! nothing else.
 
 use std::any::Any;
 use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
@@ -9,20 +10,21 @@ use async_trait::async_trait;
 use serde_json::Value;
 use tracing::error;
 
-use super::scheduler::{INTERNAL_ERROR, failure};
-use crate::checks::{Check, Run};
+use super::reasons::{INTERNAL_ERROR, failure};
 use crate::clock::Clock;
 use crate::domain::observation::Observation;
+use crate::engine::check::{Check, Run};
 
 static COUNTED: AtomicU64 = AtomicU64::new(0);
 
-/// How many panics there were since [`install`], wherever they were: in a run, in a task of a client library, in a thread.
+/// The number of panics since [`install`], wherever they happened: in a run, in a task of a client
+/// library, in a thread.
 #[must_use]
 pub fn counted() -> u64 {
     COUNTED.load(Ordering::Relaxed)
 }
 
-/// From here on every panic is counted, and told in a line of the log.
+/// From now on every panic is counted and logged.
 pub fn install() {
     panic::set_hook(Box::new(|panic| {
         COUNTED.fetch_add(1, Ordering::Relaxed);
@@ -34,10 +36,10 @@ fn tell(panic: &PanicHookInfo<'_>) {
     let place = panic.location().map(ToString::to_string).unwrap_or_default();
     let thread = std::thread::current();
     let message = text(panic.payload());
-    error!(place, thread = thread.name(), message, "a panic: this is a fault of dr-exporter, please report it");
+    error!(place, thread = thread.name(), message, "panic: this is a fault of dr-exporter, please report it");
 }
 
-/// What a panic said, cut to a line that can be read.
+/// The message of a panic, cut to one readable line.
 pub(super) fn text(payload: &(dyn Any + Send)) -> String {
     let text = payload.downcast_ref::<&str>().map(ToString::to_string);
     let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
@@ -45,13 +47,13 @@ pub(super) fn text(payload: &(dyn Any + Send)) -> String {
     text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).take(300).collect()
 }
 
-/// What `work` gives; none if it panics, which the hook tells of.
+/// The result of `work`, or the message of its panic. The hook logs the panic.
 pub(super) fn contained<T>(work: impl FnOnce() -> T) -> Result<T, String> {
     panic::catch_unwind(AssertUnwindSafe(work)).map_err(|payload| text(&*payload))
 }
 
-/// Makes a check that knows again what it knew. One that cannot be made tells so at every run, and one that cannot take its
-/// memory goes on without.
+/// Makes a check and restores its memory. A check that cannot be made says so at every run. A check
+/// that cannot restore its memory runs without it.
 #[must_use]
 pub fn build(make: impl Fn() -> Arc<dyn Check>, memory: Option<&Value>, clock: Clock) -> Arc<dyn Check> {
     let recalled = contained(|| {
@@ -61,9 +63,11 @@ pub fn build(make: impl Fn() -> Arc<dyn Check>, memory: Option<&Value>, clock: C
         }
         check
     });
-    // What a panic left half done is not gone on with.
+    // A check that panicked while it restored its memory is made again without it.
     let check = if memory.is_some() { recalled.or_else(|_| contained(&make)) } else { recalled };
-    check.unwrap_or_else(|detail| Arc::new(Unmade(format!("the check could not be made, it panicked: {detail}"))))
+    check.unwrap_or_else(|detail| {
+        Arc::new(Unmade(format!("the check could not be made, because it panicked: {detail}")))
+    })
 }
 
 /// A check that could not be made.

@@ -1,52 +1,72 @@
-//! What is known, at one instant, of everything: immutable, shared by all who read.
+//! The state of everything at one instant: immutable, and shared by all readers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::scheduler::Report;
+use super::journal::People;
+use super::report::Report;
+use crate::domain::check::{CheckSpec, CheckState};
 use crate::domain::contract::Contract;
 use crate::domain::independence::{self, Independence};
 use crate::domain::observation::{Finding, Observation, Outcome, Reason};
+use crate::domain::recovery_clock::ClockEvent;
 use crate::domain::time::Timestamp;
 use crate::domain::trigger::Trigger;
 use crate::store::keeper::StoreHealth;
+use crate::store::plans::Plans;
 
-/// Everything that is known.
+/// Everything that the exporter knows.
 #[derive(Debug, Clone)]
 pub struct Snapshot {
     /// The contracts, in the order of the configuration.
     pub contracts: Vec<Arc<ContractRecord>>,
     /// The triggers, in the order of the configuration.
     pub triggers: Vec<Arc<TriggerRecord>>,
+    /// The plans of people, from the configuration.
+    pub people: Arc<People>,
+    /// The state of incidents, drills and alarms, in wall-clock time.
+    pub plans: Arc<Plans>,
     /// How long runs took, by kind of check.
     pub durations: BTreeMap<&'static str, Histogram>,
     /// When the ledger last ticked.
     pub ticked: Timestamp,
-    /// How the storage is; none where there is none.
+    /// The health of the storage. None without a storage.
     pub storage: Option<StoreHealth>,
-    /// How the last reading of the configuration went; none for a program that reads it once.
+    /// The result of the last reading of the configuration. None for a program that reads it once.
     pub configuration: Option<Configuration>,
 }
 
-/// How the last reading of the configuration went.
+/// The result of the last reading of the configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Configuration {
-    /// All that was wrong with it; none if it is in use. A bad one changes nothing.
+    /// The errors. None if the configuration is in use. A configuration with errors changes
+    /// nothing.
     pub refused: Option<Arc<str>>,
-    /// When a good one was last read.
+    /// When a configuration without errors was last read.
     pub read: Timestamp,
+    /// The text of the configuration in use, as it is shown to people.
+    pub shown: Arc<ShownConfiguration>,
+}
+
+/// The text of a configuration, without comments and secrets.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ShownConfiguration {
+    /// All of it.
+    pub whole: Arc<str>,
+    /// The stanza of each contract, by name.
+    pub contracts: BTreeMap<String, Arc<str>>,
 }
 
 impl Snapshot {
     /// Whether every check has run.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.contracts.iter().all(|record| record.checks.iter().all(|check| check.last.is_some()))
+        self.contracts.iter().all(|record| record.runs.iter().all(|check| check.last.is_some()))
             && self.triggers.iter().all(|record| record.last.is_some())
     }
 
-    /// Whether a contract works while another is down, as [`independence::works_without`] says it.
+    /// Whether a contract works while another one is down: see [`independence::works_without`].
     #[must_use]
     pub fn works_without(&self, contract: &Contract, without: &str, now: Timestamp) -> Option<bool> {
         let without = self.contracts.iter().find(|record| record.contract.spec().name == without)?;
@@ -57,18 +77,46 @@ impl Snapshot {
 /// A contract, and the runs of its checks.
 #[derive(Debug, Clone)]
 pub struct ContractRecord {
-    /// What the rules know of it.
+    /// Its state.
     pub contract: Contract,
-    /// Its checks, in the order of the specification.
-    pub checks: Vec<CheckRecord>,
-    /// What is known of its independence of others, by their names.
+    /// The runs of each of its checks, in the order of the contract.
+    runs: Vec<CheckRecord>,
+    /// What is known about its independence of other contracts, by their names.
     pub independence: BTreeMap<String, Independence>,
 }
 
-/// A trigger, and what it saw.
+impl ContractRecord {
+    /// The record of a contract. `runs` creates the record of each of its checks.
+    #[must_use]
+    pub fn new(
+        contract: Contract,
+        runs: impl FnMut(&CheckSpec) -> CheckRecord,
+        independence: BTreeMap<String, Independence>,
+    ) -> Self {
+        let runs = contract.checks().iter().map(CheckState::spec).map(runs).collect();
+        Self { contract, runs, independence }
+    }
+
+    /// Its checks: the state of each, and its runs.
+    #[must_use]
+    pub fn checks(&self) -> impl ExactSizeIterator<Item = (&CheckState, &CheckRecord)> {
+        self.contract.checks().iter().zip(&self.runs)
+    }
+
+    /// Takes in a run of the check with this index.
+    pub fn take(&mut self, check: usize, report: Report) -> Option<ClockEvent> {
+        let event = self.contract.observe(check, report.seen(), &report.observation);
+        if let Some(runs) = self.runs.get_mut(check) {
+            runs.take(report);
+        }
+        event
+    }
+}
+
+/// A trigger, and the last run of its check.
 #[derive(Debug, Clone)]
 pub struct TriggerRecord {
-    /// What the rules know of it.
+    /// Its state.
     pub trigger: Trigger,
     /// The last run of the check that it watches.
     pub last: Option<LastRun>,
@@ -77,14 +125,18 @@ pub struct TriggerRecord {
 /// The runs of one check.
 #[derive(Debug, Clone, Default)]
 pub struct CheckRecord {
-    /// How many runs there were, in the order of [`Outcome::ALL`].
+    /// The number of runs, in the order of [`Outcome::ALL`].
     runs: [u64; Outcome::ALL.len()],
     /// How often each reason was found.
     pub failures: BTreeMap<&'static str, u64>,
     /// The last run.
     pub last: Option<LastRun>,
-    /// The last run that found something wrong; kept when later runs are good.
+    /// The last run that found something wrong. It is kept when later runs are good.
     pub last_failure: Option<LastFailure>,
+    /// The last run that found everything good.
+    pub last_success: Option<Timestamp>,
+    /// The last times during which something was wrong, the oldest first.
+    pub recent: VecDeque<Trouble>,
 }
 
 /// A run that is over.
@@ -98,7 +150,7 @@ pub struct LastRun {
     pub observation: Observation,
 }
 
-/// Something that was wrong.
+/// One thing that was wrong.
 #[derive(Debug, Clone)]
 pub struct LastFailure {
     /// When it was found.
@@ -107,16 +159,60 @@ pub struct LastFailure {
     pub findings: Vec<Finding>,
 }
 
+/// Runs in a row that found the same wrong.
+#[derive(Debug, Clone)]
+pub struct Trouble {
+    /// The first of them.
+    pub from: Timestamp,
+    /// The last of them.
+    pub until: Timestamp,
+    /// How many.
+    pub runs: u64,
+    /// What the last of them found.
+    pub findings: Vec<Finding>,
+    /// Whether a later run found something else, or nothing.
+    over: bool,
+}
+
+/// How many times of trouble are kept for each check.
+pub const RECENT: usize = 10;
+
 impl CheckRecord {
+    /// Keeps what is wrong together with the runs before that found the same.
+    fn note_trouble(&mut self, at: Timestamp, findings: &[Finding]) {
+        let reasons = |findings: &[Finding]| findings.iter().map(|finding| finding.reason.label).collect::<Vec<_>>();
+        match self.recent.back_mut().filter(|last| !last.over) {
+            Some(last) if !findings.is_empty() && reasons(&last.findings) == reasons(findings) => {
+                last.runs = last.runs.saturating_add(1);
+                (last.until, last.findings) = (at, findings.to_vec());
+                return;
+            }
+            Some(last) => last.over = true,
+            None => {}
+        }
+        if !findings.is_empty() {
+            self.recent.push_back(Trouble { from: at, until: at, runs: 1, findings: findings.to_vec(), over: false });
+            if self.recent.len() > RECENT {
+                self.recent.pop_front();
+            }
+        }
+    }
+
     /// Takes in a run.
-    pub fn take(&mut self, report: Report) {
+    fn take(&mut self, report: Report) {
         let outcome = report.observation.outcome();
         for (runs, _) in self.runs.iter_mut().zip(Outcome::ALL).filter(|(_, of)| *of == outcome) {
             *runs = runs.saturating_add(1);
         }
         let findings: Vec<Finding> = report.observation.findings().cloned().collect();
         for finding in &findings {
+            let label = finding.reason.label;
+            debug_assert!(self.failures.contains_key(label), "`{label}` is not in the list of the kind's reasons");
             *self.failures.entry(finding.reason.label).or_default() += 1;
+        }
+        self.note_trouble(report.at, &findings);
+        if outcome == Outcome::Healthy {
+            self.last_success = Some(report.at);
         }
         if !findings.is_empty() {
             self.last_failure = Some(LastFailure { at: report.at, findings });
@@ -124,14 +220,14 @@ impl CheckRecord {
         self.last = Some(LastRun { at: report.at, took: report.took, observation: report.observation });
     }
 
-    /// A check that has not run, with every reason it can have counted 0 times: so the first failure is an increase that
-    /// Prometheus can see.
+    /// A check that has not run. Each possible reason starts with the count 0, so that Prometheus
+    /// sees the first failure as an increase.
     #[must_use]
     pub fn new(reasons: impl Iterator<Item = &'static Reason>) -> Self {
         Self { failures: reasons.map(|reason| (reason.label, 0)).collect(), ..Self::default() }
     }
 
-    /// How many runs there were, by outcome.
+    /// The number of runs, by outcome.
     pub fn runs(&self) -> impl Iterator<Item = (Outcome, u64)> {
         Outcome::ALL.into_iter().zip(self.runs)
     }
@@ -165,13 +261,14 @@ impl Histogram {
         self.sum.as_secs_f64()
     }
 
-    /// How many durations there were.
+    /// The number of durations.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.count
     }
 
-    /// The buckets, each with its upper bound and its own count; the last takes what is above all bounds.
+    /// The buckets, each with its upper bound and its own count. The last one takes what is above
+    /// all bounds.
     #[must_use]
     pub fn buckets(&self) -> Vec<(f64, u64)> {
         let below: u64 = self.counts.iter().sum();

@@ -1,32 +1,30 @@
-//! `/metrics`: collected from a snapshot, so that what is gone from the configuration is gone from the scrape.
+//! `/metrics`: collected from a snapshot, so that whatever leaves the configuration also leaves the
+//! scrape.
 //!
-//! What is not known is absent: there is never a 0 or a NaN for "unknown".
+//! What is not known is absent. There is never a 0 or a NaN for "unknown".
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::fmt::Write as _;
 
-use prometheus_client::collector::Collector;
-use prometheus_client::encoding::text::encode;
-use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
-use prometheus_client::metrics::MetricType;
-use prometheus_client::registry::Registry;
+use exposition::{Family, Format, Labels};
 
-use super::View;
-use crate::domain::contract::{CheckSpec, Objective};
+use super::{View, server};
+use crate::domain::check::CheckState;
+use crate::domain::contract::Objective;
 use crate::domain::observation::ReadingKind;
 use crate::domain::status::Status;
 use crate::domain::time::Timestamp;
 use crate::domain::trigger::TriggerSpec;
 use crate::engine::panics;
-use crate::engine::snapshot::{CheckRecord, ContractRecord, Histogram, TriggerRecord};
+use crate::engine::snapshot::{CheckRecord, ContractRecord, TriggerRecord};
 
+mod exposition;
+mod people;
 mod process;
 
-/// What is said of a metric beside its values.
+/// Everything about a metric except its values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Description {
-    /// The name; of a counter without `_total`.
+    /// The name. For a counter it has no `_total`.
     pub name: &'static str,
     /// The help text.
     pub help: &'static str,
@@ -39,11 +37,11 @@ pub struct Description {
 /// The type of a metric.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Goes up and down.
+    /// It goes up and down.
     Gauge,
-    /// Goes up.
+    /// It only goes up.
     Counter,
-    /// Counts by size.
+    /// It counts values by size.
     Histogram,
 }
 
@@ -58,25 +56,25 @@ macro_rules! descriptions {
 
 descriptions! {
     CONTRACT_INFO: Gauge "dr_contract_info" ["contract,component,owner,priority"]
-        "What is fixed about a contract; always 1";
+        "The fixed properties of a contract; always 1";
     TARGET: Gauge "dr_objective_target_seconds" ["contract,objective"]
-        "What the objective must stay under";
+        "The target of the objective, which the figure must stay below";
     OBSERVED: Gauge "dr_objective_observed_seconds" ["contract,objective"]
-        "The most that it can be. RPO: age of the recovery point. RTO: length of the outage, else the last recovery time. Absent while nothing bounds it";
+        "The upper end of the figure. RPO: age of the recovery point. RTO: length of the outage, otherwise the last recovery time. Absent while there is no upper end";
     KNOWN: Gauge "dr_objective_known_seconds" ["contract,objective"]
-        "The least that it is known to be. RPO: age, at the last look, of the oldest change known to be missing; 0 while none is. RTO: length of the outage, else the last recovery time. Absent where there is none";
+        "The lower end of the figure. RPO: age, at the last look, of the oldest change known to be missing; 0 while none is. RTO: length of the outage, otherwise the last recovery time. Absent while there is no figure";
     USED: Gauge "dr_objective_used_ratio" ["contract,objective"]
-        "Observed divided by target. Absent while unknown";
+        "The upper end of the figure divided by the target. Absent while there is no upper end";
     STATUS: Gauge "dr_objective_status" ["contract,objective,status"]
-        "1 for the status that holds, 0 for the other three";
+        "1 for the current status, 0 for the other three";
     COMPLIANT: Gauge "dr_objective_compliant" ["contract,objective"]
         "1 when met or at risk, 0 when breached. Absent when unproven";
     AT_RISK_RATIO: Gauge "dr_at_risk_ratio" ["contract"]
         "The share of a target above which it is at risk";
     RECOVERY_POINT: Gauge "dr_recovery_point_timestamp_seconds" ["contract,check"]
-        "The newest instant up to which the DR copy is proven. Absent if never, or withdrawn";
+        "The newest instant up to which the DR copy is proven to hold everything. Absent if nothing was proven, or the proof was withdrawn";
     EVIDENCE: Gauge "dr_evidence_timestamp_seconds" ["contract,check"]
-        "When the check last learned something about what it feeds; the older of health and copy";
+        "When the check last learned something about the objectives that it feeds: the older time of health and copy";
     IN_PROGRESS: Gauge "dr_recovery_in_progress" ["contract"]
         "1 while the recovery clock runs";
     STARTED: Gauge "dr_recovery_started_timestamp_seconds" ["contract"]
@@ -88,23 +86,23 @@ descriptions! {
     LAST_END: Gauge "dr_recovery_last_end_timestamp_seconds" ["contract"]
         "When the last recovery ended";
     RECOVERIES: Counter "dr_recoveries" ["contract,result,mode"]
-        "Recoveries that were measured, by whether they met the target of their day";
+        "Measured recoveries, by whether they met the target that applied then";
     HEALTHY: Gauge "dr_check_healthy" ["contract,check,kind"]
-        "1 when the component works, 0 when it fails. Absent while nothing fresh is known";
+        "1 when the component works, 0 when it fails. Absent without fresh evidence";
     CONSECUTIVE: Gauge "dr_check_consecutive_failures" ["contract,check,kind"]
         "How often in a row the component failed";
     WARNING: Gauge "dr_check_warning" ["contract,check,kind"]
-        "1 while the sync lag is above warn_after, or the check warns of something else. Absent where nothing is looked at or known";
+        "1 while the sync lag is above warn_after, or the check has another warning. Absent if it cannot warn, or without fresh evidence";
     WARN_AFTER: Gauge "dr_check_warn_after_seconds" ["contract,check,kind"]
-        "The sync lag above which there is a warning. Absent where there is none";
+        "The sync lag above which there is a warning. Absent if not configured";
     LAG_BUDGET: Gauge "dr_check_lag_budget_seconds" ["contract,check,kind"]
-        "The sync lag that the synchronisation is meant to stay below. Absent where it is not configured";
+        "The sync lag that the synchronisation is meant to stay below. Absent if not configured";
     COPY_LOST: Gauge "dr_copy_lost" ["contract,check"]
-        "1 while the DR copy is proven lost. Absent while nothing fresh is known";
+        "1 while the DR copy is proven lost. Absent without fresh evidence";
     RUNS: Counter "dr_check_runs" ["contract,check,kind,outcome"]
         "Runs of the check, by outcome";
     FAILURES: Counter "dr_check_failures" ["contract,check,kind,reason"]
-        "What runs found wrong, by reason";
+        "Findings of the runs of the check, by reason";
     DURATION: Histogram "dr_check_duration_seconds" ["kind"]
         "How long runs took";
     WITHOUT_OK: Gauge "dr_degraded_operation_ok" ["contract,without"]
@@ -112,123 +110,76 @@ descriptions! {
     WITHOUT_TESTED: Gauge "dr_degraded_operation_last_timestamp_seconds" ["contract,without,result"]
         "When the contract was last seen to work (ok) or to fail (violated) while the other was down. Absent if never";
     TRIGGER_ACTIVE: Gauge "dr_trigger_active" ["trigger,action,notification,mode"]
-        "1 while the trigger fires, 0 while it is clear. Absent while its evidence is missing";
+        "1 while the trigger fires, 0 while it is clear. Absent without fresh evidence";
     TRIGGER_KNOWN: Gauge "dr_trigger_known" ["trigger,action,notification,mode"]
         "1 while there is fresh evidence of the trigger's condition, 0 while there is none";
     TRIGGER_FIRED: Gauge "dr_trigger_last_fired_timestamp_seconds" ["trigger,action,notification,mode"]
         "When the trigger last began to fire. Absent if never";
+    INCIDENT_ACTIVE: Gauge "dr_incident_active" ["incident"]
+        "1 while the incident is declared and not closed";
+    INCIDENT_BEGAN: Gauge "dr_incident_began_timestamp_seconds" ["incident"]
+        "When the open incident began. Absent while none is open";
+    INCIDENT_DONE: Gauge "dr_incident_steps_done" ["incident"]
+        "The steps of the checklist that were taken. Absent while the incident is not open";
+    INCIDENT_STEPS: Gauge "dr_incident_steps" ["incident"]
+        "The steps of the checklist. Absent while the incident is not open";
+    DRILL_LAST: Gauge "dr_drill_last_timestamp_seconds" ["drill,kind"]
+        "When the drill was last done. Absent if it never was";
+    DRILL_DUE: Gauge "dr_drill_due_timestamp_seconds" ["drill,kind"]
+        "When the drill is due. Absent if it was never done";
+    DRILL_OVERDUE: Gauge "dr_drill_overdue" ["drill,kind"]
+        "1 if the drill should have been done by now, also if it was never done";
+    DRILL_ACTIVE: Gauge "dr_drill_active" ["drill,kind"]
+        "1 while the drill goes on";
+    DRILL_CONTRACT: Gauge "dr_drill_in_progress" ["contract"]
+        "1 while an outage of the contract is part of a drill, or would be. Never during a declared incident";
+    DRILL_TRIGGER: Gauge "dr_drill_trigger_in_progress" ["trigger"]
+        "1 while the trigger watches a contract whose outage is part of a drill";
+    ALARM_TARGET: Gauge "dr_alert_response_target_seconds" ["severity"]
+        "The time within which somebody must react to an alarm";
+    ALARM_WAITING: Gauge "dr_alert_response_waiting_seconds" ["contract,severity"]
+        "How long the current alarm of the contract has waited for a reaction. Absent if there is none, somebody has reacted, or it is a drill";
+    ALARM_LAST: Gauge "dr_alert_response_last_seconds" ["contract,severity"]
+        "From the beginning of an alarm to the reaction, for the last alarm that somebody answered";
+    RECORD_ENTRIES: Gauge "dr_record_entries" [""]
+        "The number of entries of the record on the disk";
+    RECORD_HEAD: Gauge "dr_record_head" [""]
+        "The first 13 hexadecimal digits of the record's last hash, as a number";
     BUILD_INFO: Gauge "dr_exporter_build_info" ["version"]
-        "What is running; always 1";
+        "The version that is running; always 1";
     CHECKS: Gauge "dr_exporter_checks" [""]
-        "How many checks are configured";
+        "The number of configured checks";
     RELOAD_SUCCESSFUL: Gauge "dr_exporter_config_last_reload_successful" [""]
-        "1 if the configuration was good when it was last read, 0 if the one before is still in use";
+        "1 if the configuration had no error when it was last read, 0 if it was refused and the one before is still in use";
     RELOAD_SUCCESS: Gauge "dr_exporter_config_last_reload_success_timestamp_seconds" [""]
-        "When a good configuration was last read";
+        "When a configuration without an error was last read";
     STORE_ERRORS: Counter "dr_exporter_store_errors" [""]
-        "How often the storage failed";
+        "Errors of the storage";
+    WEB_CONNECTIONS: Gauge "dr_exporter_web_connections" [""]
+        "Open connections of the web server";
+    WEB_CLOSED: Counter "dr_exporter_web_connections_closed" ["reason"]
+        "Connections that the web server closed before their time: slow_request, idle, slow_reader, or no_room for another one";
+    WEB_REFUSED: Counter "dr_exporter_web_requests_refused" ["reason"]
+        "Requests that the web server refused: unauthorized, rate_limit, cross_site or busy";
+    WEB_CONFIG: Gauge "dr_exporter_web_config_last_reload_successful" [""]
+        "1 if the web configuration had no error when it was last read, 0 if it was refused and the one before is still in use. Absent without a web configuration";
     PANICS: Counter "dr_exporter_panics" [""]
-        "Faults of the exporter: panics, whether in a run of a check or anywhere else";
-}
-
-/// A metric with its samples.
-struct Family {
-    description: Description,
-    samples: Vec<Sample>,
-}
-
-type Labels = Vec<(&'static str, String)>;
-
-enum Sample {
-    Gauge(Labels, f64),
-    Counter(Labels, f64),
-    Histogram(Labels, Histogram),
-}
-
-impl Sample {
-    /// Writes the sample; one without labels has no empty braces.
-    fn encode(&self, metric: &mut MetricEncoder<'_>) -> Result<(), fmt::Error> {
-        let (Self::Gauge(labels, _) | Self::Counter(labels, _) | Self::Histogram(labels, _)) = self;
-        if labels.is_empty() {
-            self.encode_value(metric)
-        } else {
-            self.encode_value(&mut metric.encode_family(labels)?)
-        }
-    }
-
-    fn encode_value(&self, metric: &mut MetricEncoder<'_>) -> Result<(), fmt::Error> {
-        match self {
-            Self::Gauge(_, value) => metric.encode_gauge(value),
-            Self::Counter(_, value) => metric.encode_counter::<NoLabelSet, _, f64>(value, None),
-            Self::Histogram(_, histogram) => {
-                let buckets = histogram.buckets();
-                metric.encode_histogram::<NoLabelSet>(histogram.sum(), histogram.count(), &buckets, None)
-            }
-        }
-    }
+        "Panics, in a run of a check or anywhere else. Each one is a fault of the exporter";
 }
 
 /// The scrape in OpenMetrics text.
-///
-/// # Errors
-/// Never in practice: writing to a string does not fail.
-pub fn openmetrics(view: View<'_>) -> Result<String, fmt::Error> {
-    let mut registry = Registry::default();
-    registry.register_collector(Box::new(Families(families(view))));
-    let mut text = String::new();
-    encode(&mut text, &registry)?;
-    Ok(text)
+#[must_use]
+pub fn openmetrics(view: View<'_>) -> String {
+    exposition::text(families(view), Format::OpenMetrics)
 }
 
 /// The scrape in the Prometheus text format, which older scrapers and `promtool` read.
-///
-/// It differs from OpenMetrics in this: a counter's family has the `_total` of its samples, and there is no end mark.
-///
-/// # Errors
-/// As [`openmetrics`].
-pub fn prometheus(view: View<'_>) -> Result<String, fmt::Error> {
-    let text = openmetrics(view)?;
-    let counters: Vec<&str> =
-        text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.strip_suffix(" counter")).collect();
-    let mut lines = String::with_capacity(text.len());
-    for line in text.lines().filter(|line| *line != "# EOF") {
-        let words: Vec<&str> = line.splitn(4, ' ').collect();
-        match words.as_slice() {
-            ["#", comment, name, rest] if counters.contains(name) => {
-                writeln!(lines, "# {comment} {name}_total {rest}")?;
-            }
-            _ => writeln!(lines, "{line}")?,
-        }
-    }
-    Ok(lines)
+#[must_use]
+pub fn prometheus(view: View<'_>) -> String {
+    exposition::text(families(view), Format::Prometheus)
 }
 
-struct Families(BTreeMap<&'static str, Family>);
-
-impl fmt::Debug for Families {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} families", self.0.len())
-    }
-}
-
-impl Collector for Families {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        for Family { description, samples } in self.0.values() {
-            let kind = match description.kind {
-                Kind::Gauge => MetricType::Gauge,
-                Kind::Counter => MetricType::Counter,
-                Kind::Histogram => MetricType::Histogram,
-            };
-            let mut metric = encoder.encode_descriptor(description.name, description.help, None, kind)?;
-            for sample in samples {
-                sample.encode(&mut metric)?;
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Collects samples, by the name of their family.
+/// Collects samples by the name of their metric family.
 struct Builder<'a> {
     view: View<'a>,
     families: BTreeMap<&'static str, Family>,
@@ -238,31 +189,33 @@ fn families(view: View<'_>) -> BTreeMap<&'static str, Family> {
     let mut builder = Builder { view, families: BTreeMap::new() };
     for record in &view.snapshot.contracts {
         builder.contract(record);
-        for (index, (spec, check)) in record.contract.spec().checks.iter().zip(&record.checks).enumerate() {
-            builder.check(record, index, spec, check);
+        for (check, runs) in record.checks() {
+            builder.check(&record.contract.spec().name, check, runs);
         }
     }
     for record in &view.snapshot.triggers {
         builder.trigger(record);
     }
     for (kind, histogram) in &view.snapshot.durations {
-        builder.add(DURATION, Sample::Histogram(vec![("kind", (*kind).to_owned())], histogram.clone()));
+        builder.family(DURATION).histogram(&[("kind", kind)], histogram);
     }
     builder.gauge(BUILD_INFO, &[("version", env!("CARGO_PKG_VERSION"))], 1.0);
-    let checks: usize = view.snapshot.contracts.iter().map(|record| record.checks.len()).sum();
+    let checks: usize = view.snapshot.contracts.iter().map(|record| record.checks().len()).sum();
     builder.gauge(CHECKS, &[], as_f64(checks as u64));
     if let Some(configuration) = &view.snapshot.configuration {
         builder.gauge(RELOAD_SUCCESSFUL, &[], one_or_zero(configuration.refused.is_none()));
         let read = builder.seconds_since_epoch(configuration.read);
         builder.gauge(RELOAD_SUCCESS, &[], read);
     }
-    builder.add(PANICS, Sample::Counter(Vec::new(), as_f64(panics::counted())));
+    builder.counter(PANICS, &[], as_f64(panics::counted()));
+    builder.server();
+    builder.people();
     if let Some(storage) = &view.snapshot.storage {
-        builder.add(STORE_ERRORS, Sample::Counter(Vec::new(), as_f64(storage.errors)));
+        builder.counter(STORE_ERRORS, &[], as_f64(storage.errors));
     }
     for (description, value) in process::figures() {
         match description.kind {
-            Kind::Counter => builder.add(description, Sample::Counter(Vec::new(), value)),
+            Kind::Counter => builder.counter(description, &[], value),
             _ => builder.gauge(description, &[], value),
         }
     }
@@ -270,20 +223,35 @@ fn families(view: View<'_>) -> BTreeMap<&'static str, Family> {
 }
 
 impl Builder<'_> {
-    fn add(&mut self, description: Description, sample: Sample) {
-        let family = self.families.entry(description.name);
-        family.or_insert_with(|| Family { description, samples: Vec::new() }).samples.push(sample);
+    fn family(&mut self, description: Description) -> &mut Family {
+        self.families.entry(description.name).or_insert_with(|| Family::new(description))
     }
 
-    fn gauge(&mut self, description: Description, labels: &[(&'static str, &str)], value: f64) {
-        self.add(description, Sample::Gauge(owned(labels), value));
+    fn gauge(&mut self, description: Description, labels: Labels<'_>, value: f64) {
+        self.family(description).gauge(labels, value);
+    }
+
+    fn counter(&mut self, description: Description, labels: Labels<'_>, value: f64) {
+        self.family(description).counter(labels, value);
     }
 
     /// A gauge that is absent while its value is not known.
-    fn known(&mut self, description: Description, labels: &[(&'static str, &str)], value: Option<f64>) {
+    fn known(&mut self, description: Description, labels: Labels<'_>, value: Option<f64>) {
         if let Some(value) = value {
             self.gauge(description, labels, value);
         }
+    }
+
+    /// The web server.
+    fn server(&mut self) {
+        self.gauge(WEB_CONNECTIONS, &[], as_f64(server::open() as u64));
+        for (reason, count) in server::closings() {
+            self.counter(WEB_CLOSED, &[("reason", reason)], as_f64(count));
+        }
+        for (reason, count) in server::refusals() {
+            self.counter(WEB_REFUSED, &[("reason", reason)], as_f64(count));
+        }
+        self.known(WEB_CONFIG, &[], server::configuration_is_good().map(one_or_zero));
     }
 
     fn seconds_since_epoch(&self, instant: Timestamp) -> f64 {
@@ -364,43 +332,46 @@ impl Builder<'_> {
         for sort in record.contract.recoveries() {
             let result = if sort.met { "met" } else { "missed" };
             let labels = [name, ("result", result), ("mode", sort.mode.label())];
-            self.add(RECOVERIES, Sample::Counter(owned(&labels), as_f64(sort.count)));
+            self.counter(RECOVERIES, &labels, as_f64(sort.count));
         }
     }
 
-    fn check(&mut self, record: &ContractRecord, index: usize, spec: &CheckSpec, check: &CheckRecord) {
-        let (contract, now) = (&record.contract, self.view.moment.now);
-        let place = [("contract", contract.spec().name.as_str()), ("check", spec.name.as_str())];
+    fn check(&mut self, contract: &str, known: &CheckState, record: &CheckRecord) {
+        let (spec, now) = (known.spec(), self.view.moment.now);
+        let place = [("contract", contract), ("check", spec.name.as_str())];
         let [contract_label, check_label] = place;
-        let labels = [contract_label, check_label, ("kind", spec.kind)];
-        self.known(HEALTHY, &labels, contract.healthy(index, now).map(one_or_zero));
-        let failures = contract.clock().consecutive_failures(index);
-        self.gauge(CONSECUTIVE, &labels, f64::from(failures));
-        self.known(WARNING, &labels, contract.warns(index, now).map(one_or_zero));
+        let labels = [contract_label, check_label, ("kind", spec.kind.name)];
+        self.known(HEALTHY, &labels, known.healthy(now).map(one_or_zero));
+        self.gauge(CONSECUTIVE, &labels, f64::from(known.consecutive_failures()));
+        self.known(WARNING, &labels, known.warns(now).map(one_or_zero));
         self.known(WARN_AFTER, &labels, spec.warn_after.map(|after| after.as_secs_f64()));
         self.known(LAG_BUDGET, &labels, spec.lag_budget.map(|budget| budget.as_secs_f64()));
-        let evidence = contract.evidence(index).map(|at| self.seconds_since_epoch(at));
+        let evidence = known.evidence().map(|at| self.seconds_since_epoch(at));
         self.known(EVIDENCE, &place, evidence);
         if spec.feeds.rpo {
-            let point = contract.point(index).and_then(|point| point.instant());
+            let point = known.point().instant();
             self.known(RECOVERY_POINT, &place, point.map(|at| self.seconds_since_epoch(at)));
-            self.known(COPY_LOST, &place, contract.copy_lost(index, now).map(one_or_zero));
+            self.known(COPY_LOST, &place, known.copy_lost(now).map(one_or_zero));
         }
-        for (outcome, count) in check.runs() {
+        for (outcome, count) in record.runs() {
             let [contract, check, kind] = labels;
             let labels = [contract, check, kind, ("outcome", outcome.label())];
-            self.add(RUNS, Sample::Counter(owned(&labels), as_f64(count)));
+            self.counter(RUNS, &labels, as_f64(count));
         }
-        for (reason, count) in &check.failures {
+        for (reason, count) in &record.failures {
             let [contract, check, kind] = labels;
-            self.add(FAILURES, Sample::Counter(owned(&[contract, check, kind, ("reason", reason)]), as_f64(*count)));
+            self.counter(FAILURES, &[contract, check, kind, ("reason", reason)], as_f64(*count));
         }
-        for reading in check.last.iter().flat_map(|last| &last.observation.readings) {
-            let mut labels = owned(&place);
-            if let (Some(name), Some(value)) = (reading.kind.label, &reading.label) {
-                labels.push((name, value.to_string()));
+        for reading in record.last.iter().flat_map(|last| &last.observation.readings) {
+            let moment = self.view.moment;
+            let value = reading.value.at(moment.now, |at| moment.wall(at));
+            let description = of_reading(reading.kind);
+            match (reading.kind.label, &reading.label) {
+                (Some(name), Some(label)) => {
+                    self.gauge(description, &[contract_label, check_label, (name, label.as_ref())], value);
+                }
+                _ => self.gauge(description, &place, value),
             }
-            self.add(of_reading(reading.kind), Sample::Gauge(labels, reading.value.at(self.view.moment)));
         }
     }
 }
@@ -409,10 +380,6 @@ impl Builder<'_> {
 #[must_use]
 pub const fn of_reading(reading: &ReadingKind) -> Description {
     Description { name: reading.metric, help: reading.help, labels: "contract,check", kind: Kind::Gauge }
-}
-
-fn owned(labels: &[(&'static str, &str)]) -> Labels {
-    labels.iter().map(|(name, value)| (*name, (*value).to_owned())).collect()
 }
 
 const fn one_or_zero(yes: bool) -> f64 {

@@ -1,34 +1,35 @@
 //! A status report as a monitoring plug-in prints it: one line for people, then performance data.
 //!
-//! Source: the Monitoring Plugins Development Guidelines, "Plugin Output for Nagios" and "Performance data".
+//! Source: the Monitoring Plugins Development Guidelines, "Plugin Output for Nagios" and
+//! "Performance data".
 
 use super::report::{ContractStatus, ObjectiveStatus, StatusReport};
 use super::text;
 use crate::domain::status::Status;
 
-/// The state of the plug-in: its word and its exit code are the same four everywhere.
+/// The state of the plug-in, with its word and its exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum State {
-    /// 0: all is met.
+    /// 0: all objectives are met.
     Ok,
-    /// 1: something is at risk, or down.
+    /// 1: an objective is at risk, or a component is down.
     Warning,
-    /// 2: something is breached.
+    /// 2: an objective is breached.
     Critical,
-    /// 3: something is unproven.
+    /// 3: an objective is unproven.
     Unknown,
 }
 
 impl State {
     /// The state of a whole report.
     ///
-    /// The worst in this order: breached; unproven because something could not be measured; at risk or down; unproven
-    /// because no recovery proves an RTO. So an RTO that nobody has drilled yet does not hide that another objective is at
-    /// risk.
+    /// It is the worst in this order: breached; unproven because something could not be measured;
+    /// at risk or down; unproven because no recovery proves an RTO. So an RTO without a drill does
+    /// not hide that another objective is at risk.
     #[must_use]
     pub fn of(report: &StatusReport) -> Self {
         let mut objectives = text::objectives(report).map(|(_, objective)| objective).peekable();
-        // No objective at all proves nothing.
+        // A report without objectives proves nothing.
         if objectives.peek().is_none() {
             return Self::Unknown;
         }
@@ -59,7 +60,7 @@ impl State {
         }
     }
 
-    const fn word(self) -> &'static str {
+    pub(super) const fn word(self) -> &'static str {
         match self {
             Self::Ok => "OK",
             Self::Warning => "WARNING",
@@ -90,21 +91,21 @@ pub fn plugin(report: &StatusReport) -> String {
     lines
 }
 
-/// What a plug-in prints that could not measure.
+/// The output of a plug-in that could not measure.
 #[must_use]
 pub fn unknown(message: &str) -> String {
     format!("DR {} - {}", State::Unknown.word(), plain(message))
 }
 
-/// `'contract_rpo'=VALUE;WARN;CRIT;MIN`: the upper end against the at-risk share of the target, and the target. `U` is the
-/// word of plug-ins for a value that is not known.
+/// `'contract_rpo'=VALUE;WARN;CRIT;MIN`: the upper end, the at-risk share of the target, and the
+/// target. In plug-ins `U` stands for an unknown value.
 fn data(contract: &ContractStatus, objective: &ObjectiveStatus) -> String {
     let (name, label, target) = (&contract.name, objective.objective.label(), objective.target_seconds);
     let value = objective.observed_seconds.map_or_else(|| "U".to_owned(), |value| format!("{value:.3}s"));
     format!("'{name}_{label}'={value};{:.3};{target:.3};0", contract.at_risk_ratio * target)
 }
 
-/// The bar ends the text of a plug-in.
-fn plain(text: &str) -> String {
+/// A bar would end the text of a plug-in, so it is replaced.
+pub(super) fn plain(text: &str) -> String {
     text.replace('|', "/").replace(['\n', '\r'], " ")
 }

@@ -8,7 +8,8 @@ use crate::domain::contract::Objective;
 use crate::domain::status::Status;
 use crate::domain::time::Timestamp;
 
-/// One line per objective, e.g. `PASS  nats-streams  rpo  2m03s < 5m  (41% used; proven 3s ago)`, and a summary.
+/// One line per objective, e.g. `PASS  nats-streams  rpo  2m03s < 5m  (41% used; proven 3s ago)`,
+/// and a summary.
 #[must_use]
 pub fn lines(report: &StatusReport) -> String {
     let width = report.contracts.iter().map(|contract| contract.name.len()).max().unwrap_or(0);
@@ -30,19 +31,20 @@ pub fn lines(report: &StatusReport) -> String {
     text
 }
 
-/// What is wrong with the exporter itself, and not with what it measures.
+/// What is wrong with the exporter itself.
 fn faults(report: &StatusReport) -> impl Iterator<Item = String> {
     let failing = report.storage.as_ref().and_then(|storage| storage.failing.as_ref());
     let failing =
-        failing.map(|failing| format!("the storage fails, and a restart forgets what is not stored: {failing}"));
+        failing.map(|failing| format!("the storage fails, and a restart would lose what is not stored: {failing}"));
     let configuration = report.configuration.as_ref();
     let refused = configuration.and_then(|configuration| Some((configuration.refused.as_ref()?, configuration.read)));
-    let refused = refused
-        .map(|(refused, read)| format!("the configuration of {read} is in use, a later one was refused: {refused}"));
+    let refused = refused.map(|(refused, read)| {
+        format!("the configuration of {read} is in use, because a later one was refused: {refused}")
+    });
     failing.into_iter().chain(refused)
 }
 
-/// The whole in one line, e.g. `3 objectives: 2 met, 1 at risk; api is DOWN`.
+/// The whole report in one line, e.g. `3 objectives: 2 met, 1 at risk; api is DOWN`.
 #[must_use]
 pub fn summary(report: &StatusReport) -> String {
     let count = |status| objectives(report).filter(|(_, objective)| objective.status == status).count();
@@ -101,10 +103,10 @@ pub fn objectives(report: &StatusReport) -> impl Iterator<Item = (&ContractStatu
     report.contracts.iter().flat_map(|contract| contract.objectives.iter().map(move |objective| (contract, objective)))
 }
 
-/// The word for an objective that is met, of a component that works.
+/// The word for an objective that is met while its component works.
 pub const PASS: &str = "PASS";
 
-/// The status as a test's result. That the component is down is said whatever the status is.
+/// The status as the result of a test. `DOWN` takes priority over the status.
 #[must_use]
 pub fn word(contract: &ContractStatus, objective: &ObjectiveStatus) -> &'static str {
     match objective.status {
@@ -117,13 +119,14 @@ pub fn word(contract: &ContractStatus, objective: &ObjectiveStatus) -> &'static 
     }
 }
 
-/// Whether the recovery clock runs, or is about to: a check sees the component fail.
+/// Whether the recovery clock runs, or a check sees the component fail.
 #[must_use]
 pub fn is_down(contract: &ContractStatus) -> bool {
     contract.outage.is_some() || contract.failing
 }
 
-/// The figure against the target: `2m03s < 5m`, `1m to 7m, target 5m`, or `12s of 5m` for a clock that runs.
+/// The figure against the target: `2m03s < 5m`, `1m to 7m, target 5m`, or `12s of 5m` for a clock
+/// that runs.
 #[must_use]
 pub fn claim(contract: &ContractStatus, objective: &ObjectiveStatus) -> String {
     let target = seconds(objective.target_seconds);
@@ -146,7 +149,7 @@ pub fn claim(contract: &ContractStatus, objective: &ObjectiveStatus) -> String {
     }
 }
 
-/// How it is known, e.g. `41% used; proven 3s ago`.
+/// How the status is known, e.g. `41% used; proven 3s ago`.
 #[must_use]
 pub fn note(contract: &ContractStatus, objective: &ObjectiveStatus, now: Timestamp) -> String {
     let is_rto = objective.objective == Objective::Rto;
@@ -161,27 +164,72 @@ pub fn note(contract: &ContractStatus, objective: &ObjectiveStatus, now: Timesta
 #[must_use]
 pub fn evidence(objective: &ObjectiveStatus, now: Timestamp) -> String {
     let used = objective.used_ratio.map(|ratio| format!("{:.0}% used", ratio * 100.0));
-    let proven = match (objective.evidence_age(now), objective.objective) {
-        (Some(age), Objective::Rpo) => format!("last news {} ago", duration(age)),
-        (Some(age), Objective::Rto) => format!("last look {} ago", duration(age)),
-        (None, _) => "not measured yet".to_owned(),
-    };
-    let proven = match objective.status {
-        Status::Met if objective.objective == Objective::Rpo => proven.replace("last news", "proven"),
-        _ => proven,
+    let proven = match objective.evidence_age(now) {
+        Some(age) => format!("{} {} ago", evidence_word(objective), duration(age)),
+        None => "not measured yet".to_owned(),
     };
     used.into_iter().chain([proven]).collect::<Vec<_>>().join("; ")
 }
 
-/// What the checks found that feed objectives which are not [`PASS`]: what was wrong, and how the copy is that is not proven
-/// complete. A check often feeds two of them, and is said once: under the last of them, `under` which it is asked for.
+/// What the evidence of an objective is: `proven`, `last news` or `last look`.
+#[must_use]
+pub fn evidence_word(objective: &ObjectiveStatus) -> &'static str {
+    match (objective.objective, objective.status) {
+        (Objective::Rpo, Status::Met) => "proven",
+        (Objective::Rpo, _) => "last news",
+        (Objective::Rto, _) => "last look",
+    }
+}
+
+/// The contracts, the worst first: breached, then down, unproven, at risk, met. Of two that are
+/// equally bad, the more urgent one is first, then the one that uses more of its target.
+#[must_use]
+pub fn worst_first(report: &StatusReport) -> Vec<&ContractStatus> {
+    let rank = |contract: &ContractStatus| {
+        let worst = contract.objectives.iter().map(|objective| objective.status).max();
+        match worst {
+            Some(Status::Breached) => 0,
+            _ if is_down(contract) => 1,
+            Some(Status::Unproven) | None => 2,
+            Some(Status::AtRisk) => 3,
+            Some(Status::Met) => 4,
+        }
+    };
+    let used = |contract: &ContractStatus| {
+        let ratios = contract.objectives.iter().filter_map(|objective| objective.used_ratio);
+        ratios.fold(0.0, f64::max)
+    };
+    let mut contracts: Vec<&ContractStatus> = report.contracts.iter().collect();
+    contracts.sort_by(|a, b| {
+        let order = (rank(a), &a.priority).cmp(&(rank(b), &b.priority));
+        order.then_with(|| used(b).total_cmp(&used(a)))
+    });
+    contracts
+}
+
+/// A running clock, down to the second: `12s`, `2m03s`, `1h05m12s`.
+#[must_use]
+pub fn clock(elapsed: f64) -> String {
+    let total = Duration::try_from_secs_f64(elapsed.max(0.0)).unwrap_or(Duration::MAX).as_secs();
+    let (days, hours, minutes, seconds) = (total / 86_400, total / 3_600 % 24, total / 60 % 60, total % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds}s"),
+        (0, 0, _) => format!("{minutes}m{seconds:02}s"),
+        (0, _, _) => format!("{hours}h{minutes:02}m{seconds:02}s"),
+        _ => format!("{days}d{hours:02}h{minutes:02}m{seconds:02}s"),
+    }
+}
+
+/// The findings of the checks that feed objectives which are not [`PASS`], and the state of each
+/// copy that is not proven complete. A check that feeds two such objectives is shown once: below
+/// the last of them.
 pub(super) fn reasons(contract: &ContractStatus, under: &ObjectiveStatus) -> Vec<String> {
     let open = contract.objectives.iter().filter(|objective| word(contract, objective) != PASS);
     let open: Vec<Objective> = open.map(|objective| objective.objective).collect();
     if open.last() != Some(&under.objective) {
         return Vec::new();
     }
-    // A report of a version that did not say so: all of them.
+    // The report of an older version does not say what a check feeds: show all checks.
     let feeds = |check: &&CheckStatus| check.feeds.is_empty() || check.feeds.iter().any(|fed| open.contains(fed));
     let of_check = |check: &CheckStatus| {
         let findings = check.last_run.iter().flat_map(|run| &run.findings);
@@ -195,7 +243,7 @@ pub(super) fn reasons(contract: &ContractStatus, under: &ObjectiveStatus) -> Vec
     contract.checks.iter().filter(feeds).flat_map(of_check).collect()
 }
 
-/// How the copy is, where it is not complete: `behind, 2m to 2m05s of data at risk`.
+/// The state of a copy that is not complete: `behind, 2m to 2m05s of data at risk`.
 #[must_use]
 pub fn copy(check: &CheckStatus) -> Option<String> {
     let run = check.last_run.as_ref()?;
@@ -211,11 +259,13 @@ pub fn copy(check: &CheckStatus) -> Option<String> {
     Some(format!("{state}{exposure}"))
 }
 
-fn seconds(seconds: f64) -> String {
+/// A number of seconds as a [`duration`].
+#[must_use]
+pub fn seconds(seconds: f64) -> String {
     duration(Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(Duration::MAX))
 }
 
-/// A duration as people say it: the two leading units, e.g. `2m03s`, `1h30m`, `4.2s`, `250ms`.
+/// A duration for people: its two leading units, e.g. `2m03s`, `1h30m`, `4.2s`, `250ms`.
 #[must_use]
 pub fn duration(duration: Duration) -> String {
     let total = duration.as_secs();

@@ -1,4 +1,4 @@
-//! The thread that writes, and goes on trying where it cannot.
+//! The thread that writes to the store. It tries again when a write fails.
 
 use std::path::PathBuf;
 use std::sync::mpsc::{self, RecvTimeoutError};
@@ -10,68 +10,76 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
-use super::sqlite::SqliteStore;
-use super::{Batch, ClosedRecovery, Firing, FiringQuery, RecoveryQuery, Store, StoreError, Stored};
+use super::history::{History, HistoryQuery};
+use super::record::{EntryQuery, Head, Link};
+use super::{Backend, Batch, ClosedRecovery, Firing, FiringQuery, RecoveryQuery, Store, StoreError, Stored};
 use crate::clock;
 
-/// How long after a failure writing is tried again.
+/// How long after a failed write the next one is tried.
 const RETRY: Duration = Duration::from_secs(5);
-/// How often what the retention lets go is forgotten.
+/// How often records older than the retention are deleted.
 const FORGET_EVERY: Duration = Duration::from_secs(60 * 60);
-/// How many changes of status are held in memory while the disk takes nothing; the oldest are dropped beyond.
+/// How many changed statuses, and entries of the record, are kept in memory while the disk fails.
+/// Beyond this the oldest are dropped.
 const HELD: usize = 100_000;
 
-/// Where and how long things are kept.
-#[derive(Debug, Clone)]
+/// Where the storage is, and how long records are kept.
+#[derive(Debug)]
 pub struct StorageOptions {
-    /// The directory.
-    pub path: PathBuf,
-    /// How long recoveries and changes of status are kept.
+    /// Where the storage is.
+    pub backend: Box<dyn Backend>,
+    /// How long recoveries and changed statuses are kept.
     pub retention: Duration,
 }
 
-/// How the storage is.
+/// The health of the storage.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StoreHealth {
-    /// How often it failed since the start.
+    /// The number of errors since the start.
     pub errors: u64,
-    /// What is wrong with it now.
+    /// The current error.
     pub failing: Option<String>,
+    /// The end of the record on the disk. None before it was first read.
+    pub head: Option<Head>,
 }
 
 enum Order {
-    Save(Batch, oneshot::Sender<bool>),
+    Save(Box<Batch>, oneshot::Sender<bool>),
     Recoveries(RecoveryQuery, oneshot::Sender<Result<Vec<ClosedRecovery>, String>>),
     Firings(FiringQuery, oneshot::Sender<Result<Vec<Firing>, String>>),
+    Entries(EntryQuery, oneshot::Sender<Result<Vec<Link>, String>>),
+    History(HistoryQuery, oneshot::Sender<Result<History, String>>),
 }
 
-/// Access to the storage. The last one that is dropped ends it, after everything was written that can be.
+/// Access to the storage. Dropping the last one ends the storage, after everything that can be
+/// written was written.
 #[derive(Debug, Clone)]
 pub struct Storage {
     orders: mpsc::Sender<Order>,
     health: Arc<Mutex<StoreHealth>>,
 }
 
-/// The thread of a storage: joined, it has written everything.
+/// The thread of a storage. When it is joined, everything has been written.
 #[derive(Debug)]
 pub struct StorageThread(JoinHandle<()>);
 
 impl StorageThread {
-    /// Waits, for at most this long, until everything is written. There must be no [`Storage`] left.
+    /// Waits until everything is written, for at most `limit`. No [`Storage`] may be left.
     pub fn join(self, limit: Duration) {
         let deadline = clock::instant() + limit;
         while !self.0.is_finished() && clock::instant() < deadline {
             std::thread::sleep(Duration::from_millis(10));
         }
         if !self.0.is_finished() {
-            warn!("the storage does not end: what it held last may not be written");
+            warn!("the storage did not finish in time: the last changes may not be written");
         }
     }
 }
 
 impl Storage {
-    /// Opens the storage, and gives what a restart goes on from. One that cannot be written is tried again and again, and the
-    /// program measures on in memory; what can be read of it is gone on from all the same.
+    /// Opens the storage and returns the state that a restart continues from. If it cannot be
+    /// written, it is tried again and again, while the program measures on in memory. Whatever can
+    /// be read is used all the same.
     ///
     /// # Errors
     /// Another process uses it, or a later version wrote it.
@@ -91,9 +99,8 @@ impl Storage {
             Err(error) if error.is_final() => return Err(error),
             Err(error) => {
                 keeper.failed(&error);
-                // What cannot be written can often be read.
-                let stored = SqliteStore::inspect(&keeper.options.path).and_then(|found| found.stored());
-                stored.unwrap_or_default()
+                // A store that cannot be written can often still be read.
+                keeper.options.backend.load().unwrap_or_default()
             }
         };
         let (orders, incoming) = mpsc::channel();
@@ -105,19 +112,19 @@ impl Storage {
         Ok((Self { orders, health }, StorageThread(thread), stored))
     }
 
-    /// Hands a batch over. The answer comes when it was tried: true if it is on the disk.
+    /// Hands over a batch. The answer is true if it is on the disk, and false if the write failed.
     #[must_use]
     pub fn save(&self, batch: Batch) -> oneshot::Receiver<bool> {
         let (answer, answered) = oneshot::channel();
-        // A thread that is gone answers nothing, which reads as a failure.
-        let _ = self.orders.send(Order::Save(batch, answer));
+        // If the thread is gone, no answer comes, and that counts as a failure.
+        let _ = self.orders.send(Order::Save(Box::new(batch), answer));
         answered
     }
 
-    /// Recoveries that are over, the newest first.
+    /// Recoveries that ended, the newest first.
     ///
     /// # Errors
-    /// Why they cannot be read.
+    /// The reason why they cannot be read.
     pub async fn recoveries(&self, query: RecoveryQuery) -> Result<Vec<ClosedRecovery>, String> {
         let (answer, answered) = oneshot::channel();
         let _ = self.orders.send(Order::Recoveries(query, answer));
@@ -127,14 +134,34 @@ impl Storage {
     /// Firings of triggers, the newest first.
     ///
     /// # Errors
-    /// Why they cannot be read.
+    /// The reason why they cannot be read.
     pub async fn firings(&self, query: FiringQuery) -> Result<Vec<Firing>, String> {
         let (answer, answered) = oneshot::channel();
         let _ = self.orders.send(Order::Firings(query, answer));
         answered.await.unwrap_or_else(|_| Err("the storage has ended".to_owned()))
     }
 
-    /// How the storage is.
+    /// Entries of the record, in their order.
+    ///
+    /// # Errors
+    /// The reason why they cannot be read.
+    pub async fn entries(&self, query: EntryQuery) -> Result<Vec<Link>, String> {
+        let (answer, answered) = oneshot::channel();
+        let _ = self.orders.send(Order::Entries(query, answer));
+        answered.await.unwrap_or_else(|_| Err("the storage has ended".to_owned()))
+    }
+
+    /// Changed statuses, and the times during which somebody looked.
+    ///
+    /// # Errors
+    /// The reason why they cannot be read.
+    pub async fn history(&self, query: HistoryQuery) -> Result<History, String> {
+        let (answer, answered) = oneshot::channel();
+        let _ = self.orders.send(Order::History(query, answer));
+        answered.await.unwrap_or_else(|_| Err("the storage has ended".to_owned()))
+    }
+
+    /// The health of the storage.
     #[must_use]
     pub fn health(&self) -> StoreHealth {
         self.health.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -143,8 +170,8 @@ impl Storage {
 
 struct Keeper {
     options: StorageOptions,
-    store: Option<SqliteStore>,
-    /// What is not written yet.
+    store: Option<Box<dyn Store>>,
+    /// The changes that are not written yet.
     held: Batch,
     health: Arc<Mutex<StoreHealth>>,
     retry_at: Instant,
@@ -154,13 +181,13 @@ struct Keeper {
 
 impl Keeper {
     fn run(mut self, orders: &mpsc::Receiver<Order>) {
-        // Before anything is recorded by a clock that may be wrong.
+        // This must happen before a clock that may be wrong records anything.
         self.forget();
         loop {
             let next = if self.held.is_empty() && self.store.is_some() { self.forget_at } else { self.retry_at };
             match orders.recv_timeout(next.saturating_duration_since(clock::instant())) {
                 Ok(Order::Save(batch, answer)) => {
-                    self.held.take(batch);
+                    self.held.take(*batch);
                     let written = self.write(false);
                     let _ = answer.send(written);
                 }
@@ -169,6 +196,12 @@ impl Keeper {
                 }
                 Ok(Order::Firings(query, answer)) => {
                     let _ = answer.send(self.read(|store| store.firings(&query)));
+                }
+                Ok(Order::Entries(query, answer)) => {
+                    let _ = answer.send(self.read(|store| store.entries(&query)));
+                }
+                Ok(Order::History(query, answer)) => {
+                    let _ = answer.send(self.read(|store| store.history(&query)));
                 }
                 Err(RecvTimeoutError::Timeout) => {
                     self.write(false);
@@ -182,21 +215,23 @@ impl Keeper {
         }
     }
 
-    fn read<T>(&mut self, read: impl FnOnce(&mut SqliteStore) -> Result<T, StoreError>) -> Result<T, String> {
+    fn read<T>(&mut self, read: impl FnOnce(&mut dyn Store) -> Result<T, StoreError>) -> Result<T, String> {
         match &mut self.store {
-            Some(store) => read(store).map_err(|error| error.to_string()),
-            None => Err("the storage cannot be used now; the log tells why".to_owned()),
+            Some(store) => read(store.as_mut()).map_err(|error| error.to_string()),
+            None => Err("the storage cannot be used at the moment; see the log for the reason".to_owned()),
         }
     }
 
     fn open(&mut self) -> Result<Stored, StoreError> {
-        let mut store = SqliteStore::open(&self.options.path)?;
+        let mut store = self.options.backend.open()?;
         let stored = store.load()?;
+        self.tell_of_head(store.head()?);
         self.store = Some(store);
         Ok(stored)
     }
 
-    /// Writes what is held; true if nothing is left. After a failure not at once again, unless it must be now or never.
+    /// Writes the waiting changes. True if nothing is left. After a failure it waits before it
+    /// tries again, unless this is the `last` chance.
     fn write(&mut self, last: bool) -> bool {
         if !last && clock::instant() < self.retry_at && self.is_failing() {
             self.hold();
@@ -207,7 +242,10 @@ impl Keeper {
                 self.held = Batch::default();
                 let was = self.health.lock().unwrap_or_else(PoisonError::into_inner).failing.take();
                 if was.is_some() {
-                    info!(path = %self.options.path.display(), "the storage takes writes again; all that was held is written");
+                    info!(
+                        path = self.options.backend.place(),
+                        "the storage works again: all waiting changes are written"
+                    );
                 }
                 true
             }
@@ -224,7 +262,19 @@ impl Keeper {
             self.open()?;
         }
         let Some(store) = &mut self.store else { return Ok(()) };
-        if self.held.is_empty() { Ok(()) } else { store.save(&self.held) }
+        if self.held.is_empty() {
+            return Ok(());
+        }
+        store.save(&self.held)?;
+        if !self.held.entries.is_empty() {
+            let head = store.head()?;
+            self.tell_of_head(head);
+        }
+        Ok(())
+    }
+
+    fn tell_of_head(&self, head: Head) {
+        self.health.lock().unwrap_or_else(PoisonError::into_inner).head = Some(head);
     }
 
     fn is_failing(&self) -> bool {
@@ -237,16 +287,22 @@ impl Keeper {
         let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
         health.errors = health.errors.saturating_add(1);
         if health.failing.as_ref() != Some(&message) {
-            error!(message, "the storage fails; measuring goes on in memory, and is lost if the process ends now");
+            error!(
+                message,
+                "the storage fails: measuring continues in memory, and new state is lost if the process ends now"
+            );
         }
         health.failing = Some(message);
-        // A file that was damaged or replaced under us is opened anew.
+        // A file that was damaged or replaced is opened again.
         self.store = None;
     }
 
     fn hold(&mut self) {
         let beyond = self.held.transitions.len().saturating_sub(HELD);
         self.held.transitions.drain(..beyond);
+        // Entries get their numbers when they are written, so the chain stays whole.
+        let beyond = self.held.entries.len().saturating_sub(HELD);
+        self.held.entries.drain(..beyond);
     }
 
     fn forget(&mut self) {

@@ -1,42 +1,110 @@
-//! What outlives the process.
+//! The state that survives a restart.
 //!
-//! The ledger hands over what changed, in one batch a tick; a thread of its own writes it, so that no disk can hold up a
-//! measurement or a scrape. All times in a store are wall time, UTC.
+//! The ledger hands over the changes in one batch per tick. A separate thread writes them, so a
+//! slow disk delays neither a measurement nor a scrape. All times in a store are wall-clock times
+//! in UTC.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::domain::contract::Objective;
 use crate::domain::independence::{DegradedOperation, Independence};
-use crate::domain::recovery_clock::Mode;
+use crate::domain::outage::Mode;
 use crate::domain::remembered::{RememberedCheck, RememberedClock};
 use crate::domain::status::{Basis, Status};
 use crate::domain::time::Timestamp;
 use crate::domain::trigger::{RememberedTrigger, TriggerMode};
+use history::{History, HistoryQuery, Observed, ObservedTimes};
+use plans::Plans;
+use record::{Broken, Entry, EntryQuery, Head, Link};
 
+pub mod history;
 pub mod keeper;
+pub mod plans;
+pub mod record;
 mod retention;
 pub mod sqlite;
 
-/// Where what must outlive the process is kept.
-pub trait Store: Send {
-    /// Everything that a restart goes on from.
+/// Everything in a store.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Export {
+    /// The version of the schema.
+    pub schema: i64,
+    /// The state that a restart continues from.
+    pub state: Stored,
+    /// Recoveries, the newest first.
+    pub recoveries: Vec<ClosedRecovery>,
+    /// Changed statuses, the oldest first.
+    pub transitions: Vec<Transition>,
+    /// Firings of triggers, the newest first.
+    pub firings: Vec<Firing>,
+    /// Tests of degraded operation, the oldest first.
+    pub degraded_operation: Vec<DegradedOperation>,
+    /// The times during which contracts were measured, the oldest first.
+    pub observed: Vec<Observed>,
+}
+
+/// A place for a store, and how the store there is opened.
+///
+/// Every backend must pass the tests in `tests/real/storage/conformance.rs`.
+pub trait Backend: std::fmt::Debug + Send {
+    /// Opens the store for writing. While it is open, no other process can open it for writing. A
+    /// damaged store is set aside, and a new one is created.
     ///
     /// # Errors
-    /// It cannot be read.
+    /// Another process uses the store, a later version wrote it, or it cannot be read or written.
+    fn open(&self) -> Result<Box<dyn Store>, StoreError>;
+
+    /// Reads the state that a restart continues from. This works also if the store cannot be
+    /// written, or if another process uses it.
+    ///
+    /// # Errors
+    /// There is no store, or it cannot be read.
+    fn load(&self) -> Result<Stored, StoreError>;
+
+    /// Reads everything in the store, also while another process uses it.
+    ///
+    /// # Errors
+    /// There is no store, or it cannot be read.
+    fn export(&self) -> Result<Export, StoreError>;
+
+    /// Follows the whole record, also while another process uses the store. With `pin`, some entry
+    /// must have this hash, which somebody noted earlier.
+    ///
+    /// # Errors
+    /// There is no store, or it cannot be read.
+    fn verify(&self, pin: Option<&str>) -> Result<Result<Head, Broken>, StoreError>;
+
+    /// Entries of the record in their order, also while another process uses the store.
+    ///
+    /// # Errors
+    /// There is no store, or it cannot be read.
+    fn entries(&self, query: &EntryQuery) -> Result<Vec<Link>, StoreError>;
+
+    /// The name of the place, as shown to people.
+    fn place(&self) -> String;
+}
+
+/// An open store.
+pub trait Store: Send {
+    /// The state that a restart continues from.
+    ///
+    /// # Errors
+    /// The store cannot be read.
     fn load(&mut self) -> Result<Stored, StoreError>;
 
-    /// Keeps a batch: all of it, or nothing. What is kept already is not kept twice.
+    /// Writes a batch completely or not at all. Writing it a second time changes nothing.
     ///
     /// # Errors
-    /// It cannot be written; nothing of the batch was.
+    /// The store cannot be written. Then nothing of the batch was written.
     fn save(&mut self, batch: &Batch) -> Result<(), StoreError>;
 
-    /// Recoveries that are over, the newest first.
+    /// Recoveries that ended, the newest first.
     ///
     /// # Errors
     /// They cannot be read.
@@ -48,61 +116,84 @@ pub trait Store: Send {
     /// They cannot be read.
     fn firings(&mut self, query: &FiringQuery) -> Result<Vec<Firing>, StoreError>;
 
-    /// Forgets what was over for longer than `retention`: recoveries, changes of status, firings, degraded operation. What a
-    /// restart goes on from is never forgotten. The process `ran` for so long since it was last told to forget, and the
-    /// wall clock shows `now`; one that jumped ahead is not believed.
+    /// The end of the record.
     ///
     /// # Errors
-    /// It cannot be written.
+    /// It cannot be read.
+    fn head(&mut self) -> Result<Head, StoreError>;
+
+    /// Entries of the record, in their order.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    fn entries(&mut self, query: &EntryQuery) -> Result<Vec<Link>, StoreError>;
+    /// Changed statuses, and the times during which somebody looked.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    fn history(&mut self, query: &HistoryQuery) -> Result<History, StoreError>;
+
+    /// Deletes recoveries, changed statuses, firings and tests of degraded operation that ended
+    /// more than `retention` ago. The state that a restart continues from, and the record, are never
+    /// deleted. The process `ran` for this long since the last call, and the wall clock shows `now`. A wall
+    /// clock that jumped ahead is not trusted.
+    ///
+    /// # Errors
+    /// The store cannot be written.
     fn forget(&mut self, retention: Duration, ran: Duration, now: Timestamp) -> Result<(), StoreError>;
 }
 
-/// What is kept of a check.
+/// The stored state of a check.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct StoredCheck {
-    /// What was measured: what is remembered of a check that measures something else now is of no use.
+    /// The fingerprint of what was measured. The state of a check that measures something else now
+    /// is useless.
     pub fingerprint: String,
     /// Its recovery point and streaks.
     pub state: RememberedCheck,
-    /// What the check itself remembers.
+    /// The memory of the check.
     pub memory: Option<Value>,
 }
 
-/// The form of a fingerprint: the word before its colon. The first versions wrote none. Fingerprints of two forms cannot
-/// be compared: nobody knows whether they stand for the same.
+/// The form of a fingerprint: the word before its colon. The first versions wrote none.
+/// Fingerprints of two forms cannot be compared, because nobody knows whether they mean the same.
 #[must_use]
 pub fn form(fingerprint: &str) -> Option<&str> {
     fingerprint.split_once(':').map(|(form, _)| form)
 }
 
-/// Everything that a restart goes on from, by contract.
+/// The state that a restart continues from, by contract.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Stored {
     /// Clocks and counts.
     pub clocks: BTreeMap<String, RememberedClock>,
     /// Checks, by contract and name.
     pub checks: BTreeMap<String, BTreeMap<String, StoredCheck>>,
-    /// The last status of each objective, as it was told.
+    /// The last status of each objective that was logged.
     pub told: BTreeMap<String, BTreeMap<Objective, Basis>>,
     /// Triggers, by name.
     pub triggers: BTreeMap<String, StoredTrigger>,
-    /// What is known of contracts' independence of others, by the names of both.
+    /// What is known about contracts' independence of others, by the names of both.
     pub independence: BTreeMap<String, BTreeMap<String, Independence>>,
+    /// Incidents, drills and alarms.
+    #[serde(default)]
+    pub plans: Plans,
 }
 
-/// What is kept of a trigger.
+/// The stored state of a trigger.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct StoredTrigger {
-    /// What was measured: what is remembered of a trigger that measures something else now is of no use.
+    /// The fingerprint of what was measured. The state of a trigger that measures something else
+    /// now is useless.
     pub fingerprint: String,
     /// Its streak, and its firing.
     pub state: RememberedTrigger,
-    /// The record of the firing that has not been seen to end.
+    /// The record of the firing that is not known to have ended.
     pub open: Option<Firing>,
 }
 
 /// A time during which a trigger fired.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Firing {
     /// Which trigger.
     pub trigger: String,
@@ -116,26 +207,26 @@ pub struct Firing {
     pub holds_since: Timestamp,
     /// When it began to fire.
     pub started: Timestamp,
-    /// When it was seen to be clear again; none while it has not been.
+    /// When it was seen to be clear again. None before that.
     pub ended: Option<Timestamp>,
-    /// What was found when it began, of the closed list.
+    /// The reason of the first finding, from the closed list.
     pub reason: String,
-    /// The same in words.
+    /// The details of that finding.
     pub detail: String,
 }
 
-/// Which firings are asked for.
+/// A query for firings.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FiringQuery {
-    /// Of this trigger alone.
+    /// Only this trigger.
     pub trigger: Option<String>,
-    /// That began at this instant or later.
+    /// Only firings that began at this instant or later.
     pub since: Option<Timestamp>,
-    /// At most so many.
+    /// At most this many.
     pub limit: u32,
 }
 
-/// What changed.
+/// The changes of one tick.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Batch {
     /// Clocks and counts that changed, by contract.
@@ -144,21 +235,28 @@ pub struct Batch {
     pub checks: BTreeMap<(String, String), StoredCheck>,
     /// Recoveries that ended.
     pub recoveries: Vec<ClosedRecovery>,
-    /// Statuses that changed.
+    /// Changed statuses.
     pub transitions: Vec<Transition>,
-    /// Triggers that changed, by name; the record of a firing stands in `firings`.
+    /// Triggers that changed, by name. The records of their firings are in `firings`.
     pub triggers: BTreeMap<String, StoredTrigger>,
     /// Firings that began or ended.
     pub firings: Vec<Firing>,
     /// Tests of contracts' independence that began, changed or ended.
     pub operations: Vec<DegradedOperation>,
+    /// Incidents, drills and alarms that changed.
+    pub plans: Plans,
+    /// New entries of the record. They are appended in the same transaction.
+    pub entries: Vec<Entry>,
+    /// Times during which contracts were measured.
+    pub observed: ObservedTimes,
 }
 
 impl Batch {
     /// Whether nothing changed.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        let Self { clocks, checks, recoveries, transitions, triggers, firings, operations } = self;
+        let Self { clocks, checks, recoveries, transitions, triggers, firings, operations, plans, entries, observed } =
+            self;
         clocks.is_empty()
             && checks.is_empty()
             && recoveries.is_empty()
@@ -166,9 +264,12 @@ impl Batch {
             && triggers.is_empty()
             && firings.is_empty()
             && operations.is_empty()
+            && plans.is_empty()
+            && entries.is_empty()
+            && observed.is_empty()
     }
 
-    /// Takes a later batch in: of what changed twice the later counts.
+    /// Adds a later batch. If both contain a change of the same thing, the later one counts.
     pub fn take(&mut self, later: Self) {
         self.clocks.extend(later.clocks);
         self.checks.extend(later.checks);
@@ -177,25 +278,28 @@ impl Batch {
         self.triggers.extend(later.triggers);
         self.firings.extend(later.firings);
         self.operations.extend(later.operations);
+        self.plans.take(later.plans);
+        self.entries.extend(later.entries);
+        self.observed.extend(later.observed);
     }
 }
 
 /// How a recovery ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RecoveryResult {
-    /// In less than the target.
+    /// It took less than the target.
     Met,
-    /// Not in less than the target.
+    /// It took as long as the target, or longer.
     Missed,
-    /// Nobody could look at the time that would tell.
+    /// Nobody looked at the time that would tell.
     Uncertain,
 }
 
 /// An outage that is over.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ClosedRecovery {
-    /// Of which contract.
+    /// The contract.
     pub contract: String,
     /// The first failed observation.
     pub first_failure: Timestamp,
@@ -203,74 +307,74 @@ pub struct ClosedRecovery {
     pub trigger: Timestamp,
     /// The first healthy observation.
     pub healthy: Timestamp,
-    /// The earliest that it can have ended.
+    /// The earliest time at which it can have ended.
     pub earliest: Timestamp,
     /// From trigger to health.
     pub recovery_seconds: f64,
     /// From first failure to health.
     pub downtime_seconds: f64,
-    /// The target that held when it ended.
+    /// The target that was valid when it ended.
     pub target_seconds: Option<f64>,
-    /// How it ended; none for a contract without an RTO.
+    /// How it ended. None for a contract without an RTO.
     pub result: Option<RecoveryResult>,
     /// Real or drill.
     pub mode: Mode,
     /// The check that triggered it.
     pub check: String,
-    /// What that check found.
+    /// The reason of that check's finding.
     pub reason: String,
-    /// How much data was at risk at the trigger, in seconds.
+    /// The data at risk at the trigger, in seconds.
     pub data_at_risk_seconds: Option<f64>,
 }
 
-/// A status that changed.
+/// A changed status.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Transition {
-    /// Of which contract.
+    /// The contract.
     pub contract: String,
-    /// Of which objective.
+    /// The objective.
     pub objective: Objective,
-    /// When.
+    /// The time of the answer.
     pub at: Timestamp,
-    /// What it was; none if nothing was known.
+    /// The status before. None if nothing was known.
     pub was: Option<Status>,
-    /// What it is.
+    /// The new status.
     pub status: Status,
-    /// The rule that gave it.
+    /// The row of the status table that gave it.
     pub basis: Basis,
 }
 
-/// Which recoveries are asked for.
+/// A query for recoveries.
 #[derive(Debug, Clone, PartialEq)]
 pub struct RecoveryQuery {
-    /// Of this contract alone.
+    /// Only this contract.
     pub contract: Option<String>,
-    /// That ended at this instant or later.
+    /// Only recoveries that ended at this instant or later.
     pub since: Option<Timestamp>,
-    /// At most so many.
+    /// At most this many.
     pub limit: u32,
 }
 
-/// Why a store is of no use.
+/// Why a store cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// Another process uses it.
-    #[error("{} is in use by another dr-exporter; give each its own --storage.path", .0.display())]
+    #[error("{} is in use by another dr-exporter; give each one its own --storage.path", .0.display())]
     Locked(PathBuf),
     /// A later version of this program wrote it.
-    #[error("{} was written by a later dr-exporter (schema {found}, known is {known}); use that version, or another --storage.path", path.display())]
+    #[error("{} was written by a later version of dr-exporter (schema {found}; this version knows {known}); use that version, or another --storage.path", path.display())]
     Newer {
-        /// Which file.
+        /// The file.
         path: PathBuf,
         /// The version of its schema.
         found: i64,
-        /// The version that is known.
+        /// The newest version that this program knows.
         known: i64,
     },
-    /// What is in the file is no store, or is damaged.
+    /// The file is not a store, or it is damaged.
     #[error("{} is damaged: {message}", path.display())]
     Damaged {
-        /// Which file.
+        /// The file.
         path: PathBuf,
         /// What was found.
         message: String,
@@ -278,15 +382,15 @@ pub enum StoreError {
     /// It cannot be read or written.
     #[error("{}: {message}", path.display())]
     Failed {
-        /// Which file.
+        /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         message: String,
     },
 }
 
 impl StoreError {
-    /// Whether the program must not start with it: going on would harm what is stored.
+    /// Whether the program must not start with this store, because it would harm the stored state.
     #[must_use]
     pub fn is_final(&self) -> bool {
         matches!(self, Self::Locked(_) | Self::Newer { .. })

@@ -1,37 +1,42 @@
-//! Up to when records may be forgotten, by a clock that may be wrong. Pure.
+//! Up to when records may be deleted, although the clock may be wrong. Pure.
 //!
-//! Which records are older than the retention is told by the wall clock, and a machine that boots with a clock that is years
-//! ahead would lose all of them. So the age of a record is not taken against the wall clock itself but against a *date* of
-//! the storage's own. It is stored, goes on with the time that the process runs, and hurries after the wall clock by a day
-//! at most, and by another in ten days of running: enough to make up for the time in which nobody ran.
+//! The wall clock tells which records are older than the retention. But a machine that boots with a
+//! clock that is years ahead would then lose all of them. So the age of a record is not measured
+//! against the wall clock, but against a *date* that the storage keeps. The date advances with the
+//! time that the process runs. In addition it catches up with the wall clock, by at most a day at
+//! once, and by one more day per ten days of running. This is enough to make up for the time in
+//! which no process ran.
 
 use std::time::Duration;
 
 use crate::domain::time::Timestamp;
 
-/// What the date may hurry by at once: what a clock that jumps can cost, beside the time that did pass.
+/// How much the date may catch up at once. This limits what a jumping clock can cost, beside the
+/// time that really passed.
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-/// The share of the time that it runs by which it may hurry.
+/// The date may catch up by one part in this many of the running time.
 const EARNED: u32 = 10;
 
-/// What time it is, as far as the retention believes it.
+/// The current time, as far as the retention trusts it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Date {
     /// The date. It never goes back.
     pub(super) at: Timestamp,
-    /// By how much it may hurry beyond the time that passes: earned by running, a day at most.
+    /// How much the date may catch up, beside the time that passes. It is earned by running, and is
+    /// at most a day.
     pub(super) haste: Duration,
 }
 
 impl Date {
-    /// The date of a storage that had none: that of its newest record, which did not lie in the future when it was
-    /// written.
+    /// The date of a storage that had none: the time of its newest record, if that is not in the
+    /// future.
     pub(super) fn first(now: Timestamp, newest: Timestamp) -> Self {
         Self { at: newest.min(now), haste: DAY }
     }
 
-    /// The date after the process ran for `ran` more, by the monotonic clock, at a time that the wall clock calls `now`.
-    /// Never beyond the `newest` record: where nothing new is recorded, nothing old is let go.
+    /// The date after the process ran for another `ran` of the monotonic clock, while the wall
+    /// clock shows `now`. It never passes the `newest` record: as long as nothing new is recorded,
+    /// nothing old is deleted.
     #[must_use]
     pub(super) fn after(self, ran: Duration, now: Timestamp, newest: Timestamp) -> Self {
         let haste = self.haste.saturating_add(ran / EARNED).min(DAY);
@@ -40,7 +45,7 @@ impl Date {
         Self { at: self.at.plus(behind.min(ran.saturating_add(hurried))), haste: haste.saturating_sub(hurried) }
     }
 
-    /// The instant before which everything may be forgotten, if the wall clock shows `now`.
+    /// The instant before which everything may be deleted, if the wall clock shows `now`.
     #[must_use]
     pub(super) fn horizon(self, now: Timestamp, retention: Duration) -> Timestamp {
         self.at.min(now).minus(retention)
@@ -61,7 +66,8 @@ mod tests {
 
     #[test]
     fn how_far_the_date_goes() {
-        // The date and its haste before; what ran, the wall clock, the newest record; the date and its haste after.
+        // The date and its haste before; the running time, the wall clock, the newest record; the
+        // date and its haste after.
         let cases = [
             ("an hour of running", (day(10), DAY), HOUR, day(10).plus(HOUR), day(11), (day(10).plus(HOUR), DAY)),
             (
@@ -119,7 +125,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever the wall clock shows: no more than a day is lost, beside what passed and a tenth of it.
+        /// Whatever the wall clock shows, at most a day is lost, beside the time that passed and a
+        /// tenth of it.
         #[test]
         fn no_clock_makes_it_run_away(steps in prop::collection::vec((0u64..200_000, any::<i64>()), 0..50)) {
             let begin = Date { at: day(0), haste: DAY };
@@ -134,7 +141,7 @@ mod tests {
             }
         }
 
-        /// With a clock that is right, and records, the date is the time, whatever the runs are.
+        /// With a correct clock, and records, the date equals the time, however the process runs.
         #[test]
         fn a_clock_that_is_right_is_followed(runs in prop::collection::vec(1u64..100_000, 1..50)) {
             let mut date = Date { at: day(0), haste: DAY };

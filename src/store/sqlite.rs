@@ -4,17 +4,25 @@ use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::{Connection, ErrorCode, OpenFlags, Row, Transaction, params};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use rusqlite::{Connection, OpenFlags, Transaction, params};
 use tracing::warn;
 
-use super::{Batch, ClosedRecovery, Firing, FiringQuery, RecoveryQuery, Store, StoreError, Stored, StoredCheck};
-use crate::clock;
-use crate::domain::independence::DegradedOperation;
+use super::history::{History, HistoryQuery};
+use super::record::{Broken, EntryQuery, Head, Link};
+use super::{
+    Backend, Batch, ClosedRecovery, Export, FiringQuery, RecoveryQuery, Store, StoreError, Stored, StoredCheck,
+};
 use crate::domain::time::Timestamp;
+use file::{connect, of, set_aside, uri_of_one_that_nobody_writes, verify, version};
+use inspection::Inspection;
+use rows::{from_json, json, optional_word, text, word};
 
+mod file;
+mod history;
+mod inspection;
+mod record;
 mod retention;
+mod rows;
 mod triggers;
 
 /// The name of the file in the directory of the storage.
@@ -22,73 +30,65 @@ pub const FILE: &str = "dr-exporter.db";
 /// The name of the file that is locked while a process uses the storage.
 const LOCK: &str = "dr-exporter.lock";
 
-/// The version of the schema: how many of the migrations are done.
-const SCHEMA: i64 = 3;
-/// Each takes the schema from the version of its place to the next. None is ever changed: a new one is added.
-const MIGRATIONS: [&str; 3] = [
-    "
-    CREATE TABLE contracts (
-        name TEXT PRIMARY KEY,
-        state TEXT NOT NULL
-    ) WITHOUT ROWID;
-    CREATE TABLE checks (
-        contract TEXT NOT NULL,
-        name TEXT NOT NULL,
-        fingerprint TEXT NOT NULL,
-        state TEXT NOT NULL,
-        memory TEXT,
-        PRIMARY KEY (contract, name)
-    ) WITHOUT ROWID;
-    CREATE TABLE recoveries (
-        contract TEXT NOT NULL,
-        trigger TEXT NOT NULL,
-        first_failure TEXT NOT NULL,
-        healthy TEXT NOT NULL,
-        earliest TEXT NOT NULL,
-        recovery_seconds REAL NOT NULL,
-        downtime_seconds REAL NOT NULL,
-        target_seconds REAL,
-        result TEXT,
-        mode TEXT NOT NULL,
-        failed_check TEXT NOT NULL,
-        reason TEXT NOT NULL,
-        data_at_risk_seconds REAL,
-        PRIMARY KEY (contract, trigger)
-    ) WITHOUT ROWID;
-    CREATE INDEX recoveries_by_end ON recoveries (healthy);
-    CREATE TABLE transitions (
-        contract TEXT NOT NULL,
-        objective TEXT NOT NULL,
-        at TEXT NOT NULL,
-        was TEXT,
-        status TEXT NOT NULL,
-        basis TEXT NOT NULL,
-        PRIMARY KEY (contract, objective, at)
-    ) WITHOUT ROWID;
-",
-    triggers::TABLES,
-    retention::TABLE,
-];
-
-/// How long a write waits for somebody who reads with `sqlite3`.
+/// How long a write waits for another process that reads, such as `sqlite3`.
 const BUSY: Duration = Duration::from_secs(2);
 
-/// The store in a directory.
+/// A directory with a store.
+#[derive(Debug, Clone)]
+pub struct Sqlite {
+    directory: PathBuf,
+}
+
+impl Sqlite {
+    /// The store in this directory.
+    #[must_use]
+    pub fn of(directory: impl Into<PathBuf>) -> Self {
+        Self { directory: directory.into() }
+    }
+}
+
+impl Backend for Sqlite {
+    fn open(&self) -> Result<Box<dyn Store>, StoreError> {
+        Ok(Box::new(SqliteStore::open(&self.directory)?))
+    }
+
+    fn load(&self) -> Result<Stored, StoreError> {
+        SqliteStore::inspect(&self.directory)?.stored()
+    }
+
+    fn export(&self) -> Result<Export, StoreError> {
+        SqliteStore::inspect(&self.directory)?.export()
+    }
+
+    fn verify(&self, pin: Option<&str>) -> Result<Result<Head, Broken>, StoreError> {
+        SqliteStore::inspect(&self.directory)?.verify(pin)
+    }
+
+    fn entries(&self, query: &EntryQuery) -> Result<Vec<Link>, StoreError> {
+        SqliteStore::inspect(&self.directory)?.entries(query)
+    }
+
+    fn place(&self) -> String {
+        self.directory.display().to_string()
+    }
+}
+
+/// An open store in a directory.
 #[derive(Debug)]
-pub struct SqliteStore {
+struct SqliteStore {
     path: PathBuf,
     connection: Connection,
-    // Held for as long as the store is open.
+    // The lock is held as long as the store is open.
     _lock: File,
 }
 
 impl SqliteStore {
-    /// Opens the store of a directory, and makes both where they are not. A damaged file is set aside, with a name that says
-    /// when, and a new one is begun.
+    /// Opens the store in a directory, and creates both if they do not exist. A damaged file is set
+    /// aside under a name with the time, and a new one is created.
     ///
     /// # Errors
-    /// Another process uses it, a later version wrote it, or it cannot be read or written.
-    pub fn open(directory: &Path) -> Result<Self, StoreError> {
+    /// Another process uses the store, a later version wrote it, or it cannot be read or written.
+    fn open(directory: &Path) -> Result<Self, StoreError> {
         let path = directory.join(FILE);
         let failed = |error: std::io::Error| StoreError::Failed { path: path.clone(), message: error.to_string() };
         fs::create_dir_all(directory).map_err(failed)?;
@@ -102,7 +102,7 @@ impl SqliteStore {
         let opened = match connect(&path) {
             Err(StoreError::Damaged { message, .. }) => {
                 let aside = set_aside(&path).map_err(failed)?;
-                warn!(file = %path.display(), message, aside = %aside.display(), "the storage is damaged and set aside; a new one is begun");
+                warn!(file = %path.display(), message, aside = %aside.display(), "the storage was damaged; it is set aside, and a new one is created");
                 connect(&path)
             }
             opened => opened,
@@ -110,11 +110,11 @@ impl SqliteStore {
         Ok(Self { connection: opened?, path, _lock: lock })
     }
 
-    /// Opens the store of a directory to look at it, also while a daemon uses it.
+    /// Opens the store in a directory for reading, also while a daemon uses it.
     ///
     /// # Errors
-    /// There is none, or it cannot be read.
-    pub fn inspect(directory: &Path) -> Result<Inspection, StoreError> {
+    /// There is no store, or it cannot be read.
+    fn inspect(directory: &Path) -> Result<Inspection, StoreError> {
         let path = directory.join(FILE);
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
         let opened = match uri_of_one_that_nobody_writes(&path) {
@@ -125,157 +125,6 @@ impl SqliteStore {
         connection.busy_timeout(BUSY).map_err(|error| of(&path, &error))?;
         verify(&path, &connection)?;
         Ok(Inspection { path, connection })
-    }
-}
-
-/// A store that is looked at.
-#[derive(Debug)]
-pub struct Inspection {
-    path: PathBuf,
-    connection: Connection,
-}
-
-/// Everything in a store.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Export {
-    /// The version of the schema.
-    pub schema: i64,
-    /// What a restart goes on from.
-    pub state: Stored,
-    /// Recoveries, the newest first.
-    pub recoveries: Vec<ClosedRecovery>,
-    /// Changes of status, the oldest first.
-    pub transitions: Vec<super::Transition>,
-    /// Firings of triggers, the newest first.
-    pub firings: Vec<Firing>,
-    /// How contracts did without others, the oldest first.
-    pub degraded_operation: Vec<DegradedOperation>,
-}
-
-impl Inspection {
-    /// What a restart goes on from.
-    ///
-    /// # Errors
-    /// It cannot be read.
-    pub fn stored(&self) -> Result<Stored, StoreError> {
-        stored(&self.connection).map_err(|error| of(&self.path, &error))
-    }
-
-    /// Everything in it.
-    ///
-    /// # Errors
-    /// It cannot be read.
-    pub fn export(&self) -> Result<Export, StoreError> {
-        let all = RecoveryQuery { contract: None, since: None, limit: u32::MAX };
-        let read = || -> rusqlite::Result<Export> {
-            let mut transitions = self
-                .connection
-                .prepare("SELECT contract, objective, at, was, status, basis FROM transitions ORDER BY at")?;
-            let transitions = transitions.query_map([], |row| {
-                Ok(super::Transition {
-                    contract: row.get(0)?,
-                    objective: word(row, 1)?,
-                    at: word(row, 2)?,
-                    was: optional_word(row, 3)?,
-                    status: word(row, 4)?,
-                    basis: word(row, 5)?,
-                })
-            })?;
-            let schema = version(&self.connection)?;
-            let (mut firings, mut degraded_operation) = Default::default();
-            if schema >= triggers::SINCE {
-                let all = FiringQuery { trigger: None, since: None, limit: u32::MAX };
-                firings = triggers::firings(&self.connection, &all)?;
-                degraded_operation = triggers::operations(&self.connection)?;
-            }
-            Ok(Export {
-                schema,
-                state: stored(&self.connection)?,
-                recoveries: recoveries(&self.connection, &all)?,
-                transitions: transitions.collect::<rusqlite::Result<_>>()?,
-                firings,
-                degraded_operation,
-            })
-        };
-        read().map_err(|error| of(&self.path, &error))
-    }
-}
-
-/// A file without a log beside it is whole by itself. SQLite must be told so where it cannot make its files beside it, as on
-/// a file system that is read-only.
-fn uri_of_one_that_nobody_writes(path: &Path) -> Option<String> {
-    let mut log = path.as_os_str().to_owned();
-    log.push("-wal");
-    let log_is_empty = fs::metadata(&log).map_or(true, |log| log.len() == 0);
-    let path = fs::canonicalize(path).ok().filter(|_| log_is_empty)?;
-    let uri = url::Url::from_file_path(path).ok()?;
-    Some(format!("{uri}?immutable=1"))
-}
-
-fn connect(path: &Path) -> Result<Connection, StoreError> {
-    let failed = |error: rusqlite::Error| of(path, &error);
-    let mut connection = Connection::open(path).map_err(failed)?;
-    connection.busy_timeout(BUSY).map_err(failed)?;
-    verify(path, &connection)?;
-    // A commit is on the disk before it is acknowledged.
-    connection.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;
-    connection.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
-    let from = version(&connection).map_err(failed)?;
-    let migrated = || -> rusqlite::Result<()> {
-        let transaction = connection.transaction()?;
-        for (migration, to) in MIGRATIONS.iter().zip(1..).filter(|(_, to)| *to > from) {
-            transaction.execute_batch(migration)?;
-            transaction.pragma_update(None, "user_version", to)?;
-        }
-        transaction.commit()
-    };
-    let mut migrated = migrated;
-    migrated().map_err(failed)?;
-    Ok(connection)
-}
-
-/// That the file is whole, and of a version that is known.
-fn verify(path: &Path, connection: &Connection) -> Result<(), StoreError> {
-    let found = version(connection).map_err(|error| of(path, &error))?;
-    if found > SCHEMA {
-        return Err(StoreError::Newer { path: path.to_owned(), found, known: SCHEMA });
-    }
-    let whole = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get::<_, String>(0));
-    match whole {
-        Ok(answer) if answer == "ok" => Ok(()),
-        Ok(message) => Err(StoreError::Damaged { path: path.to_owned(), message }),
-        Err(error) => Err(of(path, &error)),
-    }
-}
-
-fn version(connection: &Connection) -> rusqlite::Result<i64> {
-    connection.query_row("PRAGMA user_version", [], |row| row.get(0))
-}
-
-/// Renames a file and what belongs to it; never over another.
-fn set_aside(path: &Path) -> std::io::Result<PathBuf> {
-    let now = jiff::Timestamp::from(clock::wall()).strftime("%Y%m%dT%H%M%S%.6fZ").to_string();
-    let named = |path: &Path, ending: &str| {
-        let mut name = path.as_os_str().to_owned();
-        name.push(ending);
-        PathBuf::from(name)
-    };
-    let aside = named(path, &format!(".damaged-{now}"));
-    fs::rename(path, &aside)?;
-    for ending in ["-wal", "-shm"] {
-        let file = named(path, ending);
-        if file.exists() {
-            fs::rename(&file, named(&aside, ending))?;
-        }
-    }
-    Ok(aside)
-}
-
-fn of(path: &Path, error: &rusqlite::Error) -> StoreError {
-    let (path, message) = (path.to_owned(), error.to_string());
-    match error.sqlite_error_code() {
-        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => StoreError::Damaged { path, message },
-        _ => StoreError::Failed { path, message },
     }
 }
 
@@ -296,8 +145,20 @@ impl Store for SqliteStore {
         recoveries(&self.connection, query).map_err(|error| of(&self.path, &error))
     }
 
-    fn firings(&mut self, query: &FiringQuery) -> Result<Vec<Firing>, StoreError> {
+    fn firings(&mut self, query: &FiringQuery) -> Result<Vec<super::Firing>, StoreError> {
         triggers::firings(&self.connection, query).map_err(|error| of(&self.path, &error))
+    }
+
+    fn head(&mut self) -> Result<Head, StoreError> {
+        record::head(&self.connection).map_err(|error| of(&self.path, &error))
+    }
+
+    fn entries(&mut self, query: &EntryQuery) -> Result<Vec<Link>, StoreError> {
+        record::entries(&self.connection, query).map_err(|error| of(&self.path, &error))
+    }
+
+    fn history(&mut self, query: &HistoryQuery) -> Result<History, StoreError> {
+        history::history(&self.connection, query).map_err(|error| of(&self.path, &error))
     }
 
     fn forget(&mut self, retention: Duration, ran: Duration, now: Timestamp) -> Result<(), StoreError> {
@@ -316,7 +177,8 @@ fn write(transaction: &Transaction<'_>, batch: &Batch) -> rusqlite::Result<()> {
         statement.execute(params![contract, name, check.fingerprint, json(&check.state), memory])?;
     }
     for recovery in &batch.recoveries {
-        // A batch whose commit was not acknowledged is written again; a recovery is known by its trigger.
+        // A batch without an acknowledged commit is written again. A recovery is identified by its
+        // trigger.
         let mut statement = transaction.prepare_cached(
             "INSERT OR REPLACE INTO recoveries VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
         )?;
@@ -348,7 +210,10 @@ fn write(transaction: &Transaction<'_>, batch: &Batch) -> rusqlite::Result<()> {
             text(&transition.basis),
         ])?;
     }
-    triggers::write(transaction, batch)
+    triggers::write(transaction, batch)?;
+    history::write(transaction, batch)?;
+    record::write(transaction, &batch.plans)?;
+    if batch.entries.is_empty() { Ok(()) } else { record::append(transaction, &batch.entries) }
 }
 
 fn stored(connection: &Connection) -> rusqlite::Result<Stored> {
@@ -370,9 +235,12 @@ fn stored(connection: &Connection) -> rusqlite::Result<Stored> {
     while let Some(row) = rows.next()? {
         stored.told.entry(row.get(0)?).or_default().insert(word(row, 1)?, word(row, 2)?);
     }
-    // One that is only looked at was not migrated.
+    // A store that is only read was not migrated.
     if version(connection)? >= triggers::SINCE {
         triggers::load(connection, &mut stored)?;
+    }
+    if version(connection)? >= record::SINCE {
+        stored.plans = record::load(connection)?;
     }
     Ok(stored)
 }
@@ -402,38 +270,4 @@ fn recoveries(connection: &Connection, query: &RecoveryQuery) -> rusqlite::Resul
         })
     })?;
     rows.collect()
-}
-
-fn json(value: &impl Serialize) -> String {
-    serde_json::to_string(value).unwrap_or_default()
-}
-
-/// A word or a time as text. Times have nine digits of the second, so that their order is that of the texts.
-fn text(value: &impl Serialize) -> String {
-    let word = serde_json::to_value(value).ok();
-    let word = word.as_ref().and_then(serde_json::Value::as_str).unwrap_or_default();
-    match word.parse::<jiff::Timestamp>() {
-        Ok(time) => format!("{time:.9}"),
-        Err(_) => word.to_owned(),
-    }
-}
-
-fn word<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
-    let text: String = row.get(column)?;
-    serde_json::from_value(serde_json::Value::String(text)).map_err(|error| unreadable(column, error))
-}
-
-fn optional_word<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<T>> {
-    let text: Option<String> = row.get(column)?;
-    let value = text.map(|text| serde_json::from_value(serde_json::Value::String(text)));
-    value.transpose().map_err(|error| unreadable(column, error))
-}
-
-fn from_json<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
-    let text: String = row.get(column)?;
-    serde_json::from_str(&text).map_err(|error| unreadable(column, error))
-}
-
-fn unreadable(column: usize, error: serde_json::Error) -> rusqlite::Error {
-    rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, Box::new(error))
 }

@@ -1,16 +1,17 @@
-//! Which of the two formats of `/metrics` a request asks for, by the rules of RFC 9110 (12.5.1). Pure.
+//! Chooses the format of `/metrics` that a request asks for, by the rules of RFC 9110 (12.5.1), and
+//! whether it is compressed (12.5.3). Pure.
 
 /// A format of `/metrics`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Format {
     /// OpenMetrics.
     OpenMetrics,
-    /// Prometheus' own text.
+    /// The Prometheus text format.
     Text,
 }
 
 impl Format {
-    /// What is served, for the `Content-Type` header.
+    /// The value of the `Content-Type` header.
     pub(super) const fn content_type(self) -> &'static str {
         match self {
             Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
@@ -26,8 +27,9 @@ impl Format {
         }
     }
 
-    /// The format that suits `Accept` headers best. Text where nothing is asked for, where both suit alike, and where
-    /// neither does: a scrape that is answered in the wrong format tells more than one that is refused.
+    /// The format that suits the `Accept` headers best. It is text if nothing is asked for, if both
+    /// suit equally, or if neither suits: a scrape with the wrong format tells more than a refused
+    /// one.
     pub(super) fn best<'a>(accept: impl Iterator<Item = &'a str>) -> Self {
         let ranges: Vec<Range<'_>> = accept.flat_map(|header| split(header, ',')).filter_map(Range::parse).collect();
         let [open, text] = [Self::OpenMetrics, Self::Text].map(|format| format.suits(&ranges));
@@ -35,14 +37,14 @@ impl Format {
         if open.quality > 0 && is_better { Self::OpenMetrics } else { Self::Text }
     }
 
-    /// How well the format suits: what the range says that fits most closely.
+    /// How well the format suits, by the range that matches most closely.
     fn suits(self, ranges: &[Range<'_>]) -> Suits {
         let fitting = ranges.iter().filter_map(|range| Some(Suits { fit: range.fit(self)?, quality: range.quality }));
         fitting.max().unwrap_or(Suits { fit: Fit::Anything, quality: 0 })
     }
 }
 
-/// How closely a range fits a format.
+/// How closely a range matches a format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Fit {
     /// `*/*`.
@@ -55,7 +57,7 @@ enum Fit {
     Versioned,
 }
 
-/// The closest fit first, then the highest quality.
+/// Ordered by the closest match, then by the highest quality.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Suits {
     fit: Fit,
@@ -73,7 +75,7 @@ struct Range<'a> {
 }
 
 impl<'a> Range<'a> {
-    /// None of what is no range, which is left out: the others still say what is wanted.
+    /// None if the text is not a range. It is then ignored, and the other ranges still count.
     fn parse(text: &'a str) -> Option<Self> {
         let mut parts = split(text, ';');
         let (kind, subtype) = parts.next()?.trim().split_once('/')?;
@@ -84,7 +86,7 @@ impl<'a> Range<'a> {
         for part in parts.map(str::trim).filter(|part| !part.is_empty()) {
             let (name, value) = part.split_once('=')?;
             let (name, value) = (name.trim(), value.trim().trim_matches('"'));
-            // What else there is, such as `charset` and `escaping`, changes nothing of what is served.
+            // Other parameters, such as `charset` and `escaping`, do not change what is served.
             if name.eq_ignore_ascii_case("q") {
                 range.quality = quality(value)?;
             } else if name.eq_ignore_ascii_case("version") {
@@ -108,6 +110,23 @@ impl<'a> Range<'a> {
     }
 }
 
+/// Whether the `Accept-Encoding` headers ask for gzip.
+pub(super) fn takes_gzip<'a>(accept: impl Iterator<Item = &'a str>) -> bool {
+    let mut any = false;
+    for coding in accept.flat_map(|header| header.split(',')) {
+        let mut parts = coding.split(';').map(str::trim);
+        let name = parts.next().unwrap_or_default();
+        let weight = parts.find_map(|part| part.strip_prefix("q=").or_else(|| part.strip_prefix("Q=")));
+        let is_taken = weight.is_none_or(|weight| quality(weight).is_some_and(|quality| quality > 0));
+        match name {
+            name if name.eq_ignore_ascii_case("gzip") || name.eq_ignore_ascii_case("x-gzip") => return is_taken,
+            "*" => any = is_taken,
+            _ => {}
+        }
+    }
+    any
+}
+
 /// A quality in thousandths: `0`, `0.5`, `1.000`.
 fn quality(text: &str) -> Option<u16> {
     let (whole, part) = text.split_once('.').unwrap_or((text, ""));
@@ -124,7 +143,7 @@ fn quality(text: &str) -> Option<u16> {
     }
 }
 
-/// The parts of a text between separators, those inside quotes left alone.
+/// The parts of a text between separators. Separators inside quotes do not count.
 fn split(text: &str, separator: char) -> impl Iterator<Item = &str> {
     let (mut quoted, mut escaped) = (false, false);
     text.split(move |letter: char| {
@@ -143,6 +162,26 @@ mod tests {
 
     use super::Format::{OpenMetrics, Text};
     use super::*;
+
+    #[test]
+    fn gzip_is_for_those_who_take_it() {
+        let cases: &[(&[&str], bool)] = &[
+            (&[], false),
+            (&[""], false),
+            (&["identity"], false),
+            (&["gzip"], true),
+            (&["deflate, GZIP;q=0.5"], true),
+            (&["br", "x-gzip"], true),
+            (&["gzip;q=0"], false),
+            (&["*"], true),
+            (&["gzip;q=0, *"], false),
+            (&["*;q=0"], false),
+            (&["gzip; q=nonsense"], false),
+        ];
+        for (accept, expected) in cases {
+            assert_eq!(takes_gzip(accept.iter().copied()), *expected, "{accept:?}");
+        }
+    }
 
     #[test]
     fn what_is_asked_for() {
@@ -228,5 +267,16 @@ mod tests {
             let expected = if open > 0 && open >= text { OpenMetrics } else { Text };
             prop_assert_eq!(Format::best([accept.as_str()].into_iter()), expected);
         }
+    }
+
+    #[test]
+    fn no_header_breaks_it() {
+        let corpus = [
+            "application/openmetrics-text;version=1.0.0;escaping=underscores;q=0.6,text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
+            "text/*;q=0.000, */*;q=1.0, application/openmetrics-text; version=\"1.0.0\"",
+        ];
+        crate::fuzzing::texts(&corpus, |header| {
+            let _ = Format::best([header].into_iter());
+        });
     }
 }

@@ -1,11 +1,7 @@
 //! From a fault to the page: the real exporter, Prometheus with our rules, Alertmanager with our routes, and a receiver.
+//!
+//! A program of its own: times are divided by 60 here, and six monitorings at once are load enough.
 #![allow(clippy::disallowed_methods, clippy::pedantic)]
-
-#[path = "../dns/server.rs"]
-#[allow(dead_code)]
-mod dns;
-#[path = "../support/mod.rs"]
-mod support;
 
 mod everything;
 mod mirror;

@@ -4,10 +4,10 @@ use std::time::{Duration, SystemTime};
 
 use super::SOON;
 use super::monitoring::{Monitoring, SCRAPE, Wanted, in_time, nothing_but};
-use super::support::exporter::{Config, Exporter};
-use super::support::nats::{MIRROR, ORIGIN, Pair, Server};
-use super::support::publisher::Publisher;
-use super::support::wait_until;
+use dr_testkit::exporter::{Config, Exporter};
+use dr_testkit::nats::{MIRROR, ORIGIN, Pair, Server};
+use dr_testkit::publisher::Publisher;
+use dr_testkit::wait_until;
 
 const RPO: Duration = Duration::from_secs(20);
 const WARN_AFTER: Duration = Duration::from_secs(4);

@@ -15,10 +15,10 @@ use regex::{Captures, Regex};
 use serde_json::Value;
 use tokio::net::TcpListener;
 
-use super::support::exporter::{Config, client};
-use super::support::process::Process;
-use super::support::prometheus::Prometheus;
-use super::support::{free_ports, own_ip, tool, wait_until};
+use dr_testkit::exporter::{Config, client};
+use dr_testkit::process::Process;
+use dr_testkit::prometheus::Prometheus;
+use dr_testkit::{free_ports, own_ip, tool, wait_until};
 
 /// How often Prometheus scrapes, and how often it looks at the rules.
 pub const SCRAPE: Duration = Duration::from_millis(500);

@@ -4,10 +4,10 @@ use std::time::{Duration, SystemTime};
 
 use super::SOON;
 use super::monitoring::{Monitoring, SCRAPE, Wanted, in_time, nothing_but};
-use super::support::exporter::{Config, Exporter};
-use super::support::let_pass;
-use super::support::prometheus::Toy;
-use super::support::proxy::Proxy;
+use dr_testkit::exporter::{Config, Exporter};
+use dr_testkit::let_pass;
+use dr_testkit::prometheus::Toy;
+use dr_testkit::proxy::Proxy;
 
 const INTERVAL: Duration = Duration::from_millis(500);
 const RTO: Duration = Duration::from_secs(20);

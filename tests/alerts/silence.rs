@@ -4,9 +4,9 @@ use std::time::{Duration, SystemTime};
 
 use super::SOON;
 use super::monitoring::{Monitoring, SCRAPE, Wanted, in_time, nothing_but};
-use super::support::exporter::{Config, Exporter};
-use super::support::proxy::Proxy;
-use super::support::service::Service;
+use dr_testkit::exporter::{Config, Exporter};
+use dr_testkit::proxy::Proxy;
+use dr_testkit::service::Service;
 
 const DOWN: Wanted<'_> = ("DRExporterDown", &[("scope", "all")]);
 

@@ -2,12 +2,12 @@
 
 use super::SOON;
 use super::monitoring::{Monitoring, Wanted, nothing_but};
-use super::support::exporter::{Config, Exporter};
-use super::support::let_pass;
-use super::support::prometheus::Toy;
-use super::support::proxy::Proxy;
-use super::support::service::Service;
-use super::support::{free_ports, own_ip};
+use dr_testkit::exporter::{Config, Exporter};
+use dr_testkit::let_pass;
+use dr_testkit::prometheus::Toy;
+use dr_testkit::proxy::Proxy;
+use dr_testkit::service::Service;
+use dr_testkit::{free_ports, own_ip};
 use std::time::Duration;
 
 const ERRORS: Wanted<'_> = ("DRTriggerActive", &[("trigger", "error_rate_spike")]);

@@ -6,14 +6,14 @@ use std::time::{Duration, SystemTime};
 use serde_json::{Value, json};
 
 use super::SOON;
-use super::dns::Dns;
-use super::support::exporter::{Config, Exporter};
-use super::support::grafana::Grafana;
-use super::support::kube::{Cluster, Flavour, User, base64};
-use super::support::nats::{MIRROR, ORIGIN, Pair, Server};
-use super::support::prometheus::Toy;
-use super::support::publisher::Publisher;
-use super::support::wait_until;
+use dr_testkit::dns::Dns;
+use dr_testkit::exporter::{Config, Exporter};
+use dr_testkit::grafana::Grafana;
+use dr_testkit::kube::{Cluster, Flavour, User, base64};
+use dr_testkit::nats::{MIRROR, ORIGIN, Pair, Server};
+use dr_testkit::prometheus::Toy;
+use dr_testkit::publisher::Publisher;
+use dr_testkit::wait_until;
 
 const SPACE: &str = "saas";
 const REVISION: &str = "8f3c0de1a2b3c4d5e6f708192a3b4c5d6e7f8091";
@@ -201,6 +201,10 @@ contracts:
 {}triggers:
   - {{ name: health_check_failure, check: api/health, consecutive_failures: 3, action: dns_failover, notification: pagerduty_critical }}
   - {{ name: unknowable, check: blind/pods, mode: manual, action: look, notification: slack_warning }}
+drills:
+  - {{ name: never_done, kind: review, every: weekly }}
+escalation:
+  P0: {{ respond_within: 1s, escalate_to: cto }}
 ",
             connection(&self.nats.primary),
             connection(&self.nats.dr),

@@ -1,23 +1,31 @@
 //! The ways into a cluster, and what keeps one out.
 
+use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
+use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use serde_json::json;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::{TlsAcceptor, TlsConnector};
 
-use super::support::exporter::{Config, Exporter};
-use super::support::kube::{Cluster, Flavour, User, base64};
-use super::support::proxy::Proxy;
-use super::support::{let_pass, wait_until};
 use super::{Pair, SOON, Status, contract, failed, fails, labels, minutes, rules};
+use dr_testkit::certs;
+use dr_testkit::exporter::{Config, Exporter};
+use dr_testkit::kube::{Cluster, Flavour, User, base64};
+use dr_testkit::proxy::Proxy;
+use dr_testkit::wait_until;
 
-super::both! {
+dr_testkit::both! {
     every_way_in,
     a_token_that_expires_and_is_renewed,
     a_kubeconfig_of_the_same_size_and_time,
     rights_that_are_taken_and_given_back,
     a_custom_resource_that_comes_and_goes,
     a_cluster_that_is_down_at_the_start,
+    a_certificate_that_stands_itself_in_the_kubeconfig,
 }
 
 async fn ready(pair: &Pair) {
@@ -131,12 +139,20 @@ async fn every_way_in(flavour: Flavour) {
         (
             "an unknown authority",
             {
-                let other = super::support::certs::Authority::new().pem();
+                let other = dr_testkit::certs::Authority::new().pem();
                 let ours = base64(pair.dr.ca().as_bytes());
                 let text = pair.dr.kubeconfig_of(&pair.at_dr).replace(&ours, &base64(other.as_bytes()));
                 with(&pair, &text).await
             },
             "tls_failed",
+        ),
+        (
+            "a server that nothing filled in",
+            {
+                let server = pair.dr.address().to_string();
+                with(&pair, &pair.dr.kubeconfig_of(&pair.at_dr).replace(&server, "$(API_SERVER)")).await
+            },
+            "credentials_unreadable",
         ),
     ] {
         let scrape = fails(&exporter, "nats", reason).await;
@@ -164,7 +180,11 @@ async fn a_plugin_that_hangs_is_run_once_and_holds_up_no_end() {
         plugin.display()
     );
     let mut exporter = Exporter::start_in(config.with("dr.kubeconfig", &pair.dr.kubeconfig(&user, None))).await;
-    exporter.until("it times out again and again", SOON, |scrape| failed(scrape, "nats", "timeout") > 2.0).await;
+    let again = |scrape: &super::Scrape| failed(scrape, "nats", "credentials_unreadable") > 2.0;
+    let scrape = exporter.until("it is waited for again and again", SOON, again).await;
+    // Nobody asked the API server.
+    assert_eq!(failed(&scrape, "nats", "timeout"), 0.0, "{scrape}");
+    exporter.logs(&["the exec plugin", "takes too long; the API server was not asked yet"], SOON).await;
     assert_eq!(std::fs::read_to_string(&runs).expect("it ran"), "run\n");
     exporter.process().signal("TERM");
     wait_until("it ends", Duration::from_secs(6), async || exporter.process().ended()).await;
@@ -268,7 +288,50 @@ async fn a_cluster_that_is_down_at_the_start(flavour: Flavour) {
     let token = format!("token: {}", pair.at_dr.token);
     let exporter = with(&pair, &pair.dr.kubeconfig(&token, Some(link.address()))).await;
     fails(&exporter, "nats", "connect_failed").await;
-    let_pass(Duration::from_secs(1)).await;
+    exporter.runs_on("nats", 2, SOON).await;
     link.heal().await;
     exporter.becomes("nats", "rpo", "met", SOON).await;
+}
+
+/// Ends TLS before a cluster, with a certificate of its own, and speaks TLS to it.
+async fn front(cluster: &Cluster, (certificate, key): (String, String)) -> SocketAddr {
+    let der = |pem: &str| CertificateDer::from_pem_slice(pem.as_bytes()).expect("a certificate");
+    let server = rustls::ServerConfig::builder().with_no_client_auth();
+    let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).expect("a key");
+    let server = TlsAcceptor::from(Arc::new(server.with_single_cert(vec![der(&certificate)], key).expect("a server")));
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(der(&cluster.ca())).expect("a root");
+    let client = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    let client = TlsConnector::from(Arc::new(client));
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let (address, behind) = (listener.local_addr().expect("an address"), cluster.address());
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let (server, client) = (server.clone(), client.clone());
+            tokio::spawn(async move {
+                let mut near = server.accept(stream).await?;
+                let name = ServerName::try_from("127.0.0.1").expect("a name");
+                let mut far = client.connect(name, TcpStream::connect(behind).await?).await?;
+                tokio::io::copy_bidirectional(&mut near, &mut far).await
+            });
+        }
+    });
+    address
+}
+
+/// An authority's, as `openssl req -x509` makes them: kubectl takes it.
+async fn a_certificate_that_stands_itself_in_the_kubeconfig(flavour: Flavour) {
+    let pair = Pair::new(flavour).await;
+    ready(&pair).await;
+    let user = format!("token: {}", pair.at_dr.token);
+    let at = async |identity: (String, String)| {
+        let theirs = base64(identity.0.as_bytes());
+        let address = front(pair.dr, identity).await;
+        let ours = base64(pair.dr.ca().as_bytes());
+        with(&pair, &pair.dr.kubeconfig(&user, Some(address)).replace(&ours, &theirs)).await
+    };
+    at(certs::self_signed("127.0.0.1")).await.becomes("nats", "rpo", "met", SOON).await;
+    let elsewhere = at(certs::self_signed("api.example.com")).await;
+    fails(&elsewhere, "nats", "tls_failed").await;
+    elsewhere.logs(&["tls_failed", "not for 127.0.0.1, but for api.example.com"], SOON).await;
 }

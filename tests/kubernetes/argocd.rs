@@ -7,16 +7,16 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri};
 use serde_json::{Value, json};
 
-use super::support::exporter::{Config, Exporter};
-use super::support::kube::{Cluster, Flavour};
-use super::support::let_pass;
-use super::support::watch::Watch;
 use super::{Pair, SEEN, SOON, ago, contract, fails, labels, minutes, until};
+use dr_testkit::exporter::{Config, Exporter};
+use dr_testkit::kube::{Cluster, Flavour};
+use dr_testkit::let_pass;
+use dr_testkit::watch::Watch;
 
 const REVISION: &str = "8f3c0de1a2b3c4d5e6f708192a3b4c5d6e7f8091";
 const NEWER: &str = "91aa0de1a2b3c4d5e6f708192a3b4c5d6e7f8091";
 
-super::both! {
+dr_testkit::both! {
     a_quiet_application_is_met,
     git_is_unreachable,
     the_controller_is_dead,

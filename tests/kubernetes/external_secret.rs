@@ -4,16 +4,16 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::json;
 
-use super::support::kube::Flavour;
-use super::support::let_pass;
-use super::support::proxy::Proxy;
-use super::support::watch::Watch;
 use super::{Pair, SEEN, SOON, Status, contract, fails, labels, minutes, until};
+use dr_testkit::kube::Flavour;
+use dr_testkit::let_pass;
+use dr_testkit::proxy::Proxy;
+use dr_testkit::watch::Watch;
 
 const HASH: &str = "f47fe3c0b255b6dd8047cdffa772587bb829efe7a1cb70febeda2eb2";
 const ROTATED: &str = "0a1b2c3d4e5f60718293a4b5c6d7e8f90a1b2c3d4e5f60718293a4b5";
 
-super::both! {
+dr_testkit::both! {
     a_healthy_pair,
     a_rotation_that_reaches_dr_late,
     drift_beyond_the_targets,
@@ -101,6 +101,7 @@ async fn a_rotation_that_reaches_dr_late(flavour: Flavour) {
     assert_eq!(scrape.get("dr_secret_in_sync", &labels("nats")), Some(0.0), "{scrape}");
     assert!(scrape.get("dr_secret_differs_since_timestamp_seconds", &labels("nats")).is_some(), "{scrape}");
     assert_eq!(scrape.status("nats", "rpo"), "met", "the last equality is young:\n{scrape}");
+    // A recovery that takes a while.
     let_pass(Duration::from_secs(2)).await;
     pair.secret(pair.dr, "nats", ROTATED, Status::ready(Duration::ZERO)).await;
     let truth = rotated.elapsed().expect("time goes on").as_secs_f64();
@@ -294,7 +295,7 @@ async fn a_restart_brings_no_proof_forward_and_none_back(flavour: Flavour) {
     let mut exporter = pair.exporter_with(&pair_of(&pair, "rto: 30m\n    rpo: 10s"), &primary, &dr).await;
     exporter.becomes("nats", "rpo", "met", SOON).await;
     let point = |scrape: &super::Scrape| scrape.get("dr_recovery_point_timestamp_seconds", &labels("nats"));
-    let_pass(Duration::from_secs(2)).await;
+    exporter.runs_on("nats", 2, SOON).await;
     let before = point(&exporter.scrape().await).expect("it is proven");
 
     exporter.kill();
@@ -395,7 +396,7 @@ async fn two_connections_to_one_cluster_prove_nothing(flavour: Flavour) {
     fails(&exporter, "nats", "same_object").await;
     // What is gone on both sides at once is lost on neither.
     pair.dr.delete("Secret", &pair.namespace, "nats").await;
-    let_pass(SEEN).await;
+    exporter.runs_on("nats", 2, SOON).await;
     pair.dr.delete("ExternalSecret", &pair.namespace, "nats").await;
     fails(&exporter, "nats", "primary_missing").await;
     let scrape = exporter.becomes("nats", "rpo", "unproven", SOON).await;

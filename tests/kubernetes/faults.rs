@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::support::exporter::Exporter;
-use super::support::kube::Flavour;
-use super::support::kube::fake::Fault;
 use super::{Pair, SOON, Status, contract, failed, fails, labels, minutes, rules_to};
+use dr_testkit::exporter::Exporter;
+use dr_testkit::kube::Flavour;
+use dr_testkit::kube::fake::Fault;
 
 /// The exporter with one external secret, and with rights to read it in one way alone.
 async fn one_secret(verb: &str) -> (Pair, Exporter) {
@@ -55,7 +55,7 @@ async fn whatever_the_api_server_says_nothing_is_lost_and_no_clock_runs() {
             assert_eq!(scrape.status("nats", "rpo"), "met", "{told}: what was proven is young\n{scrape}");
         }
         // Who waits for an answer that is still coming is not told that the API server is down.
-        exporter.logs(&["timeout", "more was coming"], SOON).await;
+        exporter.logs(&["timeout", "the answer was not complete"], SOON).await;
         pair.dr.fake().heal(&pair.namespace, "externalsecrets");
         let since = exporter.scrape().await.get("dr_evidence_timestamp_seconds", &labels("nats"));
         exporter

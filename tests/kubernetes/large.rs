@@ -4,12 +4,12 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::support::kube::fake::Fault;
-use super::support::kube::{Call, Cluster, Flavour};
-use super::support::let_pass;
 use super::{Config, Exporter, Pair, SOON, Scrape, ago, contract, fails, labels, minutes, rules_to};
+use dr_testkit::kube::fake::Fault;
+use dr_testkit::kube::{Call, Cluster, Flavour};
+use dr_testkit::let_pass;
 
-super::both! {
+dr_testkit::both! {
     one_application_of_many_is_read_alone,
     large_applications_are_listed_by_small_pages,
     only_the_pods_of_the_selector_are_read,
@@ -143,6 +143,7 @@ async fn an_answer_without_end_takes_no_memory() {
         assert_ne!(scrape.get("dr_copy_lost", &labels(contract)), Some(1.0), "{scrape}");
     }
     exporter.logs(&["too_large", "larger than 4 MiB"], SOON).await;
+    // A peak takes several runs to build.
     let_pass(Duration::from_secs(3)).await;
     let peak = peak(&mut exporter);
     assert!(peak < 128, "a peak of {peak} MiB");
@@ -171,7 +172,7 @@ impl Figures {
 const INTERVAL: f64 = 10.0;
 
 fn flavour() -> Flavour {
-    if super::support::kube::assets().is_some() { Flavour::Real } else { Flavour::Fake }
+    if dr_testkit::kube::assets().is_some() { Flavour::Real } else { Flavour::Fake }
 }
 
 async fn slow(pair: &Pair, contracts: &str) -> Exporter {

@@ -2,15 +2,20 @@
 //! `KUBEBUILDER_ASSETS` names them, against real kube-apiservers.
 #![allow(clippy::disallowed_methods, clippy::pedantic)]
 
-#[path = "../support/mod.rs"]
-mod support;
-
 mod access;
 mod argocd;
+mod deploy;
+mod drill;
 mod external_secret;
 mod faults;
+mod helm;
+mod kubeconfig;
 mod large;
+mod peer;
 mod pods;
+mod primary;
+mod proxies;
+mod rig;
 mod roles;
 mod sharing;
 
@@ -18,15 +23,13 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 
-use support::exporter::{Config, Exporter};
-use support::kube::{Cluster, Flavour, User};
-use support::scrape::Scrape;
+use dr_testkit::exporter::{Config, Exporter};
+use dr_testkit::kube::{Cluster, Flavour, User};
+use dr_testkit::scrape::Scrape;
 
 const SOON: Duration = Duration::from_secs(20);
 /// From a change in a cluster until the run that sees it has ended, on a machine that is busy with other tests.
 const SEEN: Duration = Duration::from_secs(4);
-
-pub(crate) use support::kube::both;
 
 /// Two clusters, and a namespace and a reader in each that no other test uses.
 struct Pair {
@@ -73,7 +76,7 @@ impl Pair {
         let object = json!({
             "apiVersion": "v1", "kind": "Secret",
             "metadata": {"namespace": self.namespace, "name": name, "annotations": annotation},
-            "data": {"password": support::kube::base64(password.as_bytes())},
+            "data": {"password": dr_testkit::kube::base64(password.as_bytes())},
         });
         cluster.apply_as(manager, object).await;
     }
@@ -187,5 +190,5 @@ fn labels(name: &str) -> [(&str, &str); 2] {
 
 /// Waits for a time of day.
 async fn until(time: SystemTime) {
-    support::let_pass(time.duration_since(SystemTime::now()).unwrap_or_default()).await;
+    dr_testkit::let_pass(time.duration_since(SystemTime::now()).unwrap_or_default()).await;
 }

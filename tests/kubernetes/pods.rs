@@ -2,11 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::support::kube::{Cluster, Flavour};
-use super::support::proxy::Proxy;
 use super::{Pair, SOON, contract, failed, fails, labels};
+use dr_testkit::kube::{Cluster, Flavour};
+use dr_testkit::proxy::Proxy;
 
-super::both! {
+dr_testkit::both! {
     pods_are_counted,
     an_api_server_that_does_not_answer_is_not_zero_pods,
     a_trigger_fires_while_all_pods_are_unhealthy,

@@ -1,16 +1,19 @@
-//! The Roles that are shipped are enough, and nothing more.
+//! The Roles that `dr-exporter config rbac` prints are enough, and nothing more.
 
+use std::path::Path;
+
+use dr_exporter::config::rbac::Subject;
 use serde_json::{Value, json};
 
-use super::support::exporter::{Config, Exporter};
-use super::support::kube::{Cluster, Flavour, User};
 use super::{SOON, Status, ago, minutes};
+use dr_testkit::exporter::{Config, Exporter};
+use dr_testkit::kube::{Cluster, Flavour, User};
 
-super::both! {
-    the_shipped_roles_are_enough_and_nothing_more,
+dr_testkit::both! {
+    the_printed_roles_are_enough_and_nothing_more,
 }
 
-/// The contracts that the Roles are for, as in `config/kgents.yaml`, at the pace of a test.
+/// One check for each right. `deploy/rbac` holds what is printed for `config/kgents.yaml`.
 const CONTRACTS: &str = "  - name: streams
     component: NATS
     owner: ops
@@ -30,21 +33,21 @@ const CONTRACTS: &str = "  - name: streams
         external_secret: { primary: primary, dr: dr, namespace: kgents-triad, name: kgents-api-secrets, compare: data_hash }
       - name: kgents-saas
         argocd_app: { kubernetes: dr, namespace: argocd, name: kgents-saas, primary: { kubernetes: primary } }
+      - name: standby
+        pods: { kubernetes: dr, namespace: kgents-agents, selector: app=nats, workload: { kind: Deployment, name: web } }
 ";
 
-fn manifest(side: &str) -> Vec<Value> {
-    let path = format!("{}/deploy/rbac/{side}/rbac.yaml", env!("CARGO_MANIFEST_DIR"));
-    let text = std::fs::read_to_string(&path).expect("the manifest is there");
-    text.split("\n---\n").map(|document| serde_saphyr::from_str(document).expect("the manifest is YAML")).collect()
+/// What is printed for a user of one side.
+fn manifest(side: &str, user: &User) -> Vec<Value> {
+    let config =
+        dr_exporter::config::parse(&super::config(CONTRACTS), Path::new("config.yaml")).expect("a configuration");
+    let cluster = config.clusters().into_iter().find(|name| name.as_str() == side).expect("a cluster").clone();
+    let text = config.roles(&cluster, &Subject::User(user.name.clone())).expect("a cluster");
+    text.split("---\n").map(|document| serde_saphyr::from_str(document).expect("the manifest is YAML")).collect()
 }
 
-/// Applies a manifest for a user instead of its service account.
 async fn bind(cluster: &Cluster, side: &str, user: &User) {
-    for mut object in manifest(side) {
-        if object["kind"] == "RoleBinding" {
-            let group = "rbac.authorization.k8s.io";
-            object["subjects"] = json!([{"kind": "User", "apiGroup": group, "name": user.name}]);
-        }
+    for object in manifest(side, user) {
         cluster.apply(object).await;
     }
 }
@@ -72,11 +75,18 @@ async fn objects(primary: &Cluster, dr: &Cluster) {
                 "reconciledAt": ago(minutes(1))}});
         cluster.apply(application).await;
     }
-    let metadata = json!({"namespace": "kgents-agents", "name": "nats-0", "labels": {"app": "nats"}});
-    primary
-        .apply(json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata,
+    for cluster in [primary, dr] {
+        let metadata = json!({"namespace": "kgents-agents", "name": "nats-0", "labels": {"app": "nats"}});
+        let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata,
             "spec": {"containers": [{"name": "main", "image": "nats"}]},
-            "status": {"conditions": [{"type": "Ready", "status": "True"}]}}))
+            "status": {"conditions": [{"type": "Ready", "status": "True"}]}});
+        cluster.apply(pod).await;
+    }
+    let template =
+        json!({"metadata": {"labels": {"app": "nats"}}, "spec": {"containers": [{"name": "main", "image": "nats"}]}});
+    let spec = json!({"replicas": 1, "selector": {"matchLabels": {"app": "nats"}}, "template": template});
+    dr.apply(json!({"apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": {"namespace": "kgents-agents", "name": "web"}, "spec": spec}))
         .await;
     primary
         .apply(json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"namespace": "kgents-agents", "name": "nats"},
@@ -86,7 +96,7 @@ async fn objects(primary: &Cluster, dr: &Cluster) {
         .await;
 }
 
-async fn the_shipped_roles_are_enough_and_nothing_more(flavour: Flavour) {
+async fn the_printed_roles_are_enough_and_nothing_more(flavour: Flavour) {
     let (primary, dr) = (Cluster::shared(flavour, 0).await, Cluster::shared(flavour, 1).await);
     let (at_primary, at_dr) = (primary.user(), dr.user());
     objects(primary, dr).await;
@@ -100,8 +110,8 @@ async fn the_shipped_roles_are_enough_and_nothing_more(flavour: Flavour) {
     let healthy = |scrape: &super::Scrape, wanted: usize| {
         scrape.series("dr_check_healthy", &[]).filter(|(_, value)| *value == 1.0).count() == wanted
     };
-    let all = |scrape: &super::Scrape| healthy(scrape, 3);
-    let scrape = exporter.until("all three are measured and healthy", SOON, all).await;
+    let all = |scrape: &super::Scrape| healthy(scrape, 4);
+    let scrape = exporter.until("all four are measured and healthy", SOON, all).await;
     let forbidden = |scrape: &super::Scrape| {
         scrape.series("dr_check_failures_total", &[("reason", "forbidden")]).map(|(_, count)| count).sum::<f64>()
     };
@@ -110,7 +120,7 @@ async fn the_shipped_roles_are_enough_and_nothing_more(flavour: Flavour) {
     // Each rule without one of its verbs or resources, one after the other.
     let mut removed = 0;
     for (side, cluster, user) in [("primary", primary, &at_primary), ("dr", dr, &at_dr)] {
-        for role in manifest(side).into_iter().filter(|object| object["kind"] == "Role") {
+        for role in manifest(side, user).into_iter().filter(|object| object["kind"] == "Role") {
             for (index, rule) in role["rules"].as_array().expect("rules").iter().enumerate() {
                 for field in ["verbs", "resources"] {
                     for item in 0..rule[field].as_array().expect("a list").len() {

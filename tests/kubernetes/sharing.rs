@@ -4,11 +4,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::support::kube::{Call, Flavour};
-use super::support::let_pass;
 use super::{Pair, SOON, Status, contract, minutes};
+use dr_testkit::kube::{Call, Flavour};
+use dr_testkit::let_pass;
 
-super::both! {
+dr_testkit::both! {
     calls_do_not_grow_with_the_number_of_checks,
     many_objects_are_read_out_of_one_list,
     either_right_will_do,
@@ -36,7 +36,7 @@ async fn either_right_will_do(flavour: Flavour) {
         let scrape = exporter.scrape().await;
         assert_eq!(super::failed(&scrape, "s-0", "forbidden"), 0.0, "{scrape}");
         let from = pair.dr.calls(&pair.at_dr).len();
-        let_pass(Duration::from_secs(2)).await;
+        exporter.runs_on("s-0", 3, SOON).await;
         let calls: Vec<Call> = pair.dr.calls(&pair.at_dr).split_off(from);
         assert!(count(&calls, verb, "externalsecrets") > 1, "{verb}: {calls:?}");
         assert_eq!(count(&calls, other, "externalsecrets"), 0, "{verb}: {calls:?}");
@@ -119,7 +119,7 @@ async fn calls_do_not_grow_with_the_number_of_checks(flavour: Flavour) {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "a measurement, not a test"]
 async fn a_thousand_external_secrets() {
-    let flavour = if super::support::kube::assets().is_some() { Flavour::Real } else { Flavour::Fake };
+    let flavour = if dr_testkit::kube::assets().is_some() { Flavour::Real } else { Flavour::Fake };
     let pair = Pair::new(flavour).await;
     for (cluster, user) in [(pair.primary, &pair.at_primary), (pair.dr, &pair.at_dr)] {
         cluster.grant(&pair.namespace, user, super::rules_to(&["get", "list"])).await;

@@ -7,15 +7,15 @@ use std::time::{Duration, Instant, SystemTime};
 use async_nats::ConnectOptions;
 use serde_json::json;
 
-use super::support::certs::Authority;
-use super::support::exporter::{Config, Exporter};
-use super::support::jwt::Operator;
-use super::support::nats::{Api, Cold, MIRROR, ORIGIN, Pair, Server, app, current};
-use super::support::process::runs;
-use super::support::publisher::Publisher;
-use super::support::watch::Watch;
-use super::support::{let_pass, tool};
-use super::{CHECK, CONTRACT, RPO, SEEN, SOON, always_calm, as_app, contract, start, watch_pair};
+use super::{CHECK, CONTRACT, RPO, SEEN, SOON, always_calm, as_app, contract, runs_on, start, watch_pair};
+use dr_testkit::certs::{self, Authority};
+use dr_testkit::exporter::{Config, Exporter};
+use dr_testkit::jwt::Operator;
+use dr_testkit::nats::{Api, Cold, MIRROR, ORIGIN, Pair, Server, app, current};
+use dr_testkit::process::runs;
+use dr_testkit::publisher::Publisher;
+use dr_testkit::watch::Watch;
+use dr_testkit::{let_pass, tool};
 
 async fn streams(api: &Api) {
     api.create_stream(ORIGIN, &["agentese.>"]).await;
@@ -29,6 +29,7 @@ async fn works(exporter: &Exporter, api: &Api) {
     exporter.becomes(CONTRACT, "rpo", "met", SOON).await;
     let (watch, since) = (Watch::start(exporter), SystemTime::now());
     let _publisher = Publisher::start(api, 50);
+    // It goes on while messages come.
     let_pass(Duration::from_secs(2)).await;
     always_calm(&watch, since);
     let failures = exporter.scrape().await.reasons(CONTRACT);
@@ -70,9 +71,60 @@ async fn tls_with_ca_and_client_certificate() {
     for exporter in [nameless, strangers] {
         let watch = Watch::start(&exporter);
         exporter.until("tls_failed", SOON, |scrape| scrape.reasons(CONTRACT).contains_key("tls_failed")).await;
-        let_pass(Duration::from_secs(1)).await;
+        exporter.runs_on(CONTRACT, 2, SOON).await;
         watch.never(SystemTime::UNIX_EPOCH, CONTRACT, "rpo", "met");
     }
+}
+
+/// A server with this certificate and key, with the words for a connection to it that trusts that certificate alone.
+async fn server_with((certificate, key): (String, String), server: &mut Server) -> Config {
+    let dir = server.path("").display().to_string();
+    fs::write(server.path("server.pem"), &certificate).expect("a certificate is written");
+    fs::write(server.path("server.key"), key).expect("a key is written");
+    let store = server.store();
+    server.configure(&format!(
+        "jetstream {{ store_dir: \"{store}\" }}\ntls {{ cert_file: \"{dir}/server.pem\", key_file: \"{dir}/server.key\" }}\n"
+    ));
+    server.run();
+    server.listens().await;
+    let connection = format!("servers: [\"tls://{}\"], ca_file: server.pem", server.address);
+    config(&connection).with("server.pem", &certificate)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_that_stands_itself_in_the_ca_file() {
+    let mut server = Server::new(&current());
+    let config = server_with(certs::self_signed(&server.address.ip().to_string()), &mut server).await;
+    works_in(&Exporter::start_in(config).await).await;
+
+    let mut server = Server::new(&current());
+    let elsewhere = server_with(certs::self_signed("api.example.com"), &mut server).await;
+    let exporter = Exporter::start_in(elsewhere).await;
+    exporter.logs(&["tls_failed", "certificate is not for", "but for api.example.com"], SOON).await;
+}
+
+/// It makes connections over TLS: that there are no streams is told by JetStream.
+async fn works_in(exporter: &Exporter) {
+    let is_told = |scrape: &dr_testkit::scrape::Scrape| scrape.reasons(CONTRACT).contains_key("mirror_stream_missing");
+    exporter.until("JetStream is asked", SOON, is_told).await;
+}
+
+/// Clients with other libraries are served: it is no outage.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kind_of_key_that_is_not_supported() {
+    let mut server = Server::new(&current());
+    let exporter = Exporter::start_in(server_with(certs::of_fixture("p521"), &mut server).await).await;
+    let watch = Watch::start(&exporter);
+    exporter.logs(&["tls_unsupported", "handshake_failure", "supported here: TLS 1.2 and 1.3", "P-384"], SOON).await;
+    runs_on(&exporter).await;
+    watch.always(SystemTime::UNIX_EPOCH, CONTRACT, "rto", "unproven");
+    // A machine that is too busy for a handshake in time says nothing of keys.
+    let log = exporter.log();
+    let other = log.lines().filter(|line| line.contains("connect_failed") && !line.contains("within"));
+    assert_eq!(other.collect::<Vec<_>>(), Vec::<&str>::new());
+    let reasons = exporter.scrape().await.reasons(CONTRACT);
+    let known = ["tls_unsupported", "connecting", "connect_failed"];
+    assert!(reasons.keys().all(|reason| known.contains(&reason.as_str())), "{reasons:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -95,7 +147,7 @@ async fn a_server_that_speaks_tls_first() {
         let plain = Exporter::start_in(config(&connection).with("ca.pem", &ca)).await;
         let watch = Watch::start(&plain);
         plain.logs(&["tls_failed", "it is TLS-first", "set tls_first: true"], SOON).await;
-        let_pass(SEEN).await;
+        runs_on(&plain).await;
         // Those who know can write: it is no outage.
         watch.always(SystemTime::UNIX_EPOCH, CONTRACT, "rto", "unproven");
         assert!(plain.scrape().await.reasons(CONTRACT).keys().all(|reason| reason != "connect_failed"));
@@ -122,7 +174,7 @@ async fn tls_first_to_a_server_that_is_not() {
     let exporter = Exporter::start_in(files).await;
     let watch = Watch::start(&exporter);
     exporter.logs(&["tls_failed", "not TLS", "tls_first is set"], SOON).await;
-    let_pass(Duration::from_secs(1)).await;
+    exporter.runs_on(CONTRACT, 2, SOON).await;
     watch.always(SystemTime::UNIX_EPOCH, CONTRACT, "rto", "unproven");
 }
 
@@ -153,7 +205,7 @@ async fn another_accounts_jetstream_is_imported_under_a_prefix() {
     let exporter = start(&contract(&watch, &watch, ORIGIN, MIRROR)).await;
     let looked = Watch::start(&exporter);
     exporter.logs(&["query_refused", "not enabled for account"], SOON).await;
-    let_pass(Duration::from_secs(1)).await;
+    exporter.runs_on(CONTRACT, 2, SOON).await;
     looked.always(SystemTime::UNIX_EPOCH, CONTRACT, "rto", "unproven");
 }
 

@@ -4,12 +4,12 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 
-use super::support::exporter::Exporter;
-use super::support::let_pass;
-use super::support::nats::{Api, MIRROR, ORIGIN, Server, app, current};
-use super::support::publisher::Publisher;
-use super::support::watch::Watch;
-use super::{CHECK, CONTRACT, SEEN, SOON, always_calm, as_app, contract, never_lost, start};
+use super::{CHECK, CONTRACT, SOON, always_calm, as_app, contract, never_lost, runs_on, start};
+use dr_testkit::exporter::Exporter;
+use dr_testkit::let_pass;
+use dr_testkit::nats::{Api, MIRROR, ORIGIN, Server, app, current};
+use dr_testkit::publisher::Publisher;
+use dr_testkit::watch::Watch;
 
 const USERS: &str = "authorization { users: [{ user: app, password: app }] }\n";
 
@@ -53,7 +53,7 @@ async fn lacks_the_first(exporter: &Exporter, first: SystemTime) {
     assert_eq!(scrape.get("dr_nats_mirror_lag_messages", &CHECK), None, "sequences do not tell:\n{scrape}");
     assert_eq!(scrape.get("dr_recovery_in_progress", &[("contract", CONTRACT)]), Some(0.0), "the origin takes writes");
     let watch = Watch::start(exporter);
-    let_pass(SEEN).await;
+    runs_on(exporter).await;
     watch.always(SystemTime::UNIX_EPOCH, CONTRACT, "rpo", "breached");
 }
 
@@ -71,7 +71,7 @@ async fn the_mirror_alone_is_purged() {
     api.publish_many("agentese.a", 5).await;
     api.reaches(MIRROR, 105, SOON).await;
     let (watch, since) = (Watch::start(&exporter), SystemTime::now());
-    let_pass(SEEN).await;
+    runs_on(&exporter).await;
     watch.always(since, CONTRACT, "rpo", "breached");
     // Made again it is whole.
     api.delete(MIRROR).await;
@@ -93,7 +93,7 @@ async fn a_filtered_mirror_is_purged() {
     // What does not match is not missed.
     api.delete_message(ORIGIN, 39).await;
     let (watch, since) = (Watch::start(&exporter), SystemTime::now());
-    let_pass(SEEN).await;
+    runs_on(&exporter).await;
     always_calm(&watch, since);
     api.purge_up_to(MIRROR, 21).await;
     lacks_the_first(&exporter, first).await;
@@ -162,12 +162,13 @@ async fn what_both_sides_are_about_to_let_go_is_not_missed() {
     drop(watch);
     api.purge_up_to(MIRROR, 31).await;
     exporter.logs(&["copy_incomplete", "sequence 21 "], SOON).await;
+    exporter.becomes(CONTRACT, "rpo", "breached", SOON).await;
     // They grow old, too.
     exporter.becomes(CONTRACT, "rpo", "met", SOON).await;
     let counted = |reasons: std::collections::BTreeMap<String, f64>| reasons.get("copy_incomplete").copied();
     let before = counted(exporter.scrape().await.reasons(CONTRACT));
     let (watch, since) = (Watch::start(&exporter), SystemTime::now());
-    let_pass(SEEN).await;
+    runs_on(&exporter).await;
     always_calm(&watch, since);
     assert_eq!(counted(exporter.scrape().await.reasons(CONTRACT)), before);
 }

@@ -5,12 +5,11 @@ use std::time::SystemTime;
 use serde_json::json;
 
 use super::completeness::{one_server, seconds, watch};
-use super::support::exporter::Exporter;
-use super::support::let_pass;
-use super::support::nats::{MIRROR, ORIGIN, Pair};
-use super::support::scrape::Scrape;
-use super::support::watch::Watch;
-use super::{CHECK, CONTRACT, SEEN, SOON, watch_pair};
+use super::{CHECK, CONTRACT, SOON, runs_on, watch_pair};
+use dr_testkit::exporter::Exporter;
+use dr_testkit::nats::{MIRROR, ORIGIN, Pair};
+use dr_testkit::scrape::Scrape;
+use dr_testkit::watch::Watch;
 
 /// The point is the time of the first message that is gone, of around `gone`.
 async fn incomplete_since(exporter: &Exporter, gone: SystemTime) {
@@ -19,7 +18,7 @@ async fn incomplete_since(exporter: &Exporter, gone: SystemTime) {
     assert!((point - seconds(gone)).abs() < 1.0, "the point is {point}, the message is of {gone:?}:\n{scrape}");
     assert_eq!(scrape.get("dr_copy_lost", &CHECK), Some(0.0), "{scrape}");
     let (watch, since) = (Watch::start(exporter), SystemTime::now());
-    let_pass(SEEN).await;
+    runs_on(exporter).await;
     watch.always(since, CONTRACT, "rpo", "breached");
 }
 
@@ -72,7 +71,7 @@ async fn what_is_deleted_on_the_origin_is_no_hole() {
     for sequence in [50, 60, 70] {
         api.delete_message(ORIGIN, sequence).await;
     }
-    let_pass(SEEN).await;
+    runs_on(&exporter).await;
     watch.always(since, CONTRACT, "rpo", "met");
 }
 
@@ -113,7 +112,7 @@ async fn damage_stays_known_over_a_promotion() {
     incomplete_since(&exporter, published).await;
     // One hole is none any more, the other still is.
     pair.origin.delete_message(ORIGIN, 50).await;
-    let_pass(SEEN).await;
+    runs_on(&exporter).await;
     incomplete_since(&exporter, published).await;
     pair.origin.delete_message(ORIGIN, 70).await;
     exporter.becomes(CONTRACT, "rpo", "met", SOON).await;

@@ -4,15 +4,15 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::json;
 
-use super::support::exporter::Exporter;
-use super::support::nats::{Cold, MIRROR, ORIGIN, Pair, Server, app, current};
-use super::support::proxy::Mode;
-use super::support::proxy::Proxy;
-use super::support::publisher::Publisher;
-use super::support::scrape::Scrape;
-use super::support::watch::Watch;
-use super::support::{let_pass, wait_until};
-use super::{CHECK, CONTRACT, INTERVAL, RPO, SEEN, SOON, always_calm, as_app, contract, start, watch_pair};
+use super::{CHECK, CONTRACT, INTERVAL, RPO, SEEN, SOON, always_calm, as_app, contract, runs_on, start, watch_pair};
+use dr_testkit::exporter::Exporter;
+use dr_testkit::nats::{Cold, MIRROR, ORIGIN, Pair, Server, app, current};
+use dr_testkit::proxy::Mode;
+use dr_testkit::proxy::Proxy;
+use dr_testkit::publisher::Publisher;
+use dr_testkit::scrape::Scrape;
+use dr_testkit::watch::Watch;
+use dr_testkit::{let_pass, wait_until};
 
 /// A mirror may take its time until it asks its origin again.
 const AGAIN: Duration = Duration::from_secs(90);
@@ -93,7 +93,7 @@ async fn origin_recreated_and_mirror_emptied() {
     let watch = Watch::start(&late);
     let unproven = |scrape: &Scrape| scrape.reasons(CONTRACT).contains_key("identity_unproven");
     late.until("a run that proves nothing", SOON, unproven).await;
-    let_pass(SEEN).await;
+    runs_on(&late).await;
     watch.always(SystemTime::UNIX_EPOCH, CONTRACT, "rpo", "unproven");
 }
 
@@ -215,7 +215,7 @@ async fn the_origin_itself_is_no_mirror() {
     let exporter = start(&contract(&as_app(&server), &other, ORIGIN, ORIGIN)).await;
     let watch = Watch::start(&exporter);
     exporter.logs(&["same_object", "both connections lead to the stream"], SOON).await;
-    let_pass(SEEN).await;
+    runs_on(&exporter).await;
     let scrape = exporter.becomes(CONTRACT, "rpo", "unproven", SOON).await;
     // What is compared with itself proves nothing: neither that there is a copy, nor that two are written to.
     assert_ne!(scrape.get("dr_copy_lost", &CHECK), Some(1.0), "{scrape}");
@@ -236,14 +236,14 @@ async fn a_mirror_that_was_made_again_keeps_no_proof() {
     exporter.becomes(CONTRACT, "rpo", "met", SOON).await;
     pair.primary.kill();
     let point = |scrape: &Scrape| scrape.get("dr_recovery_point_timestamp_seconds", &CHECK);
-    let_pass(SEEN).await;
+    runs_on(&exporter).await;
     assert!(point(&exporter.scrape().await).is_some(), "what was proven stays proven while the origin is down");
     pair.mirror.delete(MIRROR).await;
     pair.create_mirror(ORIGIN, MIRROR, json!({})).await;
     exporter.until("the proof is withdrawn", SOON, |scrape| point(scrape).is_none()).await;
     let since = SystemTime::now();
     let watch = Watch::start(&exporter);
-    let_pass(SEEN).await;
+    runs_on(&exporter).await;
     watch.never(since, CONTRACT, "rpo", "met");
 }
 
@@ -263,11 +263,11 @@ async fn the_origin_was_promoted_and_has_let_its_oldest_message_go() {
     exporter.becomes(CONTRACT, "rpo", "met", SOON).await;
     let (watch, since) = (Watch::start(&exporter), SystemTime::now());
     api.delete_message(ORIGIN, 1).await;
-    let_pass(SEEN).await;
+    runs_on(&exporter).await;
     always_calm(&watch, since);
     // Nor is it another one when it is empty, as an idle stream is that lets its messages go by age.
     api.purge(ORIGIN).await;
-    let_pass(SEEN).await;
+    runs_on(&exporter).await;
     always_calm(&watch, since);
     // An exporter that starts now still finds a message to compare, once there is one.
     api.publish_many("agentese.a", 1).await;
@@ -290,7 +290,7 @@ async fn the_origin_lost_its_tail_and_has_passed_the_mirror_since() {
     pair.mirror.reaches(MIRROR, 100, AGAIN).await;
     let exporter = watch_pair(&pair).await;
     exporter.becomes(CONTRACT, "rpo", "met", SOON).await;
-    let_pass(SEEN).await;
+    runs_on(&exporter).await;
 
     let watch = Watch::start(&exporter);
     pair.primary.kill_and_restore();

@@ -2,14 +2,15 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::support::exporter::Exporter;
-use super::support::let_pass;
-use super::support::nats::{MIRROR, ORIGIN, Pair};
-use super::support::proxy::Mode;
-use super::support::publisher::Publisher;
-use super::support::wait_until;
-use super::support::watch::Watch;
-use super::{CHECK, CONTRACT, INTERVAL, RPO, SEEN, SOON, TIMEOUT, never_lost, watch_pair};
+use super::{CHECK, CONTRACT, INTERVAL, RPO, SEEN, SOON, TIMEOUT, never_lost, runs_on, watch_pair};
+use dr_testkit::exporter::Exporter;
+use dr_testkit::let_pass;
+use dr_testkit::nats::{MIRROR, ORIGIN, Pair};
+use dr_testkit::proxy::Mode;
+use dr_testkit::publisher::Publisher;
+use dr_testkit::scrape::Scrape;
+use dr_testkit::wait_until;
+use dr_testkit::watch::Watch;
 
 /// A server takes its time to mirror again: its retries back off by ten seconds each.
 const HEALED: Duration = Duration::from_secs(60);
@@ -29,6 +30,7 @@ async fn breached_and_back(pair: &mut Pair, publisher: &Publisher, disturb: impl
     disturb(pair).await;
     exporter.becomes(CONTRACT, "rpo", "at_risk", Duration::from_secs(30)).await;
     exporter.becomes(CONTRACT, "rpo", "breached", SOON).await;
+    // The exposure grows with the time.
     let_pass(Duration::from_secs(2)).await;
     let healed = SystemTime::now();
     // Past the target, and not looked at since: the next look tells.
@@ -95,7 +97,7 @@ async fn without_origin(take: impl AsyncFn(&mut Pair), give: impl AsyncFn(&mut P
     let gone = SystemTime::now();
     exporter.becomes(CONTRACT, "rpo", "unproven", RPO + SEEN).await;
     let unproven = SystemTime::now();
-    let_pass(Duration::from_secs(3)).await;
+    runs_on(&exporter).await;
     watch.always(unproven, CONTRACT, "rpo", "unproven");
     watch.never(since, CONTRACT, "rpo", "breached");
     never_lost(&watch, since);
@@ -108,10 +110,10 @@ async fn without_origin(take: impl AsyncFn(&mut Pair), give: impl AsyncFn(&mut P
     }
     let gone = gone.duration_since(SystemTime::UNIX_EPOCH).expect("now is after 1970").as_secs_f64();
     assert!(last_proof <= gone + 0.1, "no proof without the origin: {last_proof} is after {gone}");
-    // No writer in either region: the component is down.
-    let down = exporter.scrape().await;
+    // No writer in either region: the component is down. While a new connection is made, nothing is known.
+    let is_down = |scrape: &Scrape| scrape.get("dr_check_healthy", &CHECK) == Some(0.0);
+    let down = exporter.until("it is down", SOON, is_down).await;
     assert_eq!(down.get("dr_recovery_in_progress", &[("contract", CONTRACT)]), Some(1.0), "{down}");
-    assert_eq!(down.get("dr_check_healthy", &CHECK), Some(0.0), "{down}");
 
     give(pair).await;
     let publisher = Publisher::start(&pair.origin, 50);
@@ -144,7 +146,7 @@ async fn dr_killed_is_unproven_and_not_lost() {
     pair.dr.kill();
     exporter.becomes(CONTRACT, "rpo", "unproven", RPO + SEEN).await;
     let unproven = SystemTime::now();
-    let_pass(Duration::from_secs(2)).await;
+    runs_on(&exporter).await;
     watch.always(unproven, CONTRACT, "rpo", "unproven");
     watch.never(since, CONTRACT, "rpo", "breached");
     never_lost(&watch, since);

@@ -1,9 +1,6 @@
 //! What `nats_mirror` must hold, on real servers: the figures of `/metrics` are held against the publisher's own log.
 #![allow(clippy::disallowed_methods, clippy::pedantic)]
 
-#[path = "../support/mod.rs"]
-mod support;
-
 mod access;
 mod completeness;
 mod holes;
@@ -17,15 +14,17 @@ mod promotion;
 mod quorum;
 mod reasons;
 mod region;
+mod rig;
 mod servers;
 mod shrunk;
+mod sourced;
 mod steady;
 
 use std::time::{Duration, SystemTime};
 
-use support::exporter::{Config, Exporter};
-use support::nats::{MIRROR, ORIGIN, Pair};
-use support::watch::Watch;
+use dr_testkit::exporter::{Config, Exporter};
+use dr_testkit::nats::{MIRROR, ORIGIN, Pair};
+use dr_testkit::watch::Watch;
 
 /// The only contract and its only check.
 const CONTRACT: &str = "streams";
@@ -69,7 +68,7 @@ contracts:
 }
 
 /// A connection as the user of the tests.
-fn as_app(server: &support::nats::Server) -> String {
+fn as_app(server: &dr_testkit::nats::Server) -> String {
     format!("servers: [\"nats://{}\"], user: app, password_file: app", server.address)
 }
 
@@ -81,6 +80,11 @@ async fn watch_pair(pair: &Pair) -> Exporter {
 /// The exporter, with the password that [`as_app`] names.
 async fn start(yaml: &str) -> Exporter {
     Exporter::start_in(Config::new(yaml).with("app", "app\n")).await
+}
+
+/// Waits until the check has run often enough to tell that something stays as it is.
+async fn runs_on(exporter: &Exporter) {
+    exporter.runs_on(CONTRACT, 5, SOON).await;
 }
 
 /// Fails unless every look since `since` is `met` with next to no exposure.

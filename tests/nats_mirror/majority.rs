@@ -5,13 +5,13 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::json;
 
-use super::support::cluster::{Cluster, Region, leader};
-use super::support::exporter::Exporter;
-use super::support::nats::{Api, MIRROR, ORIGIN, Server, app, current, old};
-use super::support::scrape::Scrape;
-use super::support::watch::Watch;
-use super::support::{let_pass, wait_until};
-use super::{CHECK, CONTRACT, SEEN, SOON, as_app, contract, start};
+use super::{CHECK, CONTRACT, SOON, as_app, contract, runs_on, start};
+use dr_testkit::cluster::{Cluster, Region, leader};
+use dr_testkit::exporter::Exporter;
+use dr_testkit::nats::{Api, MIRROR, ORIGIN, Server, app, current, old};
+use dr_testkit::scrape::Scrape;
+use dr_testkit::watch::Watch;
+use dr_testkit::{let_pass, skip, wait_until};
 
 const ME: [(&str, &str); 1] = [("contract", CONTRACT)];
 /// A leader calls a silent majority lost after some seconds, and steps down after twenty: until then it answers.
@@ -94,7 +94,7 @@ async fn two_of_three_are_frozen() {
 async fn two_of_three_of_the_version_before_are_killed() {
     match old() {
         Ok(binary) => without_a_majority(&mut region(&binary).await, Server::kill, Server::run).await,
-        Err(why) => println!("skipped: {why}"),
+        Err(why) => skip(why),
     }
 }
 
@@ -128,7 +128,7 @@ async fn the_mirror_is_promoted_while_the_origin_has_no_majority() {
     let scrape = exporter.until("the mirror is the writer", SOON, |scrape| !running(scrape)).await;
     assert!(writer(&scrape, "mirror"), "{scrape}");
     let watch = Watch::start(&exporter);
-    let_pass(SEEN).await;
+    runs_on(&exporter).await;
     for look in watch.since(SystemTime::UNIX_EPOCH) {
         assert!(writer(&look.scrape, "mirror"), "{}", look.scrape);
     }
@@ -186,6 +186,27 @@ async fn a_full_origin_takes_no_messages() {
     exporter.until("the recovery clock stops", SOON, |scrape| !running(scrape)).await;
 }
 
+/// The same by its bytes.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_origin_that_is_full_of_bytes_takes_no_messages() {
+    let users = "authorization { users: [{ user: app, password: app }] }\n";
+    let (server, api) = Server::start(&current(), users, app()).await;
+    let full =
+        json!({"name": ORIGIN, "subjects": ["agentese.>"], "num_replicas": 1, "max_bytes": 1000, "discard": "new"});
+    api.create(full).await;
+    api.create(json!({"name": MIRROR, "num_replicas": 1, "mirror": {"name": ORIGIN}})).await;
+    let mut stored = 0;
+    while api.publish("agentese.a", "x").await.is_ok() {
+        stored += 1;
+        assert!(stored < 100, "1000 bytes hold no 100 messages");
+    }
+    let exporter = start(&contract(&as_app(&server), &as_app(&server), ORIGIN, MIRROR)).await;
+    exporter.until("the recovery clock runs", SOON, running).await;
+    exporter.logs(&["stream_full", "of 1000 bytes, discard: new"], SOON).await;
+    let scrape = exporter.scrape().await;
+    assert_eq!(scrape.get("dr_nats_writer", &[CHECK[0], ("writer", "origin")]), Some(0.0), "{scrape}");
+}
+
 /// A full bucket refuses new keys, and takes new values of those it has: clients write to it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_bucket_takes_new_values() {
@@ -203,7 +224,7 @@ async fn a_full_bucket_takes_new_values() {
     exporter.seen_healthy(CONTRACT, SOON).await;
     exporter.logs(&["nearly_full", "3 of 3 messages"], SOON).await;
     api.publish_many("agentese.a", 2).await;
-    let_pass(SEEN).await;
+    runs_on(&exporter).await;
     assert!(!running(&exporter.scrape().await), "clients write");
     let mut new_per_subject = api.info(ORIGIN).await.expect("it answers")["config"].take();
     new_per_subject["discard_new_per_subject"] = json!(true);
@@ -236,7 +257,7 @@ async fn a_probe_tells_a_dead_stream_from_a_silent_api() {
     }
     cluster.servers[holder].kill();
     with.until("the recovery clock runs", NOTICED, running).await;
-    with.logs(&["nobody_listens", "nobody takes messages at agentese.probe"], SOON).await;
+    with.logs(&["nobody_listens", "nobody accepts messages at agentese.probe"], SOON).await;
     let silent = |scrape: &Scrape| scrape.reasons(CONTRACT).contains_key("api_silent");
     without.until("nothing is known", NOTICED, silent).await;
     assert!(!running(&without.scrape().await), "the API alone may be silent");
@@ -266,7 +287,7 @@ async fn a_probe_shows_that_clients_are_not_hit() {
     let yaml = contract(&way, &as_app(&server), ORIGIN, MIRROR);
     let probe = format!("stream: {ORIGIN}, probe_subject: agentese.probe }}");
     let exporter = start(&yaml.replace(&format!("stream: {ORIGIN} }}"), &probe)).await;
-    exporter.logs(&["api_alone_silent", "the stream takes messages at agentese.probe"], SOON).await;
+    exporter.logs(&["api_alone_silent", "the stream accepts messages at agentese.probe"], SOON).await;
     let scrape = exporter.seen_healthy(CONTRACT, SOON).await;
     assert!(writer(&scrape, "origin"), "{scrape}");
     assert_eq!(api.messages(ORIGIN).await, Some(0), "no probe was stored");

@@ -4,12 +4,12 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 
-use super::support::exporter::Exporter;
-use super::support::let_pass;
-use super::support::nats::{Cold, MIRROR, ORIGIN, Pair, current};
-use super::support::publisher::Publisher;
-use super::support::watch::Watch;
-use super::{CONTRACT, RPO, SEEN, SOON, watch_pair};
+use super::{CONTRACT, RPO, SOON, runs_on, watch_pair};
+use dr_testkit::exporter::Exporter;
+use dr_testkit::let_pass;
+use dr_testkit::nats::{Cold, MIRROR, ORIGIN, Pair, current};
+use dr_testkit::publisher::Publisher;
+use dr_testkit::watch::Watch;
 
 /// A pair of which both sides have these limits.
 pub async fn pair_with(limits: Value) -> Pair {
@@ -72,7 +72,7 @@ async fn what_was_purged_on_purpose_is_missed_by_nobody() {
     exporter.becomes(CONTRACT, "rpo", "met", SOON).await;
     pair.link.cut().await;
     pair.origin.publish_many("agentese.b", 1).await;
-    let_pass(SEEN).await;
+    runs_on(&exporter).await;
     let (watch, since) = (Watch::start(&exporter), SystemTime::now());
     // The value that was missing is purged, and a young one comes.
     pair.origin.purge(ORIGIN).await;

@@ -7,14 +7,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::task::{JoinHandle, JoinSet};
 
-use super::support::exporter::Exporter;
-use super::support::nats::{MIRROR, ORIGIN, Server, app, current};
-use super::support::watch::Watch;
-use super::support::{let_pass, own_ip, wait_until};
 use super::{CHECK, CONTRACT, SOON, as_app, contract, start};
+use dr_testkit::exporter::Exporter;
+use dr_testkit::nats::{MIRROR, ORIGIN, Server, app, current};
+use dr_testkit::watch::Watch;
+use dr_testkit::{let_pass, listen, own_ip, wait_until};
 
 const INFO: &str =
     r#"INFO {"server_id":"X","server_name":"mad","version":"2.12.0","max_payload":1048576,"headers":true}"#;
@@ -49,7 +49,7 @@ struct Mad {
 
 impl Mad {
     async fn start(address: SocketAddr, peer: Peer) -> Self {
-        let listener = TcpListener::bind(address).await.expect("the peer listens");
+        let listener = listen(address);
         let address = listener.local_addr().expect("the peer has an address");
         let connects = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&connects);

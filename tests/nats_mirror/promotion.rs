@@ -5,13 +5,15 @@ use std::time::{Duration, SystemTime};
 use serde_json::{Value, json};
 
 use super::overwritten::pair_with;
-use super::support::nats::{Cold, MIRROR, ORIGIN, Pair, current};
-use super::support::proxy::{Mode, Proxy};
-use super::support::publisher::Publisher;
-use super::support::scrape::Scrape;
-use super::support::watch::Watch;
-use super::support::{let_pass, wait_until};
-use super::{CHECK, CONTRACT, DOWN_INTERVAL, INTERVAL, SEEN, SOON, TIMEOUT, as_app, contract, start, watch_pair};
+use super::{
+    CHECK, CONTRACT, DOWN_INTERVAL, INTERVAL, SEEN, SOON, TIMEOUT, as_app, contract, runs_on, start, watch_pair,
+};
+use dr_testkit::nats::{Cold, MIRROR, ORIGIN, Pair, current};
+use dr_testkit::proxy::{Mode, Proxy};
+use dr_testkit::publisher::Publisher;
+use dr_testkit::scrape::Scrape;
+use dr_testkit::watch::Watch;
+use dr_testkit::{let_pass, wait_until};
 
 /// Which side takes writes, as the page says.
 fn writer(scrape: &Scrape) -> Option<String> {
@@ -51,6 +53,7 @@ async fn promote_the_mirror_and_the_origin_returns() {
     assert_eq!(writer(&down).as_deref(), Some("none"));
     assert_eq!(down.status(CONTRACT, "rto"), "unproven", "an outage proves nothing:\n{down}");
 
+    // A recovery that takes a while.
     let_pass(Duration::from_secs(2)).await;
     pair.mirror.promote(MIRROR, &["agentese.>"]).await.expect("the mirror is promoted");
     let truth = seconds(SystemTime::now()) - trigger;
@@ -101,7 +104,7 @@ async fn both_written_before_the_exporter_looks() {
     let scrape =
         exporter.until("they have diverged", SOON, |scrape| scrape.get("dr_nats_diverged", &CHECK) == Some(1.0)).await;
     assert_eq!(writer(&scrape).as_deref(), Some("both"));
-    let_pass(Duration::from_secs(1)).await;
+    exporter.runs_on(CONTRACT, 2, SOON).await;
     watch.never(SystemTime::UNIX_EPOCH, CONTRACT, "rpo", "met");
 }
 
@@ -143,7 +146,7 @@ async fn forks(limits: Value) {
     let late = watch_pair(&pair).await;
     let watch = Watch::start(&late);
     late.until("a run", SOON, |scrape| scrape.reasons(CONTRACT).contains_key("identity_unproven")).await;
-    let_pass(SEEN).await;
+    runs_on(&late).await;
     watch.never(SystemTime::UNIX_EPOCH, CONTRACT, "rpo", "met");
 }
 
@@ -165,7 +168,7 @@ async fn a_split_brain_does_not_end_because_dr_cannot_be_asked() {
         let given = |scrape: &Scrape| reasons.iter().any(|reason| scrape.reasons(CONTRACT).contains_key(*reason));
         exporter.until(what, SOON, |scrape| given(scrape) && writer(scrape).is_none()).await;
         let watch = Watch::start(&exporter);
-        let_pass(SEEN).await;
+        runs_on(&exporter).await;
         for look in watch.since(SystemTime::UNIX_EPOCH) {
             assert!(running(&look.scrape), "both are still writable, {what}:\n{}", look.scrape);
             assert_ne!(look.scrape.get("dr_check_healthy", &CHECK), Some(1.0), "{what}:\n{}", look.scrape);
@@ -187,7 +190,7 @@ async fn a_split_brain_does_not_end_because_dr_cannot_be_asked() {
     way.cut().await;
     exporter.until("DR is gone", SOON, |scrape| scrape.reasons(CONTRACT).contains_key("connect_failed")).await;
     let watch = Watch::start(&exporter);
-    let_pass(SEEN).await;
+    runs_on(&exporter).await;
     for look in watch.since(SystemTime::UNIX_EPOCH) {
         assert_eq!(writer(&look.scrape).as_deref(), Some("origin"), "{}", look.scrape);
     }

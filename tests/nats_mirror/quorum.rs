@@ -5,10 +5,9 @@ use std::time::SystemTime;
 
 use futures_util::StreamExt as _;
 
-use super::support::let_pass;
-use super::support::nats::{Cold, MIRROR, ORIGIN, current};
-use super::support::watch::Watch;
-use super::{CHECK, CONTRACT, INTERVAL, SEEN, SOON, TIMEOUT, as_app, contract, never_lost, start};
+use super::{CHECK, CONTRACT, INTERVAL, SEEN, SOON, TIMEOUT, as_app, contract, never_lost, runs_on, start};
+use dr_testkit::nats::{Cold, MIRROR, ORIGIN, current};
+use dr_testkit::watch::Watch;
 
 /// A second account that sees the real API under a domain's name, without `STREAM.MSG.GET`.
 const ACCOUNTS: &str = r#"], exports: [
@@ -62,7 +61,7 @@ async fn direct_reads_tell_what_is_missing_and_never_that_nothing_is() {
     }
     exporter.becomes(CONTRACT, "rpo", "unproven", SOON).await;
     let (watch, since) = (Watch::start(&exporter), SystemTime::now());
-    let_pass(SEEN).await;
+    runs_on(&exporter).await;
     watch.always(since, CONTRACT, "rpo", "unproven");
     exporter.logs(&["jetstream_unavailable", "proves no absence"], SOON).await;
 }

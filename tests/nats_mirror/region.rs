@@ -3,8 +3,9 @@
 
 use std::process::Command;
 
-use super::support::exporter::Config;
 use super::{CONTRACT, contract};
+use dr_testkit::exporter::Config;
+use dr_testkit::skip_without_root;
 
 /// In a network of its own: this machine, a router with no way to the region, and what the arguments say.
 const BEHIND_A_ROUTER: &str = r#"
@@ -35,7 +36,7 @@ fn a_router_that_has_lost_the_route_is_not_our_own_fault() {
     match network(&["true"]).output() {
         Ok(made) if made.status.success() => {}
         // What is judged there is judged in `clients::route` too, without a network.
-        made => return println!("skipped: this machine makes no networks: {made:?}"),
+        made => return skip_without_root(format!("this machine makes no networks: {made:?}")),
     }
     let region = "servers: [\"nats://203.0.113.9:4222\"]";
     let yaml = contract(region, region, "ORDERS", "ORDERS_MIRROR");

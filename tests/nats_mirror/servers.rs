@@ -3,16 +3,16 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::process::Command;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use serde_json::json;
 
-use super::support::exporter::Exporter;
-use super::support::nats::{Api, MIRROR, ORIGIN, Server, app, current};
-use super::support::proxy::{Mode, Proxy};
-use super::support::watch::Watch;
-use super::support::{free_ports, let_pass, own_ip};
 use super::{CHECK, CONTRACT, SEEN, SOON, contract, start};
+use dr_testkit::exporter::Exporter;
+use dr_testkit::nats::{Api, MIRROR, ORIGIN, Server, app, current};
+use dr_testkit::proxy::{Mode, Proxy};
+use dr_testkit::watch::Watch;
+use dr_testkit::{free_ports, let_pass, own_ip};
 
 /// One server with both streams; several ways lead to it.
 async fn one_server() -> (Server, Api) {
@@ -47,7 +47,7 @@ async fn the_first_of_two_refuses() {
     let exporter = watch(&[dead, server.address]).await;
     let watch = Watch::start(&exporter);
     exporter.becomes(CONTRACT, "rpo", "met", SOON).await;
-    let_pass(Duration::from_secs(1)).await;
+    exporter.runs_on(CONTRACT, 2, SOON).await;
     never_unhealthy(&watch);
     assert_eq!(exporter.scrape().await.reasons(CONTRACT), BTreeMap::new());
     // One that asks at once is not too early either.
@@ -82,10 +82,12 @@ async fn the_server_in_use_goes_and_the_next_one_is_taken() {
     // It ends what it has, and is silent to whoever comes again.
     first.cut().await;
     first.set(Mode::BlackHole).await;
+    // Longer than evidence stays fresh.
     let_pass(SEEN).await;
     first.heal().await;
     second.cut().await;
     second.set(Mode::BlackHole).await;
+    // And again.
     let_pass(SEEN).await;
     never_unhealthy(&watch);
     watch.always(SystemTime::UNIX_EPOCH, CONTRACT, "rpo", "met");
@@ -109,6 +111,7 @@ async fn one_is_down_and_the_other_refuses_our_password() {
     let exporter = start(&contract(&connection, &connection, ORIGIN, MIRROR)).await;
     let watch = Watch::start(&exporter);
     exporter.until("auth_failed", SOON, |scrape| scrape.reasons(CONTRACT).contains_key("auth_failed")).await;
+    // Long enough for further attempts, which are no runs of the check.
     let_pass(SEEN).await;
     never_unhealthy(&watch);
 }

@@ -2,11 +2,10 @@
 
 use std::time::SystemTime;
 
-use super::support::exporter::Exporter;
-use super::support::let_pass;
-use super::support::nats::{MIRROR, Pair, app};
-use super::support::watch::Watch;
-use super::{CHECK, CONTRACT, SEEN, SOON, as_app, contract, start};
+use super::{CHECK, CONTRACT, SOON, as_app, contract, runs_on, start};
+use dr_testkit::exporter::Exporter;
+use dr_testkit::nats::{MIRROR, Pair, app};
+use dr_testkit::watch::Watch;
 
 /// With a target that is far away: a point that is not withdrawn would be `met` for an hour.
 async fn watched(pair: &Pair) -> Exporter {
@@ -21,7 +20,7 @@ async fn withdrawn(exporter: &Exporter) {
     let scrape = exporter.becomes(CONTRACT, "rpo", "unproven", SOON).await;
     assert_eq!(scrape.get("dr_recovery_point_timestamp_seconds", &CHECK), None, "{scrape}");
     let (watch, since) = (Watch::start(exporter), SystemTime::now());
-    let_pass(SEEN).await;
+    runs_on(exporter).await;
     watch.always(since, CONTRACT, "rpo", "unproven");
 }
 

@@ -4,11 +4,11 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::json;
 
-use super::support::let_pass;
-use super::support::nats::{Cold, MIRROR, ORIGIN, Pair, current, old};
-use super::support::publisher::Publisher;
-use super::support::watch::Watch;
-use super::{CHECK, CONTRACT, INTERVAL, SOON, always_calm, never_lost, watch_pair};
+use super::{CHECK, CONTRACT, INTERVAL, SOON, always_calm, never_lost, runs_on, watch_pair};
+use dr_testkit::nats::{Cold, MIRROR, ORIGIN, Pair, current, old};
+use dr_testkit::publisher::Publisher;
+use dr_testkit::watch::Watch;
+use dr_testkit::{let_pass, skip};
 
 /// How long nothing may happen on the page.
 const CALM: Duration = Duration::from_secs(5);
@@ -63,7 +63,7 @@ async fn filtered_with_a_tail_that_does_not_match() {
 async fn nats_2_9_filtered_with_a_tail_that_does_not_match() {
     let binary = match old() {
         Ok(binary) => binary,
-        Err(why) => return println!("skipped: {why}"),
+        Err(why) => return skip(why),
     };
     let pair = Cold::new(&binary, "").await.start().await;
     pair.origin.create_stream(ORIGIN, &["agentese.>"]).await;
@@ -92,7 +92,7 @@ async fn filtered(pair: &Pair) {
 async fn nats_2_9_steady() {
     let binary = match old() {
         Ok(binary) => binary,
-        Err(why) => return println!("skipped: {why}"),
+        Err(why) => return skip(why),
     };
     let pair = Cold::new(&binary, "").await.start().await;
     pair.create_streams().await;
@@ -114,7 +114,7 @@ async fn the_last_message_is_deleted() {
     exporter.becomes(CONTRACT, "rpo", "met", SOON).await;
     let (watch, since) = (Watch::start(&exporter), SystemTime::now());
     pair.origin.delete_message(ORIGIN, 10).await;
-    let_pass(Duration::from_secs(2)).await;
+    runs_on(&exporter).await;
     always_calm(&watch, since);
     // Never mirrored and deleted again: the origin's last sequence is ahead of the mirror's, and nothing can be lost.
     pair.link.cut().await;

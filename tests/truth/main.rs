@@ -5,9 +5,6 @@
 //! run again by `DR_TRUTH_SEEDS=17 cargo test --test truth`; `DR_TRUTH_SEEDS=0..200` runs many.
 #![allow(clippy::disallowed_methods, clippy::pedantic)]
 
-#[path = "../support/mod.rs"]
-mod support;
-
 mod judge;
 mod observer;
 mod plan;

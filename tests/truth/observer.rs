@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
-use super::support::nats::Api;
+use dr_testkit::nats::Api;
 
 /// What a stream held.
 #[derive(Debug, Clone)]

@@ -11,11 +11,11 @@ use tokio::task::JoinHandle;
 
 use super::observer::{Observer, Seen};
 use super::plan::{Act, Plan};
-use super::support::cluster::Region;
-use super::support::exporter::{Config, Exporter, client};
-use super::support::nats::{Api, MIRROR, ORIGIN, Server, app, current, old};
-use super::support::proxy::Mode;
-use super::support::scrape::Scrape;
+use dr_testkit::cluster::Region;
+use dr_testkit::exporter::{Config, Exporter, client};
+use dr_testkit::nats::{Api, MIRROR, ORIGIN, Server, app, current, old};
+use dr_testkit::proxy::Mode;
+use dr_testkit::scrape::Scrape;
 
 pub const CONTRACT: &str = "streams";
 pub const RPO: Duration = Duration::from_secs(6);

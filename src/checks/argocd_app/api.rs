@@ -1,6 +1,6 @@
-//! The API of an Argo CD server: the same object, for those without access to it in the cluster.
+//! The API of an Argo CD server. It serves the same object to those without access to the cluster.
 //!
-//! Never with `refresh=`: that makes Argo CD write.
+//! Requests never use `refresh=`, because that makes Argo CD write.
 
 use http::StatusCode;
 
@@ -15,7 +15,7 @@ use crate::clients::kubernetes::{
 use crate::clients::tls::TlsFiles;
 use crate::domain::observation::Finding;
 
-/// The largest answer that is read, in bytes.
+/// The largest accepted answer, in bytes.
 const LARGEST: usize = 4 << 20;
 
 static REASONS: Reasons = Reasons {
@@ -25,7 +25,8 @@ static REASONS: Reasons = Reasons {
     timeout: &TIMEOUT,
     connect: &CONNECT_FAILED,
     auth: &AUTH_FAILED,
-    // Also what Argo CD says of an application that does not exist, so that nobody learns which do.
+    // Argo CD also answers this for an application that does not exist, so as not to reveal which
+    // exist.
     forbidden: &FORBIDDEN,
     throttled: &THROTTLED,
     server: &SERVER_ERROR,
@@ -50,13 +51,13 @@ impl Api {
         match answer.status {
             StatusCode::OK => {
                 let application: Application = serde_json::from_slice(&answer.body).map_err(|error| {
-                    Finding::new(&BAD_ANSWER, format!("{}: no Application: {error}", self.0.base()))
+                    Finding::new(&BAD_ANSWER, format!("{}: the answer is not an Application: {error}", self.0.base()))
                 })?;
                 let read = Read::of((), answer.sent, answer.date);
                 let instant = |stamp| read.instant(stamp, run.clock);
                 Ok(Some(Seen::new(application, instant, run.clock.at(answer.sent))))
             }
-            // The server says so in JSON; a proxy before it does not.
+            // The server says this in JSON. A proxy in front of it does not.
             StatusCode::NOT_FOUND
                 if serde_json::from_slice::<GrpcStatus>(&answer.body).is_ok_and(|said| said.code == 5) =>
             {

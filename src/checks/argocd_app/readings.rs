@@ -1,4 +1,4 @@
-//! What is exported beside health and copy.
+//! The readings.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -11,27 +11,24 @@ use crate::domain::time::Timestamp;
 
 static SYNCED: ReadingKind = ReadingKind {
     metric: "dr_argocd_app_synced",
-    help: "Whether the application is what git says; absent where Argo CD cannot tell or has fallen silent",
+    help: "Whether the application matches git; absent if Argo CD cannot tell, or is silent",
     label: None,
 };
 static HEALTHY: ReadingKind = ReadingKind {
     metric: "dr_argocd_app_healthy",
-    help: "Whether Argo CD calls the application Healthy; stands still under a dead controller",
+    help: "Whether Argo CD reports the application as Healthy. It does not change while the controller is dead",
     label: None,
 };
-static AUTOSYNC: ReadingKind = ReadingKind {
-    metric: "dr_argocd_app_autosync",
-    help: "Whether Argo CD syncs the application by itself",
-    label: None,
-};
+static AUTOSYNC: ReadingKind =
+    ReadingKind { metric: "dr_argocd_app_autosync", help: "Whether auto-sync is on", label: None };
 static LAST_OPERATION: ReadingKind = ReadingKind {
     metric: "dr_argocd_app_last_operation_timestamp_seconds",
-    help: "When the last sync operation ended, failed ones included; old while nobody commits",
+    help: "When the last sync operation ended, also a failed one. It is old if nobody commits",
     label: None,
 };
 static LAST_OPERATION_FAILED: ReadingKind = ReadingKind {
     metric: "dr_argocd_app_last_operation_failed",
-    help: "Whether the last sync operation failed, though the application may be in sync; absent while one runs",
+    help: "Whether the last sync operation failed, although the application may be in sync. Absent while one runs",
     label: None,
 };
 static RECONCILED: ReadingKind = ReadingKind {
@@ -49,7 +46,7 @@ static OUT_OF_SYNC: ReadingKind = ReadingKind {
 pub(super) const ALL: &[&ReadingKind] =
     &[&SYNCED, &HEALTHY, &AUTOSYNC, &LAST_OPERATION, &LAST_OPERATION_FAILED, &RECONCILED, &OUT_OF_SYNC];
 
-/// How many kinds of resources are told apart; those beyond are counted as `other`.
+/// How many kinds of resources have a series of their own. The rest is counted as `other`.
 const KINDS: usize = 50;
 
 /// The readings of one run.

@@ -1,29 +1,30 @@
-//! Whether an application is what git says, as far as Argo CD knows.
+//! Whether an application matches git, as far as Argo CD knows.
 
 use std::time::Duration;
 
-use super::{
+use super::Seen;
+use super::reasons::{
     BEING_DELETED, COMPARISON_ERROR, CONTROLLER_SILENT, HYDRATION_FAILED, NEVER_RECONCILED, NOT_HYDRATED, OUT_OF_SYNC,
-    SPEC_NOT_COMPARED, SYNC_UNKNOWN, Seen,
+    SPEC_NOT_COMPARED, SYNC_UNKNOWN,
 };
 use crate::clients::http::readable;
 use crate::clients::kubernetes::objects::{Application, ComparedTo, Deployed, bare};
 use crate::domain::observation::Finding;
 use crate::domain::time::Timestamp;
 
-/// What Argo CD knows.
+/// The knowledge of Argo CD.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Verdict {
-    /// It was in sync when it was last compared, lately.
+    /// It was in sync at the last comparison, which is recent.
     Same {
-        /// When that was.
+        /// The time of that comparison.
         at: Timestamp,
     },
     /// It differs from git.
     Different(Finding),
-    /// Argo CD has said nothing for too long.
+    /// Argo CD has not compared for too long.
     Silent {
-        /// When it was in sync, if that was the last thing said.
+        /// When it was in sync, if that was the last result.
         in_sync: Option<Timestamp>,
         finding: Finding,
     },
@@ -31,10 +32,10 @@ pub(super) enum Verdict {
     Unknown(Finding),
 }
 
-/// The conditions under which the status says nothing.
+/// Conditions under which the sync status says nothing.
 const ERRORS: [&str; 3] = ["ComparisonError", "InvalidSpecError", "UnknownError"];
 
-/// What Argo CD knows of an application at `now`.
+/// What Argo CD knows about an application at `now`.
 pub(super) fn of(seen: &Seen, stale_after: Duration, now: Timestamp) -> Verdict {
     let status = &seen.application.status;
     let Some(at) = seen.reconciled else {
@@ -52,11 +53,11 @@ pub(super) fn of(seen: &Seen, stale_after: Duration, now: Timestamp) -> Verdict 
         (Err(finding), _) => Verdict::Unknown(finding),
         (Ok(()), "Synced") => Verdict::Same { at },
         (Ok(()), "OutOfSync") => Verdict::Different(Finding::new(&OUT_OF_SYNC, differing(&seen.application))),
-        (Ok(()), _) => Verdict::Unknown(Finding::new(&SYNC_UNKNOWN, "its sync status is not known")),
+        (Ok(()), _) => Verdict::Unknown(Finding::new(&SYNC_UNKNOWN, "its sync status is unknown")),
     }
 }
 
-/// Whether the status is a verdict on the application as it is specified now.
+/// Whether the status is about the current spec of the application.
 fn trusted(application: &Application) -> Result<(), Finding> {
     compared(application)?;
     hydrated(application)?;
@@ -66,7 +67,7 @@ fn trusted(application: &Application) -> Result<(), Finding> {
     Ok(())
 }
 
-/// Whether there is a comparison at all, be it one with an earlier spec.
+/// Whether there is a comparison at all. It may be with an earlier spec.
 fn compared(application: &Application) -> Result<(), Finding> {
     if application.metadata.deletion_timestamp.is_some() {
         return Err(Finding::new(&BEING_DELETED, "the Application is being deleted, and its resources may go with it"));
@@ -78,8 +79,8 @@ fn compared(application: &Application) -> Result<(), Finding> {
     Ok(())
 }
 
-/// Whether what was compared is what the source says: of a source that is hydrated, only the branch that was rendered is
-/// compared, and that stays as it was while rendering fails.
+/// Whether the compared branch is up to date with the source. Of a hydrated source only the
+/// rendered branch is compared, and that stays unchanged while rendering fails.
 fn hydrated(application: &Application) -> Result<(), Finding> {
     let operation = application.status.source_hydrator.current_operation.as_ref();
     let Some(operation) = operation.filter(|_| application.spec.source_hydrator.is_some()) else { return Ok(()) };
@@ -90,20 +91,20 @@ fn hydrated(application: &Application) -> Result<(), Finding> {
     }
 }
 
-/// `status.sync.comparedTo` is the spec as it was compared. Both are written by the same program, which leaves out what
-/// is empty; people do not.
+/// `status.sync.comparedTo` is the spec at the time of the comparison. Argo CD leaves out empty
+/// fields when it writes, but people may write them.
 fn is_of_this_spec(application: &Application, compared: &ComparedTo) -> bool {
     let spec = &application.spec;
     let (source, sources, mut destination) = (spec.source, spec.sources, bare(&compared.destination));
     let wanted = bare(&spec.destination);
-    // Of a destination that is named, some versions write the server that the name stands for.
+    // If the destination has a name, some versions write the server of that name.
     if wanted.get("name").is_some()
         && wanted.get("server").is_none()
         && let Some(destination) = destination.as_object_mut()
     {
         destination.remove("server");
     }
-    // A source that is hydrated stands neither in `source` nor in `sources`.
+    // A hydrated source is neither in `source` nor in `sources`.
     let source_holds = match (source.is_empty(), sources.is_empty()) {
         (true, true) => true,
         (_, false) => sources == compared.sources,
@@ -112,7 +113,7 @@ fn is_of_this_spec(application: &Application, compared: &ComparedTo) -> bool {
     source_holds && wanted == destination
 }
 
-/// The revisions that an application was compared with: one for each source.
+/// The revisions that an application was compared with, one for each source.
 pub(super) fn revisions(application: &Application) -> Vec<&str> {
     let sync = &application.status.sync;
     of_sources(&sync.revision, &sync.revisions)
@@ -122,21 +123,23 @@ fn of_sources<'a>(revision: &'a str, revisions: &'a [String]) -> Vec<&'a str> {
     if revisions.is_empty() { vec![revision] } else { revisions.iter().map(String::as_str).collect() }
 }
 
-/// When the application was last deployed in full, where that proves that it was in sync: weaker evidence than a
-/// comparison, for an application that was never seen in sync.
+/// When the application was last deployed in full, if that proves that it was in sync. This is
+/// weaker evidence than a comparison, for an application that was never seen in sync.
 ///
-/// A person can deploy an older revision, and then what is deployed is not what git says; not while auto-sync is on, and
-/// not if it is the very revision that the application is compared with.
+/// A person can deploy an older revision, so a deployment alone does not prove that the cluster
+/// matches git. It does if auto-sync is on, or if the deployed revision is the one that the
+/// application is compared with.
 pub(super) fn deployed(application: &Application) -> Option<jiff::Timestamp> {
     let last: &Deployed = application.status.history.iter().max_by_key(|deployed| deployed.deployed_at)?;
     let same = of_sources(&last.revision, &last.revisions) == revisions(application);
     last.deployed_at.filter(|_| same || is_auto_synced(application))
 }
 
-/// The revisions that Argo CD last compared the application with; none if the status tells of no comparison.
+/// The revisions that Argo CD last compared the application with. None if the status has no
+/// comparison.
 ///
-/// Unlike that both are in sync, this holds while nobody compares any more: it is what was last brought to the cluster, or
-/// is to be.
+/// Unlike the sync status, this stays valid when the comparisons stop: it is what was last
+/// deployed, or will be.
 pub(super) fn followed(application: &Application) -> Option<Vec<&str>> {
     compared(application).ok()?;
     let followed = revisions(application);
@@ -144,14 +147,14 @@ pub(super) fn followed(application: &Application) -> Option<Vec<&str>> {
     (told && ["Synced", "OutOfSync"].contains(&application.status.sync.status.as_str())).then_some(followed)
 }
 
-/// Whether the application was deployed at these revisions and now follows others.
+/// Whether the application was deployed at these revisions, and now follows others.
 pub(super) fn has_left(application: &Application, revisions: &[&str]) -> bool {
     let was_there = |deployed: &Deployed| of_sources(&deployed.revision, &deployed.revisions) == revisions;
     self::revisions(application) != revisions && application.status.history.iter().any(was_there)
 }
 
-/// What the cluster holds, in a word that changes with every operation that ends well: what was missing before may have
-/// arrived with it. Operations that fail, which Argo CD repeats, change nothing.
+/// A token for what the cluster holds. It changes with every successful operation, because that may
+/// have brought what was missing. Failed operations, which Argo CD repeats, do not change it.
 pub(super) fn holds(application: &Application) -> String {
     let status = &application.status;
     let operated = status.operation_state.as_ref().filter(|operation| operation.phase == "Succeeded");
@@ -160,7 +163,7 @@ pub(super) fn holds(application: &Application) -> String {
     operated.max(deployed).map_or_else(|| "never deployed".to_owned(), |at| format!("deployed {at}"))
 }
 
-/// What went wrong with the last operation, though the application may be in sync all the same.
+/// Why the last operation failed. The application may be in sync all the same.
 pub(super) fn failed_operation(application: &Application) -> Option<String> {
     let operation = application.status.operation_state.as_ref();
     let failed = operation.filter(|operation| ["Failed", "Error"].contains(&operation.phase.as_str()));
@@ -169,7 +172,7 @@ pub(super) fn failed_operation(application: &Application) -> Option<String> {
     of_operation.or_else(|| error.map(|error| format!("{}: {}", error.kind, readable(&error.message))))
 }
 
-/// Whether Argo CD makes the cluster what git says by itself.
+/// Whether auto-sync is on.
 pub(super) fn is_auto_synced(application: &Application) -> bool {
     let automated = application.spec.sync_policy.as_ref().and_then(|policy| policy.automated.as_ref());
     automated.is_some_and(|automated| automated.enabled != Some(false))

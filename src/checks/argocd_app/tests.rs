@@ -1,10 +1,12 @@
 //! The verdicts, on statuses as Argo CD writes them.
+#![allow(clippy::too_many_lines, reason = "tables are long")]
 
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::*;
+use crate::domain::observation::{CopyState, Health};
 
 /// The instant at which everything is judged.
 const NOW: &str = "2026-09-20T12:00:00Z";
@@ -95,6 +97,7 @@ fn short(observation: &Observation) -> String {
         }
         CopyState::Lost(finding) => format!("lost:{}", finding.reason.label),
         CopyState::Unknown(finding) => format!("unknown:{}", finding.reason.label),
+        CopyState::Withdrawn(finding) => format!("withdrawn:{}", finding.reason.label),
         other => format!("{other:?}"),
     };
     format!("{health} {copy}")
@@ -214,7 +217,7 @@ fn an_application_is_in_sync_as_of_its_last_comparison() {
             found_of(&manual, &with(healthy(), &json!({"sync": {"status": "OutOfSync", "revision": REVISION}}))),
             "healthy outdated@08:00:09:out_of_sync",
         ),
-        ("never", found(&json!({})), "no_answer:never_reconciled unknown:never_reconciled"),
+        ("never", found(&json!({})), "no_answer:never_reconciled withdrawn:never_reconciled"),
         ("degraded", found(&with(healthy(), &health("Degraded"))), "unhealthy:degraded vouched@11:58:10"),
         ("missing", found(&with(healthy(), &health("Missing"))), "unhealthy:resources_missing vouched@11:58:10"),
         ("progressing", found(&with(healthy(), &health("Progressing"))), "pending:health_uncertain vouched@11:58:10"),
@@ -531,4 +534,30 @@ fn resources_are_counted_by_kind_and_hostile_kinds_are_not_labels() {
 fn credentials_in_a_message_are_not_repeated() {
     let message = "rpc error: https://user:hunter2@git.example.com/saas\nnot found";
     assert_eq!(crate::clients::http::readable(message), "rpc error: https://git.example.com/saas not found");
+}
+
+#[test]
+fn no_application_breaks_the_verdict() {
+    let operation = json!({"phase": "Running", "message": "x", "finishedAt": "2026-09-12T08:00:09Z",
+        "startedAt": "2026-09-12T08:00:00Z", "syncResult": {"revision": REVISION, "revisions": [REVISION]},
+        "operation": {"sync": {"revision": REVISION}}});
+    let object = |status: Value| json!({"metadata": {"uid": "u", "generation": 4, "annotations": {}}, "spec": spec(), "status": status});
+    let corpus = [
+        object(healthy()),
+        object(with(
+            healthy(),
+            &json!({"operationState": operation,
+        "resources": [{"kind": "Deployment", "status": "OutOfSync", "health": {"status": "Degraded"}}],
+        "conditions": [{"type": "SyncError", "message": "x", "lastTransitionTime": "2026-09-12T08:00:09Z"}],
+        "sync": {"status": "OutOfSync", "revision": NEWER, "revisions": [NEWER],
+            "comparedTo": {"source": spec()["source"], "destination": spec()["destination"]}}}),
+        )),
+    ];
+    let primary = found(&healthy());
+    crate::fuzzing::json(&corpus, |object| {
+        let Ok(application) = serde_json::from_value(object.clone()) else { return };
+        let seen = Seen::new(application, Timestamp::from, t(NOW));
+        let _ = readings::of(&seen, TEN_MINUTES, t(NOW));
+        let _ = verdict(&Ok(Some(seen)), Some(&primary), &rules(), t(NOW));
+    });
 }

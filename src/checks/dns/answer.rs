@@ -1,4 +1,4 @@
-//! What a DNS message says. Pure.
+//! Reads the answer in a DNS message. Pure.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -8,21 +8,21 @@ use std::time::Duration;
 use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 
-use super::{BAD_ANSWER, NO_RECORDS, NO_SUCH_NAME, QUERY_REFUSED, SERVER_FAILURE};
-use crate::config::values::{DnsTarget, DnsType};
+use super::{ALIAS_ELSEWHERE, BAD_ANSWER, NO_RECORDS, NO_SUCH_NAME, QUERY_REFUSED, REFERRAL, SERVER_FAILURE, codes};
+use crate::decode::values::{DnsTarget, DnsType};
 use crate::domain::observation::Finding;
 
-/// Where a name leads to.
+/// What a name leads to.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Target {
     /// An address.
     Address(IpAddr),
-    /// Another name, in lower case and without the dot at its end.
+    /// Another name, in lower case and without the final dot.
     Name(String),
 }
 
 impl Target {
-    /// Whether it is what a configuration names.
+    /// Whether it matches a target of the configuration.
     pub(super) fn is_in(&self, target: &DnsTarget) -> bool {
         match (self, target) {
             (Self::Address(address), DnsTarget::Network(network)) => network.contains(address),
@@ -41,7 +41,7 @@ impl fmt::Display for Target {
     }
 }
 
-/// What is asked.
+/// A question.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Question {
     /// The name.
@@ -61,71 +61,145 @@ impl Question {
     }
 }
 
-/// What a message answers.
+/// The answer in a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Said {
-    /// Where the name leads to.
+    /// What the name leads to.
     Leads {
-        /// All of it.
+        /// All targets.
         targets: BTreeSet<Target>,
-        /// How long it may be kept: the lowest TTL on the way.
+        /// The lowest TTL along the way, which limits how long clients may keep the answer.
         ttl: Duration,
     },
-    /// The name is an alias, and the message does not tell of what it stands for.
+    /// The name is an alias, and the message does not contain the records of its target.
     Alias {
-        /// What must be asked for.
+        /// The name to ask for next.
         name: Name,
-        /// The lowest TTL on the way.
+        /// The lowest TTL along the way.
         ttl: Duration,
     },
 }
 
-/// How many aliases may stand one behind the other.
+/// The longest accepted chain of aliases.
 pub(super) const ALIASES: usize = 16;
 
 /// Reads the answer to a question.
 ///
 /// # Errors
-/// The message is no answer, or leads nowhere.
+/// The message is not an answer, or the name leads nowhere.
 pub(super) fn read(message: &Message, question: &Question) -> Result<Said, Finding> {
-    let (shown, kind) = (name_of(&question.name), question.kind.label());
+    let Chain { end, ttl } = chain(message, question)?;
+    let shown = name_of(&end);
+    let about = if end == question.name {
+        String::new()
+    } else {
+        format!("{} is an alias of {shown}; ", name_of(&question.name))
+    };
     match message.metadata.response_code {
         ResponseCode::NoError => {}
-        ResponseCode::NXDomain => return Err(Finding::new(&NO_SUCH_NAME, format!("there is no name {shown}"))),
-        code @ ResponseCode::ServFail => return Err(Finding::new(&SERVER_FAILURE, format!("it answers: {code}"))),
-        code => return Err(Finding::new(&QUERY_REFUSED, format!("it answers: {code}"))),
-    }
-    let (mut name, mut ttl) = (question.name.clone(), Duration::MAX);
-    for _ in 0..=ALIASES {
-        let of_name = message.answers.iter().filter(|record| record.name == name && record.dns_class == DNSClass::IN);
-        let found: Vec<&Record> =
-            of_name.clone().filter(|record| record.record_type() == question.record_type()).collect();
-        if !found.is_empty() {
-            let ttl = found.iter().map(|record| ttl_of(record)).min().map_or(ttl, |found| found.min(ttl));
-            return Ok(Said::Leads { targets: found.iter().filter_map(|record| target(&record.data)).collect(), ttl });
+        // NXDOMAIN is about the last name of the chain (RFC 6604).
+        ResponseCode::NXDomain => {
+            let extended = codes::extended(message);
+            return Err(Finding::new(&NO_SUCH_NAME, format!("{about}the name {shown} does not exist{extended}")));
         }
-        let alias = of_name.clone().find_map(|record| match &record.data {
-            RData::CNAME(alias) => Some((alias.0.clone(), ttl_of(record))),
+        code => {
+            let reason = match code {
+                // The server answered the alias. It is not responsible for the target, and does not
+                // resolve names for others.
+                _ if end != question.name && !message.metadata.recursion_available => &ALIAS_ELSEWHERE,
+                ResponseCode::ServFail => &SERVER_FAILURE,
+                _ => &QUERY_REFUSED,
+            };
+            return Err(Finding::new(reason, format!("{about}it answers {}", codes::described(message))));
+        }
+    }
+    let found: Vec<&Record> =
+        of(message, &end).filter(|record| record.record_type() == question.record_type()).collect();
+    if !found.is_empty() {
+        let ttl = found.iter().map(|record| ttl_of(record)).min().map_or(ttl, |found| found.min(ttl));
+        return Ok(Said::Leads { targets: found.iter().filter_map(|record| target(&record.data)).collect(), ttl });
+    }
+    if end == question.name { Err(nothing(message, question)) } else { Ok(Said::Alias { name: end, ttl }) }
+}
+
+/// Whether a server with such an answer knows the truth: it is authoritative, or asks the servers
+/// that are.
+pub(super) fn is_of_one_who_knows(message: &Message) -> bool {
+    message.metadata.authoritative || message.metadata.recursion_available
+}
+
+/// The chain of aliases in a message.
+struct Chain {
+    /// The last name. Without aliases it is the first one.
+    end: Name,
+    /// The lowest TTL along the way.
+    ttl: Duration,
+}
+
+fn chain(message: &Message, question: &Question) -> Result<Chain, Finding> {
+    let (mut passed, mut ttl) = (vec![question.name.clone()], Duration::MAX);
+    let mut end = question.name.clone();
+    while passed.len() <= ALIASES + 1 {
+        if of(message, &end).any(|record| record.record_type() == question.record_type()) {
+            return Ok(Chain { end, ttl });
+        }
+        let aliases = of(message, &end).filter_map(|record| match &record.data {
+            RData::CNAME(alias) => Some((&alias.0, ttl_of(record))),
             _ => None,
         });
-        match alias {
-            Some((alias, its_ttl)) => (name, ttl) = (alias, ttl.min(its_ttl)),
-            None if name == question.name => {
-                return Err(Finding::new(&NO_RECORDS, format!("{shown} has no {kind} record")));
-            }
-            None => return Ok(Said::Alias { name, ttl }),
+        // There should be only one alias. If there are several, the one that leads further counts.
+        let Some((next, its_ttl)) = aliases.min_by_key(|(next, _)| of(message, next).next().is_none()) else {
+            return Ok(Chain { end, ttl });
+        };
+        if passed.contains(next) {
+            return Err(circle(&question.name, next));
         }
+        (end, ttl) = (next.clone(), ttl.min(its_ttl));
+        passed.push(next.clone());
     }
     Err(too_many_aliases(&question.name))
 }
 
-/// Aliases that go round in a circle, or might as well.
+/// The records of a name.
+fn of<'a>(message: &'a Message, name: &Name) -> impl Iterator<Item = &'a Record> {
+    message.answers.iter().filter(move |record| record.name == *name && record.dns_class == DNSClass::IN)
+}
+
+/// The meaning of a message without records and without an error (RFC 2308, 2.2).
+fn nothing(message: &Message, question: &Question) -> Finding {
+    let (shown, kind) = (name_of(&question.name), question.kind.label());
+    let authority = |of: RecordType| message.authorities.iter().find(|record| record.record_type() == of);
+    let none = || Finding::new(&NO_RECORDS, format!("{shown} has no {kind} record{}", codes::extended(message)));
+    if message.metadata.authoritative || authority(RecordType::SOA).is_some() {
+        return none();
+    }
+    if let Some(servers) = authority(RecordType::NS) {
+        let zone = if servers.name.is_root() { "the root".to_owned() } else { name_of(&servers.name) };
+        let story = format!("it refers to the servers of {zone}, and says nothing about {shown}");
+        return Finding::new(&REFERRAL, story);
+    }
+    if message.metadata.recursion_available {
+        return none();
+    }
+    Finding::new(&REFERRAL, format!("it does not answer for {shown}: it neither resolves names nor has the zone"))
+}
+
+/// A chain of aliases that is too long.
 pub(super) fn too_many_aliases(name: &Name) -> Finding {
-    Finding::new(&BAD_ANSWER, format!("more than {ALIASES} aliases stand behind {}", name_of(name)))
+    Finding::new(&BAD_ANSWER, format!("{} has a chain of more than {ALIASES} aliases", name_of(name)))
+}
+
+/// A chain of aliases that is a circle.
+pub(super) fn circle(name: &Name, back_at: &Name) -> Finding {
+    let story = format!("the aliases of {} form a circle, back to {}", name_of(name), name_of(back_at));
+    Finding::new(&BAD_ANSWER, story)
 }
 
 /// The name as people write it.
 pub(super) fn name_of(name: &Name) -> String {
+    if name.is_root() {
+        return ".".to_owned();
+    }
     name.to_ascii().trim_end_matches('.').to_ascii_lowercase()
 }
 
@@ -165,6 +239,7 @@ mod tests {
 
     fn said(kind: DnsType, answers: Vec<Record>) -> String {
         let mut message = Message::query().into_response();
+        message.metadata.recursion_available = true;
         message.add_answers(answers);
         match read(&message, &Question { name: name(NAME), kind }) {
             Ok(Said::Leads { targets, ttl }) => {
@@ -210,7 +285,13 @@ mod tests {
                 "lb.example for 60s",
             ),
             ("no alias", Cname, vec![address(NAME, 1, 60)], "no_records: api.example.com has no CNAME record"),
-            ("a circle", A, circle(), "bad_answer: more than 16 aliases stand behind api.example.com"),
+            ("an alias that stands for the root", A, vec![alias(NAME, ".", 60)], "ask for . within 60s"),
+            (
+                "a circle",
+                A,
+                circle(),
+                "bad_answer: the aliases of api.example.com form a circle, back to api.example.com",
+            ),
             ("a TTL that is none", A, vec![address(NAME, 1, 1 << 31)], "192.0.2.1 for 0ns"),
         ];
         for (case, kind, answers, expected) in cases {

@@ -1,9 +1,10 @@
-//! Which region answers, since when, and how a change of it spreads over the resolvers. Pure.
+//! Which region answers, since when, and how a change spreads over the resolvers. Pure.
 //!
-//! A region is settled when all resolvers that answer name it. From the first that names another to the last that follows the
-//! change spreads. A resolver that answers with no region is waited for, if it ever named one. One that gives no answer is
-//! not; should it come back with the old region, the change goes on until that one follows too. When all are back at the
-//! settled region, nothing has changed.
+//! A region is settled when all resolvers that answer name it. A change spreads from the first
+//! resolver that names another region to the last one that follows. A resolver whose answer has no
+//! region is waited for, if it ever named one. A resolver without an answer is not waited for. If
+//! it comes back with the old region, the change continues until it follows too. When all are back
+//! at the settled region, nothing has changed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -12,48 +13,48 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::time::Timestamp;
 
-/// The regions that an answer is of: one, or several where a name leads to several at once.
+/// The regions of an answer: one, or several if a name leads to several at once.
 pub(super) type Regions = BTreeSet<String>;
 
-/// What one resolver answered in a run.
+/// The answer of one resolver in a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct View {
-    /// Which resolver.
+    /// The resolver.
     pub resolver: String,
-    /// The regions, empty for an answer that is of none; none if there was no answer.
+    /// The regions. Empty if the answer belongs to no region. None if there was no answer.
     pub regions: Option<Regions>,
-    /// When.
+    /// The time of the answer.
     pub at: Timestamp,
 }
 
-/// What is remembered from run to run.
+/// The state that is kept from run to run.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct History {
-    /// What all resolvers that answered last agreed on.
+    /// The last regions that all answering resolvers agreed on.
     settled: Option<Regions>,
-    /// What each resolver answered last that was of a region.
+    /// The last answer with a region, for each resolver.
     shown: BTreeMap<String, Shown>,
-    /// What else than the settled regions was seen since they were settled.
+    /// Other regions that were seen since the regions were settled.
     sighted: Vec<Sighting>,
-    /// The last change that is over.
+    /// The last completed change.
     last: Option<Change>,
 }
 
-/// What a resolver answered last that was of a region.
+/// The last answer of a resolver with a region.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Shown {
     regions: Regions,
-    /// The first of its answers that said so without a break.
+    /// The first of the equal answers without a break.
     since: Timestamp,
-    /// Whether it may have said so earlier, because the run before had no answer of it.
+    /// Whether it may have answered so earlier, because it gave no answer in the run before.
     late: bool,
     /// Whether it answered in the last run.
     #[serde(skip)]
     watched: bool,
 }
 
-/// Other regions than the settled ones.
+/// A sighting of regions other than the settled ones.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Sighting {
     regions: Regions,
@@ -63,59 +64,60 @@ struct Sighting {
     late: bool,
 }
 
-/// A change that is over.
+/// A completed change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Change {
-    /// What answered before.
+    /// The regions before.
     pub from: Regions,
-    /// What answers since.
+    /// The regions after.
     pub to: Regions,
-    /// When the first resolver was seen to answer with it.
+    /// When the first resolver was seen to follow.
     pub first: Timestamp,
-    /// When the last was.
+    /// When the last resolver was seen to follow.
     last: Timestamp,
-    /// How many resolvers were seen to follow.
+    /// The number of resolvers that were seen to follow.
     followers: usize,
     /// Whether it may have begun earlier, because nobody looked.
     late: bool,
-    /// The resolvers that have not been seen to follow, and whether each was seen at the old regions since.
+    /// The resolvers that were not seen to follow, and whether each was seen at the old regions
+    /// since.
     missing: BTreeMap<String, bool>,
 }
 
-/// Something to tell of.
+/// Something to log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Event {
-    /// A resolver answers with other regions than the settled ones.
+    /// A resolver answers with regions other than the settled ones.
     Began {
         /// The settled regions.
         from: Regions,
-        /// What it answers with.
+        /// The regions of its answer.
         to: Regions,
     },
-    /// All resolvers that answer follow.
+    /// All resolvers that answer have followed.
     Settled(Change),
     /// All resolvers are back at the settled regions.
     Reverted(Regions),
 }
 
-/// A change that spreads.
+/// A change that is spreading.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Progress {
-    /// What answered before.
+    /// The regions before.
     pub from: Regions,
-    /// What answers now.
+    /// The regions after.
     pub to: Regions,
-    /// When that was first seen.
+    /// When they were first seen.
     pub since: Timestamp,
-    /// How many resolvers follow.
+    /// The number of resolvers that follow.
     pub followers: usize,
-    /// How many resolvers there are.
+    /// The number of resolvers.
     pub resolvers: usize,
 }
 
 impl Change {
-    /// From the first resolver that followed to the last; none where nobody can tell: it began while nobody looked, or only
-    /// one resolver was seen to follow.
+    /// The time from the first resolver that followed to the last. None if nobody can tell: the
+    /// change began while nobody looked, or only one resolver was seen to follow.
     pub(super) fn propagation(&self) -> Option<Duration> {
         (self.followers > 1 && !self.late).then(|| self.last.since(self.first))
     }
@@ -125,18 +127,18 @@ impl History {
     /// Takes in a run.
     pub(super) fn observe(&mut self, views: &[View]) -> Option<Event> {
         self.note(views);
-        let told = self.counted(views);
-        let first = told.first().map(|(_, regions)| *regions).filter(|first| !first.is_empty());
-        let agreed = first.filter(|first| told.iter().all(|(_, regions)| regions == first)).cloned();
+        let counted = self.counted(views);
+        let first = counted.first().map(|(_, regions)| *regions).filter(|first| !first.is_empty());
+        let agreed = first.filter(|first| counted.iter().all(|(_, regions)| regions == first)).cloned();
         let Some(settled) = self.settled.clone() else {
             self.settled = agreed;
             return None;
         };
-        let began = self.sight(&settled, &told);
+        let began = self.sight(&settled, &counted);
         if let Some(agreed) = agreed.filter(|agreed| *agreed != settled) {
             return self.settle(settled, agreed, views).map(Event::Settled);
         }
-        // One that moved on and fell silent may still be there.
+        // A resolver that followed and then fell silent may still be at the new region.
         let back = |(name, shown): (&String, &Shown)| shown.regions == settled || self.straggles(name);
         if !self.sighted.is_empty() && self.shown.iter().all(back) {
             self.sighted.clear();
@@ -145,7 +147,7 @@ impl History {
         began
     }
 
-    /// Keeps what each resolver answered, and the stragglers of the last change.
+    /// Records the answer of each resolver, and the stragglers of the last change.
     fn note(&mut self, views: &[View]) {
         self.shown.retain(|resolver, _| views.iter().any(|view| view.resolver == *resolver));
         for View { resolver, regions, at } in views {
@@ -164,7 +166,7 @@ impl History {
         }
     }
 
-    /// What a resolver that had no part in the last change says now.
+    /// Takes in a later answer of a resolver that was not seen in the last change.
     fn follow_up(&mut self, resolver: &str, regions: &Regions, at: Timestamp) {
         let Some(change) = &mut self.last else { return };
         let Some(straggles) = change.missing.get_mut(resolver) else { return };
@@ -179,27 +181,27 @@ impl History {
         change.missing.remove(resolver);
     }
 
-    /// The answers that count: not those of stragglers, of which the last change is told.
+    /// The answers that count. Answers of stragglers belong to the last change.
     fn counted<'a>(&self, views: &'a [View]) -> Vec<(&'a str, &'a Regions)> {
         let answers = views.iter().filter_map(|view| Some((view.resolver.as_str(), view.regions.as_ref()?)));
         answers.filter(|(name, _)| self.shown.contains_key(*name) && !self.straggles(name)).collect()
     }
 
-    /// Whether a resolver was seen at the old regions when the last change was thought to be over.
+    /// Whether a resolver was seen at the old regions after the last change seemed complete.
     fn straggles(&self, resolver: &str) -> bool {
         self.last.as_ref().and_then(|last| last.missing.get(resolver)) == Some(&true)
     }
 
-    /// Keeps when other regions than the settled ones were first seen.
-    fn sight(&mut self, settled: &Regions, told: &[(&str, &Regions)]) -> Option<Event> {
-        let others = told.iter().filter(|(_, regions)| *regions != settled && !regions.is_empty());
+    /// Records when regions other than the settled ones were first seen.
+    fn sight(&mut self, settled: &Regions, counted: &[(&str, &Regions)]) -> Option<Event> {
+        let others = counted.iter().filter(|(_, regions)| *regions != settled && !regions.is_empty());
         let mut others: Vec<Shown> = others.filter_map(|(name, _)| self.shown.get(*name).cloned()).collect();
         others.sort_by_key(|shown| shown.since);
         let (quiet, known) = (self.sighted.is_empty(), self.sighted.len());
         for Shown { regions, since: at, late, .. } in others {
             match self.sighted.iter().position(|sighting| sighting.regions == regions) {
                 None => self.sighted.push(Sighting { regions, at, late }),
-                // First seen in this run by several.
+                // Several resolvers show it for the first time in this run.
                 Some(place) if place >= known => {
                     if let Some(sighting) = self.sighted.get_mut(place) {
                         sighting.late |= late;
@@ -212,7 +214,7 @@ impl History {
         Some(Event::Began { from: settled.clone(), to: began.regions.clone() })
     }
 
-    /// All that count name `to`.
+    /// Completes a change: all answers that count name `to`.
     fn settle(&mut self, from: Regions, to: Regions, views: &[View]) -> Option<Change> {
         let sighting = self.sighted.iter().find(|sighting| sighting.regions == to)?;
         let (first, late) = (sighting.at, sighting.late);
@@ -228,17 +230,17 @@ impl History {
         Some(change)
     }
 
-    /// What all resolvers that answered last agreed on.
+    /// The last regions that all answering resolvers agreed on.
     pub(super) fn settled(&self) -> Option<&Regions> {
         self.settled.as_ref()
     }
 
-    /// The last change that is over.
+    /// The last completed change.
     pub(super) fn last(&self) -> Option<&Change> {
         self.last.as_ref()
     }
 
-    /// The change that spreads now.
+    /// The change that is spreading now.
     pub(super) fn progress(&self, resolvers: usize) -> Option<Progress> {
         let follow = |to: &Regions| self.shown.values().filter(|shown| shown.regions == *to).count();
         if let (Some(sighting), Some(from)) = (self.sighted.first(), &self.settled) {

@@ -1,14 +1,19 @@
-//! `dns`: whether a name leads to a region, to which, and how a change of that spreads.
+//! `dns`: whether a name leads to a region, to which one, and how a change spreads.
 //!
-//! Each run asks each resolver anew, all at once (`ask`), and reads where the name leads to (`answer`). One region's address
-//! from one resolver is healthy (`verdict`). Which region answers is followed from run to run (`history`): a change of it is
-//! the DNS failover, and from the first resolver that follows to the last is its propagation.
+//! Each run asks every resolver (`system`) again, all at the same time (`ask` over `wire`), and
+//! reads what the name leads to (`answer`, `codes`). It is healthy if one resolver gives an address
+//! of a region (`verdict`). The region of the answers is followed from run to run (`history`). A
+//! change of it is the DNS failover. The time from the first resolver that follows to the last is
+//! the propagation.
 
 mod answer;
 mod ask;
+mod codes;
 mod history;
 mod readings;
+mod system;
 mod verdict;
+mod wire;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,37 +24,42 @@ use futures_util::future::join_all;
 use serde::Deserialize;
 use tracing::info;
 
+use crate::checks::rights::Right;
+use crate::checks::sides::Sides;
 use crate::checks::{Check, Kind, KindInfo, Run};
 use crate::clients::tls::{ReloadingTls, TlsFiles};
 use crate::clients::{Clients, reasons};
 use crate::clock::{Clock, Moment};
-use crate::config::config;
-use crate::config::decode::{Decoder, Fields};
-use crate::config::sides::Sides;
-use crate::config::values::{DnsName, DnsTarget, DnsTransport, DnsType, FilePath, Name, PromDuration, Resolver};
-use crate::domain::contract::Feeds;
+use crate::decode::config;
+use crate::decode::values::{DnsName, DnsTarget, DnsTransport, DnsType, FilePath, Name, PromDuration, Resolver};
+use crate::decode::{Decoder, Fields};
+use crate::domain::check::Feeds;
 use crate::domain::observation::{Health, Observation, Reason};
 use crate::domain::time::Timestamp;
 use answer::Question;
 use history::{Event, History, Regions};
-use verdict::Told;
+use verdict::ResolverAnswer;
 
-pub use crate::clients::reasons::{CREDENTIALS_UNREADABLE, LOCAL};
+pub use crate::clients::reasons::{CREDENTIALS_UNREADABLE, LOCAL, TLS_UNSUPPORTED};
 
 config! {
     /// A DNS name, and the regions that it may lead to. Feeds `rto`.
     pub struct DnsConfig {
-        /// The name that is asked for.
+        /// The name to ask for.
         pub name: DnsName,
-        /// The type of its records: `A` and `AAAA` for the addresses at the end of any aliases, `CNAME` for the alias itself.
+        /// The type of its records: `A` or `AAAA` for the addresses after all aliases, `CNAME` for
+        /// the alias itself.
         pub r#type: DnsType = DnsType::A,
-        /// The resolvers that are asked, by address; those of the system if left out.
+        /// The resolvers to ask, by address. The default is the resolvers of the system.
         pub resolvers: Option<Vec<Resolver>> = None,
-        /// The regions by name, each with what the name leads to there: addresses and networks, for `CNAME` names.
+        /// The regions by name, each with what the name leads to there: addresses and networks, or
+        /// names for `CNAME`.
         pub regions: BTreeMap<Name, Vec<DnsTarget>>,
-        /// The TTL above which there is a warning: for so long clients stay with a region that failed.
+        /// The TTL above which there is a warning. It is how long clients stay with a region that
+        /// failed.
         pub max_ttl: Option<PromDuration> = None => incidental,
-        /// A file of PEM certificates that are trusted instead of the system's, for resolvers that are asked over TLS.
+        /// A file of PEM certificates that are trusted instead of the system's, for resolvers over
+        /// TLS.
         pub ca_file: Option<FilePath> = None,
     }
     validate = DnsConfig::validate;
@@ -62,13 +72,13 @@ impl DnsConfig {
         let places = fields.get("resolvers").map(|entry| entry.node.items()).unwrap_or_default();
         for (index, (one, place)) in resolvers.iter().zip(places).enumerate() {
             if resolvers.iter().take(index).any(|earlier| earlier == one) {
-                let message = "this resolver stands in the list already; remove one";
+                let message = "this resolver is already in the list; remove one";
                 cx.under("resolvers", |cx| cx.at(index, |cx| cx.error(place.at, message)));
             }
         }
         let secure = resolvers.iter().any(|resolver| matches!(resolver.transport, DnsTransport::Tls(_)));
         if self.ca_file.is_some() && !secure {
-            let message = "no resolver is asked over TLS; write one as tls://, or remove this";
+            let message = "no resolver uses TLS; write one as tls://, or remove this";
             cx.under("ca_file", |cx| cx.error(fields.position("ca_file"), message));
         }
     }
@@ -95,8 +105,10 @@ impl DnsConfig {
             }
             let overlaps = |of_other: &Vec<DnsTarget>| targets.iter().any(|a| of_other.iter().any(|b| a.overlaps(b)));
             for (other, _) in self.regions.iter().take(index).filter(|(_, of_other)| overlaps(of_other)) {
-                let message =
-                    format!("this overlaps with `{}`: an answer would be of both; take it out of one", other.as_str());
+                let message = format!(
+                    "this overlaps with `{}`: an answer would belong to both; remove it from one",
+                    other.as_str()
+                );
                 cx.under(region.as_str(), |cx| cx.error(at(region), message));
             }
         }
@@ -106,17 +118,17 @@ impl DnsConfig {
 /// The name does not exist.
 pub static NO_SUCH_NAME: Reason = Reason::new(
     "no_such_name",
-    "Clients cannot find the component: was the record or its zone deleted, or the delegation lost?",
+    "Clients cannot find the component: was the record or its zone deleted, or was the delegation lost?",
 );
 /// The name has no record of the type.
 pub static NO_RECORDS: Reason = Reason::new(
     "no_records",
-    "The name is there without a record of this type: put the record back, or correct the check's type.",
+    "The name exists, but has no record of this type: restore the record, or correct the check's type.",
 );
-/// All answers lead elsewhere.
+/// All answers belong to no region.
 pub static UNEXPECTED_TARGET: Reason = Reason::new(
     "unexpected_target",
-    "The name leads where no region is: was the record hijacked or mistyped, or is a region's set out of date?",
+    "The name leads to an address of no region: was the record hijacked or mistyped, or is a region's list out of date?",
 );
 /// The resolver cannot find out.
 pub static SERVER_FAILURE: Reason = Reason::new(
@@ -125,31 +137,42 @@ pub static SERVER_FAILURE: Reason = Reason::new(
 );
 /// The resolver will not answer.
 pub static QUERY_REFUSED: Reason = reasons::query_refused(
-    "The resolver does not answer such questions from here: check who may ask it, and what it serves.",
+    "The resolver refuses this question from here: check who may ask it, and which names it serves.",
 );
-/// What came makes no sense.
+/// The answer makes no sense.
 pub static BAD_ANSWER: Reason =
-    reasons::bad_answer("What listens there is no DNS server, or the record's aliases go round in a circle.");
+    reasons::bad_answer("There is no DNS server at this address, or the aliases of the record form a circle.");
 /// No TLS session.
 pub static TLS_FAILED: Reason = reasons::tls_failed(
-    "Check the resolver's certificate: its dates, its names, who signed it, and whether ca_file is that authority.",
+    "Check the resolver's certificate: its dates, its names, who signed it, and whether ca_file contains that authority.",
 );
-/// The resolver is not there.
+/// The resolver is not there, or breaks off the connection.
 pub static CONNECT_FAILED: Reason = reasons::connect_failed(
-    "Nothing answers there: are the resolvers up, and do firewalls let this exporter reach them?",
+    "The resolvers cannot be reached, or break off: are they up, and do firewalls let this exporter reach them?",
 );
 /// The resolver is silent.
 pub static TIMEOUT: Reason =
     reasons::timeout("No resolver answers in time: are they up, and do firewalls let this exporter reach them?");
-/// Nobody can be asked.
-pub static NO_RESOLVERS: Reason = Reason::new(
-    "no_resolvers",
-    "This machine has no resolver configured: name some with `resolvers`, or mend resolv.conf.",
+/// The server answered the alias, but not its target.
+pub static ALIAS_ELSEWHERE: Reason = Reason::new(
+    "alias_elsewhere",
+    "This server only answers the alias: ask a resolver too, or check the alias itself with type: CNAME.",
 );
+/// The server knows nothing about the name.
+pub static REFERRAL: Reason =
+    Reason::new("referral", "This server refers to others: ask a resolver, or the servers that have the zone.");
+/// The answer does not fit into UDP, and TCP does not work.
+pub static TCP_FAILED: Reason = Reason::new(
+    "tcp_failed",
+    "The answer needs TCP, but only UDP works: let this exporter reach the resolver's TCP port, or use fewer records.",
+);
+/// There is no resolver to ask.
+pub static NO_RESOLVERS: Reason =
+    Reason::new("no_resolvers", "This machine has no resolver configured: set `resolvers`, or correct resolv.conf.");
 /// Clients may keep an answer for too long.
 pub static TTL_TOO_LONG: Reason = Reason::new(
     "ttl_too_long",
-    "Lower the record's TTL before it is needed: clients stay with a region that failed for as long.",
+    "Lower the record's TTL before a failover: clients stay with a failed region for that long.",
 );
 
 impl Kind for DnsConfig {
@@ -166,6 +189,10 @@ impl Kind for DnsConfig {
             &TLS_FAILED,
             &CONNECT_FAILED,
             &TIMEOUT,
+            &ALIAS_ELSEWHERE,
+            &REFERRAL,
+            &TCP_FAILED,
+            &TLS_UNSUPPORTED,
             &CREDENTIALS_UNREADABLE,
             &NO_RESOLVERS,
             &LOCAL,
@@ -187,6 +214,10 @@ impl Kind for DnsConfig {
     fn sides(&self) -> Sides<'_> {
         Sides::One
     }
+
+    fn rights(&self) -> Vec<Right<'_>> {
+        Vec::new()
+    }
 }
 
 struct DnsCheck {
@@ -196,11 +227,11 @@ struct DnsCheck {
     memory: Mutex<Memory>,
 }
 
-/// What is remembered from run to run.
+/// The state that is kept from run to run.
 #[derive(Debug, Default)]
 struct Memory {
     history: History,
-    /// The highest TTL that was seen and has not passed since, and when it will have.
+    /// The highest TTL that was seen and has not passed yet, and when it will have passed.
     ttl: Option<(Duration, Timestamp)>,
 }
 
@@ -209,23 +240,27 @@ impl Check for DnsCheck {
     async fn run(&self, run: Run) -> Observation {
         let resolvers = match &self.config.resolvers {
             Some(resolvers) => Ok(resolvers.clone()),
-            None => ask::of_system().await,
+            None => system::resolvers().await,
         };
-        let told = match resolvers {
+        let answers = match resolvers {
             Ok(resolvers) => join_all(resolvers.iter().map(|resolver| self.ask(resolver, run))).await,
             Err(finding) => {
                 let readings = readings::of_history(&self.remembered().history);
                 return Observation { readings, ..Observation::of_health(Health::NoAnswer(finding)) };
             }
         };
-        let (history, ttl) = self.learn(&told, run);
+        let (history, ttl) = self.learn(&answers, run);
         let regions: Vec<&str> = self.config.regions.keys().map(Name::as_str).collect();
         Observation {
-            readings: readings::of(&told, &regions, &history, ttl),
-            seen: told.iter().filter(|told| told.is_of_a_region()).filter_map(|told| told.at(run.clock)).min(),
-            warnings: verdict::warnings(&told, ttl, self.config.max_ttl.map(PromDuration::get)),
-            notes: verdict::notes(&told, &history, run.clock.moment()),
-            ..Observation::of_health(verdict::health(&told))
+            readings: readings::of(&answers, &regions, &history, ttl),
+            seen: answers
+                .iter()
+                .filter(|answer| answer.is_of_a_region())
+                .filter_map(|answer| answer.at(run.clock))
+                .min(),
+            warnings: verdict::warnings(&answers, ttl, self.config.max_ttl.map(PromDuration::get)),
+            notes: verdict::notes(&answers, &history, run.clock.moment()),
+            ..Observation::of_health(verdict::health(&answers))
         }
     }
 
@@ -247,25 +282,26 @@ impl Check for DnsCheck {
 }
 
 impl DnsCheck {
-    async fn ask(&self, resolver: &Resolver, run: Run) -> Told {
+    async fn ask(&self, resolver: &Resolver, run: Run) -> ResolverAnswer {
         let answer = ask::resolve(resolver, &self.question, &self.trust, run.deadline).await;
-        Told::new(resolver.to_string(), answer, &self.config.regions)
+        ResolverAnswer::new(resolver.to_string(), answer, &self.config.regions)
     }
 
     fn remembered(&self) -> MutexGuard<'_, Memory> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes in what was told; gives what is remembered then, and the highest TTL that clients may still be keeping.
-    fn learn(&self, told: &[Told], run: Run) -> (History, Option<Duration>) {
+    /// Takes in the answers. Returns the new history, and the highest TTL that clients may still be
+    /// using.
+    fn learn(&self, answers: &[ResolverAnswer], run: Run) -> (History, Option<Duration>) {
         let mut memory = self.remembered();
-        let views: Vec<_> = told.iter().map(|told| told.view(run.clock)).collect();
+        let views: Vec<_> = answers.iter().map(|answer| answer.view(run.clock)).collect();
         if let Some(event) = memory.history.observe(&views) {
             self.tell(&event);
         }
         let now = run.clock.now();
         let held = memory.ttl.filter(|(_, until)| *until > now);
-        let found = told.iter().filter_map(Told::ttl).max().map(|ttl| (ttl, now.plus(ttl)));
+        let found = answers.iter().filter_map(ResolverAnswer::ttl).max().map(|ttl| (ttl, now.plus(ttl)));
         memory.ttl = held.into_iter().chain(found).max();
         (memory.history.clone(), memory.ttl.map(|(ttl, _)| ttl))
     }
@@ -274,19 +310,21 @@ impl DnsCheck {
         let name = self.config.name.as_str();
         match event {
             Event::Began { from, to } => {
-                info!(name, from = words(from), to = words(to), "another region begins to answer");
+                info!(name, from = words(from), to = words(to), "a resolver answers with another region");
             }
             Event::Settled(change) => {
                 let (from, to, first) = (words(&change.from), words(&change.to), change.first.to_string());
                 let propagation = change.propagation();
-                info!(name, from, to, first, ?propagation, "another region answers");
+                info!(name, from, to, first, ?propagation, "all resolvers that answer name the new region");
             }
-            Event::Reverted(settled) => info!(name, region = words(settled), "the region answers again"),
+            Event::Reverted(settled) => {
+                info!(name, region = words(settled), "all resolvers that answer are back at the old region");
+            }
         }
     }
 }
 
-/// Regions as people say them.
+/// Regions as text.
 fn words(regions: &Regions) -> String {
     regions.iter().map(String::as_str).collect::<Vec<_>>().join(" and ")
 }

@@ -1,4 +1,4 @@
-//! What the resolvers' answers say about the name. Pure.
+//! What the answers of the resolvers say about the name. Pure.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,34 +7,35 @@ use super::answer::Target;
 use super::ask::Answer;
 use super::history::{History, Regions, View};
 use super::{
-    BAD_ANSWER, CONNECT_FAILED, NO_RECORDS, NO_SUCH_NAME, QUERY_REFUSED, SERVER_FAILURE, TIMEOUT, TLS_FAILED,
-    TTL_TOO_LONG, UNEXPECTED_TARGET, words,
+    ALIAS_ELSEWHERE, BAD_ANSWER, CONNECT_FAILED, CREDENTIALS_UNREADABLE, LOCAL, NO_RECORDS, NO_RESOLVERS, NO_SUCH_NAME,
+    QUERY_REFUSED, REFERRAL, SERVER_FAILURE, TCP_FAILED, TIMEOUT, TLS_FAILED, TLS_UNSUPPORTED, TTL_TOO_LONG,
+    UNEXPECTED_TARGET, words,
 };
 use crate::clock::{Clock, Moment};
-use crate::config::values::{DnsTarget, Name};
+use crate::decode::values::{DnsTarget, Name};
 use crate::domain::observation::{Finding, Health, Reason};
 use crate::domain::time::Timestamp;
 
-/// What one resolver told.
+/// The result of one resolver.
 #[derive(Debug, Clone)]
-pub(super) struct Told {
-    /// Which resolver.
+pub(super) struct ResolverAnswer {
+    /// The resolver.
     pub resolver: String,
-    /// Where the name leads to, or why that is not known.
+    /// What the name leads to, or why that is not known.
     result: Result<Sorted, Finding>,
 }
 
-/// An answer by the regions it is of.
+/// An answer, sorted by regions.
 #[derive(Debug, Clone)]
 struct Sorted {
     answer: Answer,
     regions: Regions,
-    /// What is of no region.
+    /// The targets that belong to no region.
     unexpected: Vec<Target>,
 }
 
-impl Told {
-    /// What a resolver told, sorted.
+impl ResolverAnswer {
+    /// The result of a resolver, sorted by regions.
     pub(super) fn new(
         resolver: String,
         result: Result<Answer, Finding>,
@@ -54,12 +55,12 @@ impl Told {
         Self { resolver, result: result.map(sort) }
     }
 
-    /// Whether it told of a region.
+    /// Whether it names a region.
     pub(super) fn is_of_a_region(&self) -> bool {
         self.result.as_ref().is_ok_and(|sorted| !sorted.regions.is_empty())
     }
 
-    /// Whether it told of the name, be it that there is none.
+    /// Whether it says something about the name. That the name does not exist counts too.
     pub(super) fn is_answer(&self) -> bool {
         match &self.result {
             Ok(_) => true,
@@ -67,27 +68,27 @@ impl Told {
         }
     }
 
-    /// Whether it told of this region.
+    /// Whether it names this region.
     pub(super) fn names(&self, region: &str) -> bool {
         self.result.as_ref().is_ok_and(|sorted| sorted.regions.contains(region))
     }
 
-    /// What it told of that is of no region.
+    /// The targets that belong to no region.
     pub(super) fn unexpected(&self) -> &[Target] {
         self.result.as_ref().map(|sorted| sorted.unexpected.as_slice()).unwrap_or_default()
     }
 
-    /// How long its answer may be kept.
+    /// The TTL of its answer.
     pub(super) fn ttl(&self) -> Option<Duration> {
         self.result.as_ref().ok().map(|sorted| sorted.answer.ttl)
     }
 
-    /// When its answer came.
+    /// When its answer arrived.
     pub(super) fn at(&self, clock: Clock) -> Option<Timestamp> {
         self.result.as_ref().ok().map(|sorted| clock.at(sorted.answer.at))
     }
 
-    /// What the history is told of it.
+    /// The view for the history.
     pub(super) fn view(&self, clock: Clock) -> View {
         let named = self.result.as_ref().map(|sorted| sorted.regions.clone());
         let regions = named.ok().or_else(|| self.is_answer().then(Regions::new));
@@ -95,47 +96,50 @@ impl Told {
     }
 }
 
-/// What tells most of the name itself, the most telling first. What is not here is our own failure.
-static TELLING: [&Reason; 9] = [
-    &UNEXPECTED_TARGET,
-    &NO_SUCH_NAME,
-    &NO_RECORDS,
-    &SERVER_FAILURE,
-    &QUERY_REFUSED,
-    &BAD_ANSWER,
-    &TLS_FAILED,
-    &CONNECT_FAILED,
-    &TIMEOUT,
-];
+/// Reasons about the name itself, the most specific first.
+static OF_THE_NAME: [&Reason; 4] = [&UNEXPECTED_TARGET, &NO_SUCH_NAME, &NO_RECORDS, &SERVER_FAILURE];
 
-/// Clients find a region if one resolver tells of it. Where none does, those that could be asked decide; where none could,
-/// nothing is known.
-pub(super) fn health(told: &[Told]) -> Health {
-    if told.iter().any(Told::is_of_a_region) {
+/// The resolver works, and answers clients that can do what this exporter cannot.
+static OTHERS_CAN: [&Reason; 2] = [&TCP_FAILED, &TLS_UNSUPPORTED];
+
+/// Reasons that say that a resolver fails, the most specific first.
+static OF_A_RESOLVER: [&Reason; 5] = [&QUERY_REFUSED, &BAD_ANSWER, &TLS_FAILED, &CONNECT_FAILED, &TIMEOUT];
+
+/// Why a resolver says nothing about the name, the most specific first.
+static UNTOLD: [&Reason; 6] =
+    [&ALIAS_ELSEWHERE, &REFERRAL, &TCP_FAILED, &TLS_UNSUPPORTED, &CREDENTIALS_UNREADABLE, &LOCAL];
+
+/// Clients find a region if one resolver names one. If none does, answers about the name decide.
+/// Without such answers, failures of the resolvers decide. Without either, nothing is known. A
+/// resolver that fails is no outage if another one still answers other clients.
+pub(super) fn health(answers: &[ResolverAnswer]) -> Health {
+    if answers.iter().any(ResolverAnswer::is_of_a_region) {
         return Health::Healthy;
     }
-    let reason = |told: &Told| match &told.result {
+    let reason = |answer: &ResolverAnswer| match &answer.result {
         Ok(_) => &UNEXPECTED_TARGET,
         Err(finding) => finding.reason,
     };
-    let rank = |told: &Told| TELLING.iter().position(|telling| *telling == reason(told));
-    let detail = told.iter().map(|told| format!("{}: {}", told.resolver, without_reason(told)));
+    let most =
+        |of: &[&'static Reason]| of.iter().find(|of| answers.iter().any(|answer| reason(answer) == **of)).copied();
+    let failed = || if most(&OTHERS_CAN).is_some() { None } else { most(&OF_A_RESOLVER) };
+    let detail = answers.iter().map(|answer| format!("{}: {}", answer.resolver, without_reason(answer)));
     let detail = detail.collect::<Vec<_>>().join("; ");
-    match told.iter().filter_map(|told| Some((rank(told)?, reason(told)))).min_by_key(|(rank, _)| *rank) {
-        Some((_, reason)) => Health::Unhealthy(Finding::new(reason, detail)),
-        None => Health::NoAnswer(Finding::new(told.first().map_or(&super::NO_RESOLVERS, reason), detail)),
+    match most(&OF_THE_NAME).or_else(failed) {
+        Some(reason) => Health::Unhealthy(Finding::new(reason, detail)),
+        None => Health::NoAnswer(Finding::new(most(&UNTOLD).unwrap_or(&NO_RESOLVERS), detail)),
     }
 }
 
-/// What it told, or why it did not, for people.
-fn without_reason(told: &Told) -> String {
-    match &told.result {
+/// Its answer, or why there is none, for people.
+fn without_reason(answer: &ResolverAnswer) -> String {
+    match &answer.result {
         Ok(sorted) => described(sorted),
         Err(finding) => finding.detail.clone(),
     }
 }
 
-/// How many targets are named.
+/// How many targets are listed.
 const NAMED: usize = 5;
 
 fn described(sorted: &Sorted) -> String {
@@ -152,28 +156,32 @@ fn listed<'a>(targets: impl Iterator<Item = &'a Target>) -> String {
     names.join(", ")
 }
 
-/// What to look at although nothing fails; none where no resolver told where the name leads to.
-pub(super) fn warnings(told: &[Told], ttl: Option<Duration>, max: Option<Duration>) -> Option<Vec<Finding>> {
-    told.iter().find(|told| told.result.is_ok())?;
+/// The warnings. None if no resolver said what the name leads to.
+pub(super) fn warnings(
+    answers: &[ResolverAnswer],
+    ttl: Option<Duration>,
+    max: Option<Duration>,
+) -> Option<Vec<Finding>> {
+    answers.iter().find(|answer| answer.result.is_ok())?;
     let too_long = ttl.zip(max).filter(|(ttl, max)| ttl > max).map(|(ttl, max)| {
-        let detail = format!("clients may keep an answer for {} s; {} s is the most", ttl.as_secs(), max.as_secs_f64());
+        let detail = format!("clients may keep an answer for {} s; max_ttl is {} s", ttl.as_secs(), max.as_secs_f64());
         Finding::new(&TTL_TOO_LONG, detail)
     });
-    let elsewhere = told.iter().filter(|told| !told.unexpected().is_empty());
-    let elsewhere = elsewhere.map(|told| format!("{}: {}", told.resolver, listed(told.unexpected().iter())));
+    let elsewhere = answers.iter().filter(|answer| !answer.unexpected().is_empty());
+    let elsewhere = elsewhere.map(|answer| format!("{}: {}", answer.resolver, listed(answer.unexpected().iter())));
     let elsewhere = elsewhere.collect::<Vec<_>>().join("; ");
     let unexpected = (!elsewhere.is_empty())
-        .then(|| Finding::new(&UNEXPECTED_TARGET, format!("these are of no region: {elsewhere}")));
+        .then(|| Finding::new(&UNEXPECTED_TARGET, format!("these belong to no region: {elsewhere}")));
     Some(too_long.into_iter().chain(unexpected).collect())
 }
 
-/// What people want to know: each resolver's answer, and how a change goes or went.
-pub(super) fn notes(told: &[Told], history: &History, moment: Moment) -> Vec<String> {
-    let mut notes: Vec<String> = told
+/// The notes: the answer of each resolver, and the progress of a change.
+pub(super) fn notes(answers: &[ResolverAnswer], history: &History, moment: Moment) -> Vec<String> {
+    let mut notes: Vec<String> = answers
         .iter()
-        .map(|told| match &told.result {
-            Ok(sorted) => format!("{}: {}", told.resolver, described(sorted)),
-            Err(finding) => format!("{}: {finding}", told.resolver),
+        .map(|answer| match &answer.result {
+            Ok(sorted) => format!("{}: {}", answer.resolver, described(sorted)),
+            Err(finding) => format!("{}: {finding}", answer.resolver),
         })
         .collect();
     let at = |instant| moment.wall(instant);
@@ -182,13 +190,13 @@ pub(super) fn notes(told: &[Told], history: &History, moment: Moment) -> Vec<Str
         let followed = change.propagation().map(|took| format!("; all had followed {:.1} s later", took.as_secs_f64()));
         notes.push(format!("{to} instead of {from} since {since}{}", followed.unwrap_or_default()));
     }
-    if let Some(progress) = history.progress(told.len()) {
+    if let Some(progress) = history.progress(answers.len()) {
         let (from, to, since) = (words(&progress.from), words(&progress.to), at(progress.since));
         let (followers, resolvers) = (progress.followers, progress.resolvers);
         notes.push(format!("{followers} of {resolvers} resolvers follow from {from} to {to}, the first since {since}"));
     }
-    if history.settled().is_none() && told.iter().any(Told::is_of_a_region) {
-        notes.push("the resolvers have yet to agree on a region".to_owned());
+    if history.settled().is_none() && answers.iter().any(ResolverAnswer::is_of_a_region) {
+        notes.push("the resolvers do not agree on a region yet".to_owned());
     }
     notes
 }

@@ -1,4 +1,4 @@
-//! Whether one side can be taken at its word.
+//! Whether the status of one side is fresh.
 
 use std::time::Duration;
 
@@ -7,42 +7,42 @@ use crate::clients::kubernetes::objects::ExternalSecret;
 use crate::domain::observation::Finding;
 use crate::domain::time::Timestamp;
 
-/// What a controller may take beyond the interval: retries back off up to 7 minutes.
+/// How much longer than the interval a controller may take: its retries back off up to 7 minutes.
 pub(super) const TOLERANCE: Duration = Duration::from_secs(10 * 60);
-/// The interval of an `ExternalSecret` that names none.
+/// The interval of an `ExternalSecret` without one.
 const STANDARD_INTERVAL: Duration = Duration::from_secs(60 * 60);
 
-/// What one side says of itself.
+/// What one side says about itself.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum State {
-    /// The last refresh was good, and no other is overdue.
+    /// The last refresh was successful, and the next one is not overdue.
     Fresh(Refresh),
-    /// External Secrets says that it fails.
+    /// External Secrets says that the refresh fails.
     NotReady(String),
     /// External Secrets says that there is no secret on purpose.
     SecretGone(String),
-    /// It says that all is well, and that is no news, or no help.
+    /// It says that everything is fine, but that is outdated or does not help.
     Doubtful(Finding),
 }
 
-/// What is known of the last refresh.
+/// The last refresh.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Refresh {
-    /// It is done again and again.
+    /// The secret is refreshed periodically.
     Periodic {
-        /// When the last one was.
+        /// The last refresh.
         at: Timestamp,
-        /// How often.
+        /// The refresh interval.
         interval: Duration,
     },
-    /// It is done once, or on demand: its age says nothing.
+    /// It is refreshed once or on demand: its age says nothing.
     OnDemand,
 }
 
-/// What `object`, which was read of `side`, says at `now`.
+/// The state of `object`, which was read from `side`, at `now`.
 pub(super) fn state(object: &ExternalSecret, side: &Side, now: Timestamp) -> State {
     if object.metadata.deletion_timestamp.is_some() {
-        return doubtful(&BEING_DELETED, "the ExternalSecret is being deleted, and refreshed no more".to_owned());
+        return doubtful(&BEING_DELETED, "the ExternalSecret is being deleted, and is no longer refreshed".to_owned());
     }
     if side.secret().is_some_and(|secret| secret.is_being_deleted) {
         return doubtful(&BEING_DELETED, "the secret is being deleted".to_owned());
@@ -57,7 +57,7 @@ pub(super) fn state(object: &ExternalSecret, side: &Side, now: Timestamp) -> Sta
         }
         ("True", "SecretSynced") => of_ready(object, &ready.message, side, now),
         ("True", reason) if reason.starts_with("ResourceSynced") => of_ready(object, &ready.message, side, now),
-        ("True", reason) => doubtful(&BAD_ANSWER, format!("it is ready for a reason that is not known: {reason}")),
+        ("True", reason) => doubtful(&BAD_ANSWER, format!("it is ready for an unknown reason: {reason}")),
         _ => State::NotReady(says.clone()),
     }
 }
@@ -67,17 +67,17 @@ fn of_ready(object: &ExternalSecret, message: &str, side: &Side, now: Timestamp)
         return doubtful(&SOURCE_GONE, message.to_owned());
     }
     let Some(at) = side.refreshed else {
-        return doubtful(&STALE, "it is ready and was never refreshed".to_owned());
+        return doubtful(&STALE, "it is ready, but was never refreshed".to_owned());
     };
     let Some(interval) = interval(object) else { return State::Fresh(Refresh::OnDemand) };
     if !is_of_this_spec(object) {
         return doubtful(&SPEC_NOT_SYNCED, "its last edit has not been synced".to_owned());
     }
     let age = now.since(at);
-    // A refresh that its windows hold back is not overdue: the last word stands, and grows old.
+    // A refresh that sync windows hold back is not overdue. The last status counts, and grows old.
     let is_held_back = object.spec.sync_windows.as_ref().is_some_and(|held| !held.windows.is_empty());
     if age > interval.saturating_add(TOLERANCE) && !is_held_back {
-        let detail = format!("last refreshed {}s ago, and due every {}s", age.as_secs(), interval.as_secs());
+        let detail = format!("last refreshed {}s ago, although the interval is {}s", age.as_secs(), interval.as_secs());
         return doubtful(&STALE, detail);
     }
     State::Fresh(Refresh::Periodic { at, interval })
@@ -87,8 +87,8 @@ fn doubtful(reason: &'static crate::domain::observation::Reason, detail: String)
     State::Doubtful(Finding::new(reason, detail))
 }
 
-/// How often the secret is refreshed; none if its age says nothing. An immutable secret is refreshed without being
-/// written.
+/// The refresh interval. None if the age says nothing. An immutable secret is refreshed without
+/// being written.
 fn interval(object: &ExternalSecret) -> Option<Duration> {
     let spec = &object.spec;
     let periodic = spec.refresh_policy.as_deref().is_none_or(|policy| policy.is_empty() || policy == "Periodic");
@@ -100,19 +100,20 @@ fn interval(object: &ExternalSecret) -> Option<Duration> {
     (periodic && !spec.target.immutable && !interval.is_zero()).then_some(interval)
 }
 
-/// Whether the last success was one of the spec as it is now: `syncedResourceVersion` begins with the generation.
+/// Whether the last success belongs to the current spec: `syncedResourceVersion` begins with the
+/// generation.
 fn is_of_this_spec(object: &ExternalSecret) -> bool {
     let synced = object.status.synced_resource_version.as_deref().and_then(|version| version.split_once('-'));
     let generation = object.metadata.generation;
     synced.and_then(|(synced, _)| synced.parse().ok()).is_some_and(|synced: i64| generation == Some(synced))
 }
 
-/// Whether an external secret makes a secret, and not an object of another kind.
+/// Whether an external secret creates a secret, rather than an object of another kind.
 pub(super) fn makes_a_secret(object: &ExternalSecret) -> bool {
     object.spec.target.manifest.is_none()
 }
 
-/// The name of the secret that an external secret makes.
+/// The name of the secret that an external secret creates.
 pub(super) fn secret_name(object: &ExternalSecret) -> &str {
     let bound = object.status.binding.as_ref().map(|binding| binding.name.as_str());
     let names = [bound, object.spec.target.name.as_deref()];

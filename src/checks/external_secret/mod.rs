@@ -1,10 +1,12 @@
-//! `external_secret`: an External Secret in the DR cluster, and the one in the primary that it should equal.
+//! `external_secret`: an External Secret in the DR cluster, and the one in the primary that it
+//! should be equal to.
 //!
-//! What External Secrets says of itself proves little: `Ready` stays true for ever under a dead controller, and
-//! `syncedResourceVersion` is not the secret's version. So a side counts as fresh only while its last refresh is younger
-//! than its interval allows (`fresh`), and the pair as equal only while the hashes that both controllers keep of the data
-//! are (`verdict`), and nobody else has written the data since (`writers`). Two hashes that differ need no such care: what
-//! is old spoils that two are equal, and never that they differ.
+//! The status of External Secrets proves little: `Ready` stays true forever if the controller is
+//! dead, and `syncedResourceVersion` is not the version of the secret. So a side only counts as
+//! fresh while its last refresh is younger than its interval allows (`fresh`). The pair only counts
+//! as equal while the data hashes of both controllers are equal (`verdict`) and nobody else has
+//! written the data since (`writers`). Two different hashes need no such care: old evidence cannot
+//! prove that the two are equal, but it can prove that they differ.
 
 mod fresh;
 mod readings;
@@ -19,24 +21,28 @@ use async_trait::async_trait;
 use serde::Deserialize;
 use tokio::time::Instant;
 
-use crate::checks::{Check, Kind, KindInfo, Run};
+use crate::checks::rights::{Access, Right};
+use crate::checks::sides::{Compared, Sides, Where};
+use crate::checks::{Check, Kind, KindInfo, Run, terms};
 use crate::clients::kubernetes::objects::{ExternalSecret, SecretMetadata, SecretState};
 use crate::clients::kubernetes::{self, BAD_ANSWER, Cluster, Read, Watched};
 use crate::clients::{Clients, reasons};
+use crate::clients::{ConnectionRef, KubernetesRef};
 use crate::clock::{self, Clock, Moment};
-use crate::config::config;
-use crate::config::decode::{Decoder, Fields};
-use crate::config::sides::{Compared, Sides, Where};
-use crate::config::values::{ConnectionRef, KubernetesRef, Namespace, ObjectName, Word};
-use crate::domain::contract::Feeds;
+use crate::decode::config;
+use crate::decode::values::{Namespace, ObjectName, Word};
+use crate::decode::{Decoder, Fields};
+use crate::domain::check::Feeds;
 use crate::domain::observation::{Finding, Observation, Reason, join};
 use crate::domain::time::Timestamp;
 use verdict::Difference;
 
 config! {
-    /// An External Secret in the DR cluster, and the one in the primary that it should equal. Feeds `rto` and `rpo`.
+    /// An External Secret in the DR cluster, and the one in the primary that it should be equal to.
+    /// Feeds `rto` and `rpo`.
     pub struct ExternalSecretConfig {
-        /// The primary cluster: the name of a connection of the `kubernetes` section. Without it DR is judged alone.
+        /// The primary cluster: the name of a connection of the `kubernetes` section. Without it
+        /// only DR is judged.
         pub primary: Option<KubernetesRef> = None,
         /// The DR cluster: the name of a connection of the `kubernetes` section.
         pub dr: KubernetesRef,
@@ -44,8 +50,9 @@ config! {
         pub namespace: Namespace,
         /// The name of the `ExternalSecret`, the same in both clusters.
         pub name: ObjectName,
-        /// How the two are compared: `data_hash`, which needs to read the secrets' metadata, or `freshness`, which only
-        /// takes the controllers' word. `data_hash` if there is a primary, else `freshness`.
+        /// How the two are compared: `data_hash` compares hashes, and needs to read the metadata of
+        /// the secrets; `freshness` only trusts the status of the controllers. The default is
+        /// `data_hash` with a primary, otherwise `freshness`.
         pub compare: Option<Compare> = None,
     }
     validate = ExternalSecretConfig::validate;
@@ -67,9 +74,9 @@ impl ExternalSecretConfig {
 /// How two secrets are compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Compare {
-    /// By the hash of the data that External Secrets writes on each.
+    /// By the hash of the data that External Secrets writes on each secret.
     DataHash,
-    /// Not at all: each must have been refreshed lately.
+    /// Not at all: each must have been refreshed recently.
     Freshness,
 }
 
@@ -101,73 +108,72 @@ impl Word for Compare {
 /// The DR side is not ready.
 pub static NOT_READY: Reason = Reason::new(
     "not_ready",
-    "External Secrets cannot refresh the secret: kubectl describe externalsecret, then the provider and its store.",
+    "External Secrets cannot refresh the secret: run kubectl describe externalsecret, then look at the store and the provider.",
 );
 /// The DR side is gone.
 pub static EXTERNAL_SECRET_MISSING: Reason =
-    Reason::new("external_secret_missing", "There is no such ExternalSecret in DR: create it; is Argo CD in sync?");
+    Reason::new("external_secret_missing", "There is no such ExternalSecret in DR: create it. Is Argo CD in sync?");
 /// The DR secret is gone.
 pub static SECRET_MISSING: Reason =
-    Reason::new("secret_missing", "There is no secret in DR: kubectl describe externalsecret tells why.");
+    Reason::new("secret_missing", "There is no secret in DR: kubectl describe externalsecret shows why.");
 /// There is nothing in the primary to compare with.
 pub static PRIMARY_MISSING: Reason = reasons::primary_missing(
     "There is no such secret in the primary: was it deleted on purpose? Correct the check's names, or remove the check.",
 );
 /// The last refresh is too long ago.
-pub static STALE: Reason = reasons::stale(
-    "The secret should have been refreshed since: is the External Secrets controller running? kubectl logs it.",
-);
-/// What is in the spec has not been synced.
+pub static STALE: Reason =
+    reasons::stale("The refresh is overdue: is the External Secrets controller running? Check its log.");
+/// The last edit of the spec has not been synced.
 pub static SPEC_NOT_SYNCED: Reason = Reason::new(
     "spec_not_synced",
-    "The ExternalSecret was edited and not synced since: wait, or look at the controller.",
+    "The ExternalSecret was edited, and not synced since: wait, or look at the controller.",
 );
-/// The provider holds the secret no more.
+/// The provider no longer holds the secret.
 pub static SOURCE_GONE: Reason =
-    Reason::new("source_gone", "The provider no longer holds the secret; what is in the cluster is what was left.");
+    Reason::new("source_gone", "The provider no longer has the secret; the cluster still has the last value.");
 /// The refresh policy says nothing about age.
 pub static NO_FRESHNESS: Reason = Reason::new(
     "no_freshness",
-    "Only periodic refreshes say something about age: set refreshInterval, or compare by data_hash.",
+    "Only periodic refreshes show the age of the data: set refreshInterval, or use compare: data_hash.",
 );
 /// The two differ, and there is still time for the next refresh.
 pub static PENDING: Reason =
     Reason::new("pending", "A rotation has reached one cluster: DR should follow with its next refresh.");
-/// The two differ for longer than a refresh takes.
+/// The two have differed for longer than a refresh takes.
 pub static DRIFT: Reason = Reason::new(
     "drift",
-    "The secrets differ for longer than a refresh takes: is a side not refreshed, or do the stores read other keys?",
+    "The secrets have differed for longer than a refresh takes: is one side not refreshed, or do the stores read other keys?",
 );
-/// A side carries no hash.
+/// A side has no hash.
 pub static HASH_MISSING: Reason = Reason::new(
     "hash_missing",
-    "The secret carries no data-hash annotation: is it managed by External Secrets? Use compare: freshness if not.",
+    "The secret has no data-hash annotation: is it managed by External Secrets? If not, use compare: freshness.",
 );
-/// The external secret makes something else than a secret.
+/// The external secret creates something other than a secret.
 pub static NOT_A_SECRET: Reason = Reason::new(
     "not_a_secret",
-    "target.manifest makes an object of another kind, which is not read: use compare: freshness.",
+    "target.manifest creates an object of another kind, which is not read: use compare: freshness.",
 );
-/// Somebody else has written the data, so that the hash is not one of it.
+/// Somebody else has written the data, so the hash may not match the data.
 pub static FOREIGN_WRITER: Reason = Reason::new(
     "foreign_writer",
     "Who wrote the data? kubectl get secret -o yaml --show-managed-fields. Then refresh: annotate the ExternalSecret.",
 );
-/// Both sides are one.
+/// Both sides are the same object.
 pub static SAME_OBJECT: Reason = reasons::same_object(
-    "Both connections lead to one cluster: is a context missing, or has the name of an API server failed over?",
+    "Both connections lead to the same cluster: is a context missing, or has the name of an API server failed over?",
 );
-/// It is being deleted.
+/// The object is being deleted.
 pub static BEING_DELETED: Reason = reasons::being_deleted(
     "It is being deleted and waits for a finalizer: who deleted it? Create it again, or remove the check.",
 );
-/// The hashes come of different algorithms.
+/// The hashes come from different algorithms.
 pub static HASH_ALGORITHMS_DIFFER: Reason = Reason::new(
     "hash_algorithms_differ",
     "The clusters run External Secrets from before and after 0.16.2: upgrade the older one, or use compare: freshness.",
 );
 
-const REASONS: [&Reason; 28] = join(
+const REASONS: [&Reason; 29] = join(
     kubernetes::REASONS,
     [
         &NOT_READY,
@@ -217,6 +223,14 @@ impl Kind for ExternalSecretConfig {
         };
         Sides::Two { noun: "secret", first: side("dr", &self.dr), second: side("primary", primary) }
     }
+
+    fn rights(&self) -> Vec<Right<'_>> {
+        let hashed = self.compare() == Compare::DataHash;
+        let accesses = [Access::GetExternalSecret].into_iter().chain(hashed.then_some(Access::GetSecret));
+        let sides = || [&self.dr].into_iter().chain(&self.primary);
+        let right = |access, cluster| Right { cluster, namespace: &self.namespace, access, name: Some(&self.name) };
+        accesses.flat_map(|access| sides().map(move |cluster| right(access, cluster))).collect()
+    }
 }
 
 struct ExternalSecretCheck {
@@ -228,26 +242,26 @@ struct ExternalSecretCheck {
     difference: Mutex<Option<Difference>>,
 }
 
-/// What was read of one side.
+/// What was read from one side.
 #[derive(Debug, Clone)]
 struct Side {
-    /// None if there is none.
+    /// None if there is no such object.
     object: Result<Option<ExternalSecret>, Finding>,
-    /// The instant that the cluster's clock called the last refresh.
+    /// The time of the last refresh, converted from the cluster's clock.
     refreshed: Option<Timestamp>,
-    /// None if it was not asked for.
+    /// None if the secret was not requested.
     secret: Option<Result<SecretState, Finding>>,
-    /// The earliest instant that what was read tells of.
+    /// The earliest time at which the answers can have been true.
     seen: Timestamp,
 }
 
 impl Side {
-    /// The external secret, if there is one.
+    /// The external secret, if it exists.
     fn object(&self) -> Option<&ExternalSecret> {
         self.object.as_ref().ok()?.as_ref()
     }
 
-    /// What is known of its secret, if it was read and there is one.
+    /// The metadata of its secret, if it was read and exists.
     fn secret(&self) -> Option<&SecretMetadata> {
         match &self.secret {
             Some(Ok(SecretState::There(secret))) => Some(secret),
@@ -255,7 +269,7 @@ impl Side {
         }
     }
 
-    /// Which objects these are; none where that was not read of each that is looked at.
+    /// The identity of the objects. None if one of them was not read.
     fn identity(&self, compare: Compare) -> Option<String> {
         let object = self.object()?;
         let uid = object.metadata.uid.as_deref()?;
@@ -306,7 +320,7 @@ impl Check for ExternalSecretCheck {
 
 impl ExternalSecretCheck {
     async fn side(&self, watched: &Watched<ExternalSecret>, run: Run) -> Side {
-        let read = match watched.read(run.wanted()).await {
+        let read = match watched.read(terms(run)).await {
             Ok(read) => read,
             Err(finding) => {
                 let seen = run.clock.now();
@@ -334,10 +348,11 @@ impl ExternalSecretCheck {
     ) -> (Result<SecretState, Finding>, Instant) {
         let now = clock::instant();
         let Some(name) = ObjectName::of(fresh::secret_name(object)) else {
-            let detail = format!("cluster {}: the ExternalSecret names no possible secret", cluster.name());
+            let detail =
+                format!("cluster {}: the name of the secret in the ExternalSecret is not valid", cluster.name());
             return (Err(Finding::new(&BAD_ANSWER, detail)), now);
         };
-        match cluster.data_hash(&self.config.namespace, &name, run.wanted()).await {
+        match cluster.data_hash(&self.config.namespace, &name, terms(run)).await {
             Ok(Read { answer, sent, .. }) => (Ok((*answer).clone()), sent),
             Err(finding) => (Err(finding), now),
         }

@@ -1,4 +1,4 @@
-//! What is exported beside health and copy.
+//! The readings.
 
 use std::borrow::Cow;
 
@@ -8,23 +8,23 @@ use crate::domain::observation::{Reading, ReadingKind, ReadingValue};
 
 static READY: ReadingKind = ReadingKind {
     metric: "dr_external_secret_ready",
-    help: "Whether External Secrets says that the secret is ready. Stays 1 under a dead controller",
+    help: "Whether External Secrets says that the secret is ready. It stays 1 if the controller is dead",
     label: Some("cluster"),
 };
 static REFRESHED: ReadingKind = ReadingKind {
     metric: "dr_external_secret_refresh_timestamp_seconds",
-    help: "When External Secrets last refreshed the secret with success, by the exporter's clock",
+    help: "When External Secrets last refreshed the secret successfully, by the exporter's clock",
     label: Some("cluster"),
 };
 static IN_SYNC: ReadingKind = ReadingKind {
     metric: "dr_secret_in_sync",
-    help: "Whether the secrets of both clusters hold the same data, by the hash that External Secrets keeps of each: its word. \
-           Absent where that is not known, also while somebody else was the last to write the data",
+    help: "Whether the secrets of both clusters hold the same data, according to the hashes that External Secrets keeps of them. \
+           Absent if this is not known, or if another program wrote the data last",
     label: None,
 };
 static DIFFERS_SINCE: ReadingKind = ReadingKind {
     metric: "dr_secret_differs_since_timestamp_seconds",
-    help: "When the DR secret as it is was first seen to differ from the primary's; absent while they are equal",
+    help: "Since when the current DR secret has been seen to differ from the primary's. Absent while they are equal",
     label: None,
 };
 

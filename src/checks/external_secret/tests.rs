@@ -125,6 +125,7 @@ fn short(verdict: &Verdict) -> (&'static str, &'static str, &'static str) {
         CopyState::Vouched { doubt, .. } => ("vouched", doubt.as_ref()),
         CopyState::Outdated { finding, .. } => ("outdated", Some(finding)),
         CopyState::Damaged(finding) => ("damaged", Some(finding)),
+        CopyState::Withdrawn(finding) => ("withdrawn", Some(finding)),
         CopyState::Lost(finding) => ("lost", Some(finding)),
         CopyState::Unknown(finding) => ("unknown", Some(finding)),
     };
@@ -145,12 +146,12 @@ fn dr_alone_is_taken_at_its_word_while_that_is_young() {
         ("past the edge", side(&ready("2026-09-20T10:49:59Z"), None), ("no_answer", "unknown", "stale")),
         ("stale: the controller is dead", side(&old, None), ("no_answer", "unknown", "stale")),
         ("failing", side(&failing(&json!("2026-09-20T09:40:00Z")), None), ("unhealthy", "unknown", "not_ready")),
-        ("never", side(&failing(&Value::Null), None), ("unhealthy", "unknown", "not_ready")),
-        ("never reconciled", side(&json!({}), None), ("unhealthy", "unknown", "not_ready")),
+        ("never", side(&failing(&Value::Null), None), ("unhealthy", "withdrawn", "not_ready")),
+        ("no status any more", side(&json!({}), None), ("unhealthy", "withdrawn", "not_ready")),
         (
             "ready, no refresh",
             side(&with(young.clone(), "/refreshTime", Value::Null), None),
-            ("no_answer", "unknown", "stale"),
+            ("no_answer", "withdrawn", "stale"),
         ),
         (
             "retained",
@@ -509,4 +510,21 @@ fn the_secret_is_named_by_the_binding_then_the_target_then_the_object() {
 fn a_hash_cannot_be_printed() {
     let side = side(&ready("2026-09-20T11:40:00Z"), Some(OTHER));
     assert!(!format!("{side:?}").contains(&OTHER[..24]), "{side:?}");
+}
+
+#[test]
+fn no_external_secret_breaks_the_verdict() {
+    let spec = json!({"refreshInterval": "1h", "target": {"name": "nats", "creationPolicy": "Owner"}});
+    let object = |status: Value| json!({"metadata": {"name": "nats", "generation": 3, "uid": "u"}, "spec": spec, "status": status});
+    let corpus = [object(ready("2026-09-20T11:40:00Z")), object(failing(&json!(null)))];
+    let primary = healthy();
+    crate::fuzzing::json(&corpus, |object| {
+        let Ok(object) = serde_json::from_value::<ExternalSecret>(object.clone()) else { return };
+        let refreshed = object.status.refresh_time.map(Timestamp::from);
+        let dr = Side { object: Ok(Some(object)), refreshed, ..healthy() };
+        for compare in [Compare::DataHash, Compare::Freshness] {
+            let verdict = verdict::of(&dr, Some(&primary), compare, None, t(NOW));
+            let _ = readings::of(&dr, Some(&primary), &verdict);
+        }
+    });
 }

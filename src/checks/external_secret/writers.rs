@@ -1,30 +1,31 @@
-//! Who wrote the data of a secret: whether the hash that stands beside it is one of the data.
+//! Who wrote the data of a secret. This tells whether the hash on it matches the data.
 //!
-//! The hash is an annotation. Whoever edits the data leaves it as it was, and External Secrets puts that right with its
-//! next refresh, if there is one. The API server keeps who wrote which field, and when.
+//! The hash is an annotation. Somebody who edits the data does not change it, and External Secrets
+//! only corrects that with its next refresh, if there is one. The API server records who wrote
+//! which field, and when.
 
 use crate::clients::kubernetes::objects::{SecretMetadata, Writer};
 
-/// The managers that External Secrets writes as, one an `ExternalSecret`.
+/// The field managers of External Secrets, one for each `ExternalSecret`.
 const MANAGERS: &str = "externalsecrets.external-secrets.io/";
-/// What it wrote as before 0.8.2. Later it is what pushes secrets elsewhere, and that writes no hash.
+/// The field manager before 0.8.2. Later versions use it for `PushSecret`, which writes no hash.
 const PROGRAM: &str = "external-secrets";
 
-/// Who wrote the data, since External Secrets last refreshed it.
+/// Who wrote the data since the last refresh.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Writers {
-    /// Nobody else: the hash is one of the data as it is.
+    /// Nobody else: the hash matches the current data.
     OnlyItself,
-    /// This manager did.
+    /// This field manager wrote it.
     Another(String),
     /// The API server does not tell.
     Untold,
 }
 
-/// Who wrote the data of `secret` since it was `refreshed`, both by the cluster's clock.
+/// Who wrote the data of `secret` after it was `refreshed`. Both times are by the cluster's clock.
 ///
-/// A refresh in the very second of the write may have come before it. What was written earlier was seen by the refresh: put
-/// right, or hashed with the rest.
+/// A refresh in the same second as the write may have been before it. A refresh saw every earlier
+/// write: it corrected the data, or included it in the hash.
 pub(super) fn of(secret: &SecretMetadata, refreshed: Option<jiff::Timestamp>) -> Writers {
     let mut owners = secret.writers.iter().filter(|writer| writer.owns_data).peekable();
     if owners.peek().is_none() {

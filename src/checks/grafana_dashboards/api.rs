@@ -1,4 +1,5 @@
-//! The HTTP API of a Grafana, as far as it is asked: its health, the list of its dashboards, one dashboard.
+//! The part of Grafana's HTTP API that is used: its health, the list of dashboards, and one
+//! dashboard.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +14,7 @@ use super::{
 };
 use crate::clients::http::{Answer, HeaderSources, HttpApi, Reasons};
 use crate::clients::tls::TlsFiles;
-use crate::config::values::{DashboardUid, FilePath, HttpUrl, SecretFile};
+use crate::decode::values::{DashboardUid, FilePath, HttpUrl, SecretFile};
 use crate::domain::observation::Finding;
 
 static REASONS: Reasons = Reasons {
@@ -30,18 +31,18 @@ static REASONS: Reasons = Reasons {
     too_large: &BAD_ANSWER,
 };
 
-/// The largest answer that is read, in bytes: a page of the list, or one dashboard.
+/// The largest accepted answer, in bytes: a page of the list, or one dashboard.
 const LARGEST: usize = 16 << 20;
-/// How many dashboards a page of the list has.
+/// The number of dashboards on a page of the list.
 const PAGE: usize = 1000;
-/// How many pages are read at most.
+/// The highest number of pages to read.
 const PAGES: usize = 100;
 
-/// Why there is no answer, and whether that is Grafana's failure.
+/// Why there is no answer, and whether Grafana itself fails.
 #[derive(Debug, Clone)]
 pub(super) struct Trouble {
     pub(super) finding: Finding,
-    /// Grafana fails: whoever opens it in a browser meets the same.
+    /// Grafana fails: somebody who opens it in a browser sees the same.
     pub(super) of_grafana: bool,
 }
 
@@ -81,7 +82,7 @@ impl Grafana {
         Self(HttpApi::new(url, headers, &files, LARGEST, &REASONS))
     }
 
-    /// Whether it works, its database included.
+    /// Whether it works, including its database.
     pub(super) async fn health(&self, deadline: Instant) -> Result<(), Trouble> {
         let answer = self.0.get(&["api", "health"], &[], deadline).await?;
         let said = serde_json::from_slice::<Health>(&answer.body).ok();
@@ -94,14 +95,15 @@ impl Grafana {
             }
             _ => {
                 let trouble = Trouble::from(self.0.refused(&answer, None));
-                // No Grafana answers there; a redirect or a refusal is of something that stands before it.
+                // Grafana itself does not answer. A redirect or a refusal comes from something in
+                // front of it.
                 let nothing = trouble.finding.reason == &BAD_ANSWER && !answer.status.is_redirection();
                 Err(Trouble { of_grafana: trouble.of_grafana || nothing, ..trouble })
             }
         }
     }
 
-    /// The dashboards that this token is shown.
+    /// The dashboards that this token may see.
     pub(super) async fn dashboards(&self, deadline: Instant) -> Result<BTreeSet<DashboardUid>, Trouble> {
         let mut found = BTreeSet::new();
         let limit = PAGE.to_string();
@@ -111,7 +113,7 @@ impl Grafana {
             let hits: Vec<Hit> = self.parse(&answer)?;
             let (count, before) = (hits.len(), found.len());
             found.extend(hits.iter().filter(|hit| hit.kind == "dash-db").filter_map(|hit| DashboardUid::of(&hit.uid)));
-            // The oldest versions know no pages, and give the same list again.
+            // The oldest versions have no pages, and return the same list again.
             if count < PAGE || found.len() == before {
                 return Ok(found);
             }
@@ -120,10 +122,10 @@ impl Grafana {
         Err(Finding::new(&BAD_ANSWER, story).into())
     }
 
-    /// One dashboard; none if there is no such dashboard.
+    /// One dashboard. None if it does not exist.
     pub(super) async fn dashboard(&self, uid: &DashboardUid, deadline: Instant) -> Result<Option<Value>, Trouble> {
         let answer = self.0.get(&["api", "dashboards", "uid", uid.as_str()], &[], deadline).await?;
-        // Grafana says so in JSON; a proxy before it does not.
+        // Grafana says this in JSON. A proxy in front of it does not.
         let said = message(&answer);
         if answer.status == StatusCode::NOT_FOUND && said.is_some() {
             return Ok(None);
@@ -136,12 +138,12 @@ impl Grafana {
             return Err(self.0.refused(answer, message(answer).as_deref()).into());
         }
         let malformed =
-            |error| Finding::new(&BAD_ANSWER, format!("{}: not what Grafana answers: {error}", self.0.base()));
+            |error| Finding::new(&BAD_ANSWER, format!("{}: the answer is not from Grafana: {error}", self.0.base()));
         Ok(serde_json::from_slice(&answer.body).map_err(malformed)?)
     }
 }
 
-/// What Grafana says of a request that it refuses.
+/// The message of Grafana for a refused request.
 fn message(answer: &Answer) -> Option<String> {
     let said: Value = serde_json::from_slice(&answer.body).ok()?;
     said.get("message")?.as_str().map(str::to_owned)

@@ -1,4 +1,4 @@
-//! A folder of dashboards as JSON, such as a git export: which dashboards there should be.
+//! A folder of dashboards as JSON, such as a git export. It tells which dashboards are expected.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,22 +11,22 @@ use serde_json::Value;
 
 use super::FOLDER_UNREADABLE;
 use crate::clients::blocking;
-use crate::config::values::{DashboardUid, DirectoryPath};
+use crate::decode::values::{DashboardUid, DirectoryPath};
 use crate::domain::observation::Finding;
 
-/// How deep folders may lie in each other: a link to a folder above would lead round in a circle.
+/// How deep folders may be nested. A link to a parent folder would be endless.
 const DEEPEST: usize = 16;
-/// How many files are looked at.
+/// The highest number of files to look at.
 const MOST: usize = 20_000;
-/// The largest file that is read, in bytes.
+/// The largest accepted file, in bytes.
 const LARGEST: u64 = 16 << 20;
 
-/// A file as it was when it was read.
+/// The identity of a file when it was read.
 type Stamp = (PathBuf, SystemTime, u64);
-/// What was read, and of which files.
+/// The result, and the files that it comes from.
 type Loaded = (Vec<Stamp>, Arc<BTreeSet<DashboardUid>>);
 
-/// A folder, read anew when one of its files changes.
+/// A folder. It is read again when one of its files changes.
 #[derive(Debug, Clone)]
 pub(super) struct Folder(Arc<(PathBuf, Mutex<Option<Loaded>>)>);
 
@@ -35,7 +35,7 @@ impl Folder {
         Self(Arc::new((path.path().to_owned(), Mutex::default())))
     }
 
-    /// The UIDs of its dashboards as it is now.
+    /// The UIDs of its dashboards now.
     pub(super) async fn uids(&self) -> Result<Arc<BTreeSet<DashboardUid>>, Finding> {
         let folder = Arc::clone(&self.0);
         let read = blocking(move || load(&folder.0, &folder.1)).await;
@@ -74,8 +74,8 @@ fn load(folder: &Path, last: &Mutex<Option<Loaded>>) -> Result<Arc<BTreeSet<Dash
     Ok(uids)
 }
 
-/// The JSON files of a folder and those in it. What begins with a dot is left out: `.git`, and the versions that a mounted
-/// `ConfigMap` keeps beside its links.
+/// The JSON files of a folder and its subfolders. Names that begin with a dot are left out: `.git`,
+/// and the versions that a mounted `ConfigMap` keeps beside its links.
 fn collect(folder: &Path, deep: usize, files: &mut Vec<Stamp>) -> Result<(), String> {
     let broken = |error: io::Error| unreadable(folder, &error);
     for entry in fs::read_dir(folder).map_err(broken)? {
@@ -86,7 +86,7 @@ fn collect(folder: &Path, deep: usize, files: &mut Vec<Stamp>) -> Result<(), Str
         let metadata = fs::metadata(&path).map_err(|error| unreadable(&path, &error))?;
         if metadata.is_dir() {
             if deep == 0 {
-                return Err(format!("{}: folders lie too deep in each other, or in a circle", path.display()));
+                return Err(format!("{}: folders are nested too deeply, or in a circle", path.display()));
             }
             collect(&path, deep - 1, files)?;
         } else if path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("json")) {
@@ -104,16 +104,17 @@ fn unreadable(path: &Path, error: &io::Error) -> String {
     format!("{}: {error}", path.display())
 }
 
-/// What a file of JSON is.
+/// The content of a JSON file.
 #[derive(Debug, PartialEq)]
 enum Found {
     Dashboard(DashboardUid),
-    /// A dashboard without a uid, or with one that Grafana does not take.
+    /// A dashboard without a uid, or with one that Grafana does not accept.
     Nameless,
     SomethingElse,
 }
 
-/// The three forms in which dashboards are exported: the model itself, the API's answer, and a Kubernetes resource.
+/// The UID in one of the three formats of exported dashboards: the model itself, the answer of the
+/// API, or a Kubernetes resource.
 fn uid(json: &Value) -> Found {
     let text = |json: &Value, pointer: &str| json.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
     let (uid, is_one) = if json.get("kind").and_then(Value::as_str) == Some("Dashboard") {

@@ -1,4 +1,4 @@
-//! `grafana_dashboards`: a Grafana that works and has the dashboards that it should have.
+//! `grafana_dashboards`: a Grafana that works and has the expected dashboards.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
@@ -8,39 +8,41 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::time::Instant;
 
+use crate::checks::rights::Right;
+use crate::checks::sides::{Compared, Sides, Where};
 use crate::checks::{Check, Kind, KindInfo, Run};
 use crate::clients::{Clients, reasons};
 use crate::clock::{self, Clock, Moment};
-use crate::config::config;
-use crate::config::decode::{Decoder, Fields};
-use crate::config::sides::{Compared, Sides, Where};
-use crate::config::values::{DashboardUid, DirectoryPath, FilePath, HttpUrl, SecretFile};
-use crate::domain::contract::Feeds;
+use crate::decode::config;
+use crate::decode::values::{DashboardUid, DirectoryPath, FilePath, HttpUrl, SecretFile};
+use crate::decode::{Decoder, Fields};
+use crate::domain::check::Feeds;
 use crate::domain::observation::{Finding, Observation, Reading, ReadingKind, ReadingValue, Reason};
 use api::{Grafana, Trouble};
 use folder::Folder;
 use verdict::Seen;
 
-pub use crate::clients::reasons::{CREDENTIALS_UNREADABLE, LOCAL};
+pub use crate::clients::reasons::{CREDENTIALS_UNREADABLE, LOCAL, TLS_UNSUPPORTED};
 
 mod api;
 mod folder;
 mod verdict;
 
 config! {
-    /// A Grafana that works and has the dashboards that it should have. Feeds `rto`.
+    /// A Grafana that works and has the expected dashboards. Feeds `rto`.
     pub struct GrafanaDashboardsConfig {
-        /// Its URL, with the path that it is served under.
+        /// Its URL, including the path prefix.
         pub url: HttpUrl,
-        /// A file that holds the token of a service account that may read all dashboards.
+        /// A file with the token of a service account that may read all dashboards.
         pub token_file: Option<SecretFile> = None,
         /// A file of PEM certificates that are trusted instead of the system's.
         pub ca_file: Option<FilePath> = None,
-        /// The UIDs of the dashboards that it should have. Excludes `folder`.
+        /// The UIDs of the expected dashboards. Cannot be combined with `folder`.
         pub uids: Option<Vec<DashboardUid>> = None,
-        /// A folder of dashboards as JSON files, such as a git export; read anew when it changes. Excludes `uids`.
+        /// A folder of dashboards as JSON files, such as a git export. It is read again when it
+        /// changes. Cannot be combined with `uids`.
         pub folder: Option<DirectoryPath> = None,
-        /// The Grafana of the primary region: what it has should be here too.
+        /// The Grafana of the primary region. Its dashboards are expected here too.
         pub primary: Option<PrimaryGrafana> = None,
     }
     validate = GrafanaDashboardsConfig::validate;
@@ -49,9 +51,9 @@ config! {
 config! {
     /// The Grafana of the primary region.
     pub struct PrimaryGrafana {
-        /// Its URL, with the path that it is served under.
+        /// Its URL, including the path prefix.
         pub url: HttpUrl,
-        /// A file that holds the token of a service account that may read all dashboards.
+        /// A file with the token of a service account that may read all dashboards.
         pub token_file: Option<SecretFile> = None,
         /// A file of PEM certificates that are trusted instead of the system's.
         pub ca_file: Option<FilePath> = None,
@@ -61,13 +63,10 @@ config! {
 impl GrafanaDashboardsConfig {
     fn validate(&self, fields: &Fields<'_>, cx: &mut Decoder<'_>) {
         if self.uids.is_some() && self.folder.is_some() {
-            cx.error(
-                fields.position("folder"),
-                "`uids` says already which dashboards there should be; remove one of the two",
-            );
+            cx.error(fields.position("folder"), "`uids` already lists the expected dashboards; remove one of the two");
         }
         if self.uids.is_none() && self.folder.is_none() && self.primary.is_none() {
-            let message = "nothing says which dashboards there should be; add `uids`, `folder` or `primary`";
+            let message = "nothing says which dashboards are expected; add `uids`, `folder` or `primary`";
             cx.error(fields.position("uids"), message);
         }
     }
@@ -75,16 +74,17 @@ impl GrafanaDashboardsConfig {
 
 /// Grafana could not be reached.
 pub static CONNECT_FAILED: Reason =
-    reasons::connect_failed("Nothing answers there: is Grafana up, does the network let requests through?");
-/// No whole answer in time.
+    reasons::connect_failed("Nothing answers there: is Grafana up, and does the network let requests through?");
+/// No complete answer in time.
 pub static TIMEOUT: Reason =
     reasons::timeout("Grafana answers too slowly: look at its load and its database, or raise timeout.");
 /// No TLS session.
 pub static TLS_FAILED: Reason =
-    reasons::tls_failed("Check the certificate that Grafana presents, and whether ca_file is its authority.");
-/// Grafana, or a proxy before it, failed.
-pub static SERVER_ERROR: Reason = reasons::server_error("Grafana, or a proxy before it, fails: look at Grafana's log.");
-/// Grafana works, its database does not.
+    reasons::tls_failed("Check the certificate of Grafana, and whether ca_file contains its authority.");
+/// Grafana, or a proxy in front of it, failed.
+pub static SERVER_ERROR: Reason =
+    reasons::server_error("Grafana, or a proxy in front of it, fails: look at Grafana's log.");
+/// Grafana works, but its database does not.
 pub static DATABASE_FAILING: Reason =
     Reason::new("database_failing", "Grafana cannot use its database: look at the database, and at Grafana's log.");
 /// Dashboards are missing.
@@ -94,43 +94,43 @@ pub static DASHBOARDS_MISSING: Reason = Reason::new(
 );
 /// The token was refused.
 pub static AUTH_FAILED: Reason = reasons::auth_failed(
-    "Grafana refuses the token: make a new one for the service account, and put it in token_file.",
+    "Grafana refuses the token: create a new one for the service account, and put it into token_file.",
 );
-/// The token does not suffice.
+/// The token has too few rights.
 pub static FORBIDDEN: Reason = reasons::forbidden(
     "The token may not see this: give its service account the right to read all dashboards and folders.",
 );
-/// Asked too often.
+/// Too many requests.
 pub static THROTTLED: Reason =
     reasons::throttled("Something limits the rate of requests: raise the check's interval, or the limit.");
 /// What answers is not Grafana.
 pub static BAD_ANSWER: Reason = reasons::bad_answer(
-    "What answers is not Grafana's API: check the URL, its path prefix included; redirects are not followed.",
+    "What answers is not Grafana's API: check the URL, including its path prefix; redirects are not followed.",
 );
-/// The folder of dashboards is no use.
+/// The folder of dashboards cannot be used.
 pub static FOLDER_UNREADABLE: Reason = Reason::new(
     "folder_unreadable",
-    "Correct the folder or file that the detail names: what should be there is not known without it.",
+    "Correct the folder or file in the detail: without it the expected dashboards are not known.",
 );
-/// Only the primary knows what should be there, and it never said.
+/// Only the primary knows the expected dashboards, and it never answered.
 pub static PRIMARY_UNKNOWN: Reason = Reason::new(
     "primary_unknown",
-    "The primary's list was never read, and nothing else says what should be there: add uids or folder.",
+    "The primary's list was never read, and nothing else says which dashboards are expected: add uids or folder.",
 );
 
 static EXPECTED: ReadingKind = ReadingKind {
     metric: "dr_grafana_dashboards_expected",
-    help: "Dashboards that should be there, by the list, the folder or the primary",
+    help: "Dashboards that are expected, by the list, the folder or the primary",
     label: None,
 };
 static MISSING: ReadingKind = ReadingKind {
     metric: "dr_grafana_dashboards_missing",
-    help: "Expected dashboards that are not there. Absent while that is not known of each",
+    help: "Expected dashboards that do not exist. Absent while this is not known for each of them",
     label: None,
 };
 static DIFFERING: ReadingKind = ReadingKind {
     metric: "dr_grafana_dashboards_differing",
-    help: "Dashboards that are another than the primary's of the same UID, as far as they were compared",
+    help: "Dashboards that differ from the primary's with the same UID, as far as they were compared",
     label: None,
 };
 
@@ -149,6 +149,7 @@ impl Kind for GrafanaDashboardsConfig {
             &FORBIDDEN,
             &THROTTLED,
             &BAD_ANSWER,
+            &TLS_UNSUPPORTED,
             &CREDENTIALS_UNREADABLE,
             &FOLDER_UNREADABLE,
             &PRIMARY_UNKNOWN,
@@ -174,6 +175,10 @@ impl Kind for GrafanaDashboardsConfig {
         let side = |key, url| Compared { key, place: Where::Url(url), object: Vec::new() };
         Sides::Two { noun: "Grafana", first: side("url", &self.url), second: side("primary", &primary.url) }
     }
+
+    fn rights(&self) -> Vec<Right<'_>> {
+        Vec::new()
+    }
 }
 
 struct GrafanaCheck {
@@ -184,33 +189,34 @@ struct GrafanaCheck {
     state: Mutex<State>,
 }
 
-/// What is known from one run to the next.
+/// The state that is kept from run to run.
 #[derive(Debug, Default)]
 struct State {
     memory: Memory,
-    /// Of the dashboards that both have: whether they differ, in the last comparison.
+    /// For each dashboard that both have: whether it differed in the last comparison.
     compared: BTreeMap<DashboardUid, bool>,
-    /// The last that was compared; the next run goes on after it.
+    /// The last one that was compared. The next run continues after it.
     at: Option<DashboardUid>,
 }
 
-/// What outlives the process.
+/// The state that survives a restart.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 struct Memory {
-    /// What the primary had when it was last asked: what DR should have once the primary is gone.
+    /// The dashboards of the primary at its last answer. DR should have them also when the primary
+    /// is gone.
     primary: Option<BTreeSet<DashboardUid>>,
 }
 
 /// How many dashboards are compared with the primary's in one run.
 const COMPARED: usize = 10;
-/// How many of those that are not listed are asked for one by one.
+/// How many dashboards that are not in the list are requested one by one.
 const ASKED: usize = 200;
 
 #[async_trait]
 impl Check for GrafanaCheck {
     async fn run(&self, run: Run) -> Observation {
         let (now, deadline) = (clock::instant(), run.deadline);
-        // A primary that is silent leaves half of the time to ask here.
+        // If the primary is silent, half of the time is left to ask here.
         let half = now + deadline.saturating_duration_since(now) / 2;
         let (listed, own, primary) = tokio::join!(self.listed(deadline), self.own(), self.of_primary(half));
         let (primary, mut notes) = match primary {
@@ -288,7 +294,7 @@ impl GrafanaCheck {
         self.dr.dashboards(deadline).await
     }
 
-    /// What should be there by our own word.
+    /// The dashboards that are expected by the list or the folder.
     async fn own(&self) -> Result<Option<BTreeSet<DashboardUid>>, Finding> {
         match (&self.uids, &self.folder) {
             (Some(uids), _) => Ok(Some(uids.clone())),
@@ -304,7 +310,8 @@ impl GrafanaCheck {
         }
     }
 
-    /// Asks for those that are not listed, since a token is not shown what it may not see.
+    /// Requests dashboards that are not in the list, because the list leaves out what the token may
+    /// not see.
     async fn ask_for(&self, unlisted: impl Iterator<Item = &DashboardUid> + Send, seen: &mut Seen, deadline: Instant) {
         for (index, uid) in unlisted.enumerate() {
             if index >= ASKED || seen.trouble.is_some() {
@@ -323,7 +330,8 @@ impl GrafanaCheck {
         }
     }
 
-    /// Compares some of the dashboards that both have, those that follow on the last run's; tells which are known to differ.
+    /// Compares some of the dashboards that both have, beginning after those of the last run.
+    /// Returns those that are known to differ.
     async fn compare(&self, both: &[&DashboardUid], deadline: Instant) -> Option<String> {
         let primary = self.primary.as_ref()?;
         let after = self.lock().at.clone();
@@ -336,7 +344,7 @@ impl GrafanaCheck {
             state.at = Some((*uid).clone());
         }
         let mut state = self.lock();
-        // A primary that cannot be asked leaves what was known of it.
+        // If the primary cannot be asked, the earlier results stay.
         state.compared.retain(|uid, _| both.contains(&uid));
         let differing: Vec<&DashboardUid> =
             state.compared.iter().filter(|(_, differs)| **differs).map(|(uid, _)| uid).collect();

@@ -1,39 +1,39 @@
-//! What follows of what was seen of a Grafana. Pure.
+//! The verdict on what was seen of a Grafana. Pure.
 
 use serde_json::Value;
 
 use super::DASHBOARDS_MISSING;
 use super::api::Trouble;
-use crate::config::values::DashboardUid;
+use crate::decode::values::DashboardUid;
 use crate::domain::observation::{Finding, Health};
 
 /// What one run saw.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
-    /// How many dashboards should be there.
+    /// The number of expected dashboards.
     pub(super) expected: usize,
-    /// Why it is not known which.
+    /// Why the expected dashboards are not known.
     pub(super) unknown: Option<Finding>,
-    /// Why Grafana gave no answer, or no more.
+    /// Why Grafana gave no answer, or not all answers.
     pub(super) trouble: Option<Trouble>,
-    /// What is proven not to be there.
+    /// The dashboards that are proven not to exist.
     pub(super) missing: Vec<DashboardUid>,
-    /// What may be there, and this token may not see.
+    /// The dashboards that may exist, but that this token may not see.
     pub(super) hidden: Vec<DashboardUid>,
-    /// What Grafana said of the first of those.
+    /// The message of Grafana for the first of those.
     pub(super) forbidden: Option<Finding>,
-    /// How many more are not listed and were not asked for.
+    /// The number of further dashboards that are not in the list and were not requested.
     pub(super) unasked: usize,
 }
 
 impl Seen {
-    /// Whether of each dashboard it is known that it is there, or that it is not.
+    /// Whether it is known for each dashboard whether it exists.
     pub(super) fn is_complete(&self) -> bool {
         self.unknown.is_none() && self.trouble.is_none() && self.hidden.is_empty() && self.unasked == 0
     }
 }
 
-/// Failures outweigh what is not known, which outweighs good news.
+/// Failures have priority over what is not known, and that has priority over good news.
 pub(super) fn of(seen: &Seen) -> Health {
     if !seen.missing.is_empty() {
         let names: Vec<&DashboardUid> = seen.missing.iter().collect();
@@ -57,7 +57,7 @@ pub(super) fn of(seen: &Seen) -> Health {
     Health::Healthy
 }
 
-/// UIDs for people, as many as can be read.
+/// UIDs as text, as many as people can read.
 pub(super) fn names(uids: &[&DashboardUid]) -> String {
     const MOST: usize = 50;
 
@@ -68,7 +68,7 @@ pub(super) fn names(uids: &[&DashboardUid]) -> String {
     text
 }
 
-/// A dashboard without what each Grafana counts for itself.
+/// A dashboard without the fields that each Grafana sets itself.
 pub(super) fn content(mut dashboard: Value) -> Value {
     if let Some(model) = dashboard.as_object_mut() {
         for key in ["id", "version", "iteration"] {

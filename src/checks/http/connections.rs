@@ -1,31 +1,46 @@
-//! The clients that requests are made with: a new one for every request, or one that keeps its connections.
+//! The connections for requests: a new one for every request, or one that is kept.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use reqwest::Client;
-use reqwest::redirect::Policy;
 use rustls::ClientConfig;
 
-use super::progress::{Progress, Resolver, Watch};
-use super::{CREDENTIALS_UNREADABLE, HttpConfig, LOCAL};
-use crate::clients::tls::{self, ReloadingTls, TlsError, TlsFiles};
+use super::connect::{Broken, Connection};
+use super::progress::Progress;
+use super::{CREDENTIALS_UNREADABLE, HttpConfig};
+use crate::clients::dial::Place;
+use crate::clients::tls::{ReloadingTls, TlsFiles};
 use crate::domain::observation::Finding;
 
-/// Makes clients, and keeps them where connections are to be used again.
+/// Makes connections, and keeps them if they are to be reused.
 pub(super) struct Connections {
     tls: ReloadingTls,
+    /// The same, for HTTP/1 only.
+    tls_of_http1: ReloadingTls,
     progress: Arc<Progress>,
     reuse: bool,
-    /// By whether they do TLS.
-    kept: Mutex<BTreeMap<bool, Kept>>,
+    /// By the place that they lead to.
+    kept: Mutex<BTreeMap<String, Open>>,
 }
 
-struct Kept {
-    client: Client,
+/// The protocols of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Over {
+    /// Only TCP.
+    Plain,
+    /// TLS, with the HTTP version that the server prefers.
+    Tls,
+    /// TLS, with HTTP/1 only.
+    TlsWithHttp1,
+}
+
+/// A connection, and how it was made.
+pub(super) struct Open {
+    pub(super) connection: Connection,
     tls: Option<Arc<ClientConfig>>,
+    key: String,
 }
 
 impl fmt::Debug for Connections {
@@ -43,53 +58,50 @@ impl Connections {
             insecure_skip_verify: config.insecure_skip_verify,
         };
         let tls = ReloadingTls::new(&files, &[b"h2", b"http/1.1"]);
-        Self { tls, progress, reuse: config.reuse_connection, kept: Mutex::default() }
+        let tls_of_http1 = ReloadingTls::new(&files, &[b"http/1.1"]);
+        Self { tls, tls_of_http1, progress, reuse: config.reuse_connection, kept: Mutex::default() }
     }
 
-    /// A client. The certificates' files are read only for one that does TLS. Making a connection takes at most
-    /// `patience`, shared by the addresses of a name, so that one that is dead leaves time for the next.
+    /// A connection. The certificate files are only read for TLS.
     ///
     /// # Errors
-    /// A file of certificates is no use.
-    pub(super) async fn client(&self, with_tls: bool, patience: Duration) -> Result<Client, Finding> {
-        let tls = if with_tls { Some(self.tls.current().await.map_err(|error| unusable(&error))?) } else { None };
-        if !self.reuse {
-            return self.make(tls.as_deref(), patience);
-        }
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(kept) = kept.get(&with_tls)
+    /// A certificate file cannot be used. The inner result: there is no connection.
+    pub(super) async fn open(
+        &self,
+        place: &Place,
+        over: Over,
+        patience: Duration,
+    ) -> Result<Result<Open, Broken>, Finding> {
+        let unusable = |error: crate::clients::tls::TlsError| Finding::new(&CREDENTIALS_UNREADABLE, error.to_string());
+        let tls = match over {
+            Over::Plain => None,
+            Over::Tls => Some(self.tls.current().await.map_err(unusable)?),
+            Over::TlsWithHttp1 => Some(self.tls_of_http1.current().await.map_err(unusable)?),
+        };
+        let key = format!("{over:?} {} {} {}", place.host, place.port, place.name);
+        if let Some(mut kept) = self.take(&key)
             && kept.tls.as_ref().map(Arc::as_ptr) == tls.as_ref().map(Arc::as_ptr)
+            && kept.connection.is_ready().await
         {
-            return Ok(kept.client.clone());
+            return Ok(Ok(kept));
         }
-        let client = self.make(tls.as_deref(), patience)?;
-        kept.insert(with_tls, Kept { client: client.clone(), tls });
-        Ok(client)
+        let made = Connection::open(place, tls.clone(), patience, &self.progress).await;
+        Ok(made.map(|connection| Open { connection, tls, key }))
     }
 
-    /// Drops the connections that are kept.
+    /// Keeps a connection after its answer has begun, if connections are reused.
+    pub(super) fn keep(&self, open: Open) {
+        if self.reuse {
+            self.kept.lock().unwrap_or_else(PoisonError::into_inner).insert(open.key.clone(), open);
+        }
+    }
+
+    /// Drops the kept connections.
     pub(super) fn forget(&self) {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    fn make(&self, tls: Option<&ClientConfig>, patience: Duration) -> Result<Client, Finding> {
-        let tls = match tls {
-            Some(tls) => tls.clone(),
-            None => tls::trusting_nobody().map_err(|error| unusable(&error))?,
-        };
-        Client::builder()
-            .tls_backend_preconfigured(tls)
-            .dns_resolver(Arc::new(Resolver(Arc::clone(&self.progress))))
-            .connector_layer(Watch(Arc::clone(&self.progress)))
-            .connect_timeout(patience)
-            // Redirects are followed by hand, so that no header goes where it does not belong.
-            .redirect(Policy::none())
-            .no_proxy()
-            .build()
-            .map_err(|error| Finding::new(&LOCAL, format!("no HTTP client can be made: {error}")))
+    fn take(&self, key: &str) -> Option<Open> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).remove(key)
     }
-}
-
-fn unusable(error: &TlsError) -> Finding {
-    Finding::new(&CREDENTIALS_UNREADABLE, error.to_string())
 }

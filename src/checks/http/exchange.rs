@@ -1,67 +1,89 @@
-//! Request and answer, redirects included.
+//! Requests and answers, including redirects.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use http::header::{HeaderValue, LOCATION};
-use http::{Method, StatusCode};
-use reqwest::Response;
-use url::Url;
+use bytes::Bytes;
+use cookie_store::{CookieStore, RawCookie};
+use http::header::{ACCEPT, CONTENT_LENGTH, COOKIE, HOST, HeaderMap, HeaderValue, LOCATION, SET_COOKIE};
+use http::{Method, Request, Response, Uri};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
 
-use super::connections::Connections;
+use super::connect::{Broken, Question};
+use super::connections::{Connections, Open, Over};
+use super::failure::Stage;
+use super::hop::{Hop, OF_A_BODY};
 use super::progress::{Phase, Progress};
-use super::{BAD_REDIRECT, HttpConfig, LOCAL, failure, verdict};
+use super::request_body::RequestBody;
+use super::route::Route;
+use super::{BAD_REDIRECT, HttpConfig, LOCAL, REDIRECT_NOT_FOLLOWED, encoding, failure, verdict};
 use crate::clients::http::Headers;
 use crate::domain::observation::Finding;
 
-/// How many redirects are followed.
+/// The highest number of redirects to follow.
 const REDIRECTS: usize = 10;
-/// How much of a body is read, in bytes.
-const BODY: usize = 1 << 20;
+/// The largest part of a body that is read, in bytes.
+pub(super) const BODY: usize = 1 << 20;
 
-/// What answered, with a status that is expected.
+/// An answer with an expected status.
 #[derive(Debug)]
 pub(super) struct Answer {
-    /// What was asked for: method and URL.
+    /// The method and the URL of the request.
     pub(super) request: String,
-    /// The first MiB of the body.
+    /// The first MiB of the body, still encoded.
     pub(super) body: Vec<u8>,
+    /// Its encodings.
+    pub(super) codings: Vec<String>,
 }
 
 impl Answer {
-    /// Whether the body may go on after what was read of it.
+    /// Whether the body may continue after the part that was read.
     pub(super) fn is_cut(&self) -> bool {
         self.body.len() >= BODY
     }
 }
 
-/// One run's requests.
+/// The requests of one run.
 pub(super) struct Exchange<'a> {
     pub(super) config: &'a HttpConfig,
+    pub(super) route: &'a Route,
     pub(super) headers: &'a Headers,
+    pub(super) body: &'a RequestBody,
     pub(super) connections: &'a Connections,
     pub(super) progress: &'a Progress,
     pub(super) patience: Duration,
+    /// The cookies of the servers in the chain of redirects.
+    pub(super) cookies: Mutex<CookieStore>,
+}
+
+/// Why a request got no answer.
+enum Failed {
+    /// A finding that is complete.
+    Finding(Finding),
+    /// The connection failed.
+    Broken(Broken),
 }
 
 impl Exchange<'_> {
-    /// Asks, follows redirects, and reads the answer if its status is the expected one.
+    /// Sends the request, follows redirects, and reads the answer if its status is expected.
     ///
     /// # Errors
     /// Why there is no such answer.
     pub(super) async fn run(&self) -> Result<Answer, Finding> {
-        let mut hop = Hop::first(self.config.method.get().clone(), self.config.url.get().clone());
-        let mut asked = Vec::new();
+        let mut hop = Hop::first(self.config.method.get().clone(), self.route.url().clone());
+        let mut asked: Vec<Hop> = Vec::new();
         let response = loop {
-            self.progress.ask(hop.to_string());
-            let response = self.send(&hop).await?;
+            let response = self.send(&mut hop).await?;
             let location = response.headers().get(LOCATION);
             let next = if self.config.follow_redirects { hop.next(response.status(), location) } else { Ok(None) };
             let wrong = |story: String| Finding::new(&BAD_REDIRECT, format!("{hop}: {story}"));
             let Some(next) = next.map_err(wrong)? else { break response };
-            asked.push((hop.method.clone(), hop.url.clone()));
+            self.take_cookies(&hop, response.headers());
+            asked.push(hop.clone());
             if asked.len() > REDIRECTS {
-                let circle = asked.iter().any(|(method, url)| (method, url) == (&next.method, &next.url));
-                let circle = if circle { "they go in a circle" } else { "followed no further" };
+                let circle = asked.iter().any(|earlier| earlier.repeats(&next));
+                let circle = if circle { "they form a circle" } else { "no further ones are followed" };
                 return Err(wrong(format!("redirected more than {REDIRECTS} times; {circle}")));
             }
             hop = next;
@@ -70,189 +92,142 @@ impl Exchange<'_> {
         self.read(response, &hop).await
     }
 
-    async fn send(&self, hop: &Hop) -> Result<Response, Finding> {
-        let sent = self.send_once(hop).await?;
-        let error = match sent {
+    async fn send(&self, hop: &mut Hop) -> Result<Response<Incoming>, Finding> {
+        let over = if hop.url.scheme() == "https" { Over::Tls } else { Over::Plain };
+        let over = match self.send_once(hop, over).await {
             Ok(response) => return Ok(response),
-            Err(error) => error,
+            Err(Failed::Finding(finding)) => return Err(finding),
+            // The server has not done anything yet, whatever the method is.
+            Err(Failed::Broken(broken)) if failure::wants_http1(broken.error.as_ref()) => Over::TlsWithHttp1,
+            // Servers may close a connection between two requests. For an existing connection this
+            // is not a failure.
+            Err(Failed::Broken(_)) if !self.progress.dialled() && hop.method.is_idempotent() => over,
+            Err(Failed::Broken(broken)) => return Err(self.failed(&broken, hop)),
         };
-        // A connection that was there already may have been closed meanwhile, as servers do; that is no failure.
-        let stale = !self.progress.dialled() && hop.method.is_idempotent();
-        if !stale {
-            return Err(self.failed(&error, hop));
-        }
         self.connections.forget();
-        self.send_once(hop).await?.map_err(|error| self.failed(&error, hop))
+        self.send_once(hop, over).await.map_err(|failed| match failed {
+            Failed::Finding(finding) => finding,
+            Failed::Broken(broken) => self.failed(&broken, hop),
+        })
     }
 
-    async fn send_once(&self, hop: &Hop) -> Result<reqwest::Result<Response>, Finding> {
-        let client = self.connections.client(hop.url.scheme() == "https", self.patience).await?;
-        let request = self.headers.add_to(client.request(hop.method.clone(), hop.url.clone()), hop.to_origin);
+    async fn send_once(&self, hop: &mut Hop, over: Over) -> Result<Response<Incoming>, Failed> {
+        let refused =
+            |hop: &Hop, story: String| Failed::Finding(Finding::new(&REDIRECT_NOT_FOLLOWED, format!("{hop}: {story}")));
+        let place = self.route.place(&hop.url).map_err(|story| refused(hop, story))?;
+        hop.at = self.route.is_pinned(&hop.url).then(|| format!("{}:{}", place.host, place.port));
+        self.progress.ask(hop.to_string());
+        if hop.with_body && !hop.to_origin && self.body.is_private() {
+            let story = "it leads to another origin, which must not get the content of body_file";
+            return Err(refused(hop, story.to_owned()));
+        }
         self.progress.send();
-        Ok(request.send().await)
+        let open = self.connections.open(&place, over, self.patience).await.map_err(Failed::Finding)?;
+        let mut open: Open = open.map_err(Failed::Broken)?;
+        self.progress.enter(Phase::Waiting);
+        let question = self.question(hop, open.connection.is_http2()).ok_or_else(|| {
+            // Nothing was sent: the URL or the headers are not possible.
+            Failed::Finding(if hop.from.is_some() {
+                Finding::new(&BAD_REDIRECT, format!("{hop}: the redirect leads to a URL that cannot be requested"))
+            } else {
+                Finding::new(&LOCAL, format!("{hop}: this URL and these headers cannot be requested"))
+            })
+        })?;
+        let response = open.connection.ask(question).await.map_err(Failed::Broken)?;
+        self.connections.keep(open);
+        Ok(response)
     }
 
-    async fn read(&self, mut response: Response, hop: &Hop) -> Result<Answer, Finding> {
+    /// The request for a hop. None if it is not possible.
+    fn question(&self, hop: &Hop, http2: bool) -> Option<Question> {
+        let mut headers = self.headers.of(hop.to_origin);
+        let body = if hop.with_body { self.body.bytes() } else { Bytes::new() };
+        if !hop.with_body && !self.config.method.get().is_safe() {
+            for name in &OF_A_BODY {
+                headers.remove(name);
+            }
+        }
+        headers.entry(ACCEPT).or_insert(HeaderValue::from_static("*/*"));
+        headers.remove(CONTENT_LENGTH);
+        let wants_length = [Method::POST, Method::PUT].contains(&hop.method);
+        if wants_length || !body.is_empty() {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+        }
+        self.add_cookies(hop, &mut headers)?;
+        let authority = match hop.url.port() {
+            Some(port) => format!("{}:{port}", hop.url.host_str()?),
+            None => hop.url.host_str()?.to_owned(),
+        };
+        let target = match hop.url.query() {
+            Some(query) => format!("{}?{query}", hop.url.path()),
+            None => hop.url.path().to_owned(),
+        };
+        let uri = if http2 {
+            let host = headers.remove(HOST).and_then(|host| host.to_str().ok().map(ToOwned::to_owned));
+            format!("{}://{}{target}", hop.url.scheme(), host.unwrap_or(authority)).parse::<Uri>().ok()?
+        } else {
+            headers.entry(HOST).or_insert(HeaderValue::from_str(&authority).ok()?);
+            target.parse::<Uri>().ok()?
+        };
+        let mut question = Request::new(Full::new(body));
+        *question.method_mut() = hop.method.clone();
+        *question.uri_mut() = uri;
+        *question.headers_mut() = headers;
+        Some(question)
+    }
+
+    /// Keeps the cookies of a redirect for the rest of the chain.
+    fn take_cookies(&self, hop: &Hop, headers: &HeaderMap) {
+        let values = headers.get_all(SET_COOKIE).iter();
+        let texts = values.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+        let cookies = texts.filter_map(|text| RawCookie::parse(text).ok());
+        self.cookies.lock().unwrap_or_else(PoisonError::into_inner).store_response_cookies(cookies, &hop.url);
+    }
+
+    /// Adds the cookies to the configured headers.
+    fn add_cookies(&self, hop: &Hop, headers: &mut HeaderMap) -> Option<()> {
+        let jar = self.cookies.lock().unwrap_or_else(PoisonError::into_inner);
+        let set: Vec<String> =
+            jar.get_request_values(&hop.url).map(|(name, value)| format!("{name}={value}")).collect();
+        if set.is_empty() {
+            return Some(());
+        }
+        let mut cookies = headers.remove(COOKIE).map(|value| value.as_bytes().to_vec()).unwrap_or_default();
+        if !cookies.is_empty() {
+            cookies.extend_from_slice(b"; ");
+        }
+        cookies.extend_from_slice(set.join("; ").as_bytes());
+        let mut cookies = HeaderValue::from_bytes(&cookies).ok()?;
+        cookies.set_sensitive(true);
+        headers.insert(COOKIE, cookies);
+        Some(())
+    }
+
+    async fn read(&self, response: Response<Incoming>, hop: &Hop) -> Result<Answer, Finding> {
         self.progress.enter(Phase::Reading);
+        let codings = encoding::of(response.headers());
+        let mut incoming = response.into_body();
         let mut body = Vec::new();
         while body.len() < BODY {
-            let Some(chunk) = response.chunk().await.map_err(|error| self.failed(&error, hop))? else { break };
+            let Some(frame) = incoming.frame().await else { break };
+            let broken = |error: hyper::Error| Broken { stage: Stage::Answering, error: error.into() };
+            let frame = frame.map_err(|error| self.failed(&broken(error), hop))?;
+            let Ok(chunk) = frame.into_data() else { continue };
             self.progress.read(chunk.len());
             body.extend_from_slice(&chunk);
         }
         body.truncate(BODY);
-        Ok(Answer { request: hop.to_string(), body })
+        Ok(Answer { request: hop.to_string(), body, codings })
     }
 
-    fn failed(&self, error: &reqwest::Error, hop: &Hop) -> Finding {
-        // The client's own time-out for connections, which ends when the run does.
-        if error.is_connect() && error.is_timeout() {
+    fn failed(&self, Broken { stage, error }: &Broken, hop: &Hop) -> Finding {
+        let place = self.route.place(&hop.url).ok();
+        let Some(place) = place else { return Finding::new(&LOCAL, format!("{hop}: the URL has no host")) };
+        if *stage == Stage::Connecting && failure::gave_up(error.as_ref()) {
             return self.progress.timed_out(self.patience, Duration::ZERO);
         }
-        let stage = failure::Stage::of(error, &hop.url);
-        let (reason, story) = match stage {
-            // Nothing was sent: a URL that the client refuses.
-            None if hop.from.is_some() => {
-                (&BAD_REDIRECT, "the redirect leads to a URL that cannot be requested".to_owned())
-            }
-            None => (&LOCAL, "no request can be made of this URL and these headers".to_owned()),
-            Some(stage) => failure::classify(error, stage, &hop.url),
-        };
-        let addresses =
-            if stage == Some(failure::Stage::Answering) { String::new() } else { self.progress.addresses() };
+        let (reason, story) = failure::classify(error.as_ref(), *stage, &place.host);
+        let addresses = if *stage == Stage::Answering { String::new() } else { self.progress.addresses() };
         Finding::new(reason, format!("{hop}: {story}{addresses}"))
-    }
-}
-
-/// One request of a chain of redirects.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Hop {
-    method: Method,
-    url: Url,
-    /// The URL that is configured, if this is another one.
-    from: Option<Url>,
-    /// Whether the chain never left the origin (scheme, host and port) that is configured.
-    to_origin: bool,
-}
-
-/// For people: without the query, which may hold secrets.
-impl std::fmt::Display for Hop {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} {}", self.method, shown(&self.url))?;
-        match &self.from {
-            Some(from) => write!(f, " (redirected from {})", shown(from)),
-            None => Ok(()),
-        }
-    }
-}
-
-impl Hop {
-    fn first(method: Method, url: Url) -> Self {
-        Self { method, url, from: None, to_origin: true }
-    }
-
-    /// Where an answer redirects to; nothing if it is not a redirect.
-    fn next(&self, status: StatusCode, location: Option<&HeaderValue>) -> Result<Option<Self>, String> {
-        let method = match (status, &self.method) {
-            (StatusCode::MOVED_PERMANENTLY | StatusCode::FOUND, method) if *method == Method::POST => Method::GET,
-            (StatusCode::SEE_OTHER, method) if *method != Method::HEAD => Method::GET,
-            (
-                StatusCode::MOVED_PERMANENTLY
-                | StatusCode::FOUND
-                | StatusCode::SEE_OTHER
-                | StatusCode::TEMPORARY_REDIRECT
-                | StatusCode::PERMANENT_REDIRECT,
-                method,
-            ) => method.clone(),
-            _ => return Ok(None),
-        };
-        let Some(location) = location else { return Ok(None) };
-        let target = std::str::from_utf8(location.as_bytes()).ok().and_then(|target| self.url.join(target).ok());
-        let mut url = target.ok_or_else(|| format!("{status}, with a Location that is not a URL"))?;
-        if !matches!(url.scheme(), "http" | "https") {
-            return Err(format!("{status}, to a URL of the scheme {}", url.scheme()));
-        }
-        // Neither can fail: an http URL has a host.
-        let _ = url.set_username("");
-        let _ = url.set_password(None);
-        url.set_fragment(None);
-        let to_origin = self.to_origin && url.origin() == self.url.origin();
-        Ok(Some(Self { method, url, from: Some(self.from.clone().unwrap_or_else(|| self.url.clone())), to_origin }))
-    }
-}
-
-/// A URL as people may see it: its query may hold secrets.
-pub(super) fn shown(url: &Url) -> String {
-    let mut bare = url.clone();
-    bare.set_query(None);
-    let query = if url.query().is_some() { "?…" } else { "" };
-    let text: String = bare.as_str().chars().take(300).collect();
-    format!("{text}{query}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn hop(method: &str, url: &str) -> Hop {
-        Hop::first(method.parse().unwrap(), url.parse().unwrap())
-    }
-
-    #[test]
-    fn redirects() {
-        let cases = [
-            ("GET", 301, "/b?c=d", Some("GET http://a/b?c=d true")),
-            ("GET", 302, "//other/x", Some("GET http://other/x false")),
-            ("GET", 307, "http://a:80/b", Some("GET http://a/b true")),
-            ("GET", 308, "http://a:81/b", Some("GET http://a:81/b false")),
-            ("GET", 302, "https://a/b", Some("GET https://a/b false")),
-            ("GET", 302, "http://user:password@a/b#c", Some("GET http://a/b true")),
-            ("HEAD", 303, "/b", Some("HEAD http://a/b true")),
-            ("PUT", 303, "/b", Some("GET http://a/b true")),
-            ("POST", 302, "/b", Some("GET http://a/b true")),
-            ("POST", 307, "/b", Some("POST http://a/b true")),
-            ("PUT", 301, "/b", Some("PUT http://a/b true")),
-            ("GET", 200, "/b", None),
-            ("GET", 304, "/b", None),
-            ("GET", 300, "/b", None),
-        ];
-        for (method, status, location, expected) in cases {
-            let next = hop(method, "http://a/")
-                .next(StatusCode::from_u16(status).unwrap(), Some(&HeaderValue::from_static(location)));
-            let next = next.unwrap().map(|next| format!("{} {} {}", next.method, next.url, next.to_origin));
-            assert_eq!(next.as_deref(), expected, "{method} {status} {location}");
-        }
-    }
-
-    #[test]
-    fn a_redirect_without_a_location_is_judged_by_its_status() {
-        assert_eq!(hop("GET", "http://a/").next(StatusCode::FOUND, None), Ok(None));
-    }
-
-    #[test]
-    fn a_redirect_to_something_else_than_http_is_wrong() {
-        for (location, expected) in
-            [("ftp://a/", "scheme ftp"), ("http://", "not a URL"), ("file:///etc/x", "scheme file")]
-        {
-            let wrong = hop("GET", "http://a/").next(StatusCode::FOUND, Some(&HeaderValue::from_static(location)));
-            assert!(wrong.as_ref().is_err_and(|story| story.contains(expected)), "{location}: {wrong:?}");
-        }
-    }
-
-    #[test]
-    fn who_has_left_the_origin_does_not_come_back_to_it() {
-        let redirect = |hop: &Hop, to: &'static str| {
-            hop.next(StatusCode::FOUND, Some(&HeaderValue::from_static(to))).unwrap().unwrap()
-        };
-        let away = redirect(&hop("GET", "http://a/"), "http://b/");
-        let back = redirect(&away, "http://a/x");
-        assert!(!back.to_origin);
-        assert_eq!(back.to_string(), "GET http://a/x (redirected from http://a/)");
-    }
-
-    #[test]
-    fn what_is_shown_of_a_url_has_no_query() {
-        assert_eq!(shown(&"https://a:8443/b?token=hunter2".parse().unwrap()), "https://a:8443/b?…");
-        assert_eq!(shown(&"https://a/b".parse().unwrap()), "https://a/b");
     }
 }

@@ -1,57 +1,51 @@
-//! How far a run has got, so that a time-out can tell where the time went, and the two hooks into a connection's making
-//! that report it.
+//! The progress of a run, so that a time-out can tell where the time went.
 
-use std::error::Error;
-use std::fmt;
-use std::io::{self, ErrorKind};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
-use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
+use std::net::IpAddr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use tower::{Layer, Service};
-
 use super::{CREDENTIALS_UNREADABLE, LOCAL, TIMEOUT};
-use crate::clients::route::has_route;
+use crate::clients::dial::Steps;
 use crate::domain::observation::Finding;
 
-/// A time-out that is noticed this much too late tells that this process was held up, not the endpoint.
+/// If a time-out is noticed later than this, the exporter's own process was held up, not the
+/// endpoint.
 const HELD_UP: Duration = Duration::from_millis(300);
 
-/// What a run is at.
+/// The phase of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum Phase {
-    /// Reads the files of headers and certificates.
+    /// Reading the files with headers and certificates.
     #[default]
     Files,
-    /// Looks up the name.
+    /// Looking up the name.
     Resolving,
-    /// Makes the connection, TLS included.
+    /// Making the TCP connection.
     Connecting,
-    /// Has sent the request.
+    /// Making the TLS session.
+    Securing,
+    /// Waiting for the answer to the request.
     Waiting,
-    /// Reads the body.
+    /// Reading the body.
     Reading,
-    /// Compares the answer with what is expected.
+    /// Comparing the answer with what is expected.
     Judging,
 }
 
-/// How far a run has got. Shared with the hooks; runs of one check never overlap.
+/// The progress of a run. It is shared with the hooks. Runs of one check never overlap.
 #[derive(Debug, Default)]
 pub(super) struct Progress(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
     phase: Phase,
-    /// What is asked for: method and URL.
+    /// The method and the URL of the request.
     request: String,
-    /// Where the name leads.
+    /// The addresses of the name.
     addresses: Vec<IpAddr>,
-    /// Whether a new connection was begun for this request.
+    /// Whether a new connection was started for this request.
     dialled: bool,
-    /// How much of the body was read, in bytes.
+    /// How many bytes of the body were read.
     read: usize,
 }
 
@@ -65,40 +59,47 @@ impl Progress {
         *self.state() = State::default();
     }
 
-    /// A request, given as method and URL, is about to be made.
+    /// A request, given as method and URL, begins.
     pub(super) fn ask(&self, request: String) {
         *self.state() = State { request, ..State::default() };
     }
 
-    /// The request is made, on a connection that is there or on a new one.
+    /// The request is sent, over an existing connection or a new one.
     pub(super) fn send(&self) {
         let mut state = self.state();
         state.phase = Phase::Waiting;
         state.dialled = false;
     }
 
+    /// A new connection is started.
+    pub(super) fn dial(&self) {
+        let mut state = self.state();
+        state.phase = Phase::Connecting;
+        state.dialled = true;
+    }
+
     pub(super) fn enter(&self, phase: Phase) {
         self.state().phase = phase;
     }
 
-    /// So many more bytes of the body are there.
+    /// Further bytes of the body were read.
     pub(super) fn read(&self, bytes: usize) {
         self.state().read += bytes;
     }
 
-    /// Whether a new connection was begun for the request, rather than one used that was there.
+    /// Whether a new connection was started for the request.
     pub(super) fn dialled(&self) -> bool {
         self.state().dialled
     }
 
-    /// The addresses of the name, as a remark for people; empty if none were looked up.
+    /// The addresses of the name, as a remark for people. Empty if none were looked up.
     pub(super) fn addresses(&self) -> String {
         let state = self.state();
         let addresses: Vec<String> = state.addresses.iter().map(ToString::to_string).collect();
         if addresses.is_empty() { String::new() } else { format!(" (tried {})", addresses.join(", ")) }
     }
 
-    /// The run was given `patience` and is over its deadline by `late`.
+    /// The finding for a run that had `patience` as its time, and is over its deadline by `late`.
     pub(super) fn timed_out(&self, patience: Duration, late: Duration) -> Finding {
         let seconds = patience.as_secs_f64();
         let addresses = self.addresses();
@@ -114,6 +115,7 @@ impl Progress {
             }
             Phase::Resolving => (&TIMEOUT, "no answer from the resolver".to_owned()),
             Phase::Connecting => (&TIMEOUT, format!("no connection{addresses}")),
+            Phase::Securing => (&TIMEOUT, "connected, but the TLS handshake did not end".to_owned()),
             Phase::Waiting => (&TIMEOUT, "connected, but no answer".to_owned()),
             Phase::Reading => (&TIMEOUT, format!("the answer began, but only {read} bytes of its body came")),
             Phase::Judging => (&LOCAL, "the answer came, but expect_body took too long to match".to_owned()),
@@ -122,105 +124,15 @@ impl Progress {
     }
 }
 
-/// Why a name led nowhere.
-#[derive(Debug)]
-pub(super) enum ResolveError {
-    /// The name has no address.
-    Name(io::Error),
-    /// Our own machine could not look it up, or has no way to where it leads.
-    Local(io::Error),
-}
-
-impl fmt::Display for ResolveError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Name(error) | Self::Local(error) => error.fmt(f),
-        }
-    }
-}
-
-impl Error for ResolveError {}
-
-/// The system's resolver. Addresses that this machine has no route to are left out: a name with addresses of both
-/// families must not look unreachable because only one of them is in use here.
-pub(super) struct Resolver(pub(super) Arc<Progress>);
-
-impl Resolve for Resolver {
-    fn resolve(&self, name: Name) -> Resolving {
-        let progress = Arc::clone(&self.0);
-        progress.enter(Phase::Resolving);
-        Box::pin(async move {
-            let found = look_up(name.as_str()).await?;
-            let ways: Vec<SocketAddr> = found.iter().copied().filter(|address| has_route(address.ip())).collect();
-            if ways.is_empty() {
-                return Err(ResolveError::Local(ErrorKind::NetworkUnreachable.into()).into());
-            }
-            let mut state = progress.state();
-            state.addresses = ways.iter().map(SocketAddr::ip).collect();
-            state.phase = Phase::Connecting;
-            Ok(Box::new(ways.into_iter()) as Addrs)
-        })
-    }
-}
-
-async fn look_up(name: &str) -> Result<Vec<SocketAddr>, ResolveError> {
-    match tokio::net::lookup_host((name, 0)).await {
-        Ok(found) => {
-            let found: Vec<_> = found.collect();
-            if found.is_empty() {
-                return Err(ResolveError::Name(io::Error::new(ErrorKind::NotFound, "the name has no address")));
-            }
-            Ok(found)
-        }
-        // A process that is out of file descriptors cannot ask, and is told the same as when the name does not exist.
-        Err(error) => Err(match UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)) {
-            Ok(_) => ResolveError::Name(error),
-            Err(ours) => ResolveError::Local(ours),
-        }),
-    }
-}
-
-/// Reports when a connection is begun and when it is made.
-#[derive(Clone)]
-pub(super) struct Watch(pub(super) Arc<Progress>);
-
-impl<S> Layer<S> for Watch {
-    type Service = Watched<S>;
-
-    fn layer(&self, connector: S) -> Watched<S> {
-        Watched { connector, progress: Arc::clone(&self.0) }
-    }
-}
-
-/// A connector that is watched.
-#[derive(Clone)]
-pub(super) struct Watched<S> {
-    connector: S,
-    progress: Arc<Progress>,
-}
-
-impl<R, S: Service<R>> Service<R> for Watched<S>
-where
-    S::Future: Send + 'static,
-{
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = Pin<Box<dyn Future<Output = Result<S::Response, S::Error>> + Send>>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.connector.poll_ready(cx)
+impl Steps for Progress {
+    fn resolving(&self) {
+        self.enter(Phase::Resolving);
     }
 
-    fn call(&mut self, to: R) -> Self::Future {
-        let progress = Arc::clone(&self.progress);
-        progress.enter(Phase::Connecting);
-        progress.state().dialled = true;
-        let connecting = self.connector.call(to);
-        Box::pin(async move {
-            let connection = connecting.await?;
-            progress.enter(Phase::Waiting);
-            Ok(connection)
-        })
+    fn resolved(&self, addresses: Vec<IpAddr>) {
+        let mut state = self.state();
+        state.addresses = addresses;
+        state.phase = Phase::Connecting;
     }
 }
 
@@ -234,6 +146,7 @@ mod tests {
             (Phase::Files, 0, "credentials_unreadable", "not read within 5.0 s"),
             (Phase::Resolving, 0, "timeout", "GET http://a/: no answer from the resolver within 5.0 s"),
             (Phase::Connecting, 0, "timeout", "GET http://a/: no connection (tried 10.0.0.1) within 5.0 s"),
+            (Phase::Securing, 0, "timeout", "connected, but the TLS handshake did not end within 5.0 s"),
             (Phase::Waiting, 0, "timeout", "GET http://a/: connected, but no answer within 5.0 s"),
             (Phase::Reading, 0, "timeout", "only 7 bytes of its body came within 5.0 s"),
             (Phase::Judging, 0, "local", "expect_body took too long"),

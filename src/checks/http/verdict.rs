@@ -3,15 +3,16 @@
 use http::StatusCode;
 use http::header::{HeaderMap, LOCATION};
 
-use super::exchange::Answer;
-use super::{UNEXPECTED_BODY, UNEXPECTED_STATUS};
-use crate::config::values::{Pattern, StatusSet};
+use super::encoding::{self, Decoded};
+use super::exchange::{Answer, BODY};
+use super::{UNEXPECTED_BODY, UNEXPECTED_STATUS, UNKNOWN_ENCODING};
+use crate::decode::values::{Pattern, StatusSet};
 use crate::domain::observation::Finding;
 
 /// Whether the status is expected.
 ///
 /// # Errors
-/// It is not.
+/// It is not expected.
 pub(super) fn of_status(
     expected: &StatusSet,
     request: &str,
@@ -21,23 +22,43 @@ pub(super) fn of_status(
     if expected.contains(status.as_u16()) {
         return Ok(());
     }
-    let unfollowed = status.is_redirection() && headers.contains_key(LOCATION);
-    let unfollowed = if unfollowed { "; the redirect is not followed" } else { "" };
+    let unfollowed = match headers.get(LOCATION).filter(|_| status.is_redirection()) {
+        None => "",
+        Some(location) if location.as_bytes().trim_ascii().is_empty() => "; its Location is empty",
+        Some(_) => "; the redirect is not followed",
+    };
     Err(Finding::new(&UNEXPECTED_STATUS, format!("{request}: got {status}, expected {expected}{unfollowed}")))
 }
 
 /// Whether the body is as expected.
 ///
 /// # Errors
-/// It is not. What it holds instead is not told: it may be private.
-pub(super) fn of_body(expected: Option<&Pattern>, answer: &Answer) -> Result<(), Finding> {
+/// It is not expected. The finding does not contain the body, which may be private.
+pub(super) fn of_body(expected: Option<&Pattern>, answer: Answer) -> Result<(), Finding> {
     let Some(pattern) = expected else { return Ok(()) };
-    if pattern.matches(&answer.body) {
+    let cut = answer.is_cut();
+    let Answer { request, body, codings, .. } = answer;
+    // If the header names an encoding that the body does not have, other clients still read it.
+    let plain = !codings.is_empty() && pattern.matches(&body);
+    let (body, cut) = match encoding::decode(body, cut, &codings, BODY) {
+        Decoded::Body(body, cut) => (body, cut),
+        Decoded::Mislabelled(_) | Decoded::Unknown(_) if plain => return Ok(()),
+        Decoded::Damaged(coding) | Decoded::Mislabelled(coding) => {
+            let story =
+                format!("{request}: the header says that the body is encoded as {coding}, but it cannot be decoded");
+            return Err(Finding::new(&UNEXPECTED_BODY, story));
+        }
+        Decoded::Unknown(coding) => {
+            let story = format!("{request}: the body is encoded as {coding}, which is not supported");
+            return Err(Finding::new(&UNKNOWN_ENCODING, story));
+        }
+    };
+    if pattern.matches(&body) {
         return Ok(());
     }
-    let Answer { request, body } = answer;
-    let all = if answer.is_cut() { "the first MiB of the body" } else { "the body" };
-    let detail = format!("{request}: {all} ({} bytes) does not match {:?}", body.len(), pattern.as_str());
+    let all = if cut { "the first MiB of the body" } else { "the body" };
+    let decoded = if codings.is_empty() { String::new() } else { format!(", decoded from {}", codings.join(", ")) };
+    let detail = format!("{request}: {all} ({} bytes{decoded}) does not match {:?}", body.len(), pattern.as_str());
     Err(Finding::new(&UNEXPECTED_BODY, detail))
 }
 
@@ -46,8 +67,8 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::config::decode::{Decode, Decoder};
-    use crate::config::yaml;
+    use crate::decode::yaml;
+    use crate::decode::{Decode, Decoder};
 
     fn configured<T: Decode>(text: &str) -> T {
         T::decode(&yaml::parse(text).unwrap(), &mut Decoder::new(Path::new(""))).unwrap()
@@ -84,8 +105,8 @@ mod tests {
             (Some("."), "", Some("the body (0 bytes) does not match")),
         ];
         for (expected, body, wrong) in cases {
-            let answer = Answer { request: "GET http://a/".to_owned(), body: body.into() };
-            let verdict = of_body(expected.map(configured::<Pattern>).as_ref(), &answer);
+            let answer = Answer { request: "GET http://a/".to_owned(), body: body.into(), codings: Vec::new() };
+            let verdict = of_body(expected.map(configured::<Pattern>).as_ref(), answer);
             match (&verdict, wrong) {
                 (Ok(()), None) => {}
                 (Err(finding), Some(words)) => assert!(finding.detail.contains(words), "{finding}"),

@@ -1,34 +1,38 @@
-//! A pair that is proven not to be one stream stays so; and what it takes to prove it of a mirror that is ahead.
+//! A pair that is proven not to be the same stream stays condemned. This file also has the proof
+//! for a mirror that is ahead.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::identity::{End, Identity, Pair, Witness, newest, told};
+use super::identity::{End, Identity, Pair, Witness, known_or_asked, newest};
 use super::reasons::{DIVERGED, IDENTITY_UNPROVEN, NOT_SAME_STREAM, ORIGIN_RECREATED};
 use crate::domain::observation::{Finding, Reason};
 use crate::domain::time;
 
-/// A pair that was proven not to be one stream. Nothing that the two take later heals that: an origin that lost its tail gives
-/// the numbers of the lost messages to others, which the mirror never copies, and from its last sequence on both agree again.
+/// A pair that was proven not to be the same stream. Later messages cannot change that. An origin
+/// that lost its newest messages gives their sequences to new messages, which the mirror never
+/// copies. After the mirror's last sequence the two agree again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Condemned {
     mirror_created: Timestamp,
     origin_created: Timestamp,
-    /// A sequence under which the mirror holds what the origin does not. A mirror that goes back beyond it may be a copy again.
+    /// A sequence at which the mirror holds a message that the origin does not have. If the mirror
+    /// goes back before it, it may be a copy again.
     pub(super) sequence: u64,
     reason: String,
     detail: String,
 }
 
-/// The reasons for which a pair is condemned.
+/// The reasons that condemn a pair.
 const CONDEMNING: [&Reason; 3] = [&DIVERGED, &ORIGIN_RECREATED, &NOT_SAME_STREAM];
 
 /// A mirror that was seen ahead of a replicated origin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Ahead {
-    /// The mirror's newest message: if the origin holds another one under its sequence, the two are different.
+    /// The newest message of the mirror. If the origin has another message at this sequence, the
+    /// two are different streams.
     pub(super) newest: Witness,
     /// When it was first seen ahead.
     since: time::Timestamp,
@@ -40,17 +44,18 @@ impl Ahead {
         Self { since: carry(self.since), ..self }
     }
 
-    /// The same, where at `now` nobody could see whether the mirror is ahead still: only what is seen stays so.
+    /// The same, after a look at `now` that could not tell whether the mirror is still ahead. The
+    /// time starts again.
     pub(super) fn unseen(self, now: time::Timestamp) -> Self {
         Self { since: self.since.max(now), ..self }
     }
 }
 
-/// A new leader may not have taken in yet all that the one before had stored. From here on it has.
+/// A new leader may not yet have everything that the old one stored. After this time it has.
 pub(super) const CAUGHT_UP: Duration = Duration::from_secs(10);
 
 impl Pair<'_> {
-    /// That this pair is not one stream, to be remembered; `sequence` shows it.
+    /// The record that this pair is not the same stream. `sequence` shows it.
     pub(super) fn condemned(&self, finding: &Finding, sequence: u64) -> Condemned {
         Condemned {
             mirror_created: self.mirror_info().created,
@@ -61,7 +66,7 @@ impl Pair<'_> {
         }
     }
 
-    /// What was proven once of these very two.
+    /// Whether this very pair was condemned earlier.
     pub(super) fn by_condemnation(&self) -> Result<(), End> {
         let Some(condemned) = &self.memory.condemned else { return Ok(()) };
         let pair = (condemned.mirror_created, condemned.origin_created);
@@ -69,13 +74,14 @@ impl Pair<'_> {
             return Ok(());
         }
         let reason = CONDEMNING.into_iter().find(|reason| reason.label == condemned.reason);
-        // A promotion makes of a mirror that differs a stream that has diverged.
+        // A promotion turns a mirror that differs into a stream that has diverged.
         let reason = if self.is_promoted() { &DIVERGED } else { reason.unwrap_or(&NOT_SAME_STREAM) };
-        Err(End::Told(Identity::Other(Finding::new(reason, condemned.detail.clone()), Some(condemned.sequence))))
+        Err(End::Known(Identity::Other(Finding::new(reason, condemned.detail.clone()), Some(condemned.sequence))))
     }
 
-    /// A mirror, read first, cannot be ahead of its origin. A leader that was just elected may be behind what the one before
-    /// it gave away: of a replicated origin it is believed when it stays so.
+    /// A mirror that is read first cannot be ahead of its origin. A newly elected leader may be
+    /// behind what the old one gave out. So a replicated origin must stay behind for a while before
+    /// it counts.
     pub(super) async fn by_length(&self) -> Result<(), End> {
         let (origin, mirror) = (&self.origin_info.answer, self.mirror_info());
         let (ours, theirs) = (mirror.state.last_seq, origin.state.last_seq);
@@ -84,27 +90,30 @@ impl Pair<'_> {
         }
         let detail = format!("{} is at sequence {ours}, ahead of its origin at {theirs}", self.mirror.name());
         let now = self.run.clock.at(self.origin_info.sent);
-        // An origin that has come as far as that has caught up since, and this is another election.
+        // If the origin reached this sequence in between, it had caught up, and this is another
+        // election.
         let seen = self.ahead().filter(|ahead| theirs < ahead.newest.sequence).map(|ahead| ahead.since);
         if !origin.is_replicated() || seen.is_some_and(|since| now.since(since) >= CAUGHT_UP) {
-            // The first that the origin lacks: a mirror that goes back no further holds others than the origin will.
+            // The first sequence that the origin lacks. A mirror that does not go back before it
+            // holds other messages than the origin will.
             return Err(self.other(theirs.saturating_add(1), detail));
         }
-        let time = told(newest(mirror, ours), self.on_mirror(ours)).await?.unwrap_or(mirror.state.last_ts);
+        let time = known_or_asked(newest(mirror, ours), self.on_mirror(ours)).await?.unwrap_or(mirror.state.last_ts);
         let newest = Witness { sequence: ours, time, mirror_created: mirror.created, origin_created: origin.created };
         let since = seen.unwrap_or(now);
-        let detail = format!("{detail}; whether that stays so is looked at for {CAUGHT_UP:?}");
+        let detail = format!("{detail}; this must last for {CAUGHT_UP:?} before it counts");
         let finding = Finding::new(&IDENTITY_UNPROVEN, detail);
-        Err(End::Told(Identity::Ahead(finding, Ahead { newest, since })))
+        Err(End::Known(Identity::Ahead(finding, Ahead { newest, since })))
     }
 
-    /// That this very pair was seen with the mirror ahead.
+    /// Whether this very pair was seen with the mirror ahead.
     fn ahead(&self) -> Option<Ahead> {
         let pair = (self.mirror_info().created, self.origin_info.answer.created);
         self.memory.ahead.filter(|ahead| (ahead.newest.mirror_created, ahead.newest.origin_created) == pair)
     }
 
-    /// Once the origin has passed a mirror that was ahead of it, that mirror's newest message tells why it was.
+    /// If the origin has passed a mirror that was ahead of it, the newest message of that mirror
+    /// tells why it was ahead.
     pub(super) async fn by_newest_when_ahead(&self) -> Result<(), End> {
         let Some(Ahead { newest: Witness { sequence, time, .. }, .. }) = self.ahead() else { return Ok(()) };
         if sequence > self.origin_info.answer.state.last_seq && !self.is_promoted() {
@@ -112,16 +121,16 @@ impl Pair<'_> {
         }
         match self.on_origin(sequence).await? {
             Some(now) if now == time => Ok(()),
-            Some(now) => {
-                Err(self
-                    .other(sequence, format!("sequence {sequence} of the origin is of {now}, on the mirror of {time}")))
-            }
+            Some(now) => Err(self.other(
+                sequence,
+                format!("sequence {sequence} was stored at {now} on the origin, and at {time} on the mirror"),
+            )),
             None => {
                 let detail = format!(
                     "{} was ahead of its origin, and sequence {sequence}, which tells why, is gone from there",
                     self.mirror.name()
                 );
-                Err(End::Told(Identity::Unproven(Finding::new(&IDENTITY_UNPROVEN, detail))))
+                Err(End::Known(Identity::Unproven(Finding::new(&IDENTITY_UNPROVEN, detail))))
             }
         }
     }
@@ -140,7 +149,7 @@ mod tests {
     use crate::clients::jetstream::{Answered, Stream, StreamError, StreamInfo};
     use crate::clients::nats::{Connection, NatsConnection};
     use crate::clock::{self, Clock};
-    use crate::config::values::{StreamName, Word};
+    use crate::decode::values::{StreamName, Word};
 
     /// A stream of three servers at this sequence.
     fn at(sequence: u64) -> Answered<StreamInfo> {
@@ -155,7 +164,8 @@ mod tests {
         Answered { answer, sent: clock::instant(), received: clock::instant() }
     }
 
-    /// What the lengths tell of a mirror and its origin that stand there, which were seen ahead this long ago.
+    /// What the lengths tell of a mirror and its origin that stand there, which were seen ahead
+    /// this long ago.
     async fn by_length(mirror: u64, origin: u64, before: Option<(u64, Duration)>) -> End {
         let clock = Clock::start();
         let run = Run { clock, max_age: Duration::ZERO, deadline: clock::instant() };
@@ -183,13 +193,13 @@ mod tests {
     #[tokio::test]
     async fn one_that_was_caught_up_with_was_not_ahead_all_along() {
         let minute = Duration::from_secs(60);
-        let is_believed = |end| matches!(end, End::Told(Identity::Other(..)));
+        let is_believed = |end| matches!(end, End::Known(Identity::Other(..)));
         assert!(!is_believed(by_length(100, 98, None).await));
         assert!(is_believed(by_length(100, 98, Some((100, minute))).await));
         assert!(is_believed(by_length(100, 99, Some((100, minute))).await));
         assert!(!is_believed(by_length(150, 149, Some((100, minute))).await), "this is another election");
         let shown = by_length(100, 60, Some((100, minute))).await;
-        assert!(matches!(shown, End::Told(Identity::Other(_, Some(61)))), "a mirror back at 80 differs from there on");
+        assert!(matches!(shown, End::Known(Identity::Other(_, Some(61)))), "a mirror back at 80 differs from there on");
     }
 
     #[test]

@@ -1,7 +1,7 @@
-//! Whether the mirror still holds what it has taken.
+//! Whether the mirror still holds everything that it received.
 //!
-//! Sequences tell how far a mirror has come, and not what is left of it: a purge, a start in the middle or limits of its
-//! own leave its last sequence where it was.
+//! Sequences show how far a mirror has come, but not what it still holds. A purge, a later start or
+//! its own limits do not change its last sequence.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -16,34 +16,36 @@ use super::to_own_clock;
 use crate::clients::jetstream::{StoredMessage, StreamConfig, StreamError, StreamState};
 use crate::domain::observation::Finding;
 
-/// What two clocks that are not known may differ by, when both sides let a message go at the same age.
+/// How much two unknown clocks may differ, if both sides remove a message at the same age.
 const CLOCKS: Duration = Duration::from_secs(60);
-/// How late a server may let a message go.
+/// How late a server may remove a message.
 const LATE: Duration = Duration::from_secs(3);
 
-/// With more sequences that are gone on either side, the lists are not asked for: an answer of this many has about 100 kB.
+/// If more sequences than this are deleted on either side, the lists are not requested. An answer
+/// with this many has about 100 kB.
 const MOST_COMPARED: u64 = 10_000;
 
-/// So many messages are looked at for whether they are about to end by a time of their own.
+/// How many messages are checked for an expiry of their own.
 const MOST_ENDING: usize = 100;
 
-/// Whether the mirror holds all between its first and its last message that the origin holds.
+/// Whether the mirror holds every message between its first and its last one that the origin holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Inside {
-    /// It does.
+    /// It holds all of them.
     Whole(Verified),
-    /// It lacks this one, and may lack these, which begin with it.
+    /// It lacks this message, and may lack these sequences, of which this is the first.
     Hole(StoredMessage, Vec<u64>),
-    /// It lacks some, and nobody can tell which.
+    /// It lacks some messages, but nobody can tell which.
     Fewer(Finding),
-    /// It lacked some that are not known one by one, and nobody can tell whether it still does.
+    /// It lacked messages that are not known one by one, and nobody can tell whether it still does.
     Doubted(Finding),
-    /// Nobody can tell: sequences that a filter leaves out look like holes, a message with a time to live may be gone from
-    /// one side first, or there are too many to compare.
+    /// Nobody can tell. Sequences that a filter leaves out look like holes, a message with a time
+    /// to live may be gone from one side first, or there are too many to compare.
     Incomparable,
 }
 
-/// What a mirror was seen to lack. It lacks it until it is seen to hold it, or the origin not to.
+/// What a mirror was seen to lack. This holds until the mirror is seen to have it, or the origin is
+/// seen not to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Damage {
     mirror_created: Timestamp,
@@ -51,24 +53,25 @@ pub(super) struct Damage {
     /// The sequences that are known to be missing, the oldest first.
     #[serde(default)]
     holes: Vec<u64>,
-    /// Whether more are missing than these.
+    /// Whether further ones are missing.
     #[serde(default)]
     and_more: bool,
     detail: String,
 }
 
-/// So many holes are remembered one by one.
+/// How many holes are remembered one by one.
 const MOST_REMEMBERED: usize = 1000;
 
 /// What the mirror lacks between its first and its last message.
 #[derive(Default)]
 struct Holes {
     first: Option<StoredMessage>,
-    /// Sequences that may be missing, which begin with the first.
+    /// Sequences that may be missing. The first one is missing.
     all: Vec<u64>,
 }
 
-/// The state that a second answer tells of, if it is of the same stream as the first and a majority stands behind it.
+/// The state in a second answer, if it is about the same stream as the first, and a majority
+/// confirms it.
 fn listed(side: &str, told: &Side, created: Timestamp) -> Result<StreamState, Finding> {
     match of_majority(side, told) {
         Ok(told) if told.answer.created == created => Ok(told.answer.state.clone()),
@@ -77,7 +80,8 @@ fn listed(side: &str, told: &Side, created: Timestamp) -> Result<StreamState, Fi
     }
 }
 
-/// Two states that were compared. What is gone never comes back, so while all the numbers stay so do the lists.
+/// Two states that were compared. Deleted messages never come back, so while all the numbers stay
+/// the same, the lists do too.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Verified {
     created: (Timestamp, Timestamp),
@@ -92,9 +96,9 @@ impl Verified {
 }
 
 impl Pair<'_> {
-    /// The oldest message of the origin that lies before the mirror's first, though the mirror is past it. The mirror
-    /// was read first: had it held that message, it would hold it still. What the origin is about to let go by its age
-    /// is not missed.
+    /// The oldest message of the origin that is before the mirror's first one, although the mirror
+    /// has passed it. The mirror was read first, so if it had held that message, it would still
+    /// hold it. Messages that the origin is about to remove because of their age do not count.
     pub(super) async fn missing_beginning(&self) -> Result<Option<StoredMessage>, Finding> {
         let state = &self.mirror_info().state;
         let held_from = if state.messages == 0 { state.last_seq.saturating_add(1) } else { state.first_seq };
@@ -116,8 +120,8 @@ impl Pair<'_> {
         Ok(missing)
     }
 
-    /// The origin's first message in `from..to` that is not about to expire. Halves what is left at every question, and
-    /// begins at the end: where two clocks differ by a little, all of it expires.
+    /// The origin's first message in `from..to` that is not about to expire. It is a binary search
+    /// that begins at the end: if two clocks differ a little, everything expires.
     async fn first_kept(&self, from: u64, to: u64, filter: &str) -> Result<Option<StoredMessage>, Finding> {
         let (mut from, mut to, mut found) = (from, to, None);
         let mut next = to.saturating_sub(1);
@@ -134,8 +138,8 @@ impl Pair<'_> {
         Ok(found)
     }
 
-    /// The origin's first message in `from..to` that has more time to live. Each says for itself how much, so they are looked
-    /// at one by one.
+    /// The origin's first message in `from..to` that does not end soon. Each message has its own
+    /// time to live, so they are checked one by one.
     async fn first_not_ending(&self, from: u64, to: u64, filter: &str) -> Result<Option<StoredMessage>, Finding> {
         let direct = self.origin_info.answer.config.allow_direct;
         let mut next = from;
@@ -150,38 +154,42 @@ impl Pair<'_> {
             next = found.message.sequence.saturating_add(1);
         }
         let detail =
-            format!("more than {MOST_ENDING} messages are about to end, and are not on {}", self.mirror.name());
+            format!("more than {MOST_ENDING} messages are about to expire, and are not on {}", self.mirror.name());
         Err(Finding::new(&COPY_INCOMPLETE, detail))
     }
 
-    /// How old a message of the origin was when it answered.
+    /// The age of a message of the origin when the origin answered.
     fn age(&self, message: StoredMessage) -> Duration {
         self.run.clock.at(self.origin_info.received).since(to_own_clock(message.time, self.origin_info, self.run))
     }
 
-    /// How much sooner than the origin the mirror may let go of a message of the same age: as much as its clock is ahead. Servers
-    /// before 2.10 do not tell their clocks.
+    /// How much earlier than the origin the mirror may remove a message of the same age: by as much
+    /// as its clock is ahead. Servers before 2.10 do not send their clocks.
     fn sooner(&self) -> Duration {
         let (origin, mirror) = (self.origin_info, self.mirror_told);
         let Some((theirs, ours)) = origin.answer.ts.zip(mirror.answer.ts) else { return CLOCKS };
-        // Both clocks as of one instant; when exactly each was read within its answer is not known.
+        // Both clocks at the same instant. When exactly each was read during its request is not
+        // known.
         let between = origin.sent.saturating_duration_since(mirror.sent);
         let doubt = (origin.received - origin.sent) + (mirror.received - mirror.sent);
         let ahead = ours.duration_since(theirs).unsigned_abs().abs_diff(between);
         ahead + doubt + LATE
     }
 
-    /// Whether both sides let go of what has a certain age, and the mirror may have let go of this message for it.
+    /// Whether both sides remove messages at a certain age, and the mirror may have removed this
+    /// one for that reason.
     fn is_expiring(&self, message: StoredMessage) -> bool {
         let (origin, mirror) = (self.origin_info.answer.config.max_age(), self.mirror_info().config.max_age());
         let (Some(origin), Some(mirror)) = (origin, mirror) else { return false };
         origin <= mirror && self.age(message) + self.sooner() >= mirror
     }
 
-    /// Whether the mirror lacks messages between its first and its last that the origin still holds.
+    /// Whether the mirror lacks messages between its first and its last one that the origin still
+    /// holds.
     ///
-    /// The two lists of sequences that are gone tell. The origin's is asked last: of what it holds up to the mirror's last
-    /// sequence, the mirror held all when it was asked.
+    /// The two lists of deleted sequences show this. The origin's list is requested last:
+    /// everything that it holds up to the mirror's last sequence was on the mirror when the mirror
+    /// was asked.
     pub(super) async fn inside(&self) -> Result<Inside, Finding> {
         let state = &self.mirror_info().state;
         let verified = Verified::of(self);
@@ -208,8 +216,8 @@ impl Pair<'_> {
         }
     }
 
-    /// The messages that the mirror has let go and the origin has not, the oldest first; none where the answers do not list
-    /// all that is gone.
+    /// The messages that the mirror has removed and the origin has not, the oldest first. None if
+    /// the answers do not list all deleted sequences.
     async fn holes(&self) -> Result<Option<Holes>, Finding> {
         let ours = self.mirror.info_with_deleted(self.run.deadline).await;
         let ours = listed("mirror", &ours, self.mirror_info().created)?;
@@ -223,7 +231,8 @@ impl Pair<'_> {
         self.first_lacking(&suspects).await.map(Some)
     }
 
-    /// The first of these sequences that the origin holds and the mirror should, with all that follow.
+    /// The first of these sequences that the origin holds and the mirror should hold, with all that
+    /// follow.
     async fn first_lacking(&self, suspects: &[u64]) -> Result<Holes, Finding> {
         for (place, sequence) in suspects.iter().copied().enumerate() {
             let Some(time) = self.on_origin(sequence).await? else { continue };
@@ -236,7 +245,7 @@ impl Pair<'_> {
         Ok(Holes::default())
     }
 
-    /// Where the two cannot be compared: whether what was seen missing is so still.
+    /// If the two cannot be compared: whether earlier damage still exists.
     async fn known_damage(&self) -> Result<Inside, Finding> {
         let created = (self.mirror_info().created, self.origin_info.answer.created);
         let known = self.memory.damage.as_ref();
@@ -246,13 +255,13 @@ impl Pair<'_> {
         let holes = self.first_lacking(&damage.holes).await?;
         Ok(match holes.first {
             Some(first) => Inside::Hole(first, holes.all),
-            // It lacked more than is remembered one by one, and may still.
+            // It lacked more than is remembered one by one, and may still lack it.
             None if damage.and_more => Inside::Doubted(Finding::new(&COPY_INCOMPLETE, damage.detail.clone())),
             None => Inside::Incomparable,
         })
     }
 
-    /// What the numbers of messages say of holes, where there are too many to compare.
+    /// Whether the numbers of messages show holes, if there are too many to compare.
     fn fewer(&self) -> Option<Finding> {
         let (origin, mirror) = (&self.origin_info.answer, self.mirror_info());
         if [&origin.config, &mirror.config].into_iter().any(|config| config.max_age().is_some()) {
@@ -269,7 +278,8 @@ impl Pair<'_> {
         })
     }
 
-    /// That the mirror lacks these, or more than can be told where there are none, to be remembered.
+    /// The damage to remember: the mirror lacks these sequences. Without sequences, it lacks more
+    /// than can be told.
     pub(super) fn damage(&self, mut holes: Vec<u64>, finding: &Finding) -> Damage {
         let and_more = holes.is_empty() || holes.len() > MOST_REMEMBERED;
         holes.truncate(MOST_REMEMBERED);

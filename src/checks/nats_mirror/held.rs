@@ -1,4 +1,5 @@
-//! Whether the mirror still holds what it held at the look before. Needs no answer of the origin. Pure.
+//! Whether the mirror still holds what it held at the previous look. This needs no answer of the
+//! origin. Pure.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -8,18 +9,18 @@ use crate::clients::jetstream::StreamInfo;
 /// What a mirror held at a look.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Held {
-    /// When the mirror was created that held it.
+    /// The creation time of that mirror.
     pub(super) created: Timestamp,
     last_seq: u64,
     messages: u64,
 }
 
-/// How a mirror holds less than it held.
+/// How a mirror shrank.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Shrunk {
-    /// It is back at an earlier sequence, as after the restore of a backup.
+    /// It is back at an earlier sequence, as after restoring a backup.
     WentBack(String),
-    /// Messages are gone that no limit can have taken.
+    /// Messages are gone that no limit can have removed.
     Emptied(String),
 }
 
@@ -39,8 +40,8 @@ impl Held {
 
     /// How the mirror shrank since, if it did.
     ///
-    /// A mirror that was made anew is known by its time of creation, which is not looked at here. What a promoted one lets
-    /// go is its clients' own doing.
+    /// A mirror that was created again has another creation time, which is not checked here. What a
+    /// promoted mirror removes is the work of its clients.
     pub(super) fn shrunk(&self, mirror: &StreamInfo) -> Option<Shrunk> {
         let (config, state) = (&mirror.config, &mirror.state);
         if self.created != mirror.created {
@@ -57,12 +58,14 @@ impl Held {
         let counts = config.max_msgs().is_some() || config.max_bytes().is_some();
         let replaces = config.max_msgs_per_subject().is_some() || config.allow_rollup_hdrs;
         let unexplained = if ages {
-            // Its last message is gone before its time; servers before 2.10 do not tell theirs.
+            // Its last message is gone before its maximum age. Servers before 2.10 do not send
+            // their time.
             let age = mirror.ts.map(|now| now.duration_since(state.last_ts).unsigned_abs());
             let is_young = age.zip(config.max_age()).is_some_and(|(age, most)| age < most);
             state.messages == 0 && !config.allow_msg_ttl && is_young
         } else {
-            // Without a new message no count is exceeded and nothing is replaced; and limits never take everything.
+            // Without a new message, no count limit is exceeded and nothing is replaced. And limits
+            // never remove everything.
             state.last_seq == self.last_seq || state.messages == 0 || !(counts || replaces)
         };
         unexplained.then(|| {
@@ -102,13 +105,14 @@ mod tests {
             (json!({}), (100, 100), (100, 0), true),
             (json!({}), (100, 100), (100, 99), true),
             (json!({}), (100, 100), (110, 20), true),
-            // A few large messages take the place of many small ones; without a new one nothing does.
+            // A few large messages replace many small ones, but only if a new one arrives.
             (json!({"max_bytes": 4000}), (100, 100), (110, 20), false),
             (json!({"max_bytes": 4000}), (100, 100), (100, 20), true),
             (json!({"max_bytes": 4000}), (100, 100), (110, 0), true),
             (json!({"max_msgs_per_subject": 1}), (100, 10), (101, 9), false),
             (json!({"max_msgs_per_subject": 1}), (100, 10), (100, 9), true),
-            // They may have grown old; not all of them, where the last is ten minutes old.
+            // They may have grown old, but not all of them, because the last one is ten minutes
+            // old.
             (json!({"max_age": hour}), (100, 100), (100, 20), false),
             (json!({"max_age": hour}), (100, 100), (100, 0), true),
             (json!({"max_age": hour / 10}), (100, 100), (100, 0), false),

@@ -1,8 +1,9 @@
 //! Whether a mirror is a copy of this very origin.
 //!
-//! An origin that was deleted and created again ends up, once it has passed the mirror's last sequence, with equal
-//! sequences, equal last times and messages that are missing on the mirror. No status of either side shows it. Sequence
-//! and time of a message are carried over by a mirror to the nanosecond, so messages tell.
+//! After an origin is deleted and created again, and has passed the mirror's last sequence, the
+//! sequences and the last times look equal, but messages are missing on the mirror. The status of
+//! neither side shows it. A mirror copies sequence and time of a message to the nanosecond, so
+//! comparing messages does show it.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -19,55 +20,56 @@ use crate::clients::jetstream::{Answered, StoredMessage, Stream, StreamError, St
 use crate::clients::nats::JETSTREAM_UNAVAILABLE;
 use crate::domain::observation::Finding;
 
-/// Whether two streams are one.
+/// Whether two streams are the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Identity {
     /// The mirror is a copy of this origin.
     Same {
-        /// The newest message that was found to be the same on both; none if there was none to compare.
+        /// The newest message that was equal on both sides. None if there was none to compare.
         common: Option<StoredMessage>,
-        /// The oldest message of the origin's beginning that the mirror has not, though it is past it.
+        /// The oldest message at the beginning of the origin that the mirror lacks, although it has
+        /// passed it.
         missing: Option<StoredMessage>,
     },
-    /// It is not. With the sequence that shows it to be so for good, whatever the two take from now on.
+    /// It is not a copy. The sequence, if any, shows this for good, whatever the two receive later.
     Other(Finding, Option<u64>),
-    /// Nothing shows it either way.
+    /// Nothing proves it either way.
     Unproven(Finding),
     /// The mirror is ahead of a replicated origin, whose leader may be about to catch up.
     Ahead(Finding, Ahead),
 }
 
-/// A message that was the same on both sides: as long as the origin holds its sequence, it must be that message. One
-/// that lost its tail and has taken other messages since is found out by it.
+/// A message that was equal on both sides. As long as the origin holds its sequence, it must be
+/// that message. This finds an origin that lost its newest messages and has received others since.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Witness {
     /// Its sequence.
     pub(super) sequence: u64,
     /// Its time.
     pub(super) time: Timestamp,
-    /// When the mirror was created that held it.
+    /// The creation time of that mirror.
     pub(super) mirror_created: Timestamp,
-    /// When the origin was created that held it.
+    /// The creation time of that origin.
     pub(super) origin_created: Timestamp,
 }
 
-/// The two streams, as they stood when they were read: the mirror first.
+/// The two streams, as they were read: first the mirror.
 pub(super) struct Pair<'a> {
     pub(super) origin: &'a Stream,
     pub(super) mirror: &'a Stream,
     pub(super) origin_info: &'a Answered<StreamInfo>,
     pub(super) mirror_told: &'a Answered<StreamInfo>,
     pub(super) filters: &'a [String],
-    /// What is remembered of earlier runs.
+    /// The memory of earlier runs.
     pub(super) memory: &'a Memory,
     pub(super) run: Run,
 }
 
-/// What ends a comparison before everything was compared.
+/// What ends a comparison early.
 pub(super) enum End {
-    /// What the comparison gave.
-    Told(Identity),
-    /// A side could not be asked.
+    /// The comparison has a result.
+    Known(Identity),
+    /// A side gave no answer.
     Unanswered(Finding),
 }
 
@@ -81,10 +83,10 @@ impl Pair<'_> {
     /// Compares the two.
     ///
     /// # Errors
-    /// Why a side could not be asked.
+    /// Why a side gave no answer.
     pub(super) async fn identity(&self) -> Result<Identity, Finding> {
         match self.compare().await {
-            Ok(identity) | Err(End::Told(identity)) => Ok(identity),
+            Ok(identity) | Err(End::Known(identity)) => Ok(identity),
             Err(End::Unanswered(finding)) => Err(finding),
         }
     }
@@ -97,23 +99,25 @@ impl Pair<'_> {
         let witnessed = self.by_witness().await?;
         let newest = self.newest_common().await?;
         if self.is_promoted() && newest.is_none() {
-            // A promoted stream goes its own way, and its limits may have taken what would show that it did.
+            // A promoted stream changes by itself, and its limits may have removed what would show
+            // that it did.
             let detail = format!(
-                "{} is no mirror (any more), and the newest sequence that both have taken is gone from one of them",
+                "{} is not a mirror (any more), and the newest common sequence is gone from one of them",
                 self.mirror.name()
             );
             return Ok(Identity::Unproven(Finding::new(&IDENTITY_UNPROVEN, detail)));
         }
         let oldest = self.oldest_common().await?;
         let common = newest.or(oldest);
-        // That these very two were one at an earlier run tells more than when they were created.
+        // That this very pair was the same stream in an earlier run is stronger than the creation
+        // times.
         let known = self.witness().is_some_and(|witness| witness.origin_created == self.origin_info.answer.created);
         if common.is_none() && !known {
             self.by_creation()?;
         }
         let missing = self.missing_beginning().await?;
-        // A mirror that was there before its origin may have missed the origin's beginning while it was still ahead of
-        // it, and may have lost since whatever would give that away.
+        // A mirror that is older than its origin may have missed the origin's beginning while it
+        // was still ahead of it, and may since have lost whatever would show that.
         if let Some(missed) = missing
             && self.origin_is_younger()
             && !self.is_promoted()
@@ -142,40 +146,41 @@ impl Pair<'_> {
         self.origin_info.answer.created > self.mirror_info().created
     }
 
-    /// A message that was the same on both sides at an earlier run, of this very mirror.
+    /// A message that was equal on both sides in an earlier run of this very mirror.
     pub(super) fn witness(&self) -> Option<Witness> {
         self.memory.witness.filter(|witness| witness.mirror_created == self.mirror_info().created)
     }
 
-    /// That the mirror holds something under this sequence which the origin does not.
+    /// The result that the mirror holds something at this sequence that the origin does not have.
     pub(super) fn other(&self, sequence: u64, detail: String) -> End {
         let reason = match (self.is_promoted(), self.origin_is_younger()) {
             (true, _) => &DIVERGED,
             (false, true) => &ORIGIN_RECREATED,
             (false, false) => &NOT_SAME_STREAM,
         };
-        End::Told(Identity::Other(Finding::new(reason, detail), Some(sequence)))
+        End::Known(Identity::Other(Finding::new(reason, detail), Some(sequence)))
     }
 
-    /// What needs no question: a mirror names its origin.
+    /// What needs no request: a mirror names its origin.
     fn by_configuration(&self) -> Result<(), End> {
         let config = &self.mirror_info().config;
         let (mirror, origin) = (self.mirror.name(), self.origin.name());
-        let told = |reason, detail| Finding::new(reason, detail);
         match &config.mirror {
             Some(config) if config.name != origin => {
-                let finding = told(&MIRROR_OF_OTHER_STREAM, format!("{mirror} mirrors {}, not {origin}", config.name));
-                Err(End::Told(Identity::Other(finding, None)))
+                let finding =
+                    Finding::new(&MIRROR_OF_OTHER_STREAM, format!("{mirror} mirrors {}, not {origin}", config.name));
+                Err(End::Known(Identity::Other(finding, None)))
             }
             None if !config.sources.is_empty() => {
-                let detail = format!("{mirror} is fed by `sources`; its messages have sequences of their own");
-                Err(End::Told(Identity::Unproven(told(&SOURCED_STREAM, detail))))
+                let detail = format!("{mirror} is fed by `sources`, so its messages have other sequences");
+                Err(End::Known(Identity::Unproven(Finding::new(&SOURCED_STREAM, detail))))
             }
             _ => Ok(()),
         }
     }
 
-    /// What was the same on both sides must still be what the origin holds, where it holds that sequence.
+    /// The message that was equal on both sides must still be on the origin, if the origin holds
+    /// that sequence.
     async fn by_witness(&self) -> Result<Option<StoredMessage>, End> {
         let Some(Witness { sequence, time, .. }) = self.witness() else { return Ok(None) };
         let origin = &self.origin_info.answer;
@@ -189,11 +194,13 @@ impl Pair<'_> {
         if now == time {
             return Ok(Some(StoredMessage { sequence, time }));
         }
-        let detail = format!("sequence {sequence} of the origin is of {now}, and was of {time} when it was copied");
+        let detail = format!(
+            "sequence {sequence} of the origin was stored at {now}, but it was stored at {time} when it was copied"
+        );
         Err(self.other(sequence, detail))
     }
 
-    /// The newest sequence that both have taken must be the same message, where it still exists on both.
+    /// The newest common sequence must be the same message, if it still exists on both sides.
     async fn newest_common(&self) -> Result<Option<StoredMessage>, End> {
         let (origin, mirror) = (&self.origin_info.answer, self.mirror_info());
         let sequence = mirror.state.last_seq.min(origin.state.last_seq);
@@ -203,7 +210,7 @@ impl Pair<'_> {
         self.same(sequence, newest(origin, sequence), newest(mirror, sequence)).await
     }
 
-    /// The origin's first message that the mirror must hold must be the same one there.
+    /// The origin's first message that the mirror must hold must be the same message there.
     async fn oldest_common(&self) -> Result<Option<StoredMessage>, End> {
         let state = &self.mirror_info().state;
         if state.messages == 0 {
@@ -220,10 +227,12 @@ impl Pair<'_> {
         Ok(common)
     }
 
-    /// Whether a sequence is the same message on both sides: the message; none if one side does not hold it (any more).
+    /// Whether a sequence is the same message on both sides. Returns the message, or none if one
+    /// side does not hold it (any more).
     ///
-    /// `theirs` and `ours` are what the two streams' states say of its time, where they do. A state is not to be trusted
-    /// where it differs (2.9 stamps what a filter skips with the mirror's clock, and the message may be gone): then the
+    /// `theirs` and `ours` are the times of the sequence according to the states of the two
+    /// streams, if they have them. If the states differ, they cannot be trusted: 2.9 uses the
+    /// mirror's clock for messages that a filter skips, and the message may be gone. Then the
     /// messages themselves decide.
     async fn same(
         &self,
@@ -231,8 +240,8 @@ impl Pair<'_> {
         theirs: Option<Timestamp>,
         ours: Option<Timestamp>,
     ) -> Result<Option<StoredMessage>, End> {
-        let Some(time) = told(theirs, self.on_origin(sequence)).await? else { return Ok(None) };
-        if told(ours, self.on_mirror(sequence)).await? == Some(time) {
+        let Some(time) = known_or_asked(theirs, self.on_origin(sequence)).await? else { return Ok(None) };
+        if known_or_asked(ours, self.on_mirror(sequence)).await? == Some(time) {
             return Ok(Some(StoredMessage { sequence, time }));
         }
         let Some(theirs) = self.on_origin(sequence).await? else { return Ok(None) };
@@ -244,20 +253,20 @@ impl Pair<'_> {
         Ok(Some(StoredMessage { sequence, time: theirs }))
     }
 
-    /// Where no message could be compared: a mirror holds nothing older than its origin.
+    /// If no message could be compared: a mirror holds nothing that is older than its origin.
     fn by_creation(&self) -> Result<(), End> {
         let (state, created) = (&self.mirror_info().state, self.origin_info.answer.created);
         if state.messages == 0 || state.first_ts >= created {
             return Ok(());
         }
         let (mirror, first) = (self.mirror.name(), state.first_ts);
-        let detail = format!("{mirror} holds a message of {first}, the origin was created at {created}");
-        // Two clocks stamped the two: it is not believed for longer than it is seen.
-        Err(End::Told(Identity::Other(Finding::new(&ORIGIN_RECREATED, detail), None)))
+        let detail = format!("{mirror} holds a message of {first}, but the origin was created at {created}");
+        // The two times come from two clocks. So this result only holds while it is seen.
+        Err(End::Known(Identity::Other(Finding::new(&ORIGIN_RECREATED, detail), None)))
     }
 
-    /// The origin's first message at or after a sequence that the filter lets through. Its state is enough to know the
-    /// first of all.
+    /// The origin's first message at or after a sequence that the filter lets through. For the
+    /// first message of all, the state is enough.
     pub(super) async fn first_on_origin(&self, from: u64, filter: &str) -> Result<Option<StoredMessage>, Finding> {
         let state = &self.origin_info.answer.state;
         if state.messages == 0 || from > state.last_seq {
@@ -290,8 +299,8 @@ impl Pair<'_> {
     }
 }
 
-/// What a state tells, else what the stream answers.
-pub(super) async fn told<E>(
+/// The time in the state, otherwise the one that the stream answers.
+pub(super) async fn known_or_asked<E>(
     state: Option<Timestamp>,
     asked: impl Future<Output = Result<Option<Timestamp>, E>>,
 ) -> Result<Option<Timestamp>, E> {
@@ -307,7 +316,7 @@ pub(super) fn unanswered(side: &str, error: StreamError) -> Finding {
     match error {
         StreamError::Unanswered(finding) => of_side(side, &finding),
         StreamError::NotFound => {
-            Finding::new(&JETSTREAM_UNAVAILABLE, format!("{side}: the stream vanished while it was read"))
+            Finding::new(&JETSTREAM_UNAVAILABLE, format!("{side}: the stream disappeared while it was read"))
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What the limits of the two streams do to a copy. Pure.
+//! What the limits of the two streams do to the copy. Pure.
 
 use std::time::Duration;
 
@@ -6,14 +6,14 @@ use super::reasons::{NEARLY_FULL, TIGHTER_LIMITS, WORK_QUEUE};
 use crate::clients::jetstream::{StreamConfig, StreamInfo};
 use crate::domain::observation::Finding;
 
-/// A stream that refuses new messages is nearly full from this share of its limit on.
+/// The share of its limit from which a stream that refuses new messages counts as nearly full.
 const NEARLY: f64 = 0.9;
 
 /// How much of a limit is used.
 struct Filled {
     most: u64,
     held: u64,
-    /// What the next message takes of it.
+    /// How much of it the next message needs.
     next: u64,
     unit: &'static str,
 }
@@ -36,8 +36,8 @@ impl Filled {
 
 /// The limits at which a stream refuses messages.
 ///
-/// A message of average size decides for bytes. Servers before 2.10, which tell no clock, let go of old messages there
-/// whatever the configuration says (measured on 2.9.10).
+/// For bytes, a message of average size counts. Servers before 2.10, which do not send their clock,
+/// remove old messages at this limit whatever the configuration says (measured with 2.9.10).
 fn refusing(info: &StreamInfo) -> impl Iterator<Item = Filled> {
     let (config, state) = (&info.config, &info.state);
     let refuses = config.refuses_new();
@@ -48,38 +48,40 @@ fn refusing(info: &StreamInfo) -> impl Iterator<Item = Filled> {
     messages.into_iter().chain(bytes).filter(move |_| refuses)
 }
 
-/// That a stream refuses messages because it is full.
+/// Why a stream refuses messages because it is full.
 ///
-/// One that holds so many messages of each subject takes a new one in the place of an old one all the same, unless it has
-/// replicas (measured on 2.15).
+/// A stream with a limit of messages for each subject still accepts a new one in place of an old
+/// one, unless it has replicas (measured with 2.15).
 pub(super) fn full(info: &StreamInfo) -> Option<String> {
     let config = &info.config;
     let replaces = config.max_msgs_per_subject().is_some() && !config.discard_new_per_subject && !info.is_replicated();
     refusing(info).filter(|_| !replaces).find(Filled::is_full).map(|filled| format!("full: {}", filled.text()))
 }
 
-/// Whether messages vanish from a stream without anybody deleting them: a newer one takes their place, or they grow old.
+/// Whether messages disappear from a stream without being deleted by somebody: a newer one replaces
+/// them, or they grow old.
 pub(super) fn rolls(config: &StreamConfig) -> bool {
     let discards_old = !config.refuses_new() && (config.max_msgs().is_some() || config.max_bytes().is_some());
     discards_old || may_be_replaced(config) || config.max_age().is_some() || config.allow_msg_ttl
 }
 
-/// Whether a newer message of the same subject can take the place of an older one.
+/// Whether a newer message of the same subject can replace an older one.
 pub(super) fn may_be_replaced(config: &StreamConfig) -> bool {
     config.max_msgs_per_subject().is_some() || config.allow_rollup_hdrs
 }
 
-/// Whether a stream is at a limit beyond which every new message takes the place of the oldest.
+/// Whether a stream is at a limit at which every new message replaces the oldest.
 pub(super) fn is_at_limit(info: &StreamInfo) -> bool {
     let (config, state) = (&info.config, &info.state);
     let average = state.bytes.checked_div(state.messages).unwrap_or(0);
     let messages = config.max_msgs().is_some_and(|most| state.messages >= most);
-    // The one that comes need not be of average size: within two of them it counts as full.
+    // The next message may be larger than the average: within two average messages the stream
+    // counts as full.
     let bytes = config.max_bytes().is_some_and(|most| state.bytes.saturating_add(average.saturating_mul(2)) >= most);
     !config.refuses_new() && (messages || bytes)
 }
 
-/// What a person should look at although nothing fails.
+/// The warnings: what a person should look at although nothing fails.
 pub(super) fn warnings(origin: &StreamInfo, mirror: &StreamInfo) -> Vec<Finding> {
     let mut warnings = Vec::new();
     if let Some(filled) = refusing(origin).find(Filled::is_nearly_full) {
@@ -95,7 +97,7 @@ pub(super) fn warnings(origin: &StreamInfo, mirror: &StreamInfo) -> Vec<Finding>
     warnings
 }
 
-/// Where the mirror can let go of what its origin still holds, or refuse it.
+/// The limits by which the mirror can remove, or refuse, what its origin still holds.
 fn tighter(origin: &StreamConfig, mirror: &StreamConfig) -> Vec<String> {
     let number = |name: &str, origin: Option<u64>, mirror: Option<u64>| {
         let ours = mirror.filter(|ours| origin.is_none_or(|theirs| *ours < theirs))?;

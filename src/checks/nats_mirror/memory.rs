@@ -1,5 +1,6 @@
-//! What is remembered from run to run. All of it that a proof rests on is on the disk before the proof is shown, so that an
-//! exporter that dies together with the origin does not forget it: docs/nats.md has the table.
+//! The state that is kept from run to run. Everything that a proof rests on is on the disk before
+//! the proof is shown. So an exporter that dies together with the origin does not forget it:
+//! docs/nats.md has a table.
 
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
@@ -14,53 +15,53 @@ use super::verdict;
 use crate::clients::jetstream::StreamInfo;
 use crate::domain::time::Timestamp;
 
-/// What is remembered from run to run.
+/// The state that is kept from run to run.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct Memory {
-    /// Whether this process has looked. What stayed so while none did, nobody saw.
+    /// Whether this process has looked. Nobody saw what happened before.
     #[serde(skip)]
     pub(super) has_looked: bool,
-    /// When the origin of the last answer was created: another one is another stream.
+    /// The creation time of the origin in the last answer. Another time means another stream.
     pub(super) origin_created: Option<Timestamp>,
-    /// The same before the last answer.
+    /// The creation time in the answer before that.
     #[serde(skip)]
     pub(super) origin_before: Option<Timestamp>,
-    /// What the mirror filtered while it still was a mirror: a promoted one no longer tells.
+    /// The filters of the mirror while it was still a mirror. A promoted one no longer has them.
     pub(super) filters: Option<Vec<String>>,
     /// The origin's last sequence, and when it was read.
     #[serde(skip)]
     pub(super) counted: Option<(u64, Instant)>,
-    /// The newest message that was the same on both sides.
+    /// The newest message that was equal on both sides.
     pub(super) witness: Option<Witness>,
-    /// That the mirror was seen ahead of a replicated origin.
+    /// Whether the mirror was seen ahead of a replicated origin.
     pub(super) ahead: Option<Ahead>,
-    /// The pair that was proven not to be one stream.
+    /// The pair that was proven not to be the same stream.
     pub(super) condemned: Option<Condemned>,
-    /// The first message that the copy lacked at the last look that found one.
+    /// The first message that the copy lacked, at the last look that found one.
     pub(super) lacking: Option<Missing>,
     /// What the copy was seen to lack of what it has passed.
     pub(super) damage: Option<Damage>,
     /// The last look that found no hole.
     #[serde(skip)]
     pub(super) verified: Option<Verified>,
-    /// What the mirror held when it last answered.
+    /// What the mirror held at its last answer.
     pub(super) held: Option<Held>,
-    /// Since when a mirror with replicas shows less than it held, which a leader that was just elected may do.
+    /// Since when a mirror with replicas shows less than it held. A newly elected leader may do so.
     pub(super) behind_since: Option<Timestamp>,
     /// How often the mirror went back or was emptied. Each time it became another copy.
     pub(super) shrunk: u32,
-    /// How it last did, until the origin has shown what it lacks.
+    /// How it last shrank, until the origin shows what it lacks.
     pub(super) shrunk_how: Option<String>,
-    /// The newest instant up to which the copy was proven, as long as this process lasts.
+    /// The newest instant up to which the copy was proven, in this process.
     #[serde(skip)]
     pub(super) proven: Option<Timestamp>,
-    /// Whether the mirror took the origin's messages when it last answered.
+    /// Whether the mirror accepted the origin's messages at its last answer.
     pub(super) mirror_is_rival: bool,
 }
 
 impl Memory {
-    /// The same on another timeline. What the servers stamped lies on theirs.
+    /// The same on another timeline. Times of the servers stay on the servers' timelines.
     pub(super) fn carried(self, carry: impl Fn(Timestamp) -> Timestamp) -> Self {
         let ahead = self.ahead.map(|ahead| ahead.carried(&carry));
         let behind_since = self.behind_since.map(&carry);
@@ -68,7 +69,7 @@ impl Memory {
         Self { ahead, lacking, behind_since, ..self }
     }
 
-    /// Takes in what both sides answered. What a server without a majority behind it says is not taken in.
+    /// Takes in the answers of both sides. An answer that no majority confirms is ignored.
     pub(super) fn take(&mut self, mirror: &Side, origin: &Side, now: Timestamp) {
         if !std::mem::replace(&mut self.has_looked, true) {
             self.ahead = self.ahead.map(|ahead| ahead.unseen(now));
@@ -103,12 +104,12 @@ impl Memory {
             }
             self.hold(mirror, now);
         } else {
-            // What nobody saw did not stay so.
+            // Nobody saw that it stayed so, so the time starts again.
             self.behind_since = None;
         }
     }
 
-    /// Takes in what the mirror holds, and that it shrank if it did.
+    /// Takes in what the mirror holds, and whether it shrank.
     fn hold(&mut self, mirror: &StreamInfo, now: Timestamp) {
         let shrunk = self.held.as_ref().and_then(|held| held.shrunk(mirror));
         if let Some(Shrunk::WentBack(_)) = &shrunk
@@ -124,12 +125,13 @@ impl Memory {
         self.held = Some(Held::of(mirror));
     }
 
-    /// Whether the origin is another one than at the look before.
+    /// Whether the origin is another stream than at the previous look.
     pub(super) fn is_origin_new(&self) -> bool {
         self.origin_before.is_some_and(|before| Some(before) != self.origin_created)
     }
 
-    /// The mirror became another copy. What is known of sequences that it no longer has speaks of the one before.
+    /// The mirror became another copy. Knowledge about sequences that it no longer has is about the
+    /// old copy.
     fn shrink(&mut self, shrunk: &Shrunk, last_seq: u64) {
         self.shrunk = self.shrunk.saturating_add(1);
         self.shrunk_how = Some(shrunk.detail().to_owned());
@@ -147,8 +149,8 @@ impl Memory {
         self.shrunk_how = None;
     }
 
-    /// Which copy the mirror is, in a word; none without an answer that a majority stands behind: a server that was left
-    /// behind may tell of a mirror before this one. A promotion leaves it as it was.
+    /// A token for the copy. None without an answer that a majority confirms: a server that was
+    /// left behind may describe an earlier mirror. A promotion does not change it.
     pub(super) fn copy_identity(&self, mirror: &Side) -> Option<String> {
         let created = mirror.as_ref().ok().filter(|mirror| mirror.answer.quorum().is_ok())?.answer.created;
         Some(if self.shrunk == 0 { created.to_string() } else { format!("{created}/{}", self.shrunk) })
@@ -176,7 +178,8 @@ mod tests {
         Answered { answer, sent: clock::instant(), received: clock::instant() }
     }
 
-    /// Looks at one mirror after the other, so many seconds after the first; gives which copies they were.
+    /// Looks at one mirror after the other, so many seconds after the first; gives which copies
+    /// they were.
     fn copies(looks: &[(i64, Answered<StreamInfo>)]) -> Vec<String> {
         let mut memory = Memory::default();
         let origin = Err(StreamError::NotFound);

@@ -5,19 +5,19 @@ use serde::{Deserialize, Serialize};
 use crate::clients::jetstream::StoredMessage;
 use crate::domain::time::Timestamp;
 
-/// The first message that the copy was seen to lack, and when it was first seen to.
+/// The first message that the copy was seen to lack, and when that was first seen.
 ///
-/// A sequence alone does not tell a message: an origin that was made anew, or that lost its tail, gives the same numbers to
-/// other messages.
+/// A sequence alone does not identify a message: an origin that was created again, or that lost its
+/// newest messages, gives the same sequences to other messages.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Missing {
-    /// When the origin was created that holds the message.
+    /// The creation time of the origin with the message.
     pub(super) origin_created: jiff::Timestamp,
     /// The message's sequence.
     pub(super) sequence: u64,
     /// The message's time, by the origin's clock.
     pub(super) stored: jiff::Timestamp,
-    /// The message's subject, where it was told.
+    /// The message's subject, if known.
     pub(super) subject: Option<String>,
     /// When the copy was first seen to lack it.
     pub(super) seen: Timestamp,
@@ -34,7 +34,7 @@ impl Missing {
         Self { origin_created, sequence: message.sequence, stored: message.time, subject, seen: now }
     }
 
-    /// The same, as seen missing before if it was.
+    /// The same, with the earlier time if it was seen missing before.
     pub(super) fn known_as(self, known: Option<&Self>) -> Self {
         match known.filter(|known| known.is_same(&self)) {
             Some(known) => Self { seen: known.seen.min(self.seen), ..self },
@@ -47,9 +47,9 @@ impl Missing {
         key(self) == key(other)
     }
 
-    /// Since when the message is missing: since it was `stamped`, told on this process's timeline, but never later than it
-    /// was first seen missing. A clock that was ahead when the message was stored would otherwise date it anew at every
-    /// look.
+    /// Since when the message is missing: since its time `stamped` on this process's timeline, but
+    /// never later than it was first seen missing. Otherwise a clock that was ahead when the
+    /// message was stored would date it again at every look.
     pub(super) fn since(&self, stamped: Timestamp) -> Timestamp {
         stamped.min(self.seen)
     }
@@ -72,7 +72,8 @@ mod tests {
         jiff::Timestamp::from_second(1_700_000_000 + life).expect("a time")
     }
 
-    /// A look at `now`, which shows that the message `sequence`, stored at `stored` in this life of the origin, is missing.
+    /// A look at `now`, which shows that the message `sequence`, stored at `stored` in this life of
+    /// the origin, is missing.
     fn look(known: &mut Option<Missing>, life: i64, sequence: u64, stored: i64, now: i64) -> Timestamp {
         let time = jiff::Timestamp::from_second(1_800_000_000 + stored).expect("a time");
         let message = StoredMessage { sequence, time };

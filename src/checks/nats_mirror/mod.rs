@@ -1,9 +1,11 @@
 //! `nats_mirror`: a JetStream stream and its mirror in the DR region.
 //!
-//! The mirror is read first, then the origin, then the origin is asked for the first message that the mirror should have
-//! and has not. None: all that existed when the origin was asked is on the mirror. One: everything before it is. Before
-//! either counts, the two must be the same stream (`identity`). What the mirror says of itself (`lag`, `active`) is
-//! shown and never believed. Health is whether clients can write somewhere, and not to two places at once (`verdict`).
+//! The mirror is read first, then the origin. Then the origin is asked for the first message that
+//! the mirror should have but does not. If there is none, everything that existed when the origin
+//! was asked is on the mirror. If there is one, everything before it is. Before either counts, the
+//! two must be the same stream (`identity`). What the mirror says about itself (`lag`, `active`) is
+//! shown, but never trusted. Health is whether clients can write somewhere, and not to both sides
+//! at once (`verdict`).
 
 mod ahead;
 mod completeness;
@@ -23,15 +25,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use serde::Deserialize;
 
+use crate::checks::rights::Right;
+use crate::checks::sides::{Compared, Sides, Where};
 use crate::checks::{Check, Kind, KindInfo, Run};
 use crate::clients::jetstream::{Answered, StoredMessage, StreamError, StreamInfo};
 use crate::clients::{Clients, nats};
+use crate::clients::{ConnectionRef, NatsRef};
 use crate::clock::{self, Clock, Moment};
-use crate::config::config;
-use crate::config::decode::{Decoder, Fields};
-use crate::config::sides::{Compared, Sides, Where};
-use crate::config::values::{ConnectionRef, DomainName, NatsRef, StreamName, Subject};
-use crate::domain::contract::Feeds;
+use crate::decode::config;
+use crate::decode::values::{DomainName, StreamName, Subject};
+use crate::decode::{Decoder, Fields};
+use crate::domain::check::Feeds;
 use crate::domain::observation::{CopyState, Finding, Health, Observation};
 use crate::domain::time::Timestamp;
 use completeness::Inside;
@@ -54,19 +58,20 @@ config! {
 }
 
 config! {
-    /// A stream and the connection it is asked over.
+    /// A stream, and the connection to it.
     pub struct StreamSide {
         /// The name of a connection of the `nats` section.
         pub nats: NatsRef,
         /// The stream's name.
         pub stream: StreamName,
-        /// The JetStream domain of this side, if it is another than the connection's.
+        /// The JetStream domain of this side, if it differs from the connection's.
         pub domain: Option<DomainName> = None,
-        /// What the subjects of this side's JetStream API begin with, if not as the connection says. Instead of
-        /// `domain`.
+        /// The prefix of the JetStream API subjects of this side, if it differs from the
+        /// connection's. Instead of `domain`.
         pub api_prefix: Option<Subject> = None,
-        /// A subject of the stream at which it is asked whether it takes messages, while its JetStream API does not answer.
-        /// The message is one that a stream must refuse; nothing is stored.
+        /// A subject of the stream for a probe: whether the stream accepts messages while its
+        /// JetStream API does not answer. A stream must refuse the message of the probe, so nothing
+        /// is stored.
         pub probe_subject: Option<Subject> = None => incidental,
     }
     validate = StreamSide::validate;
@@ -77,7 +82,7 @@ impl StreamSide {
         nats::one_api(self.domain.as_ref(), self.api_prefix.as_ref(), fields, cx);
     }
 
-    /// What the subjects of the JetStream API begin with, unless it is as the connection says.
+    /// The prefix of the JetStream API subjects, if it differs from the connection's.
     fn api(&self) -> Option<String> {
         nats::api(self.domain.as_ref(), self.api_prefix.as_ref())
     }
@@ -103,6 +108,7 @@ impl Kind for NatsMirrorConfig {
             &nats::AUTH_FAILED,
             &nats::LOCAL,
             &nats::TLS_FAILED,
+            &nats::TLS_UNSUPPORTED,
             &nats::CREDENTIALS_UNREADABLE,
             &nats::FORBIDDEN,
             &nats::JETSTREAM_UNAVAILABLE,
@@ -143,9 +149,13 @@ impl Kind for NatsMirrorConfig {
         let (first, second) = (self.origin.compared("origin"), self.mirror.compared("mirror"));
         Sides::Two { noun: "stream", first, second }
     }
+
+    fn rights(&self) -> Vec<Right<'_>> {
+        Vec::new()
+    }
 }
 
-/// The mirror gets this share of a run's time, so that the origin is asked although the mirror hangs.
+/// The share of a run's time for the mirror, so that the origin is asked even if the mirror hangs.
 const MIRROR_SHARE: f64 = 0.4;
 
 struct MirrorCheck {
@@ -180,7 +190,8 @@ impl Check for MirrorCheck {
         }
     }
 
-    /// A proof rests on it: the witness of the messages that were lost, should exporter and origin die together.
+    /// A proof rests on this memory: it has the message that shows a loss, in case exporter and
+    /// origin die together.
     fn remembers_at_once(&self) -> bool {
         true
     }
@@ -197,8 +208,9 @@ impl Check for MirrorCheck {
 }
 
 impl MirrorCheck {
-    /// That a comparison has one side only: no two streams of one name are created in the same nanosecond, unless one was
-    /// restored from a backup of the other, and then not in the same place.
+    /// The finding if both sides are the same stream. No two streams with one name are created in
+    /// the same nanosecond, unless one was restored from a backup of the other, and then not in the
+    /// same place.
     fn same_object(&self, mirror: &Side, origin: &Side) -> Option<Finding> {
         let (ours, theirs) = (&mirror.as_ref().ok()?.answer, &origin.as_ref().ok()?.answer);
         let name = self.mirror.stream.name();
@@ -216,7 +228,7 @@ impl MirrorCheck {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes in what was read, and gives what was remembered before and what is now.
+    /// Takes in the answers, and returns the memory before and after.
     fn remember(&self, mirror: &Side, origin: &Side, now: Timestamp) -> (Memory, Memory) {
         let mut memory = self.remembered();
         let before = memory.clone();
@@ -224,7 +236,8 @@ impl MirrorCheck {
         (before, memory.clone())
     }
 
-    /// What is proven of the copy; and whether the two are the same stream, where that could be asked.
+    /// What is proven about the copy, and whether the two are the same stream, if that could be
+    /// asked.
     async fn copy(&self, mirror: &Side, origin: &Side, memory: &Memory, run: Run) -> (CopyState, Option<Identity>) {
         let mirror = match of_majority("mirror", mirror) {
             Ok(mirror) => mirror,
@@ -257,7 +270,7 @@ impl MirrorCheck {
         }
     }
 
-    /// What is proven of a copy that is, or is not, one of this origin.
+    /// What is proven about the copy, depending on the identity of the streams.
     async fn identified(&self, pair: &Pair<'_>, identity: &Identity) -> CopyState {
         match identity {
             Identity::Same { common, missing } => {
@@ -278,8 +291,8 @@ impl MirrorCheck {
         }
     }
 
-    /// Remembers the newest message that was the same on both sides; the one of before where there was none. A mirror that was
-    /// ahead of its origin is no longer.
+    /// Remembers the newest message that was equal on both sides. If there was none, the earlier
+    /// one stays. The mirror is no longer ahead of its origin.
     fn keep_witness(&self, common: Option<StoredMessage>, pair: &Pair<'_>) {
         let witness = common.map(|StoredMessage { sequence, time }| Witness {
             sequence,
@@ -292,7 +305,7 @@ impl MirrorCheck {
         memory.ahead = None;
     }
 
-    /// Why nothing is known of the origin; and that the mirror shrank meanwhile, which outweighs it.
+    /// Why nothing is known about the origin. That the mirror shrank in the meantime has priority.
     fn no_origin(&self, error: StreamError, memory: &Memory) -> Finding {
         let finding = match error {
             StreamError::NotFound => {
@@ -306,7 +319,7 @@ impl MirrorCheck {
         }
     }
 
-    /// What is proven of a copy that is one of this origin.
+    /// What is proven about a copy of this origin.
     async fn proven(
         &self,
         pair: &Pair<'_>,
@@ -314,17 +327,18 @@ impl MirrorCheck {
         missing: Option<StoredMessage>,
     ) -> CopyState {
         let created = pair.origin_info.answer.created;
-        // One that was restored from a backup holds messages that are older than itself.
+        // A stream that was restored from a backup holds messages that are older than itself.
         if pair.memory.is_origin_new() && common.is_none_or(|common| common.time >= created) {
-            let detail = format!("stream {} was created anew at {created}", self.origin.stream.name());
+            let detail = format!("stream {} was created again at {created}", self.origin.stream.name());
             return CopyState::Lost(Finding::new(&ORIGIN_RECREATED, detail));
         }
         if let Some(StoredMessage { sequence, time }) = missing {
             let detail =
-                format!("sequence {sequence} of the origin, of {time}, is not on {}", self.mirror.stream.name());
+                format!("sequence {sequence} of the origin, stored at {time}, is not on {}", self.mirror.stream.name());
             let finding = Finding::new(&COPY_INCOMPLETE, detail);
             if pair.is_promoted() {
-                // It lives by limits of its own since, and what it never held cannot be told from what it let go.
+                // Since then it has its own limits. What it never held cannot be told from what it
+                // removed.
                 return CopyState::Damaged(finding);
             }
             return self.incomplete(StoredMessage { sequence, time }, finding, pair);
@@ -338,8 +352,10 @@ impl MirrorCheck {
             Inside::Incomparable => (None, None, None),
             Inside::Hole(hole, all) => {
                 let StoredMessage { sequence, time } = hole;
-                let detail =
-                    format!("sequence {sequence} of the origin, of {time}, is gone from {}", self.mirror.stream.name());
+                let detail = format!(
+                    "sequence {sequence} of the origin, stored at {time}, is gone from {}",
+                    self.mirror.stream.name()
+                );
                 let finding = Finding::new(&COPY_INCOMPLETE, detail);
                 let damage = pair.damage(all, &finding);
                 (Some(damage), None, Some(self.incomplete(hole, finding, pair)))
@@ -347,7 +363,7 @@ impl MirrorCheck {
             Inside::Fewer(finding) => {
                 (Some(pair.damage(Vec::new(), &finding)), None, Some(CopyState::Damaged(finding)))
             }
-            // Nothing is forgotten, and nothing is known.
+            // Nothing is forgotten, and nothing is learned.
             Inside::Doubted(finding) => return CopyState::Unknown(finding),
         };
         let is_whole = verified.is_some();
@@ -364,9 +380,9 @@ impl MirrorCheck {
 
 /// The instant of this process at which the origin's clock showed `time`.
 ///
-/// The origin's clock is read off the answer that carries it, taken as given when the question was sent: the earliest it
-/// can have been, so that what is made of it is never too young. Before NATS 2.10 answers carry no clock, and the two
-/// machines' wall clocks are taken to agree.
+/// The origin's clock is taken from the answer, as if it was read when the request was sent. That
+/// is the earliest possible time, so the result is never too recent. Before NATS 2.10, answers have
+/// no clock. Then the wall clocks of both machines are assumed to agree.
 fn to_own_clock(time: jiff::Timestamp, origin: &Answered<StreamInfo>, run: Run) -> Timestamp {
     match origin.answer.ts {
         Some(ts) => run.clock.at(origin.sent).minus(Timestamp::from(ts).since(time.into())),

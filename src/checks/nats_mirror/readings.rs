@@ -1,4 +1,4 @@
-//! What is exported beside health and copy. Shown, and never believed.
+//! The readings. They are shown, but never trusted.
 
 use std::time::Duration;
 
@@ -13,47 +13,47 @@ use crate::domain::observation::{CopyState, Reading, ReadingKind, ReadingValue};
 
 static ORIGIN_LAST_SEQUENCE: ReadingKind = ReadingKind {
     metric: "dr_nats_origin_last_sequence",
-    help: "Highest sequence that the origin stream has taken",
+    help: "The highest sequence that the origin stream has stored",
     label: None,
 };
 static MIRROR_LAST_SEQUENCE: ReadingKind = ReadingKind {
     metric: "dr_nats_mirror_last_sequence",
-    help: "Highest sequence that the mirror stream has taken",
+    help: "The highest sequence that the mirror stream has stored",
     label: None,
 };
 static LAG_MESSAGES: ReadingKind = ReadingKind {
     metric: "dr_nats_mirror_lag_messages",
-    help: "Messages on the origin that the mirror lacks, by sequence; absent for a mirror that is filtered and behind, or incomplete",
+    help: "Messages on the origin that the mirror lacks, by sequence. Absent for a mirror that is filtered and behind, or incomplete",
     label: None,
 };
 static LAG_SECONDS: ReadingKind = ReadingKind {
     metric: "dr_nats_mirror_lag_seconds",
-    help: "Age of the oldest message on the origin that the mirror lacks; 0 when it lacks none",
+    help: "The age of the oldest message on the origin that the mirror lacks. 0 if it lacks none",
     label: None,
 };
 static MESSAGE_RATE: ReadingKind = ReadingKind {
     metric: "dr_nats_message_rate",
-    help: "Messages per second that the origin took between the last two polls",
+    help: "Messages per second that the origin stored between the last two polls",
     label: None,
 };
 static LAST_SEEN: ReadingKind = ReadingKind {
     metric: "dr_nats_mirror_last_seen_seconds",
-    help: "Seconds since the mirror says it heard from its origin; absent if never. Proves nothing",
+    help: "Seconds since the mirror last heard from its origin, according to the mirror. Absent if never. It proves nothing",
     label: None,
 };
 static REPORTED_LAG: ReadingKind = ReadingKind {
     metric: "dr_nats_mirror_reported_lag_messages",
-    help: "Messages that the mirror says it lacks. Proves nothing",
+    help: "Messages that the mirror lacks, according to the mirror. It proves nothing",
     label: None,
 };
 pub(super) static WRITER: ReadingKind = ReadingKind {
     metric: "dr_nats_writer",
-    help: "Which stream clients can write to: 1 for the one that holds",
+    help: "Which stream clients can write to: 1 for the value that applies, 0 for the others",
     label: Some("writer"),
 };
 static IS_DIVERGED: ReadingKind = ReadingKind {
     metric: "dr_nats_diverged",
-    help: "Whether the two streams hold different messages under the same sequence; absent where none could be compared",
+    help: "Whether the two streams hold different messages under the same sequence. Absent if none could be compared",
     label: None,
 };
 
@@ -124,7 +124,7 @@ pub(super) fn of(
     readings
 }
 
-/// How many messages the mirror lacks, for people; none while it lacks none, or nobody knows.
+/// How many messages the mirror lacks, for people. None if it lacks none, or if this is not known.
 pub(super) fn missing(readings: &[Reading]) -> Option<String> {
     let lag = readings.iter().find(|reading| *reading.kind == LAG_MESSAGES)?;
     let ReadingValue::Number(count) = lag.value else { return None };
@@ -135,7 +135,7 @@ fn rate(origin: &Answered<StreamInfo>, before: &Memory) -> Option<f64> {
     let (sequence, at) = before.counted?;
     let seconds = origin.received.duration_since(at).as_secs_f64();
     let messages = origin.answer.state.last_seq.checked_sub(sequence)?;
-    // A stream that was created anew starts to count anew: its rate is not known yet.
+    // A stream that was created again starts to count again, so its rate is not known yet.
     let same = before.origin_created == Some(origin.answer.created());
     (same && seconds > 0.0).then(|| as_f64(messages) / seconds)
 }

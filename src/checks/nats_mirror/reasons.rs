@@ -1,4 +1,4 @@
-//! Why a pair of streams is not what it should be: the closed list, each with what to do.
+//! Why a pair of streams is not as it should be: the closed list of reasons, each with advice.
 
 use crate::clients::reasons;
 use crate::domain::observation::Reason;
@@ -8,23 +8,23 @@ pub static NO_WRITER: Reason = Reason::new(
     "no_writer",
     "Clients cannot write in either region: bring the origin back, or promote the mirror (docs/nats.md).",
 );
-/// No majority of a stream's servers stands behind its answer.
+/// No majority of a stream's servers confirms its answer.
 pub static NO_QUORUM: Reason = Reason::new(
     "no_quorum",
-    "Too few of the stream's servers are up or hear each other: bring them back, and change neither stream before.",
+    "Too few of the stream's servers are up and connected: bring them back before you change either stream.",
 );
 /// The stream refuses messages because it is full.
 pub static STREAM_FULL: Reason =
     Reason::new("stream_full", "The stream discards new messages: raise its limits, or remove what is not needed.");
-/// The JetStream API does not answer, and nobody takes messages for the stream.
+/// The JetStream API does not answer, and nobody accepts messages for the stream.
 pub static NOBODY_LISTENS: Reason = Reason::new(
     "nobody_listens",
-    "Nobody takes messages at the probe_subject: are the servers up that hold the stream, has it a leader?",
+    "Nobody accepts messages on the probe_subject: are the stream's servers up, and does the stream have a leader?",
 );
-/// The JetStream API does not answer, and the stream takes messages all the same.
+/// The JetStream API does not answer, but the stream accepts messages.
 pub static API_ALONE_SILENT: Reason = Reason::new(
     "api_alone_silent",
-    "The stream takes messages, so clients are not hit: look at the load of the JetStream API and at this account's rights.",
+    "The stream accepts messages, so clients are not affected: check the JetStream API's load and this account's rights.",
 );
 /// Clients can write to both streams.
 pub static BOTH_WRITABLE: Reason = Reason::new(
@@ -34,7 +34,7 @@ pub static BOTH_WRITABLE: Reason = Reason::new(
 /// The two streams hold different messages under the same sequence.
 pub static DIVERGED: Reason = Reason::new(
     "diverged",
-    "Both sides took messages that the other lacks: stop writers on one side, keep both streams, reconcile by hand.",
+    "Both sides have messages that the other lacks: stop writers on one side, keep both streams, reconcile by hand.",
 );
 /// The origin does not exist.
 pub static ORIGIN_STREAM_MISSING: Reason =
@@ -53,32 +53,32 @@ pub static SOURCED_STREAM: Reason = Reason::new(
 /// The origin was deleted and created again.
 pub static ORIGIN_RECREATED: Reason = Reason::new(
     "origin_recreated",
-    "Look at both streams first: the mirror may hold the only copy. Back it up, then create a new mirror (docs/nats.md).",
+    "Look at both streams first: the mirror may be the only copy. Back it up, then create a new mirror (docs/nats.md).",
 );
-/// The mirror's messages are not the origin's.
+/// The messages of the mirror are not those of the origin.
 pub static NOT_SAME_STREAM: Reason = Reason::new(
     "not_same_stream",
-    "Did the origin lose its tail? The mirror may hold the only copy: back it up, then create a new one (docs/nats.md).",
+    "Did the origin lose its newest messages? The mirror may be the only copy: back it up, then create a new one (docs/nats.md).",
 );
-/// Nothing shows whether the mirror is a copy of this origin or of one before it.
+/// Nothing proves whether the mirror is a copy of this origin, or of an earlier one.
 pub static IDENTITY_UNPROVEN: Reason = Reason::new(
     "identity_unproven",
-    "Compare both sides by hand (docs/nats.md). A mirror that is older than its origin: back it up and create a new one.",
+    "Compare both sides by hand (docs/nats.md). If the mirror is older than its origin: back it up and create a new one.",
 );
-/// The mirror lacks messages that it has passed.
+/// The mirror lacks messages although it has passed them.
 pub static COPY_INCOMPLETE: Reason = Reason::new(
     "copy_incomplete",
-    "Was the mirror purged, begun in the middle, or are its limits tighter? Unless it is promoted, create it again.",
+    "Was the mirror purged, or created with a later start? Are its limits tighter? Unless it is promoted, create it again.",
 );
-/// The mirror holds less than it held, and the origin cannot be asked what is missing.
+/// The mirror holds less than before, and the origin cannot be asked what is missing.
 pub static COPY_SHRUNK: Reason = Reason::new(
     "copy_shrunk",
-    "Was the mirror purged, or DR restored from a backup? What it lacks shows once the origin answers.",
+    "Was the mirror purged, or was DR restored from a backup? The origin's next answer will show what is missing.",
 );
 /// The mirror's limits are tighter than its origin's.
 pub static TIGHTER_LIMITS: Reason = Reason::new(
     "tighter_limits",
-    "Give the mirror the origin's limits or wider ones: it can let go of what it must hold.",
+    "Give the mirror the origin's limits or wider ones: it can now delete what it must keep.",
 );
 /// The origin is about to refuse messages.
 pub static NEARLY_FULL: Reason = Reason::new(
@@ -91,7 +91,7 @@ pub static WORK_QUEUE: Reason = Reason::new(
     "Mirroring a work queue takes its messages away from its consumers: use another retention.",
 );
 
-/// Both sides are one.
+/// Both sides are the same stream.
 pub static SAME_OBJECT: Reason = reasons::same_object(
-    "Origin and mirror are one stream: do both connections lead to one server, or has a name failed over?",
+    "Origin and mirror are the same stream: do both connections lead to the same server, or has a name failed over?",
 );

@@ -1,4 +1,4 @@
-//! One side of a pair: how its stream is asked, and what its answer is worth.
+//! One side of a pair: how its stream is asked, and how far its answer can be trusted.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,20 +10,21 @@ use super::reasons::{API_ALONE_SILENT, NO_QUORUM, NOBODY_LISTENS};
 use crate::clients::jetstream::{Answered, NoQuorum, Stream, StreamError, StreamInfo};
 use crate::clients::nats::{API_REFUSED, API_SILENT, Connection, JETSTREAM_UNAVAILABLE};
 use crate::clock;
-use crate::config::values::Subject;
+use crate::decode::values::Subject;
 use crate::domain::observation::Finding;
 
-/// How a stream stood, or why that is not known.
+/// The state of a stream, or why it is not known.
 pub(super) type Side = Result<Answered<StreamInfo>, StreamError>;
 
-/// Where a side's API is silent its stream gets this share of the time to answer, so that it can be probed.
+/// If a side's API does not answer, this share of the time is for its answer. The rest is for the
+/// probe.
 const PROBE_SHARE: f64 = 0.4;
 
-/// A stream, and where it is probed.
+/// A stream, and the subject for its probe.
 pub(super) struct Asked {
     pub(super) stream: Stream,
     probe_subject: Option<Subject>,
-    /// Whether the stream was ever seen to take messages there: else the way to it may be what is missing.
+    /// Whether the probe was ever accepted. Otherwise the way to the stream may be what is missing.
     probe_works: AtomicBool,
 }
 
@@ -33,7 +34,8 @@ impl Asked {
         Self { stream, probe_subject: side.probe_subject.clone(), probe_works: AtomicBool::new(false) }
     }
 
-    /// How the stream stands. Where its API does not answer, a probe tells whether clients are hit, too.
+    /// The state of the stream. If its API does not answer, a probe tells whether clients are
+    /// affected too.
     pub(super) async fn ask(&self, deadline: Instant) -> Side {
         let Some(subject) = &self.probe_subject else { return self.stream.info(deadline).await };
         let left = deadline.saturating_duration_since(clock::instant());
@@ -46,8 +48,8 @@ impl Asked {
             return told;
         }
         let (reason, shown) = match self.probe(subject, deadline).await {
-            Some(true) => (&API_ALONE_SILENT, "the stream takes messages at"),
-            Some(false) if self.probe_works.load(Ordering::Relaxed) => (&NOBODY_LISTENS, "nobody takes messages at"),
+            Some(true) => (&API_ALONE_SILENT, "the stream accepts messages at"),
+            Some(false) if self.probe_works.load(Ordering::Relaxed) => (&NOBODY_LISTENS, "nobody accepts messages at"),
             Some(false) | None => return told,
         };
         Err(StreamError::Unanswered(Finding::new(reason, format!("{}; {shown} {}", finding.detail, subject.as_str()))))
@@ -64,7 +66,7 @@ impl Asked {
     }
 }
 
-/// What a side answered, if a majority of its servers stands behind the answer.
+/// The answer of a side, if a majority of its servers confirms it.
 pub(super) fn of_majority<'a>(side: &str, told: &'a Side) -> Result<&'a Answered<StreamInfo>, StreamError> {
     let unanswered = |finding: &Finding| StreamError::Unanswered(of_side(side, finding));
     match told {

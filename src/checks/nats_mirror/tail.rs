@@ -1,4 +1,5 @@
-//! What the copy lacks after its last sequence: as of when it holds everything, and what is known to be missing.
+//! What the copy lacks after its last sequence: up to when it holds everything, and what is known
+//! to be missing.
 
 use tokio::time::Instant;
 
@@ -10,8 +11,8 @@ use crate::domain::observation::{CopyState, Finding};
 use crate::domain::time::Timestamp;
 
 impl MirrorCheck {
-    /// What is proven of a copy that holds everything up to its last sequence. Unless that is shown message by message
-    /// (`is_whole`), the numbers vouch for it.
+    /// What is proven about a copy that holds everything up to its last sequence. If this was not
+    /// shown message by message (`is_whole`), only the numbers vouch for it.
     pub(super) async fn tail(&self, pair: &Pair<'_>, is_whole: bool) -> CopyState {
         match pair.first_after().await {
             Ok((None, up_to)) => {
@@ -25,12 +26,14 @@ impl MirrorCheck {
         }
     }
 
-    /// The copy lacks this message of the origin, which is the first that exists after its last one.
+    /// The copy lacks this message of the origin. It is the first existing message after the copy's
+    /// last one.
     ///
-    /// Messages before it may have existed, and be gone again: a newer one took their place, or they grew old. The copy lacks
-    /// those as well: a key-value bucket that was cut off a minute ago is the bucket of a minute ago, however young the values
-    /// are that it lacks. So the copy is proven up to when it was last seen complete, and what it lacked at an earlier look
-    /// is missing still. What somebody deleted on the origin is missed by nobody.
+    /// Earlier messages may have existed and be gone again: a newer one replaced them, or they grew
+    /// old. The copy lacks those too. A key-value bucket that was cut off a minute ago has the
+    /// state of a minute ago, however recent the missing values are. So the copy is proven up to
+    /// when it was last seen complete, and what it lacked at an earlier look is still missing.
+    /// Messages that somebody deleted on the origin are not missing.
     async fn behind(&self, pair: &Pair<'_>, next: FoundMessage) -> CopyState {
         let (origin, clock) = (pair.origin_info, pair.run.clock);
         let now = clock.at(origin.sent);
@@ -48,7 +51,8 @@ impl MirrorCheck {
         let proven =
             if is_next || !limits::rolls(&origin.answer.config) { since } else { pair.last_complete().min(since) };
         let precision = origin.received - origin.sent;
-        // Without the origin's clock the two machines' clocks are taken to agree, and nobody knows whether they do.
+        // Without the origin's clock, the clocks of the two machines are assumed to agree, which
+        // nobody knows.
         let certain = if origin.answer.ts.is_none() { missing.seen } else { since.plus(precision) };
         let mut memory = self.remembered();
         memory.lacking = Some(missing);
@@ -56,7 +60,7 @@ impl MirrorCheck {
         CopyState::Behind { since: proven, precision, certain_since: Some(certain), finding: None }
     }
 
-    /// The copy lacks this message of the origin, though it has passed it.
+    /// The copy lacks this message of the origin, although it has passed it.
     pub(super) fn incomplete(&self, message: StoredMessage, finding: Finding, pair: &Pair<'_>) -> CopyState {
         let origin = pair.origin_info;
         let now = pair.run.clock.at(origin.sent);
@@ -71,12 +75,12 @@ impl MirrorCheck {
 }
 
 impl Pair<'_> {
-    /// The origin's first message after the mirror's last that the mirror should have; and up to when everything is on the
-    /// mirror if there is none.
+    /// The origin's first message after the mirror's last one that the mirror should have. If there
+    /// is none: up to when everything is on the mirror.
     async fn first_after(&self) -> Result<(Option<FoundMessage>, Timestamp), Finding> {
         let (origin, clock) = (self.origin_info, self.run.clock);
         let last = self.mirror_info().state.last_seq;
-        // What a leader says is true as of when a majority last stood behind it.
+        // A leader's answer is true for the time when a majority last confirmed it.
         let silent = origin.answer.quorum().unwrap_or_default();
         let proven = |asked: Instant| clock.at(asked).minus(silent);
         if last >= origin.answer.state.last_seq {
@@ -94,10 +98,11 @@ impl Pair<'_> {
         Ok((missing, proven(asked.unwrap_or(origin.sent))))
     }
 
-    /// What the copy lacked at an earlier look, if it lacks it still though it is gone from the origin: then something newer
-    /// took its place. `next` is the first message that the copy lacks and the origin holds.
+    /// What the copy lacked at an earlier look and still lacks, although the origin no longer has
+    /// it, because something newer replaced it. `next` is the first message that the copy lacks and
+    /// the origin holds.
     ///
-    /// A message of which no trace is left was deleted or purged by somebody, and is missed by nobody.
+    /// A message without any trace was deleted or purged by somebody. It is not missing.
     async fn replaced(&self, next: StoredMessage) -> Result<Option<Missing>, Finding> {
         let origin = &self.origin_info.answer;
         let last = self.mirror_info().state.last_seq;
@@ -114,7 +119,8 @@ impl Pair<'_> {
         Ok(replaced.then(|| missing.clone()))
     }
 
-    /// Whether the origin holds a newer message of the same subject, where such a one takes the place of the older.
+    /// Whether the origin holds a newer message of the same subject, if newer messages replace
+    /// older ones.
     async fn has_newer(&self, missing: &Missing) -> Result<bool, Finding> {
         let config = &self.origin_info.answer.config;
         let Some(subject) = missing.subject.as_ref().filter(|_| limits::may_be_replaced(config)) else {
@@ -125,10 +131,11 @@ impl Pair<'_> {
         Ok(newest.is_some_and(|newest| newest.sequence > missing.sequence))
     }
 
-    /// When the copy was last known to hold everything: as of its newest message, or of the last proof.
+    /// When the copy was last known to hold everything: the time of its newest message, or of the
+    /// last proof.
     fn last_complete(&self) -> Timestamp {
         let state = &self.mirror_info().state;
-        // Before 2.10 a server stamps with its own clock what a filter leaves out.
+        // Before 2.10, a server uses its own clock for messages that a filter leaves out.
         let newest = (state.last_seq > 0 && self.mirror_info().ts.is_some()).then_some(state.last_ts);
         let newest = newest.or(self.witness().map(|witness| witness.time));
         let newest = newest.unwrap_or(self.origin_info.answer.created);

@@ -10,7 +10,7 @@ use crate::clients::jetstream::{StreamError, StreamInfo};
 use crate::clients::nats::{CONNECT_FAILED, JETSTREAM_UNAVAILABLE, TIMEOUT};
 use crate::domain::observation::{Finding, Health, Reading, ReadingValue, Reason};
 
-/// Which stream takes messages.
+/// Which stream accepts messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Writer {
     Origin,
@@ -31,7 +31,7 @@ impl Writer {
         }
     }
 
-    /// All four, one of them 1.
+    /// All four values. Exactly one of them is 1.
     pub(super) fn readings(self) -> impl Iterator<Item = Reading> {
         Self::ALL.into_iter().map(move |writer| Reading {
             kind: &WRITER,
@@ -41,11 +41,12 @@ impl Writer {
     }
 }
 
-/// Who can be written to; nothing where the answer hangs on a side that we failed to ask.
+/// Which stream clients can write to. None if this depends on a side that could not be asked
+/// because of the exporter.
 ///
-/// Seen from here, a stream that cannot be reached cannot be written to: the server is the component itself. That does
-/// not fence it: where it took messages beside the origin when it last answered (`was_rival`), only an answer tells that
-/// it no longer does.
+/// A stream that cannot be reached from here cannot be written to: the server is the component
+/// itself. But this does not fence it. If it accepted messages beside the origin at its last answer
+/// (`was_rival`), only another answer can tell that it no longer does.
 pub(super) fn writer(origin: &Side, mirror: &Side, was_rival: bool) -> Option<Writer> {
     let silent = matches!(of_majority("mirror", mirror), Err(StreamError::Unanswered(_)));
     match (takes_messages(origin), takes_messages(mirror)) {
@@ -58,8 +59,9 @@ pub(super) fn writer(origin: &Side, mirror: &Side, was_rival: bool) -> Option<Wr
     }
 }
 
-/// Whether the mirror takes the origin's messages; nothing if it gave no answer, or one that no majority stands behind:
-/// a server that was left behind may not have heard of a promotion. Without the origin's answer it is to be feared.
+/// Whether the mirror accepts the origin's messages. None without an answer that a majority
+/// confirms: a server that was left behind may not know of a promotion. Without the origin's
+/// answer, it is assumed.
 pub(super) fn is_rival(origin: &Side, mirror: &Side) -> Option<bool> {
     match (origin, mirror) {
         (_, Err(StreamError::Unanswered(finding))) => (finding.reason == &API_ALONE_SILENT).then_some(true),
@@ -70,13 +72,13 @@ pub(super) fn is_rival(origin: &Side, mirror: &Side) -> Option<bool> {
     }
 }
 
-/// Health: somebody can be written to, and not two at once.
+/// Health: clients can write to one stream, and not to both.
 pub(super) fn health(origin: &Side, mirror: &Side, writer: Option<Writer>, identity: Option<&Identity>) -> Health {
     match writer {
         Some(Writer::Origin | Writer::Mirror) => Health::Healthy,
         Some(Writer::Both) => Health::Unhealthy(match identity {
             Some(Identity::Other(finding, _)) if finding.reason == &DIVERGED => finding.clone(),
-            _ => Finding::new(&BOTH_WRITABLE, "origin and mirror both take messages for the same subjects"),
+            _ => Finding::new(&BOTH_WRITABLE, "origin and mirror both accept messages for the same subjects"),
         }),
         Some(Writer::None) => {
             let (at_origin, at_mirror) = (Obstacle::of(origin), Obstacle::of(mirror));
@@ -87,7 +89,7 @@ pub(super) fn health(origin: &Side, mirror: &Side, writer: Option<Writer>, ident
     }
 }
 
-/// Whether a side takes messages; nothing where it is our own failure that we do not know.
+/// Whether a side accepts messages. None if this is not known because of the exporter itself.
 fn takes_messages(side: &Side) -> Option<bool> {
     match side {
         Ok(info) => Some(Obstacle::in_stream(&info.answer).is_none()),
@@ -97,15 +99,18 @@ fn takes_messages(side: &Side) -> Option<bool> {
     }
 }
 
-/// A server that is down, hangs or has lost JetStream is down for clients too, as is a stream for which nobody takes
-/// messages. That it refuses our credentials, that its API alone does not answer us, or that our files are no use, says
-/// nothing about it.
+/// Whether a failure is the component's. A server that is down, hangs or has lost JetStream is down
+/// for clients too, and so is a stream for which nobody accepts messages. But if it refuses our
+/// credentials, if only its API does not answer, or if our files cannot be used, that says nothing
+/// about the component.
 fn is_the_component_s(finding: &Finding) -> bool {
     [&CONNECT_FAILED, &TIMEOUT, &JETSTREAM_UNAVAILABLE, &NOBODY_LISTENS].contains(&finding.reason)
 }
 
-/// Two streams in one JetStream system can never share subjects; there, a promotion means that the origin's were changed,
-/// and both being writable is the same danger. Of one that only a probe shows to take messages it is to be feared.
+/// Whether both streams accept the same subjects. Two streams in one JetStream system can never
+/// share subjects. There, a promotion means that the origin's subjects were changed, and both being
+/// writable is the same danger. If only a probe shows that a stream accepts messages, it is
+/// assumed.
 fn shares_subjects(origin: &Side, mirror: &Side) -> bool {
     let (Ok(origin), Ok(mirror)) = (origin, mirror) else { return true };
     let (origin, mirror) = (&origin.answer, &mirror.answer);
@@ -116,7 +121,7 @@ fn overlap(a: &StreamInfo, b: &StreamInfo) -> bool {
     a.config.subjects.iter().any(|a| b.config.subjects.iter().any(|b| subjects_overlap(a, b)))
 }
 
-/// Whether a subject exists that both patterns match.
+/// Whether a subject matches both patterns.
 fn subjects_overlap(a: &str, b: &str) -> bool {
     let (mut a, mut b) = (a.split('.'), b.split('.'));
     loop {
@@ -136,7 +141,8 @@ struct Obstacle {
 
 #[derive(PartialEq, Eq)]
 enum What {
-    /// The stream does as it is told: it is a mirror, is sealed, is not there or cannot be reached.
+    /// The stream works as configured: it is a mirror, is sealed, does not exist or cannot be
+    /// reached.
     State,
     NoQuorum,
     Full,
@@ -161,13 +167,13 @@ impl Obstacle {
     fn of(side: &Side) -> Self {
         let state = |text: String| Self { what: What::State, text };
         match side {
-            Ok(info) => Self::in_stream(&info.answer).unwrap_or_else(|| state("takes messages".to_owned())),
+            Ok(info) => Self::in_stream(&info.answer).unwrap_or_else(|| state("accepts messages".to_owned())),
             Err(StreamError::NotFound) => state("the stream does not exist".to_owned()),
             Err(StreamError::Unanswered(finding)) => state(finding.to_string()),
         }
     }
 
-    /// The reason that says more than that there is no writer.
+    /// A reason that is more specific than "no writer".
     fn reason(&self) -> Option<&'static Reason> {
         match self.what {
             What::State => None,
@@ -184,7 +190,7 @@ fn unmeasured(origin: &Side, mirror: &Side) -> Finding {
     };
     let silent = || match of_majority("mirror", mirror) {
         Err(StreamError::Unanswered(finding)) => {
-            let detail = format!("{}; it took messages when it last answered", finding.detail);
+            let detail = format!("{}; it accepted messages at its last answer", finding.detail);
             Some(Finding::new(finding.reason, detail))
         }
         _ => None,

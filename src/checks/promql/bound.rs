@@ -1,4 +1,4 @@
-//! A query whose number has a bound: what a trigger watches.
+//! A query with a bound, for triggers.
 
 use std::sync::Arc;
 
@@ -7,24 +7,26 @@ use async_trait::async_trait;
 use super::Condition;
 use crate::checks::{Check, Run};
 use crate::clients::Clients;
+use crate::clients::PrometheusRef;
 use crate::clients::prometheus::{CREDENTIALS_UNREADABLE, Prometheus, Question};
-use crate::config::config;
-use crate::config::decode::{Decoder, Fields};
-use crate::config::values::{Finite, PromDuration, PromQuery, PrometheusRef};
+use crate::decode::config;
+use crate::decode::values::{Finite, PromDuration, PromQuery};
+use crate::decode::{Decoder, Fields};
 use crate::domain::observation::{Finding, Health, Observation, Reason};
 
 config! {
-    /// A query, and the bound that its number must stay within: exactly one of `above` and `below`.
+    /// A query, and a bound for its number: exactly one of `above` and `below`.
     pub struct QueryConfig {
-        /// Where it is asked: the name of a connection of the `prometheus` section.
+        /// The name of a connection of the `prometheus` section.
         pub prometheus: PrometheusRef,
-        /// The query. It must give exactly one number.
+        /// The query. It must return exactly one number.
         pub query: PromQuery,
-        /// The condition holds while the number is greater.
+        /// The condition holds while the number is greater than this.
         pub above: Option<Finite> = None,
-        /// The condition holds while the number is less.
+        /// The condition holds while the number is less than this.
         pub below: Option<Finite> = None,
-        /// How old the samples that the query rests on may be; 5m, the lookback of Prometheus, if left out.
+        /// The highest age of the samples that the query uses. The default is 5m, the lookback of
+        /// Prometheus.
         pub max_staleness: Option<PromDuration> = None => incidental,
     }
     validate = QueryConfig::validate;
@@ -32,7 +34,7 @@ config! {
 
 /// The number is beyond its bound.
 pub static BEYOND_BOUND: Reason =
-    Reason::new("beyond_bound", "What the trigger waits for is the case: decide whether its action is called for.");
+    Reason::new("beyond_bound", "The condition of the trigger holds: decide whether to take its action.");
 
 impl QueryConfig {
     fn validate(&self, fields: &Fields<'_>, cx: &mut Decoder<'_>) {
@@ -40,9 +42,10 @@ impl QueryConfig {
             cx.error(fields.position("above"), "exactly one of `above` and `below` is needed");
         }
         Question::validate(&self.query, self.max_staleness, fields, cx);
+        Question::warn_of_silence(&self.query, fields, cx);
     }
 
-    /// The check that asks. Unhealthy is a number beyond the bound.
+    /// The check that asks. It is unhealthy while the number is beyond the bound.
     #[must_use]
     pub fn build(&self, clients: &Clients) -> Arc<dyn Check> {
         Arc::new(BoundCheck {
@@ -64,7 +67,7 @@ impl Check for BoundCheck {
     async fn run(&self, run: Run) -> Observation {
         let number = match &self.prometheus {
             Some(prometheus) => self.question.ask(prometheus, run.deadline).await,
-            // The loader refuses a reference that leads nowhere.
+            // The loader refuses a reference to something that does not exist.
             None => Err(Finding::new(&CREDENTIALS_UNREADABLE, "the trigger has no Prometheus")),
         };
         let health = match &number {

@@ -1,11 +1,12 @@
-//! What follows of a number. Pure.
+//! The verdict on a number. Pure.
 
-use super::{ABSURD, CONDITION_FALSE, Condition};
-use crate::clients::prometheus::{LOOKBACK, Number};
+use super::held::Held;
+use super::{ABSURD, CONDITION_FALSE, Condition, WITHDRAWN};
+use crate::clients::prometheus::{LOOKBACK, Number, Question};
 use crate::clock::Clock;
 use crate::domain::observation::{CopyState, Finding, Health};
 
-/// What the number stands for.
+/// The meaning of the number.
 #[derive(Debug, Clone)]
 pub(super) enum Meaning {
     /// The component's health.
@@ -16,36 +17,75 @@ pub(super) enum Meaning {
     Timestamp,
 }
 
+impl Meaning {
+    /// Whether a number of this meaning proves nothing new while it, or what it rests on, stands still. An age that grows by
+    /// itself, and a time that stands with its samples, prove what they say.
+    pub(super) fn must_move(&self, question: &Question) -> bool {
+        match self {
+            Self::Health(_) => false,
+            Self::Age => !question.grows_with_time(),
+            Self::Timestamp => !question.stands_with_its_samples(),
+        }
+    }
+}
+
 /// Earlier than this, in seconds since the Unix epoch (September 2001), no copy was made: 0 means "never", and small
 /// numbers mean something else.
 const EARLIEST: f64 = 1e9;
-/// How far clocks may differ, in seconds. What lies further in the future is no timestamp of anything that happened.
-const SKEW: f64 = 300.0;
+/// An age below this, in seconds, is no clock that runs ahead: it means that there is no copy.
+const SKEW: f64 = -300.0;
+/// How far ahead a timestamp may lie, in seconds: as far as synchronised clocks can differ. A time
+/// further in the future is not a time of anything that happened: the next run of a schedule, say.
+const AHEAD: f64 = 10.0;
 
-pub(super) fn of(number: &Result<Number, Finding>, meaning: &Meaning, clock: Clock) -> (Health, Option<CopyState>) {
+/// Why there is no number, as far as it matters for a copy.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Nothing {
+    /// Nothing was learned.
+    NoAnswer(Finding),
+    /// The source that vouched for the copy no longer does.
+    Withdrawn(Finding),
+}
+
+/// The verdict on a number. If an age is `held`, its first reading counts. An age that is `frozen`
+/// no longer shows that something is missing: the copy may have caught up.
+pub(super) fn of(
+    number: &Result<Number, Nothing>,
+    meaning: &Meaning,
+    clock: Clock,
+    held: Option<&Held>,
+    frozen: bool,
+) -> (Health, Option<CopyState>) {
     let point = match (number, meaning) {
-        (Err(finding), Meaning::Health(_)) => return (Health::NoAnswer(finding.clone()), None),
-        (Err(finding), Meaning::Age | Meaning::Timestamp) => Err(finding.clone()),
+        (Err(Nothing::NoAnswer(finding) | Nothing::Withdrawn(finding)), Meaning::Health(_)) => {
+            return (Health::NoAnswer(finding.clone()), None);
+        }
+        (Err(nothing), Meaning::Age | Meaning::Timestamp) => Err(nothing.clone()),
         (Ok(number), Meaning::Health(condition)) => return (health(number.value, condition), None),
         (Ok(number), Meaning::Age) => of_age(number).map(|point| (number, point)),
         (Ok(number), Meaning::Timestamp) => of_timestamp(number).map(|point| (number, (point, point))),
     };
     match point {
-        Err(finding) => (Health::NoAnswer(finding.clone()), Some(CopyState::Unknown(finding))),
-        // The query is the user's word that the copy held nothing newer when its samples were taken: not "complete when last
-        // seen", but behind. Since they were taken it may have caught up by as much as they are old.
+        Err(Nothing::NoAnswer(finding)) => (Health::NoAnswer(finding.clone()), Some(CopyState::Unknown(finding))),
+        Err(Nothing::Withdrawn(finding)) => (Health::NoAnswer(finding.clone()), Some(CopyState::Withdrawn(finding))),
+        // The query is the user's statement that the copy held nothing newer when the samples were
+        // taken. So the copy is "behind", not only "complete when last seen". Since the samples
+        // were taken, it may have caught up by as much as their age.
         Ok((number, (least, most))) => {
             let precision = number.received.saturating_duration_since(number.sent);
             let certain = most + (number.evaluated - taken(number));
+            let certain = if frozen { number.evaluated } else { certain };
             let certain_since = Some(number.instant(certain, clock).plus(precision));
             let since = number.instant(least, clock);
+            let since = held.map_or(since, |held| held.point.min(since));
             (Health::Healthy, Some(CopyState::Behind { since, precision, certain_since, finding: None }))
         }
     }
 }
 
-/// When the oldest sample was taken that the number rests on, at the earliest: nothing older is shown where nobody can tell.
-fn taken(number: &Number) -> f64 {
+/// The earliest time at which the oldest sample can have been taken. If nobody can tell, the
+/// lookback is assumed: the server shows nothing older.
+pub(super) fn taken(number: &Number) -> f64 {
     number.oldest.unwrap_or(number.evaluated - LOOKBACK.as_secs_f64()).min(number.evaluated)
 }
 
@@ -56,27 +96,49 @@ fn health(value: f64, condition: &Condition) -> Health {
     Health::Unhealthy(Finding::new(&CONDITION_FALSE, format!("the query gives {value}, which is not {condition}")))
 }
 
+fn withdrawn(story: String) -> Nothing {
+    Nothing::Withdrawn(Finding::new(&WITHDRAWN, story))
+}
+
 /// The recovery point at the earliest and at the latest: the age counts from the time of the oldest sample, when it was true,
 /// or, of a query that reckons with the time, from that of the question.
-fn of_age(number: &Number) -> Result<(f64, f64), Finding> {
+fn of_age(number: &Number) -> Result<(f64, f64), Nothing> {
+    #[expect(clippy::float_cmp, reason = "a word for none is exactly this")]
+    if !number.value.is_finite() || number.value == -1.0 || number.value < SKEW {
+        return Err(withdrawn(format!("the age is {}: this means that there is no copy", number.value)));
+    }
     if number.value < 0.0 {
-        return Err(Finding::new(&ABSURD, format!("an age of {} s lies in the future", number.value)));
+        let story = format!("an age of {} s lies in the future", number.value);
+        return Err(Nothing::NoAnswer(Finding::new(&ABSURD, story)));
     }
     let point = taken(number) - number.value;
     if point < EARLIEST {
-        return Err(Finding::new(&ABSURD, format!("an age of {} s leads to a time before 2001", number.value)));
+        return Err(withdrawn(format!("an age of {} s leads to a time before 2001", number.value)));
     }
     Ok((point, number.evaluated - number.value))
 }
 
-fn of_timestamp(number: &Number) -> Result<f64, Finding> {
-    let value = number.value;
-    if value < EARLIEST {
-        return Err(Finding::new(&ABSURD, format!("the timestamp {value} lies before 2001; 0 is no time")));
+/// The recovery point at the earliest, as far as the number tells.
+pub(super) fn point(number: &Number, meaning: &Meaning) -> Result<f64, Nothing> {
+    match meaning {
+        Meaning::Timestamp => of_timestamp(number),
+        Meaning::Age | Meaning::Health(_) => of_age(number).map(|(least, _)| least),
     }
-    if value > number.evaluated + SKEW {
+}
+
+fn of_timestamp(number: &Number) -> Result<f64, Nothing> {
+    let value = number.value;
+    if !value.is_finite() || value < EARLIEST {
+        return Err(withdrawn(format!(
+            "the timestamp {value} is not a time after 2001: this means that there is no copy"
+        )));
+    }
+    if value > number.evaluated + AHEAD {
         let ahead = value - number.evaluated;
-        return Err(Finding::new(&ABSURD, format!("the timestamp {value} lies {ahead:.0} s in the future")));
+        let story = format!(
+            "the timestamp {value} lies {ahead:.0} s in the future: the clocks differ, or it is not the time of a copy"
+        );
+        return Err(Nothing::NoAnswer(Finding::new(&ABSURD, story)));
     }
     Ok(value)
 }
@@ -89,7 +151,7 @@ mod tests {
 
     use super::*;
     use crate::clients::prometheus::STALE;
-    use crate::config::values::Finite;
+    use crate::decode::values::Finite;
     use crate::domain::observation::Observation;
     use crate::domain::recovery_point::RecoveryPoint;
     use crate::domain::status::{self, Status, Target};
@@ -98,7 +160,8 @@ mod tests {
 
     fn number(value: f64, oldest: Option<f64>) -> Number {
         let sent = Instant::now();
-        Number { value, evaluated: NOW, oldest, staleness: oldest.map(|oldest| NOW - oldest), sent, received: sent }
+        let (staleness, samples) = (oldest.map(|oldest| NOW - oldest), Vec::new());
+        Number { value, evaluated: NOW, oldest, staleness, samples, sent, received: sent }
     }
 
     /// How long before now the recovery point lies; the reason if there is none.
@@ -106,11 +169,13 @@ mod tests {
         let clock = Clock::start();
         let number = number(value, oldest);
         let now = clock.at(number.sent);
-        match of(&Ok(number), meaning, clock) {
+        match of(&Ok(number), meaning, clock, None, false) {
             (Health::Healthy, Some(CopyState::Behind { since, finding: None, .. })) => {
                 Ok(now.since(since).as_secs_f64().round())
             }
-            (Health::NoAnswer(_), Some(CopyState::Unknown(finding))) => Err(finding.reason.label),
+            (Health::NoAnswer(_), Some(CopyState::Unknown(finding) | CopyState::Withdrawn(finding))) => {
+                Err(finding.reason.label)
+            }
             other => panic!("{other:?}"),
         }
     }
@@ -123,20 +188,25 @@ mod tests {
         assert_eq!(point(10.0, Some(NOW + 5.0)), Ok(10.0), "a sample of the future is one of now");
         assert_eq!(point(10.0, None), Ok(310.0), "nobody can tell, and none older is shown");
         assert_eq!(point(0.0, Some(NOW)), Ok(0.0));
-        assert_eq!(point(-1.0, Some(NOW)), Err("absurd"));
-        assert_eq!(point(NOW, Some(NOW)), Err("absurd"), "time() - 0: never");
-        assert_eq!(point(f64::MAX, Some(NOW)), Err("absurd"));
+        assert_eq!(point(-0.5, Some(NOW)), Err("absurd"), "clocks differ");
+        assert_eq!(point(-1.0, Some(NOW)), Err("withdrawn"), "a word for none");
+        assert_eq!(point(NOW, Some(NOW)), Err("withdrawn"), "time() - 0: never");
+        assert_eq!(point(f64::MAX, Some(NOW)), Err("withdrawn"));
+        assert_eq!(point(f64::NAN, Some(NOW)), Err("withdrawn"));
+        assert_eq!(point(f64::INFINITY, Some(NOW)), Err("withdrawn"));
     }
 
     #[test]
     fn a_timestamp_is_taken_by_the_servers_clock() {
         let point = |value| point(&Meaning::Timestamp, value, Some(NOW - 60.0));
         assert_eq!(point(NOW - 7200.0), Ok(7200.0), "the age of the sample changes nothing");
-        assert_eq!(point(NOW + 30.0), Ok(0.0), "a little in the future is now");
+        assert_eq!(point(NOW + 5.0), Ok(0.0), "a little in the future is now");
+        assert_eq!(point(NOW + 30.0), Err("absurd"), "the next run of a schedule is not the time of a copy");
         assert_eq!(point(NOW + 3600.0), Err("absurd"), "an hour is a wrong zone, and would hide an hour");
         assert_eq!(point(NOW * 1000.0), Err("absurd"), "milliseconds");
-        assert_eq!(point(0.0), Err("absurd"), "never");
-        assert_eq!(point(-5.0), Err("absurd"));
+        assert_eq!(point(0.0), Err("withdrawn"), "never");
+        assert_eq!(point(-5.0), Err("withdrawn"));
+        assert_eq!(point(f64::NAN), Err("withdrawn"));
     }
 
     #[test]
@@ -146,7 +216,7 @@ mod tests {
             Meaning::Health(Condition { above: number(above), below: number(below), equals: number(equals) })
         };
         let healthy = |meaning: &Meaning, value| {
-            let (health, copy) = of(&Ok(number(value, None)), meaning, Clock::start());
+            let (health, copy) = of(&Ok(number(value, None)), meaning, Clock::start(), None, false);
             assert_eq!(copy, None, "health says nothing of a copy");
             health == Health::Healthy
         };
@@ -164,19 +234,20 @@ mod tests {
 
     #[test]
     fn no_number_is_no_failure() {
-        let stale = Err(Finding::new(&STALE, "old"));
+        let stale = Err(Nothing::NoAnswer(Finding::new(&STALE, "old")));
         let condition = Condition { above: Some(Finite::new(0.0)), below: None, equals: None };
-        let (health, copy) = of(&stale, &Meaning::Health(condition), Clock::start());
+        let (health, copy) = of(&stale, &Meaning::Health(condition), Clock::start(), None, false);
         assert!(matches!((health, copy), (Health::NoAnswer(_), None)));
     }
 
-    /// RPO 600 s. What the query says of 240 s ago breaks no promise by what may have happened since.
+    /// RPO 600 s. What the query says of 240 s ago breaks no promise by what may have happened
+    /// since.
     #[test]
     fn an_old_sample_breaches_by_what_it_told_when_it_was_taken() {
         let target = Target { limit: Duration::from_secs(600), at_risk_ratio: 0.8 };
         let status = |meaning: &Meaning, value: f64, oldest: Option<f64>| {
             let (clock, told) = (Clock::start(), number(value, oldest));
-            let (_, state) = of(&Ok(told.clone()), meaning, clock);
+            let (_, state) = of(&Ok(told.clone()), meaning, clock, None, false);
             let mut copy = RecoveryPoint::default();
             let now = clock.at(told.sent);
             let copied = state.expect("a copy");
@@ -201,7 +272,8 @@ mod tests {
         assert_eq!(status(&Meaning::Age, 100.0, None), Status::Met);
     }
 
-    /// A copy that the query says to be too old breaks the promise; one that it no longer says anything of does not.
+    /// A copy that the query says to be too old breaks the promise; one that it no longer says
+    /// anything of does not.
     #[test]
     fn what_is_too_old_is_breached_while_it_is_said_and_unproven_when_nobody_says_it() {
         let target = Target { limit: Duration::from_secs(3600), at_risk_ratio: 0.8 };
@@ -211,7 +283,7 @@ mod tests {
         let clock = Clock::start();
         let mut copy = RecoveryPoint::default();
         let told = number(NOW - 7200.0, Some(NOW));
-        let (_, state) = of(&Ok(told.clone()), &Meaning::Timestamp, clock);
+        let (_, state) = of(&Ok(told.clone()), &Meaning::Timestamp, clock, None, false);
         let now = clock.at(told.sent);
         copy.observe(now, &observed(state.expect("a copy")));
         assert_eq!(status(&copy, now), Status::Breached);

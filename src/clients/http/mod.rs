@@ -1,6 +1,8 @@
-//! An HTTP API that reports on something: asked with credentials, its answers bounded, redirects never followed.
+//! An HTTP API that reports on a component. It is asked with credentials, its answers are limited
+//! in size, and redirects are never followed.
 //!
-//! The kind `http`, where the endpoint itself is what is measured, shares the headers and has its own exchange.
+//! For the kind `http`, the endpoint itself is measured. It shares the headers, but has its own
+//! exchange.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -15,48 +17,49 @@ use tokio::time::{Instant, timeout_at};
 use url::Host;
 
 use crate::clients::failure::{self, Failure, Fault};
+use crate::clients::reasons::TLS_UNSUPPORTED;
 use crate::clients::tls::{self, ReloadingTls, TlsFiles};
 use crate::clock;
-use crate::config::values::HttpUrl;
+use crate::decode::values::{HttpUrl, secrets};
 use crate::domain::observation::{Finding, Reason};
 
 mod headers;
 
 pub use headers::{BasicAuth, HeaderConfig, HeaderSources, Headers};
 
-/// How long a connection waits for the next question: those of one run follow each other at once, and every run proves a
-/// new one.
+/// How long a connection is kept for the next request. The requests of one run follow each other at
+/// once, and every run makes a new connection.
 const KEPT: Duration = Duration::from_secs(2);
 
-/// The reasons of the closed list that an API's failures have.
+/// The reasons for the failures of an API.
 #[derive(Debug)]
 pub struct Reasons {
-    /// One of the exporter's own files is no use.
+    /// A file of the exporter cannot be used.
     pub credentials: &'static Reason,
     /// The exporter's own machine is at its limits.
     pub local: &'static Reason,
     /// No TLS session.
     pub tls: &'static Reason,
-    /// No whole answer in time.
+    /// No complete answer in time.
     pub timeout: &'static Reason,
     /// No connection, or one that broke.
     pub connect: &'static Reason,
     /// The credentials are refused.
     pub auth: &'static Reason,
-    /// The credentials do not suffice.
+    /// The credentials have too few rights.
     pub forbidden: &'static Reason,
-    /// Asked too often.
+    /// Too many requests.
     pub throttled: &'static Reason,
-    /// The server, or a proxy before it, failed.
+    /// The server, or a proxy in front of it, failed.
     pub server: &'static Reason,
-    /// What answers is not the API.
+    /// The answer is not from the API.
     pub bad_answer: &'static Reason,
-    /// There is more of an answer than is read.
+    /// The answer is larger than accepted.
     pub too_large: &'static Reason,
 }
 
 impl Reasons {
-    /// The reason that a status which is no success has.
+    /// The reason for a status that is not a success.
     #[must_use]
     pub fn of_status(&self, status: StatusCode) -> &'static Reason {
         match status {
@@ -69,20 +72,20 @@ impl Reasons {
     }
 }
 
-/// What an API answered, whatever its status.
+/// The answer of an API, with any status.
 #[derive(Debug)]
 pub struct Answer {
     /// The status.
     pub status: StatusCode,
     /// The whole body.
     pub body: Vec<u8>,
-    /// When the question was sent: the answer tells of no earlier moment.
+    /// When the request was sent. The answer is about no earlier moment.
     pub sent: Instant,
-    /// When the answer was there.
+    /// When the answer was complete.
     pub received: Instant,
-    /// What the server's clock showed, to the second, if it told.
+    /// The time of the server's clock, to the second, if it was sent.
     pub date: Option<jiff::Timestamp>,
-    /// Where it redirects to, host included; never followed.
+    /// The target of a redirect, including the host. It is never followed.
     pub location: Option<String>,
 }
 
@@ -98,7 +101,8 @@ pub struct HttpApi {
 }
 
 impl HttpApi {
-    /// The API at `url`, whose path is kept. Answers larger than `largest` bytes are refused. Does nothing yet.
+    /// The API at `url`, whose path is a prefix. Answers larger than `largest` bytes are refused.
+    /// It does nothing yet.
     #[must_use]
     pub fn new(
         url: &HttpUrl,
@@ -107,12 +111,12 @@ impl HttpApi {
         largest: usize,
         reasons: &'static Reasons,
     ) -> Self {
-        // Over HTTP/2 a server that wants a client certificate is not heard to say so.
+        // With HTTP/2 the library does not report that a server wants a client certificate.
         let tls = ReloadingTls::new(tls, &[b"http/1.1"]);
         Self { url: url.clone(), headers, tls, largest, reasons, kept: Mutex::default() }
     }
 
-    /// The URL that is configured, without what its query may hold.
+    /// The configured URL without its query, which may contain secrets.
     #[must_use]
     pub fn base(&self) -> String {
         let mut url = self.url.get().clone();
@@ -120,7 +124,7 @@ impl HttpApi {
         url.to_string()
     }
 
-    /// Asks with GET.
+    /// Sends a GET request.
     ///
     /// # Errors
     /// Why there is no answer.
@@ -132,7 +136,8 @@ impl HttpApi {
         self.ask(Method::GET, url, |request| request, deadline).await
     }
 
-    /// Asks with POST, the parameters as a form: no limit of a URL's length, and no query in anybody's access log.
+    /// Sends a POST request with the parameters as a form. So there is no limit of the URL's
+    /// length, and no query in access logs.
     ///
     /// # Errors
     /// Why there is no answer.
@@ -143,7 +148,7 @@ impl HttpApi {
         self.ask(Method::POST, self.at(path), with_body, deadline).await
     }
 
-    /// What people are told of a status that is no success.
+    /// The finding for a status that is not a success.
     #[must_use]
     pub fn refused(&self, answer: &Answer, said: Option<&str>) -> Finding {
         let status = answer.status;
@@ -161,7 +166,7 @@ impl HttpApi {
     fn at(&self, path: &[&str]) -> url::Url {
         let mut url = self.url.get().clone();
         url.set_query(None);
-        // Only a URL without a host has no segments, and none of those is accepted.
+        // Only a URL without a host has no segments. Such URLs are refused.
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.pop_if_empty().extend(path);
         }
@@ -179,14 +184,14 @@ impl HttpApi {
             let unusable = |problem| Finding::new(self.reasons.credentials, problem);
             let headers = Headers::read(&self.headers).await.map_err(unusable)?;
             let client = self.client().await?;
-            let request = prepare(headers.add_to(client.request(method, url), true));
+            let request = prepare(client.request(method, url).headers(headers.of(true)));
             let sent = clock::instant();
             let response = request.send().await.map_err(|error| self.failed(&error))?;
             self.read(response, sent).await
         };
         match timeout_at(deadline, asking).await {
             Ok(answer) => answer,
-            Err(_) => Err(Finding::new(self.reasons.timeout, format!("{}: no whole answer in time", self.base()))),
+            Err(_) => Err(Finding::new(self.reasons.timeout, format!("{}: no complete answer in time", self.base()))),
         }
     }
 
@@ -207,7 +212,7 @@ impl HttpApi {
         Ok(Answer { status, body, sent, received: clock::instant(), date, location })
     }
 
-    /// The client of the certificates as they are now.
+    /// The client with the current certificates.
     async fn client(&self) -> Result<Client, Finding> {
         let unusable = |error: tls::TlsError| Finding::new(self.reasons.credentials, error.to_string());
         let with_tls = self.url.get().scheme() == "https";
@@ -224,12 +229,12 @@ impl HttpApi {
         };
         let client = Client::builder()
             .tls_backend_preconfigured(config)
-            // Whoever redirects would be given the credentials.
+            // Otherwise the target of a redirect would get the credentials.
             .redirect(Policy::none())
             .no_proxy()
             .pool_idle_timeout(KEPT)
             .build()
-            .map_err(|error| Finding::new(self.reasons.local, format!("no HTTP client can be made: {error}")))?;
+            .map_err(|error| Finding::new(self.reasons.local, format!("the HTTP client cannot be created: {error}")))?;
         *kept = Some((current, client.clone()));
         Ok(client)
     }
@@ -245,6 +250,7 @@ impl HttpApi {
             _ if error.is_builder() => self.reasons.local,
             Fault::Local => self.reasons.local,
             Fault::Tls => self.reasons.tls,
+            Fault::TlsUnsupported => &TLS_UNSUPPORTED,
             Fault::Timeout => self.reasons.timeout,
             Fault::Cut | Fault::Malformed | Fault::Unreachable => self.reasons.connect,
         };
@@ -252,7 +258,8 @@ impl HttpApi {
     }
 }
 
-/// What a server said, without what a URL in it may hold before its host, cut to a line that can be read.
+/// A message of a server, cut to one readable line. In a URL, the part before the host, which may
+/// be a secret, is removed.
 #[must_use]
 pub fn readable(said: &str) -> String {
     use std::sync::LazyLock;
@@ -261,6 +268,7 @@ pub fn readable(said: &str) -> String {
 
     static CREDENTIALS: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new("://[^/@\\s]*@").ok());
 
-    let line: String = said.chars().map(|c| if c.is_control() { ' ' } else { c }).take(300).collect();
+    // Before it is cut: half a secret is not recognised.
+    let line: String = secrets::blanked(said).chars().map(|c| if c.is_control() { ' ' } else { c }).take(300).collect();
     CREDENTIALS.as_ref().map_or_else(String::new, |credentials| credentials.replace_all(&line, "://").into_owned())
 }

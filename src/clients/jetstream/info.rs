@@ -1,4 +1,4 @@
-//! What a stream says of itself: `STREAM.INFO`, as far as it is of use.
+//! What a stream reports about itself: the used part of `STREAM.INFO`.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,22 +7,22 @@ use serde::Deserialize;
 
 use crate::domain::time::Timestamp;
 
-/// What `STREAM.INFO` tells.
+/// The answer of `STREAM.INFO`.
 #[derive(Debug, Clone, Deserialize)]
 pub struct StreamInfo {
-    /// How the stream is set up.
+    /// The configuration file.
     pub config: StreamConfig,
-    /// When it was created.
+    /// When the stream was created.
     pub created: jiff::Timestamp,
-    /// What it holds.
+    /// What the stream holds.
     pub state: StreamState,
-    /// What it says of its origin, if it is a mirror. Proves nothing.
+    /// What a mirror reports about its origin. It proves nothing.
     pub mirror: Option<MirrorReport>,
-    /// The JetStream domain it lives in.
+    /// The JetStream domain of the stream.
     pub domain: Option<String>,
-    /// The server's clock when it answered; absent before 2.10.
+    /// The server's clock at the answer. Absent before 2.10.
     pub ts: Option<jiff::Timestamp>,
-    /// Who holds it, as far as the server tells.
+    /// The servers of the stream, as far as the server tells.
     #[serde(default)]
     pub cluster: Option<ClusterInfo>,
 }
@@ -36,34 +36,37 @@ pub struct ClusterInfo {
     replicas: Vec<Replica>,
 }
 
-/// A server that holds a copy of the stream, beside its leader; without a leader, any of them.
+/// A server that holds a copy of the stream. The leader is not included. Without a leader, it is
+/// any of the servers.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default)]
 struct Replica {
-    /// Whether it has all that the leader has, as far as the leader knows.
+    /// Whether it has everything that the leader has, according to the leader.
     current: bool,
-    /// Nanoseconds since the leader heard from it; 0 also for one that was never heard.
+    /// Nanoseconds since the leader heard from it. Also 0 if the leader never heard from it.
     active: u64,
 }
 
 impl Replica {
-    /// How long ago it was heard; none if never.
+    /// How long ago it was heard. None if never.
     fn heard(&self) -> Option<Duration> {
         (self.current || self.active > 0).then(|| Duration::from_nanos(self.active))
     }
 }
 
-/// Why the answer of a stream does not count as one of the stream: no majority of its servers stands behind it.
+/// Why the answer does not count as an answer of the stream: no majority of its servers confirms
+/// it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NoQuorum {
-    /// The stream has no leader, so nobody takes messages. Who answered may have been left behind.
+    /// The stream has no leader, so nobody accepts messages. The answering server may have been
+    /// left behind.
     NoLeader,
-    /// The leader does not hear from enough of the others to store anything. A majority on the other side of a cut may
-    /// have elected another leader meanwhile.
+    /// The leader does not hear from enough other servers to store anything. A majority on the
+    /// other side of a network failure may have elected another leader.
     Silent {
-        /// How many servers hold the stream.
+        /// The number of servers with the stream.
         of: usize,
-        /// Since when it has heard from fewer than it needs; none if it never did.
+        /// Since when it has heard from too few of them. None if always.
         heard: Option<Duration>,
     },
 }
@@ -82,23 +85,24 @@ impl fmt::Display for NoQuorum {
     }
 }
 
-/// From here on a majority counts as silent. A leader sends a heartbeat every second, calls a replica outdated after ten
-/// and steps down after about twenty (measured on 2.9 and 2.15); until then it answers as if nothing had happened.
+/// The time after which a majority counts as silent. A leader sends a heartbeat every second, calls
+/// a replica outdated after ten seconds, and steps down after about twenty (measured with 2.9 and
+/// 2.15). Until then it answers as if nothing had happened.
 const SILENT: Duration = Duration::from_secs(5);
 
 impl ClusterInfo {
-    /// The name of the cluster, or of the one server that is none.
+    /// The name of the cluster, or of a single server.
     #[must_use]
     pub fn place(&self) -> &str {
         if self.name.is_empty() { &self.leader } else { &self.name }
     }
 
-    /// When a majority last stood behind the leader.
+    /// How long ago a majority last confirmed the leader.
     fn quorum(&self) -> Result<Duration, NoQuorum> {
         if self.leader.is_empty() {
             return Err(NoQuorum::NoLeader);
         }
-        // The leader is one of them, and is not listed.
+        // The leader is one of them, but is not in the list.
         let of = self.replicas.len() + 1;
         let Some(last_needed) = (of / 2).checked_sub(1) else { return Ok(Duration::ZERO) };
         let mut heard: Vec<_> = self.replicas.iter().filter_map(Replica::heard).collect();
@@ -114,21 +118,21 @@ impl ClusterInfo {
 #[expect(clippy::struct_excessive_bools, reason = "the server's own format")]
 #[derive(Debug, Clone, Deserialize)]
 pub struct StreamConfig {
-    /// The subjects that it takes messages from.
+    /// The subjects from which it accepts messages.
     #[serde(default)]
     pub subjects: Vec<String>,
-    /// What it mirrors, if it is a mirror. A promoted mirror is none.
+    /// The origin, if it is a mirror. A promoted mirror has none.
     pub mirror: Option<MirrorConfig>,
-    /// The streams that feed it, if it is fed by some. Their messages get new sequences here.
+    /// The streams that feed it, if there are any. Their messages get new sequences here.
     #[serde(default)]
     pub sources: Vec<serde::de::IgnoredAny>,
-    /// Whether it takes no more messages.
+    /// Whether it accepts no more messages.
     #[serde(default)]
     pub sealed: bool,
     /// `limits`, `interest` or `workqueue`.
     #[serde(default)]
     pub retention: String,
-    /// What a full stream does: let go of the `old`, or refuse the `new`.
+    /// What a full stream does: remove `old` messages, or refuse `new` ones.
     #[serde(default)]
     pub discard: String,
     /// Whether `DIRECT.GET` works.
@@ -140,57 +144,57 @@ pub struct StreamConfig {
     max_bytes: i64,
     #[serde(default)]
     max_msgs_per_subject: i64,
-    /// Whether a new message is refused, rather than put in the place of an old one of its subject.
+    /// Whether a new message is refused, rather than replacing an old one of its subject.
     #[serde(default)]
     pub discard_new_per_subject: bool,
     #[serde(default)]
     max_age: u64,
-    /// Whether a message may say for itself when it is let go.
+    /// Whether a message can set its own time to live.
     #[serde(default)]
     pub allow_msg_ttl: bool,
-    /// Whether a message may take the place of all before it.
+    /// Whether a message can replace all earlier ones.
     #[serde(default)]
     pub allow_rollup_hdrs: bool,
 }
 
-/// A limit that is set. The server writes 0 or -1 for none.
+/// The value of a limit. The server writes 0 or -1 for no limit.
 fn set(limit: i64) -> Option<u64> {
     u64::try_from(limit).ok().filter(|limit| *limit > 0)
 }
 
 impl StreamConfig {
-    /// The age at which messages are let go, if they are.
+    /// The age at which messages are removed, if there is a limit.
     #[must_use]
     pub fn max_age(&self) -> Option<Duration> {
         (self.max_age > 0).then(|| Duration::from_nanos(self.max_age))
     }
 
-    /// How many messages it holds at most.
+    /// The highest number of messages.
     #[must_use]
     pub fn max_msgs(&self) -> Option<u64> {
         set(self.max_msgs)
     }
 
-    /// How many bytes it holds at most.
+    /// The highest number of bytes.
     #[must_use]
     pub fn max_bytes(&self) -> Option<u64> {
         set(self.max_bytes)
     }
 
-    /// How many messages of one subject it holds at most: the history of a key-value bucket.
+    /// The highest number of messages for one subject: the history of a key-value bucket.
     #[must_use]
     pub fn max_msgs_per_subject(&self) -> Option<u64> {
         set(self.max_msgs_per_subject)
     }
 
-    /// Whether a full stream refuses messages, rather than let go of old ones.
+    /// Whether a full stream refuses new messages, rather than removing old ones.
     #[must_use]
     pub fn refuses_new(&self) -> bool {
         self.discard == "new"
     }
 }
 
-/// What a stream mirrors.
+/// The origin of a mirror.
 #[derive(Debug, Clone, Deserialize)]
 pub struct MirrorConfig {
     /// The origin's name.
@@ -198,7 +202,7 @@ pub struct MirrorConfig {
     /// The subjects that are mirrored, if not all.
     #[serde(default)]
     pub filter_subject: String,
-    /// Several filters at once, each with a new name for what it lets through.
+    /// Several filters, each with a new name for the subjects that pass.
     #[serde(default)]
     pub subject_transforms: Vec<SubjectTransform>,
 }
@@ -213,29 +217,30 @@ pub struct SubjectTransform {
 /// What a stream holds.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct StreamState {
-    /// How many messages.
+    /// The number of messages.
     pub messages: u64,
-    /// How many bytes they are.
+    /// Their size in bytes.
     #[serde(default)]
     pub bytes: u64,
-    /// The sequence of the first.
+    /// The sequence of the first message.
     pub first_seq: u64,
-    /// The time of the first.
+    /// The time of the first message.
     pub first_ts: jiff::Timestamp,
-    /// The highest sequence ever taken; the message may be gone.
+    /// The highest sequence ever stored. The message may be gone.
     pub last_seq: u64,
-    /// The time of the last.
+    /// The time of the last message.
     pub last_ts: jiff::Timestamp,
-    /// How many sequences between the first and the last are gone, or were never taken.
+    /// The number of sequences between the first and the last that are gone, or were never stored.
     #[serde(default)]
     pub num_deleted: u64,
-    /// Which; only where it was asked for.
+    /// These sequences. Only if they were requested.
     #[serde(default)]
     pub deleted: Option<Vec<u64>>,
 }
 
 impl StreamState {
-    /// All sequences between the first and the last that are gone; none where the answer does not list them all.
+    /// All missing sequences between the first and the last. None if the answer does not list all
+    /// of them.
     #[must_use]
     pub fn all_deleted(&self) -> Option<&[u64]> {
         let listed = self.deleted.as_deref().unwrap_or_default();
@@ -243,14 +248,14 @@ impl StreamState {
     }
 }
 
-/// What a mirror says of its origin: measured to read 0 and "just now" over a throttled link and after the origin was
-/// created anew, so it is shown and never believed.
+/// What a mirror reports about its origin. Measured: it shows 0 and "just now" over a throttled
+/// link, and after the origin was created again. So it is shown, but never trusted.
 #[derive(Debug, Clone, Deserialize)]
 pub struct MirrorReport {
-    /// Messages it believes to lack.
+    /// The number of messages that the mirror thinks it lacks.
     #[serde(default)]
     pub lag: u64,
-    /// Nanoseconds since it last heard from its origin; negative if it never did since its server started.
+    /// Nanoseconds since it last heard from its origin. Negative if never since its server started.
     #[serde(default)]
     pub active: i64,
 }
@@ -262,7 +267,7 @@ impl StreamInfo {
         self.created.into()
     }
 
-    /// The filters of a mirror; `>` where it takes everything.
+    /// The filters of a mirror. `>` for a mirror of everything.
     #[must_use]
     pub fn filters(&self) -> Vec<String> {
         let Some(mirror) = &self.config.mirror else { return vec![">".to_owned()] };
@@ -272,22 +277,24 @@ impl StreamInfo {
         sources.into_iter().map(|source| if source.is_empty() { ">".to_owned() } else { source.clone() }).collect()
     }
 
-    /// Whether clients may write to the stream, going by how it is set up. A stream without subjects takes nothing.
+    /// Whether clients can write to the stream, according to its configuration. A stream without
+    /// subjects accepts nothing.
     #[must_use]
     pub fn is_writable(&self) -> bool {
         self.config.mirror.is_none() && !self.config.sealed && !self.config.subjects.is_empty()
     }
 
-    /// How long ago a majority of the stream's servers stood behind its leader: zero for one that is not replicated.
+    /// How long ago a majority of the stream's servers confirmed its leader. Zero for a stream
+    /// without replicas.
     ///
     /// # Errors
-    /// None does, or none has for too long. Then the answer tells neither what the stream holds nor that it can be
-    /// written to.
+    /// No majority does, or it is too long ago. Then the answer shows neither what the stream holds
+    /// nor that it can be written to.
     pub fn quorum(&self) -> Result<Duration, NoQuorum> {
         self.cluster.as_ref().map_or(Ok(Duration::ZERO), ClusterInfo::quorum)
     }
 
-    /// Whether several servers hold the stream, of which a new leader may be a moment behind the one before.
+    /// Whether several servers hold the stream. A new leader may be a moment behind the old one.
     #[must_use]
     pub fn is_replicated(&self) -> bool {
         self.cluster.as_ref().is_some_and(|cluster| !cluster.replicas.is_empty())

@@ -1,7 +1,8 @@
-//! The four questions that are asked of JetStream, in its own wire format.
+//! The requests to JetStream, in its own wire format.
 //!
-//! Asked raw rather than through a client library's types, because what counts is what libraries leave out: the server's
-//! own clock (`ts`), which is absent before 2.10, and the error code, which tells *no such message* from *no answer*.
+//! The types of a client library are not used, because they leave out what matters here: the
+//! server's own clock (`ts`), which is absent before 2.10, and the error code, which distinguishes
+//! *no such message* from *no answer*.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,14 +19,14 @@ use super::nats::{
     API_REFUSED, BAD_ANSWER, Connection, Headers, JETSTREAM_UNAVAILABLE, Message, Unanswered, shortened,
 };
 use crate::clock;
-use crate::config::values::StreamName;
+use crate::decode::values::StreamName;
 use crate::domain::observation::Finding;
 
 pub use info::{MirrorConfig, MirrorReport, NoQuorum, StreamConfig, StreamInfo, StreamState, SubjectTransform};
 
 mod info;
 
-/// A stream that is asked about.
+/// A stream to ask about.
 #[derive(Debug, Clone)]
 pub struct Stream {
     connection: Arc<Connection>,
@@ -33,27 +34,27 @@ pub struct Stream {
     name: StreamName,
 }
 
-/// An answer, and between which instants of this process it was given.
+/// An answer, and the instants of this process between which it was given.
 #[derive(Debug, Clone)]
 pub struct Answered<T> {
-    /// What was answered.
+    /// The payload.
     pub answer: T,
-    /// When the question was sent.
+    /// When the request was sent.
     pub sent: Instant,
-    /// When the answer was here.
+    /// When the answer arrived.
     pub received: Instant,
 }
 
-/// Why there is nothing to work with.
+/// Why there is no answer.
 #[derive(Debug, Clone)]
 pub enum StreamError {
     /// The stream does not exist.
     NotFound,
-    /// No answer, or one that says that JetStream cannot answer.
+    /// No answer, or an answer that JetStream is not available.
     Unanswered(Unanswered),
 }
 
-/// A stored message. Its payload is dropped unread.
+/// A stored message. Its payload is dropped without being read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StoredMessage {
     /// Its sequence.
@@ -62,14 +63,14 @@ pub struct StoredMessage {
     pub time: jiff::Timestamp,
 }
 
-/// A stored message that was looked for, and what it was published to.
+/// A stored message that was found, with its subject.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FoundMessage {
     /// The message.
     pub message: StoredMessage,
     /// Its subject.
     pub subject: String,
-    /// How long it lives, where it says so itself.
+    /// Its own time to live, if it has one.
     pub ttl: Option<Duration>,
 }
 
@@ -92,12 +93,12 @@ struct MessageBody {
     subject: String,
     seq: u64,
     time: jiff::Timestamp,
-    /// Its headers, as a whole block in base64.
+    /// All its headers as one block, in base64.
     #[serde(default)]
     hdrs: String,
 }
 
-/// The header in which a message says how long it lives.
+/// The header with the time to live of a message.
 const TTL: &str = "Nats-TTL";
 
 impl MessageBody {
@@ -109,7 +110,7 @@ impl MessageBody {
     }
 }
 
-/// How long a message lives: so many seconds, or a duration as Go writes it. `never` is no time.
+/// A time to live: a number of seconds, or a duration in the format of Go. `never` is not a time.
 fn time_to_live(text: &str) -> Option<Duration> {
     text.parse().map(Duration::from_secs).ok().or_else(|| text.parse::<SignedDuration>().ok()?.try_into().ok())
 }
@@ -119,16 +120,26 @@ mod code {
     pub const NO_QUORUM: u32 = 10008;
     pub const MESSAGE_NOT_FOUND: u32 = 10037;
     pub const OTHER_STREAM_EXPECTED: u32 = 10060;
-    /// JetStream is there, and not for this account.
-    pub const NOT_ENABLED_FOR_ACCOUNT: u32 = 10039;
     pub const STREAM_NOT_FOUND: u32 = 10059;
+
+    /// Errors of the server or of the stream, which clients get too: too few servers, no leader,
+    /// not assigned, no leader of the stream, an offline stream, a stream that needs a newer
+    /// server. All other errors are about the exporter: its account (10035, 10039, 10076), its
+    /// limits, its request.
+    const OF_THE_SERVER: [u32; 7] = [10002, 10004, 10005, 10006, NO_QUORUM, 10118, 10194];
+
+    /// Whether an error means that JetStream cannot answer anybody. An error without a code is
+    /// judged by its HTTP status.
+    pub fn is_of_the_server(code: u16, err_code: u32) -> bool {
+        OF_THE_SERVER.contains(&err_code) || (err_code == 0 && code >= 500)
+    }
 }
 
-/// What a search for a message gave.
+/// The result of a search for a message.
 enum Found {
-    /// The stream's leader says what it holds, or that it holds none.
+    /// The answer of the stream's leader: a message, or that there is none.
     Asked(Option<FoundMessage>),
-    /// A direct read came upon it.
+    /// A message that was found by a direct read.
     Direct(FoundMessage),
 }
 
@@ -138,7 +149,8 @@ enum ApiFailure {
 }
 
 impl Stream {
-    /// The stream of this name; asked at the subjects that begin with `api`, or with what the connection says.
+    /// The stream with this name. The prefix of its API subjects is `api`, or else that of the
+    /// connection.
     #[must_use]
     pub fn new(connection: Arc<Connection>, name: StreamName, api: Option<String>) -> Self {
         let api = api.or_else(|| connection.api().map(ToOwned::to_owned)).unwrap_or_else(|| "$JS.API".to_owned());
@@ -151,19 +163,19 @@ impl Stream {
         self.name.as_str()
     }
 
-    /// How the stream stands.
+    /// The state of the stream.
     ///
     /// # Errors
-    /// Why that is not known.
+    /// Why it is not known.
     pub async fn info(&self, deadline: Instant) -> Result<Answered<StreamInfo>, StreamError> {
         self.ask_info(Bytes::new(), deadline).await
     }
 
-    /// How the stream stands, with the sequences that are gone: [`StreamState::deleted`]. Costs the server as much as there
-    /// are such sequences.
+    /// The state of the stream with the missing sequences: [`StreamState::deleted`]. The cost for
+    /// the server grows with their number.
     ///
     /// # Errors
-    /// Why that is not known.
+    /// Why it is not known.
     pub async fn info_with_deleted(&self, deadline: Instant) -> Result<Answered<StreamInfo>, StreamError> {
         self.ask_info(Bytes::from_static(br#"{"deleted_details": true}"#), deadline).await
     }
@@ -174,10 +186,10 @@ impl Stream {
         Ok(Answered { answer, sent, received: clock::instant() })
     }
 
-    /// Whether anybody takes messages at a subject of this stream: nothing if that cannot be told.
+    /// Whether anybody accepts messages at a subject of this stream. None if this cannot be told.
     ///
-    /// The message expects another stream than this one, so that it is refused and nothing is stored; measured on NATS 2.9 to
-    /// 2.15, also on a full stream. Who subscribes to the subject besides the stream does receive it.
+    /// The message expects another stream, so it is refused, and nothing is stored (measured with
+    /// NATS 2.9 to 2.15, also with a full stream). Other subscribers of the subject do receive it.
     pub async fn takes_messages(&self, subject: &str, deadline: Instant) -> Option<bool> {
         const REFUSED: &str = "NATS/1.0\r\nNats-Expected-Stream: .refused\r\n\r\n";
         #[derive(Deserialize)]
@@ -190,10 +202,11 @@ impl Stream {
         (told.stream == self.name() && told.error.err_code == code::OTHER_STREAM_EXPECTED).then_some(true)
     }
 
-    /// The message with this sequence, if it still exists. For `direct` see [`Stream::first_message`].
+    /// The message with this sequence, if it still exists. For `direct` see
+    /// [`Stream::first_message`].
     ///
     /// # Errors
-    /// Why that is not known.
+    /// Why it is not known.
     pub async fn message(
         &self,
         sequence: u64,
@@ -209,12 +222,12 @@ impl Stream {
 
     /// The first existing message at or after a sequence whose subject matches the filter.
     ///
-    /// Where the cluster has lost its meta leader the ordinary request fails, and with `direct` the stream's own servers
-    /// are asked instead. Any mirror may answer those, so only a message that names this very stream is believed, and
-    /// its absence never.
+    /// If the cluster has lost its meta leader, the ordinary request fails. With `direct`, the
+    /// stream's own servers are asked instead. Any mirror may answer those requests. So a message
+    /// only counts if it names this very stream, and the absence of a message never counts.
     ///
     /// # Errors
-    /// Why that is not known.
+    /// Why it is not known.
     pub async fn first_message(
         &self,
         sequence: u64,
@@ -233,7 +246,7 @@ impl Stream {
     /// The newest existing message of a subject. For `direct` see [`Stream::first_message`].
     ///
     /// # Errors
-    /// Why that is not known.
+    /// Why it is not known.
     pub async fn last_message(
         &self,
         subject: &str,
@@ -292,7 +305,7 @@ impl Stream {
             Ok(error) => ApiFailure::Refused(error),
             Err(error) => {
                 let detail = format!("the answer at {subject} cannot be read: {error}");
-                // That we do not understand it says nothing of the stream.
+                // That the exporter does not understand the answer says nothing about the stream.
                 ApiFailure::Unanswered(Finding::new(&BAD_ANSWER, detail))
             }
         })
@@ -304,22 +317,21 @@ impl Stream {
             ApiFailure::Refused(error) if error.err_code == code::STREAM_NOT_FOUND => StreamError::NotFound,
             ApiFailure::Refused(ApiError { code, err_code, description }) => {
                 let detail = format!("stream {}: {} ({code}/{err_code})", self.name(), shortened(&description));
-                // What it says of itself, as that the stream's servers are gone, hits clients too; what it says of us does not.
-                let is_ours = code < 500 || err_code == code::NOT_ENABLED_FOR_ACCOUNT;
-                let reason = if is_ours { &API_REFUSED } else { &JETSTREAM_UNAVAILABLE };
+                let of_server = code::is_of_the_server(code, err_code);
+                let reason = if of_server { &JETSTREAM_UNAVAILABLE } else { &API_REFUSED };
                 StreamError::Unanswered(Finding::new(reason, detail))
             }
         }
     }
 }
 
-/// The question for the first existing message at or after a sequence. A bare `seq` answers "not found" for a deleted
-/// message, which would read as "nothing more".
+/// The request for the first existing message at or after a sequence. A plain `seq` would answer
+/// "not found" for a deleted message, which would look like "no more messages".
 fn first_from(sequence: u64, filter: &str) -> Value {
     json!({"seq": sequence, "next_by_subj": filter})
 }
 
-/// Takes the answer or the error that it carries; the inner error is of an answer that is neither.
+/// Reads the answer, or the error in it. The inner error is for an answer that is neither.
 fn parse<T: DeserializeOwned>(message: &Message) -> Result<T, Result<ApiError, serde_json::Error>> {
     #[derive(Deserialize)]
     struct Envelope {
@@ -335,6 +347,29 @@ fn parse<T: DeserializeOwned>(message: &Message) -> Result<T, Result<ApiError, s
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_the_account_may_not_is_not_what_the_server_cannot() {
+        for (case, code, err_code, of_server) in [
+            ("JetStream not enabled for account", 503, 10039, false),
+            ("account not found", 503, 10035, false),
+            ("JetStream not enabled", 503, 10076, false),
+            ("insufficient resources", 503, 10023, false),
+            ("insufficient storage resources available", 500, 10047, false),
+            ("resource limits exceeded for account", 400, 10000, false),
+            ("no JetStream default or applicable tiered limit present", 400, 10120, false),
+            ("expected an empty request payload", 400, 10038, false),
+            ("JetStream system temporarily unavailable", 503, 10008, true),
+            ("incomplete results", 503, 10002, true),
+            ("JetStream cluster can not handle request", 500, 10006, true),
+            ("stream is offline", 500, 10118, true),
+            ("of a server before there were codes", 503, 0, true),
+            ("of a server before there were codes", 404, 0, false),
+            ("one that is not known", 500, 65535, false),
+        ] {
+            assert_eq!(code::is_of_the_server(code, err_code), of_server, "{case}");
+        }
+    }
 
     #[test]
     fn how_long_a_message_lives() {

@@ -1,30 +1,34 @@
-//! The way into a cluster: a client that is made when it is needed, and anew when what it was made of has changed.
+//! Access to a cluster. A client is made when it is needed, and made again when its files have
+//! changed.
 
 use std::sync::{Mutex, PoisonError};
 
-use kube::client::ClientBuilder;
-use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
+use data_encoding::BASE64;
+use kube::config::AuthInfo;
 use kube::{Client, Config};
+use secrecy::ExposeSecret;
 use tokio::sync::watch;
 
-use super::credentials::{Origin, hash_of, settle};
-use super::{CREDENTIALS_UNREADABLE, KubernetesConnection};
+use super::credentials::{Origin, settle};
+use super::files::{Files, hash_of};
+use super::{CREDENTIALS_UNREADABLE, KubernetesConnection, kubeconfig, plugin, transport};
 use crate::clients::blocking;
-use crate::clients::failure::innermost;
+use crate::decode::values::secrets;
 use crate::domain::observation::Finding;
 
-/// How a cluster is got into.
+/// How a cluster is accessed.
 #[derive(Debug)]
 pub(super) struct Access {
     config: KubernetesConnection,
     made: Mutex<Option<Made>>,
 }
 
-/// A client that is made, or being made. A plugin that hangs is waited for and not run once more.
+/// A client that is made, or is being made. A plugin that hangs is waited for, and not run a second
+/// time.
 #[derive(Clone)]
 pub(super) struct Made {
     usable: watch::Receiver<Option<Result<Usable, String>>>,
-    /// The hash of the kubeconfig as it was read.
+    /// The hash of the kubeconfig when it was read.
     kubeconfig: Option<u64>,
 }
 
@@ -45,11 +49,11 @@ impl Access {
         Self { config, made: Mutex::default() }
     }
 
-    /// The client. It is made anew when the kubeconfig or the token file has changed, when a plugin must be run again, and
-    /// when credentials were refused.
+    /// The client. It is made again when the kubeconfig or the token file has changed, when a
+    /// plugin must be run again, and when credentials were refused.
     ///
     /// # Errors
-    /// What is wrong with the kubeconfig, the service account, or a file or plugin that they name.
+    /// What is wrong with the kubeconfig, the service account, or a file or plugin in them.
     pub(super) async fn client(&self) -> Result<(Client, Made), Finding> {
         let kubeconfig = match self.config.kubeconfig_file.clone() {
             Some(file) => {
@@ -93,7 +97,7 @@ impl Access {
         made
     }
 
-    /// Makes the next read start from the files, unless a newer client than this one is there.
+    /// The next read starts from the files again, unless there is already a newer client.
     pub(super) fn forget(&self, made: &Made) {
         let mut current = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         if current.as_ref().is_some_and(|current| current.usable.same_channel(&made.usable)) {
@@ -103,52 +107,62 @@ impl Access {
 }
 
 async fn make(connection: &KubernetesConnection) -> Result<Usable, String> {
-    let mut config = read(connection).await?;
-    // The next poll is the retry, and whoever waits is told at once.
+    let (mut config, files) = read(connection).await?;
+    // The next poll is the retry, and the caller gets an error at once.
     config.default_retry = false;
     config.connect_timeout = Some(connection.api_timeout.get());
     if let Some(user) = &connection.impersonate_user {
         config.auth_info.impersonate = Some(user.clone());
         config.auth_info.impersonate_groups = Some(connection.impersonate_groups.clone());
     }
-    // A plugin is run here, and files are read.
-    let made = blocking(move || {
-        let origin = settle(&mut config.auth_info)?;
-        let builder = ClientBuilder::try_from(config).map_err(|error| of_client(&error))?;
-        Ok((builder, origin))
+    let file = connection.kubeconfig_file.as_ref().map(|file| format!("{file}: ")).unwrap_or_default();
+    let in_file = |problem: String| format!("{file}{problem}");
+    // Files are read here.
+    let settled = blocking(move || {
+        let mut config = config;
+        settle(&mut config.auth_info, files).map(|origin| (config, origin))
     });
-    made.await.map(|(builder, origin)| Usable { client: builder.build(), origin })
+    let (mut config, mut origin) = settled.await.map_err(in_file)?;
+    if let Some(exec) = config.auth_info.exec.take() {
+        origin.renewal = plugin::run(&exec, &mut config.auth_info).await.map_err(in_file)?;
+    }
+    remember_secrets(connection, &config.auth_info);
+    let client = blocking(move || transport::client(&config)).await.map_err(in_file)?;
+    Ok(Usable { client, origin })
 }
 
-async fn read(connection: &KubernetesConnection) -> Result<Config, String> {
+/// What is sent to the API server, so that it is blanked out of what the server says.
+fn remember_secrets(connection: &KubernetesConnection, auth: &AuthInfo) {
+    let file = connection.kubeconfig_file.as_ref().map_or_else(|| "in the cluster".to_owned(), ToString::to_string);
+    let place = format!("{file}, context {}", connection.context.as_deref().unwrap_or_default());
+    if let Some(token) = &auth.token {
+        secrets::remember(&format!("{place}, token"), token.expose_secret());
+    }
+    if let (Some(name), Some(password)) = (&auth.username, &auth.password) {
+        let pair = format!("{name}:{}", password.expose_secret());
+        secrets::remember(&format!("{place}, password"), password.expose_secret());
+        secrets::remember(&format!("{place}, basic"), &BASE64.encode(pair.as_bytes()));
+    }
+}
+
+async fn read(connection: &KubernetesConnection) -> Result<(Config, Files), String> {
     let Some(file) = connection.kubeconfig_file.clone() else {
         if connection.in_cluster {
-            return blocking(Config::incluster).await.map_err(|error| format!("the service account: {error}"));
+            let config = blocking(Config::incluster).await.map_err(|error| format!("the service account: {error}"))?;
+            return Ok((config, Files::default()));
         }
         return Err("the connection is not configured".to_owned());
     };
-    let path = file.path().to_owned();
-    let kubeconfig = blocking(move || Kubeconfig::read_from(path)).await;
-    let kubeconfig = kubeconfig.map_err(|error| format!("{file}: {}", of_kubeconfig(&error)))?;
-    let options = KubeConfigOptions { context: connection.context.clone(), ..KubeConfigOptions::default() };
-    let config = Config::from_custom_kubeconfig(kubeconfig, &options).await;
-    config.map_err(|error| format!("{file}: {}", of_kubeconfig(&error)))
+    let (path, context) = (file.path().to_owned(), connection.context.clone());
+    let chosen = blocking(move || {
+        let mut files = Files::default();
+        kubeconfig::read(&path, context.as_deref(), &mut files).map(|chosen| (chosen, files))
+    });
+    let in_file = |problem: String| format!("{file}: {problem}");
+    let (chosen, files) = chosen.await.map_err(in_file)?;
+    Ok((chosen.config().await.map_err(in_file)?, files))
 }
 
 fn unusable(message: &str) -> Finding {
     Finding::new(&CREDENTIALS_UNREADABLE, message)
-}
-
-/// What is wrong with a kubeconfig. The reader's own words can hold a line of the file, and so a token.
-fn of_kubeconfig(error: &KubeconfigError) -> String {
-    match error {
-        KubeconfigError::Parse(_) => "this is not a kubeconfig".to_owned(),
-        KubeconfigError::ReadConfig(error, _) => error.to_string(),
-        error => error.to_string(),
-    }
-}
-
-/// Why there is no client.
-fn of_client(error: &kube::Error) -> String {
-    innermost(error)
 }

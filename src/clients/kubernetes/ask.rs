@@ -1,4 +1,4 @@
-//! One request and its answer, in bounded memory, whatever answers.
+//! One request and its answer, in bounded memory, whatever the server sends.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -10,21 +10,23 @@ use kube::client::Body;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
-use super::Reads;
 use super::access::Made;
 use super::failure::Problem;
+use super::{CREDENTIALS_UNREADABLE, Reads, TIMEOUT};
 use crate::clock;
+use crate::domain::observation::Finding;
 
-/// The largest answer that is read, in bytes. An object takes 1.5 MiB at most by etcd's own limit.
+/// The largest accepted answer, in bytes. An object has at most 1.5 MiB, by etcd's own limit.
 pub(super) const LARGEST: usize = 4 << 20;
-/// An answer up to this size is nothing to wait for.
+/// An answer up to this size needs no turn of its own.
 const SMALL: usize = 256 << 10;
-/// How many requests are under way at once.
+/// How many requests run at the same time.
 const TURNS: usize = 32;
-/// How many of them may have an answer that is not small.
+/// How many of them can have a large answer.
 const LARGE_TURNS: usize = 4;
 
-/// Whose turn it is. What is held of one cluster's answers takes at most `TURNS * SMALL + LARGE_TURNS * LARGEST`, 24 MiB.
+/// The limits on requests. The answers of one cluster take at most `TURNS * SMALL + LARGE_TURNS *
+/// LARGEST` bytes: 24 MiB.
 #[derive(Debug)]
 pub(super) struct Turns {
     any: Semaphore,
@@ -37,39 +39,48 @@ impl Default for Turns {
     }
 }
 
-/// How far a read has come, for whoever waits for it.
+/// The progress of a read, for those who wait for it.
 #[derive(Debug, Default)]
 pub(super) struct Progress {
     bytes: AtomicU64,
     waits: AtomicBool,
+    /// Whether the client is still being made: a file or a plugin of the kubeconfig has not
+    /// finished.
+    is_without_client: AtomicBool,
 }
 
 impl Progress {
-    /// What has come of the answer, in bytes.
+    /// The number of bytes of the answer so far.
     pub(super) fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    /// What there is to say when time is up.
-    pub(super) fn when_late(&self, limit: Option<Duration>) -> String {
+    /// The finding if time is up. The API server is only slow if it was asked.
+    pub(super) fn when_late(&self, limit: Option<Duration>) -> Finding {
+        if self.is_without_client.load(Ordering::Relaxed) {
+            let story =
+                "the exec plugin, or a file of the kubeconfig, takes too long; the API server was not asked yet";
+            return Finding::new(&CREDENTIALS_UNREADABLE, story);
+        }
         let limit = limit.map_or_else(|| "in time".to_owned(), |limit| format!("within {limit:?}"));
-        match self.bytes() {
+        let story = match self.bytes() {
             0 if self.waits.load(Ordering::Relaxed) => {
-                format!("not begun {limit}: {TURNS} other reads of this cluster were under way")
+                format!("not started {limit}: {TURNS} other reads of this cluster were running")
             }
             0 => format!("no answer {limit}"),
-            bytes => format!("not all of the answer came {limit}: {} KiB, and more was coming", bytes.div_ceil(1024)),
-        }
+            bytes => format!("the answer was not complete {limit}: {} KiB had arrived", bytes.div_ceil(1024)),
+        };
+        Finding::new(&TIMEOUT, story)
     }
 }
 
-/// A good answer. While it is held it takes one of the turns.
+/// A successful answer. While it is held, it takes one of the turns.
 #[derive(Debug)]
 pub(super) struct Answer<'a> {
     pub(super) body: Vec<u8>,
-    /// When the question was sent.
+    /// When the request was sent.
     pub(super) sent: Instant,
-    /// What the server's clock showed, to the second, if it told.
+    /// The time of the server's clock, to the second, if it was sent.
     pub(super) date: Option<jiff::Timestamp>,
     _turns: (SemaphorePermit<'a>, Option<SemaphorePermit<'a>>),
 }
@@ -83,7 +94,9 @@ impl Reads {
         progress.waits.store(true, Ordering::Relaxed);
         let turn = self.turns.any.acquire().await.map_err(Problem::request)?;
         progress.waits.store(false, Ordering::Relaxed);
+        progress.is_without_client.store(true, Ordering::Relaxed);
         let (client, made) = self.access.client().await.map_err(Problem::NoClient)?;
+        progress.is_without_client.store(false, Ordering::Relaxed);
         let sent = clock::instant();
         let answer = client.send(request.map(Into::into)).await;
         let answer = answer.map_err(|error| self.rethink(Problem::of_client(&error), &made))?;
@@ -97,7 +110,7 @@ impl Reads {
         Ok(Answer { body, sent, date: date(&head.headers), _turns: (turn, large) })
     }
 
-    /// Reads a body, which waits for a turn of its own when it turns out not to be small.
+    /// Reads a body. If it is large, it waits for a turn of its own.
     async fn body(
         &self,
         body: Body,
@@ -128,7 +141,8 @@ impl Reads {
         Ok((all, large))
     }
 
-    /// Credentials that are refused, and certificates that no longer fit, are read anew the next time.
+    /// If credentials are refused, or certificates no longer fit, they are read again for the next
+    /// request.
     fn rethink(&self, problem: Problem, made: &Made) -> Problem {
         if problem.is_of_credentials() {
             self.access.forget(made);

@@ -1,4 +1,4 @@
-//! Why there is no answer, and what of it people are told.
+//! Why there is no answer, and what people are told about it.
 
 use std::error::Error;
 use std::fmt;
@@ -9,13 +9,13 @@ use serde::Deserialize;
 use super::ask::LARGEST;
 use super::{
     AUTH_FAILED, BAD_ANSWER, CONNECT_FAILED, CRD_MISSING, FORBIDDEN, LOCAL, SERVER_ERROR, THROTTLED, TIMEOUT,
-    TLS_FAILED, TOO_LARGE,
+    TLS_FAILED, TLS_UNSUPPORTED, TOO_LARGE,
 };
 use crate::clients::failure::{self, Failure, Fault};
-use crate::config::values::{Namespace, ObjectName};
+use crate::decode::values::{Namespace, ObjectName};
 use crate::domain::observation::{Finding, Reason};
 
-/// What was asked for, in the words of RBAC.
+/// The request, in the words of RBAC.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Asked<'a> {
     pub(super) verb: &'static str,
@@ -49,7 +49,8 @@ impl Asked<'_> {
     }
 }
 
-/// What an API server says of a request that it does not serve. Only what is one is taken for one.
+/// The status of an API server for a request that it does not serve. It is parsed strictly, so that
+/// a proxy's JSON is not mistaken for a Kubernetes Status.
 #[derive(Debug, Deserialize)]
 pub(super) struct Status {
     kind: StatusKind,
@@ -61,13 +62,13 @@ pub(super) struct Status {
     details: Details,
 }
 
-/// What a [`Status`] is about.
+/// The object of a [`Status`].
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Details {
     name: String,
     group: String,
-    /// The name in paths, other than in objects.
+    /// The name in paths, not the one in objects.
     kind: String,
 }
 
@@ -79,17 +80,17 @@ enum StatusKind {
 /// Why there is no answer.
 #[derive(Debug)]
 pub(super) enum Problem {
-    /// There is no client to ask with.
+    /// There is no client for requests.
     NoClient(Finding),
-    /// The request did not get through, or the answer did not get back.
+    /// The request did not reach the server, or the answer did not come back.
     Transport(&'static Reason, String),
-    /// The server said no, and why, if it is an API server.
+    /// The server refused, with its status if it is an API server.
     Status(StatusCode, Option<Status>),
     /// The answer makes no sense.
     Malformed(String),
-    /// The answer is larger than any that is read.
+    /// The answer is larger than accepted.
     TooLarge,
-    /// A list has more pages or objects than anybody means to have.
+    /// A list has more pages or objects than plausible.
     Endless(String),
     /// No version of the kind is served.
     NotServed,
@@ -104,7 +105,7 @@ impl Problem {
         Self::of_transport(error)
     }
 
-    /// An answer that broke off after so many bytes.
+    /// An answer that broke off after this many bytes.
     pub(super) fn of_body(error: &kube::Error, after: usize) -> Self {
         match Self::of_transport(error) {
             Self::Transport(reason, story) => {
@@ -118,6 +119,7 @@ impl Problem {
         let Failure { fault, story } = failure::classify(error, &[]);
         let reason = match fault {
             Fault::Tls => &TLS_FAILED,
+            Fault::TlsUnsupported => &TLS_UNSUPPORTED,
             Fault::Local => &LOCAL,
             Fault::Timeout => &TIMEOUT,
             Fault::Cut | Fault::Malformed | Fault::Unreachable => &CONNECT_FAILED,
@@ -133,8 +135,9 @@ impl Problem {
         Self::Malformed(format!("the answer cannot be read: {error}"))
     }
 
-    /// Whether an API server says that the object does not exist. Only its word, about this very object, counts: any
-    /// proxy can say 404, and an API server says it of versions that it does not serve.
+    /// Whether an API server says that the object does not exist. Only a Status about this very
+    /// object counts: any proxy can send a 404, and an API server sends it for versions that it
+    /// does not serve.
     pub(super) fn is_absence_of(&self, asked: &Asked<'_>) -> bool {
         let Self::Status(StatusCode::NOT_FOUND, Some(Status { reason, details, .. })) = self else { return false };
         let is_it = |name: &ObjectName| name.as_str() == details.name;
@@ -143,16 +146,16 @@ impl Problem {
             && (asked.group, asked.resource) == (details.group.as_str(), details.kind.as_str())
     }
 
-    /// Whether other credentials might do better.
+    /// Whether other credentials might help.
     pub(super) fn is_of_credentials(&self) -> bool {
         match self {
             Self::Status(status, _) => *status == StatusCode::UNAUTHORIZED,
-            Self::Transport(reason, _) => *reason == &TLS_FAILED,
+            Self::Transport(reason, _) => [&TLS_FAILED, &TLS_UNSUPPORTED].contains(reason),
             _ => false,
         }
     }
 
-    /// What people are told.
+    /// The finding for people.
     pub(super) fn finding(self, asked: &Asked<'_>) -> Finding {
         match self {
             Self::NoClient(finding) => finding,

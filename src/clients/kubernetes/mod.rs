@@ -1,6 +1,7 @@
-//! Kubernetes clusters: one client each, made when it is first needed, and what is read from them, shared.
+//! Kubernetes clusters: one client for each, made when it is first needed, and shared reads.
 //!
-//! A control plane reports on components; it is not one of them. So whatever goes wrong in here is a failure to measure.
+//! A control plane reports on components, but is not one of them. So every failure here is a failed
+//! measurement.
 
 use std::collections::BTreeMap;
 use std::path::{Component, PathBuf};
@@ -10,10 +11,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::clients::reasons;
-use crate::config::config;
-use crate::config::connections::{Destination, Stanza};
-use crate::config::decode::{Decoder, Fields};
-use crate::config::values::{LabelSelector, Namespace, ObjectName, PromDuration, SecretFile};
+use crate::clients::stanza::{Destination, Stanza};
+use crate::decode::config;
+use crate::decode::values::{LabelSelector, Namespace, ObjectName, PromDuration, SecretFile};
+use crate::decode::{Decoder, Fields};
 use crate::domain::observation::{Finding, Reason};
 use access::Access;
 use ask::{Progress, Turns};
@@ -21,30 +22,39 @@ use objects::{Application, Deployment, ExternalSecret, Pod, SecretState, Statefu
 use read::{Resource, Selection};
 use shared::Shared;
 
-pub use crate::clients::reasons::LOCAL;
+pub use crate::clients::reasons::{LOCAL, TLS_UNSUPPORTED};
 
 mod access;
 mod ask;
 mod credentials;
 mod failure;
+mod files;
+mod identity;
+mod kubeconfig;
 mod named;
 pub mod objects;
+mod plugin;
+mod proxy;
 mod read;
 mod shared;
+mod transport;
 
 pub use named::{ByName, Named, Watched};
 pub use read::{Listing, Read};
 
 config! {
-    /// Access to one Kubernetes cluster. Checks that name it share it.
+    /// Access to one Kubernetes cluster. All checks that name it share it.
     pub struct KubernetesConnection {
-        /// Uses the service account of the pod that this exporter runs in. One of the two ways in.
+        /// Whether to use the service account of the exporter's own pod. One of the two ways to get
+        /// access.
         pub in_cluster: bool = false,
-        /// A kubeconfig: tokens, client certificates, exec plugins, proxies. Read anew when it changes. One of the two ways in.
+        /// A kubeconfig with tokens, client certificates, exec plugins or proxies. It is read again
+        /// when it changes. One of the two ways to get access.
         pub kubeconfig_file: Option<SecretFile> = None,
-        /// The context of the kubeconfig; its current one if left out.
+        /// The context of the kubeconfig. The default is its current context.
         pub context: Option<String> = None,
-        /// How long one read of the API may take, all its pages included. Checks wait no longer than their own `timeout`.
+        /// How long one read of the API may take, including all pages. A check waits no longer than
+        /// its own `timeout`.
         pub api_timeout: PromDuration = PromDuration::from_secs(10) => incidental,
         /// The user to act as. Needs the right to impersonate.
         pub impersonate_user: Option<String> = None,
@@ -58,27 +68,27 @@ impl KubernetesConnection {
     fn validate(&self, fields: &Fields<'_>, cx: &mut Decoder<'_>) {
         match (self.in_cluster, &self.kubeconfig_file) {
             (true, Some(_)) => {
-                let message = "`in_cluster` gives access already; remove one of the two";
+                let message = "`in_cluster` already gives access; remove one of the two";
                 cx.error(fields.position("kubeconfig_file"), message);
             }
             (false, None) => {
-                let message = "there is no way in; add `in_cluster: true` or `kubeconfig_file`";
+                let message = "there is no access; add `in_cluster: true` or `kubeconfig_file`";
                 cx.error(fields.position("in_cluster"), message);
             }
             _ => {}
         }
         if self.context.is_some() && self.in_cluster {
-            cx.error(fields.position("context"), "contexts are of a kubeconfig; remove this or `in_cluster`");
+            cx.error(fields.position("context"), "a context belongs to a kubeconfig; remove this or `in_cluster`");
         }
         if !self.impersonate_groups.is_empty() && self.impersonate_user.is_none() {
             cx.error(
                 fields.position("impersonate_groups"),
-                "groups are acted as together with a user; add `impersonate_user`",
+                "groups can only be impersonated together with a user; add `impersonate_user`",
             );
         }
     }
 
-    /// Access to nothing.
+    /// A connection without access.
     #[must_use]
     pub(super) fn without_access() -> Self {
         Self {
@@ -116,46 +126,47 @@ pub static CONNECT_FAILED: Reason = reasons::connect_failed(
 /// The API server did not answer in time.
 pub static TIMEOUT: Reason =
     reasons::timeout("The API server answers too slowly: look at its load, or raise timeout and api_timeout.");
-/// TLS could not be agreed on.
+/// The TLS handshake failed.
 pub static TLS_FAILED: Reason = reasons::tls_failed(
     "Check certificate-authority, tls-server-name and the client certificate of the kubeconfig, and their dates.",
 );
-/// The API server does not know who asks.
+/// The API server does not accept the credentials.
 pub static AUTH_FAILED: Reason =
     reasons::auth_failed("The token or client certificate is wrong or has expired: renew it in the kubeconfig.");
-/// The API server knows who asks and refuses.
+/// The API server accepts the credentials, but not the request.
 pub static FORBIDDEN: Reason = reasons::forbidden(
-    "If the namespace was deleted, its Role went with it: make both again. Else add the rule that is named to the Role.",
+    "If the namespace was deleted, its Role is gone too: create both again. Otherwise add the rule in the detail to the Role.",
 );
 /// The cluster does not serve this kind of object.
 pub static CRD_MISSING: Reason = Reason::new(
     "crd_missing",
-    "Is the operator installed in this cluster, and its CustomResourceDefinition served in a known version?",
+    "Is the operator installed in this cluster, and is its CustomResourceDefinition served in a known version?",
 );
-/// There is no usable way in.
+/// There are no usable credentials.
 pub static CREDENTIALS_UNREADABLE: Reason = reasons::credentials_unreadable(
-    "Check that the kubeconfig, what it names and its exec plugin are there, readable and right; a token is one line.",
+    "Check that the kubeconfig, its files and its exec plugin exist, are readable and are correct. A token is one line.",
 );
-/// The API server sheds load.
+/// The API server limits requests.
 pub static THROTTLED: Reason =
     reasons::throttled("The API server asks for fewer requests: look at its load and flow control.");
 /// The API server failed.
 pub static SERVER_ERROR: Reason =
-    reasons::server_error("The API server, or a proxy before it, failed: look at its logs and at etcd.");
-/// What came is not what was asked for.
+    reasons::server_error("The API server, or a proxy in front of it, failed: look at its logs and at etcd.");
+/// The answer is not what was requested.
 pub static BAD_ANSWER: Reason =
     reasons::bad_answer("What answers is not a Kubernetes API server, or an object is malformed: look at it.");
-/// There is more of an answer than is read.
+/// The answer is larger than accepted.
 pub static TOO_LARGE: Reason = Reason::new(
     "too_large",
-    "An answer is larger than the exporter takes: is the object that size on purpose, does the selector match too much?",
+    "An answer is larger than the exporter accepts: is the object that large on purpose, or does the selector match too much?",
 );
 
-/// All of them.
-pub const REASONS: [&Reason; 12] = [
+/// All reasons.
+pub const REASONS: [&Reason; 13] = [
     &CONNECT_FAILED,
     &TIMEOUT,
     &TLS_FAILED,
+    &TLS_UNSUPPORTED,
     &AUTH_FAILED,
     &FORBIDDEN,
     &CRD_MISSING,
@@ -169,14 +180,14 @@ pub const REASONS: [&Reason; 12] = [
 
 /// How fresh an answer must be, and how long to wait for it.
 #[derive(Debug, Clone, Copy)]
-pub struct Wanted {
-    /// How old an answer that somebody else asked for may be.
+pub struct Terms {
+    /// The highest age of an answer to somebody else's request.
     pub max_age: Duration,
     /// When to give up.
     pub deadline: Instant,
 }
 
-/// One cluster. What is read is read once for all who want it.
+/// One cluster. Reads are shared by all checks.
 #[derive(Debug)]
 pub struct Cluster {
     name: String,
@@ -197,12 +208,12 @@ struct Reads {
     turns: Turns,
     /// The version in which a kind was last found, by its plural.
     versions: Mutex<BTreeMap<&'static str, &'static str>>,
-    /// How many objects made a good page of the last list, by the plural and the namespace.
+    /// The best page size of the last list, by plural and namespace.
     page_sizes: Mutex<BTreeMap<(&'static str, Namespace), u32>>,
 }
 
 impl Cluster {
-    /// A cluster that has not been connected to.
+    /// A cluster without a connection yet.
     #[must_use]
     pub fn new(name: &str, config: KubernetesConnection) -> Self {
         let reads = Reads {
@@ -230,14 +241,15 @@ impl Cluster {
         &self.name
     }
 
-    /// An object that will be read again and again. How it is read depends on how many of its kind are watched in its
-    /// namespace: say so of all before the first is read.
+    /// An object that is read again and again. How it is read depends on the number of watched
+    /// objects of its kind in the namespace. So all of them must be announced before the first is
+    /// read.
     #[must_use]
     pub fn watch<R: ByName>(self: &Arc<Self>, namespace: &Namespace, name: &ObjectName) -> Watched<R> {
         Watched::new(Arc::clone(self), namespace.clone(), name.clone())
     }
 
-    /// The pods of a namespace that carry these labels.
+    /// The pods of a namespace with these labels.
     ///
     /// # Errors
     /// Why they are not known.
@@ -245,17 +257,17 @@ impl Cluster {
         &self,
         namespace: &Namespace,
         selector: &LabelSelector,
-        wanted: Wanted,
+        terms: Terms,
     ) -> Result<Read<Listing<Pod>>, Finding> {
         let (reads, key) = (Arc::clone(&self.reads), (namespace.clone(), selector.to_string()));
         let (namespace, selector) = key.clone();
         let read = |progress: Arc<Progress>| async move {
             reads.list::<Pod>(&namespace, Selection::Labelled(selector), &progress).await.map(|(listing, _)| listing)
         };
-        self.pods.get(&key, wanted, read).await.map_err(|finding| self.named(&finding))
+        self.pods.get(&key, terms, read).await.map_err(|finding| self.named(&finding))
     }
 
-    /// What the metadata of a secret tells, the hash among it that External Secrets keeps of the data.
+    /// The metadata of a secret, including the hash that External Secrets keeps of the data.
     ///
     /// # Errors
     /// Why it is not known.
@@ -263,12 +275,12 @@ impl Cluster {
         &self,
         namespace: &Namespace,
         name: &ObjectName,
-        wanted: Wanted,
+        terms: Terms,
     ) -> Result<Read<SecretState>, Finding> {
         let (reads, key) = (Arc::clone(&self.reads), (namespace.clone(), name.clone()));
         let (namespace, name) = key.clone();
         let read = |progress: Arc<Progress>| async move { reads.data_hash(&namespace, &name, &progress).await };
-        self.secrets.get(&key, wanted, read).await.map_err(|finding| self.named(&finding))
+        self.secrets.get(&key, terms, read).await.map_err(|finding| self.named(&finding))
     }
 
     fn named(&self, finding: &Finding) -> Finding {

@@ -1,4 +1,5 @@
-//! Objects that are read by their names: one by one while that is cheaper, else out of a list of their namespace.
+//! Objects that are read by name: one by one while that is cheaper, otherwise from a list of their
+//! namespace.
 
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
@@ -10,30 +11,32 @@ use tokio::time::Instant;
 use super::ask::Progress;
 use super::read::{Listing, Read, Resource, Selection, Size};
 use super::shared::Shared;
-use super::{BAD_ANSWER, Cluster, FORBIDDEN, TIMEOUT, TOO_LARGE, Wanted};
+use super::{BAD_ANSWER, Cluster, FORBIDDEN, TIMEOUT, TOO_LARGE, Terms};
 use crate::clock;
-use crate::config::values::{Namespace, ObjectName};
+use crate::decode::values::{Namespace, ObjectName};
 use crate::domain::observation::{Finding, Reason};
 
-/// Up to so many objects of a kind and namespace are read one by one, and nobody needs the right to list.
+/// Up to this many objects of a kind and namespace are read one by one. This does not need the
+/// right to list.
 const FEW: usize = 20;
-/// What a request costs an API server and the network, beside the bytes of its answer, in bytes.
+/// The cost of a request for the API server and the network, beside the bytes of the answer, in
+/// bytes.
 const REQUEST: u64 = 32 << 10;
-/// How long the size of a list is taken for known.
+/// How long the size of a list is remembered.
 const KNOWN: Duration = Duration::from_secs(60 * 60);
-/// How long a way that was closed is not tried again while the other one is open.
+/// How long a forbidden way is not tried again while the other one works.
 const CLOSED: Duration = Duration::from_secs(10 * 60);
 
 /// A kind of object that is read by name.
 pub trait ByName: Resource + Clone {
-    /// Where what is read of this kind is shared.
+    /// Where the reads of this kind are shared.
     #[doc(hidden)]
     fn named(cluster: &Cluster) -> &Named<Self>
     where
         Self: Sized;
 }
 
-/// What is read of one kind.
+/// The reads of one kind.
 #[derive(Debug)]
 pub struct Named<R> {
     lists: Shared<Namespace, Listing<R>>,
@@ -49,20 +52,20 @@ impl<R> Default for Named<R> {
 
 type Places = BTreeMap<Namespace, Place>;
 
-/// What is known of one kind in one namespace.
+/// What is known about one kind in one namespace.
 #[derive(Debug, Default)]
 struct Place {
-    /// The names that are watched, and by how many.
+    /// The watched names, and the number of watchers.
     watched: BTreeMap<ObjectName, usize>,
-    /// What the last list took, and when.
+    /// The size of the last list, and its time.
     list: Option<(Size, Instant)>,
-    /// When the list was found closed, and the other way open.
+    /// When the list was found forbidden while the other way worked.
     list_closed: Option<Instant>,
-    /// The same the other way round.
+    /// The same for single reads.
     get_closed: Option<Instant>,
 }
 
-/// How an object is read.
+/// A way to read an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Way {
     Get,
@@ -134,14 +137,14 @@ impl<R: ByName> Watched<R> {
         &self.cluster
     }
 
-    /// The object as it is now; none if there is none.
+    /// The object now. None if it does not exist.
     ///
     /// # Errors
     /// Why it is not known.
-    pub async fn read(&self, wanted: Wanted) -> Result<Read<Option<R>>, Finding> {
+    pub async fn read(&self, terms: Terms) -> Result<Read<Option<R>>, Finding> {
         let found = match self.way() {
-            Way::Get => self.get_or_list(wanted).await,
-            Way::List => self.list_or_get(wanted).await,
+            Way::Get => self.get_or_list(terms).await,
+            Way::List => self.list_or_get(terms).await,
         };
         let Read { answer, sent, date } = found.map_err(|finding| self.cluster.named(&finding))?;
         match Arc::unwrap_or_clone(answer).transpose() {
@@ -153,13 +156,13 @@ impl<R: ByName> Watched<R> {
         }
     }
 
-    async fn get_or_list(&self, wanted: Wanted) -> Found<R> {
-        let get = self.get(wanted).await;
+    async fn get_or_list(&self, terms: Terms) -> Found<R> {
+        let get = self.get(terms).await;
         if !get.as_ref().is_err_and(|finding| closes(finding, &[&FORBIDDEN])) {
             return get;
         }
-        let list = self.list(wanted).await;
-        // The right to get one object is the smaller one to ask for.
+        let list = self.list(terms).await;
+        // The right to get one object is smaller, so it is the one to report.
         if list.as_ref().is_err_and(|finding| closes(finding, &[&FORBIDDEN])) {
             return get;
         }
@@ -167,13 +170,13 @@ impl<R: ByName> Watched<R> {
         list
     }
 
-    async fn list_or_get(&self, wanted: Wanted) -> Found<R> {
-        let list = self.list(wanted).await;
+    async fn list_or_get(&self, terms: Terms) -> Found<R> {
+        let list = self.list(terms).await;
         let is_forbidden = list.as_ref().is_err_and(|finding| closes(finding, &[&FORBIDDEN]));
         if !is_forbidden && !list.as_ref().is_err_and(|finding| closes(finding, &[&TOO_LARGE])) {
             return list;
         }
-        let get = self.get(wanted).await;
+        let get = self.get(terms).await;
         if !is_forbidden && get.as_ref().is_err_and(|finding| closes(finding, &[&FORBIDDEN])) {
             return list;
         }
@@ -183,27 +186,29 @@ impl<R: ByName> Watched<R> {
         get
     }
 
-    async fn get(&self, wanted: Wanted) -> Found<R> {
+    async fn get(&self, terms: Terms) -> Found<R> {
         let key = (self.namespace.clone(), self.name.clone());
         let (reads, (namespace, name)) = (Arc::clone(&self.cluster.reads), key.clone());
         let read = |progress: Arc<Progress>| async move { reads.get::<R>(&namespace, &name, &progress).await };
-        R::named(&self.cluster).objects.get(&key, wanted, read).await
+        R::named(&self.cluster).objects.get(&key, terms, read).await
     }
 
-    async fn list(&self, mut wanted: Wanted) -> Found<R> {
+    async fn list(&self, mut terms: Terms) -> Found<R> {
         let named = R::named(&self.cluster);
-        // Once out of what is there, once out of what is under way, and then out of a list that was begun for this one.
+        // First from a list that exists, then from a list that is being read, then from a list that
+        // was started for this object.
         for _ in 0..3 {
             let (reads, namespace) = (Arc::clone(&self.cluster.reads), self.namespace.clone());
             let places = Arc::clone(&named.places);
             let read = |progress: Arc<Progress>| async move {
                 let all = |place: &Place| place.watched.keys().map(|name| name.as_str().to_owned()).collect();
-                let wanted = Selection::Named(lock(&places).get(&namespace).map(all).unwrap_or_default());
-                let listed = reads.list::<R>(&namespace, wanted, &progress).await;
+                let selection = Selection::Named(lock(&places).get(&namespace).map(all).unwrap_or_default());
+                let listed = reads.list::<R>(&namespace, selection, &progress).await;
                 if let Some(place) = lock(&places).get_mut(&namespace) {
                     match &listed {
                         Ok((_, size)) => place.list = Some((*size, clock::instant())),
-                        // Too slow for its size: not again soon, if there is another way.
+                        // The list is too slow for its size: it is not tried again soon if there is
+                        // another way.
                         Err(finding) if finding.reason == &TIMEOUT && progress.bytes() > 0 => {
                             place.list_closed = place.get_closed.is_none().then(clock::instant);
                         }
@@ -212,13 +217,13 @@ impl<R: ByName> Watched<R> {
                 }
                 listed.map(|(listing, _)| listing)
             };
-            let Read { answer, sent, date } = named.lists.get(&self.namespace, wanted, read).await?;
+            let Read { answer, sent, date } = named.lists.get(&self.namespace, terms, read).await?;
             if answer.was_asked_for(&self.name) {
                 return Ok(Read::of(answer.get(&self.name).cloned(), sent, date));
             }
-            wanted.max_age = Duration::ZERO;
+            terms.max_age = Duration::ZERO;
         }
-        Err(Finding::new(&TIMEOUT, "other lists were under way"))
+        Err(Finding::new(&TIMEOUT, "other lists were being read"))
     }
 
     fn way(&self) -> Way {

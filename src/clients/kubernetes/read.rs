@@ -1,4 +1,4 @@
-//! Reads: lists by pages, single objects, and the metadata of a secret.
+//! Reads: lists in pages, single objects, and the metadata of a secret.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError};
@@ -11,31 +11,31 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use tokio::time::{Instant, timeout};
 
+use super::Reads;
 use super::ask::{LARGEST, Progress};
 use super::failure::{Asked, Problem};
 use super::objects::{PartialSecret, SecretState};
-use super::{Reads, TIMEOUT};
 use crate::clock::{self, Clock};
-use crate::config::values::{Namespace, ObjectName};
+use crate::decode::values::{Namespace, ObjectName};
 use crate::domain::observation::Finding;
 use crate::domain::time::Timestamp;
 
-/// How many objects a page has at most.
+/// The largest number of objects on a page.
 const PAGE: u32 = 500;
-/// How many the first page has of a list that was never read: objects can be large.
+/// The size of the first page of a list that was never read, because objects can be large.
 const FIRST_PAGE: u32 = 100;
-/// The size that pages are made to have, in bytes, by the size of the objects before.
+/// The intended size of a page in bytes. It is computed from the size of the objects before.
 const GOOD_PAGE: usize = LARGEST / 2;
-/// How many pages are read at most.
+/// The highest number of pages.
 const PAGES: usize = 1000;
-/// How many objects of a list are kept at most.
+/// The highest number of objects that are kept of a list.
 const OBJECTS: usize = 20_000;
 
 /// A kind of object.
 pub trait Resource: DeserializeOwned + Send + Sync + 'static {
-    /// The API group; empty for the core.
+    /// The API group. Empty for the core group.
     const GROUP: &'static str;
-    /// The versions that are understood, the preferred one first.
+    /// The supported versions, the preferred one first.
     const VERSIONS: &'static [&'static str];
     /// The name in paths and in RBAC rules.
     const PLURAL: &'static str;
@@ -43,14 +43,14 @@ pub trait Resource: DeserializeOwned + Send + Sync + 'static {
     const KIND: &'static str;
 }
 
-/// An answer of an API server, and when it was given.
+/// An answer of an API server, and its time.
 #[derive(Debug)]
 pub struct Read<T> {
     /// The answer.
     pub answer: Arc<T>,
-    /// When the question was sent: the answer tells of no earlier moment.
+    /// When the request was sent. The answer is about no earlier moment.
     pub sent: Instant,
-    /// What the server's clock showed, to the second, if it told.
+    /// The time of the server's clock, to the second, if it was sent.
     pub(super) date: Option<jiff::Timestamp>,
 }
 
@@ -61,7 +61,7 @@ impl<T> Clone for Read<T> {
 }
 
 impl<T> Read<T> {
-    /// An answer that a server gave whose clock showed `date`.
+    /// An answer of a server whose clock showed `date`.
     #[must_use]
     pub fn of(answer: T, sent: Instant, date: Option<jiff::Timestamp>) -> Self {
         Self { answer: Arc::new(answer), sent, date }
@@ -69,9 +69,9 @@ impl<T> Read<T> {
 
     /// The instant of this process at which the cluster's clock showed `stamp`.
     ///
-    /// The clock is read off the answer's `Date`, which leaves out the part of the second, and taken as given when the
-    /// question was sent: both make the instant earlier than it was, never later. A stamp of the future is now. Without a
-    /// `Date` the wall clocks are taken to agree.
+    /// The clock is taken from the answer's `Date`, which has no fractions of a second, as if it
+    /// was read when the request was sent. Both make the instant earlier than it was, never later.
+    /// A time in the future counts as now. Without a `Date`, the wall clocks are assumed to agree.
     #[must_use]
     pub fn instant(&self, stamp: jiff::Timestamp, clock: Clock) -> Timestamp {
         const SECOND: std::time::Duration = std::time::Duration::from_secs(1);
@@ -85,20 +85,21 @@ impl<T> Read<T> {
     }
 }
 
-/// The objects of a list that were wanted, by name. One that is malformed is known by name, with what is wrong with it.
+/// The wanted objects of a list, by name. A malformed object has its name and its error.
 #[derive(Debug)]
 pub struct Listing<R> {
-    wanted: Selection,
+    selection: Selection,
     objects: BTreeMap<String, Result<R, String>>,
 }
 
 impl<R> Listing<R> {
-    /// Whether anybody wanted the object of this name when the list was read: else it says nothing about it.
+    /// Whether the object with this name was wanted when the list was read. Otherwise the list says
+    /// nothing about it.
     pub(super) fn was_asked_for(&self, name: &ObjectName) -> bool {
-        self.wanted.includes(name.as_str())
+        self.selection.includes(name.as_str())
     }
 
-    /// The object of this name; none if there is none, or if it was not asked for.
+    /// The object with this name. None if it does not exist, or was not wanted.
     pub(super) fn get(&self, name: &ObjectName) -> Option<&Result<R, String>> {
         self.objects.get(name.as_str())
     }
@@ -109,12 +110,12 @@ impl<R> Listing<R> {
     }
 }
 
-/// Which objects of a list are kept.
+/// The objects of a list to keep.
 #[derive(Debug)]
 pub(super) enum Selection {
-    /// These.
+    /// The objects with these names.
     Named(BTreeSet<String>),
-    /// Those that the API server selects by their labels.
+    /// The objects that the API server selects by their labels.
     Labelled(String),
 }
 
@@ -127,7 +128,7 @@ impl Selection {
     }
 }
 
-/// What a list took.
+/// The size of a list.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Size {
     pub(super) objects: u64,
@@ -135,14 +136,15 @@ pub(super) struct Size {
     pub(super) bytes: u64,
 }
 
-/// A page of a list. Its items are not looked into before it is known which of them are wanted, and one that makes no sense
-/// hides no other.
+/// A page of a list. Its items are only parsed after it is known which are wanted, and a malformed
+/// item hides no other.
 #[derive(Deserialize)]
 struct Page<'a> {
     kind: String,
     #[serde(default)]
     metadata: PageMetadata,
-    #[serde(borrow)]
+    /// Null for an empty list of some API servers. An answer without this field is no list.
+    #[serde(borrow, deserialize_with = "Option::deserialize")]
     items: Option<Vec<&'a RawValue>>,
 }
 
@@ -152,13 +154,13 @@ struct PageMetadata {
     more: Option<String>,
 }
 
-/// What an item of a list is called.
+/// The name of an item of a list.
 #[derive(Deserialize)]
 struct Item {
     metadata: Called,
 }
 
-/// What an object says that it is.
+/// The kind in an object.
 #[derive(Deserialize)]
 struct Head {
     kind: String,
@@ -171,20 +173,21 @@ struct Called {
 }
 
 impl Reads {
-    /// Lists all pages, in whichever version is served, and keeps what is wanted.
+    /// Lists all pages, in whichever version is served, and keeps the wanted objects.
     pub(super) async fn list<R: Resource>(
         &self,
         namespace: &Namespace,
-        wanted: Selection,
+        selection: Selection,
         progress: &Progress,
     ) -> Result<(Read<Listing<R>>, Size), Finding> {
         let asked = Asked { verb: "list", group: R::GROUP, resource: R::PLURAL, namespace, name: None };
         let found = async {
             for version in self.versions::<R>() {
-                let mut pages = self.pages::<R>(version, namespace, &wanted, progress).await;
-                // The list changed so much between two pages that the next one is gone: once more, from the start.
+                let mut pages = self.pages::<R>(version, namespace, &selection, progress).await;
+                // The list changed so much between two pages that the next one is gone: start once
+                // again.
                 if let Err(Problem::Status(StatusCode::GONE, _)) = pages {
-                    pages = self.pages::<R>(version, namespace, &wanted, progress).await;
+                    pages = self.pages::<R>(version, namespace, &selection, progress).await;
                 }
                 match pages {
                     Err(Problem::Status(StatusCode::NOT_FOUND, _)) => {}
@@ -198,25 +201,25 @@ impl Reads {
             Err(Problem::NotServed)
         };
         let Pages { objects, size, sent, date } = self.in_time(&asked, progress, found).await?;
-        Ok((Read::of(Listing { wanted, objects }, sent, date), size))
+        Ok((Read::of(Listing { selection, objects }, sent, date), size))
     }
 
     async fn pages<R: Resource>(
         &self,
         version: &str,
         namespace: &Namespace,
-        wanted: &Selection,
+        selection: &Selection,
         progress: &Progress,
     ) -> Result<Pages<R>, Problem> {
         let path = path::<R>(version, namespace);
         let mut params = ListParams::default();
-        if let Selection::Labelled(selector) = wanted {
+        if let Selection::Labelled(selector) = selection {
             params = params.labels(selector);
         }
         let mut limit = self.page_size::<R>(namespace);
         let (mut objects, mut size, mut first) = (BTreeMap::new(), Size::default(), None);
         for _ in 0..PAGES {
-            // The next page may have another size: what it goes on from is a place in the list.
+            // The next page may have another size, because the token is a position in the list.
             params = params.limit(limit);
             let request = Request::new(&path).list(&params).map_err(Problem::request)?;
             let answer = match self.ask(request, progress).await {
@@ -228,9 +231,9 @@ impl Reads {
                 answer => answer?,
             };
             let page: Page<'_> = serde_json::from_slice(&answer.body).map_err(|error| Problem::malformed(&error))?;
-            // Anything else that is JSON would read as a list without objects, and so as if all were gone.
+            // Other JSON would look like a list without objects, as if all of them were gone.
             if page.kind.strip_suffix("List") != Some(R::KIND) {
-                return Err(Problem::Malformed(format!("what came is no {}List", R::KIND)));
+                return Err(Problem::Malformed(format!("the answer is not a {}List", R::KIND)));
             }
             let (sent, date) = *first.get_or_insert((answer.sent, answer.date));
             let items = page.items.unwrap_or_default();
@@ -240,9 +243,9 @@ impl Reads {
             if let Some(of_one) = answer.body.len().checked_div(items.len()) {
                 limit = u32::try_from(GOOD_PAGE / of_one.max(1)).unwrap_or(PAGE).clamp(1, PAGE);
             }
-            objects.extend(items.into_iter().filter_map(|item| parse::<R>(item, wanted)));
+            objects.extend(items.into_iter().filter_map(|item| parse::<R>(item, selection)));
             if objects.len() > OBJECTS {
-                return Err(Problem::Endless(format!("there are more than {OBJECTS} objects to keep")));
+                return Err(Problem::Endless(format!("the list has more than {OBJECTS} wanted objects")));
             }
             match page.metadata.more.filter(|more| !more.is_empty()) {
                 Some(more) => params = params.continue_token(&more),
@@ -255,7 +258,8 @@ impl Reads {
         Err(Problem::Endless(format!("the list does not end after {PAGES} pages")))
     }
 
-    /// Reads one object, in whichever version is served. None if the API server says that there is none.
+    /// Reads one object, in whichever version is served. None if the API server says that it does
+    /// not exist.
     pub(super) async fn get<R: Resource>(
         &self,
         namespace: &Namespace,
@@ -272,7 +276,7 @@ impl Reads {
                         let head: Head =
                             serde_json::from_slice(&answer.body).map_err(|error| Problem::malformed(&error))?;
                         if head.kind != R::KIND || head.metadata.name != name.as_str() {
-                            return Err(Problem::Malformed(format!("what came is not this {}", R::KIND)));
+                            return Err(Problem::Malformed(format!("the answer is not this {}", R::KIND)));
                         }
                         self.found_in::<R>(version);
                         let object = serde_json::from_slice(&answer.body).map_err(|error| error.to_string());
@@ -288,7 +292,7 @@ impl Reads {
         self.in_time(&asked, progress, found).await
     }
 
-    /// Asks for the metadata of a secret, and keeps little of it.
+    /// Reads the metadata of a secret, and keeps little of it.
     pub(super) async fn data_hash(
         &self,
         namespace: &Namespace,
@@ -305,7 +309,7 @@ impl Reads {
                     let secret: PartialSecret =
                         serde_json::from_slice(&answer.body).map_err(|error| Problem::malformed(&error))?;
                     if secret.name() != name.as_str() {
-                        return Err(Problem::Malformed("what came is not this secret".to_owned()));
+                        return Err(Problem::Malformed("the answer is not this secret".to_owned()));
                     }
                     Ok(Read::of(SecretState::There(secret.into()), answer.sent, answer.date))
                 }
@@ -325,8 +329,8 @@ impl Reads {
         match timeout(self.api_timeout, found).await {
             Ok(found) => found.map_err(|problem| problem.finding(asked)),
             Err(_) => {
-                let story = progress.when_late(Some(self.api_timeout));
-                Err(Finding::new(&TIMEOUT, format!("cannot {asked}: {story}")))
+                let late = progress.when_late(Some(self.api_timeout));
+                Err(Finding::new(late.reason, format!("cannot {asked}: {}", late.detail)))
             }
         }
     }
@@ -341,14 +345,14 @@ impl Reads {
         sizes.insert((R::PLURAL, namespace.clone()), size);
     }
 
-    /// The versions of a kind, that in which it was last found first.
+    /// The versions of a kind. The one in which it was last found comes first.
     fn versions<R: Resource>(&self) -> impl Iterator<Item = &'static str> {
         let first = self.version_of::<R>();
         [first].into_iter().chain(R::VERSIONS.iter().copied().filter(move |version| *version != first))
     }
 }
 
-/// What the pages of a list gave.
+/// The result of reading the pages of a list.
 struct Pages<R> {
     objects: BTreeMap<String, Result<R, String>>,
     size: Size,
@@ -361,9 +365,9 @@ fn path<R: Resource>(version: &str, namespace: &Namespace) -> String {
     format!("{prefix}/{version}/namespaces/{}/{}", namespace.as_str(), R::PLURAL)
 }
 
-/// An object by its name, if it is wanted. One without a name is none that anybody could ask for.
-fn parse<R: Resource>(item: &RawValue, wanted: &Selection) -> Option<(String, Result<R, String>)> {
+/// An object with its name, if it is wanted. Nobody can ask for an object without a name.
+fn parse<R: Resource>(item: &RawValue, selection: &Selection) -> Option<(String, Result<R, String>)> {
     let Item { metadata: Called { name } } = serde_json::from_str(item.get()).ok()?;
     let object = || serde_json::from_str(item.get()).map_err(|error| error.to_string());
-    wanted.includes(&name).then(|| (name, object()))
+    selection.includes(&name).then(|| (name, object()))
 }

@@ -1,4 +1,4 @@
-//! What is read once for all who want it.
+//! Shares one read among all that want it.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -8,17 +8,17 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
+use super::Terms;
 use super::ask::Progress;
 use super::read::Read;
-use super::{TIMEOUT, Wanted};
 use crate::clock;
 use crate::domain::observation::Finding;
 
-/// Answers that were wanted for nothing this long are let go.
+/// Answers that nobody wanted for this long are dropped.
 const KEPT: Duration = Duration::from_secs(60 * 60);
 
-/// Reads of one sort, by what is read. Of each, one at most is under way; its answer, good or bad, goes to all who ask
-/// until it is older than they want.
+/// Reads of one kind, by key. At most one read per key runs at a time. Its answer, good or bad,
+/// goes to everybody who asks, until it is older than they want.
 #[derive(Debug)]
 pub struct Shared<K, V>(Mutex<HashMap<K, Slot<V>>>);
 
@@ -44,21 +44,22 @@ impl<V> Clone for Slot<V> {
 }
 
 impl<K: Eq + Hash + Clone, V: Send + Sync + 'static> Shared<K, V> {
-    /// The answer for `key`: one that is there or under way if it is fresh enough, else that of `read`.
+    /// The answer for `key`: an existing or running one if it is fresh enough, otherwise a new one
+    /// from `read`.
     ///
-    /// A read goes on though whoever started it has given up, so that it must end by itself.
+    /// A read continues even if the caller that started it has given up. So it must end by itself.
     ///
     /// # Errors
     /// Those of the read, and that it took too long.
     pub(super) async fn get<F: Future<Output = Answer<V>> + Send + 'static>(
         &self,
         key: &K,
-        wanted: Wanted,
+        terms: Terms,
         read: impl FnOnce(Arc<Progress>) -> F,
     ) -> Answer<V> {
-        let Slot { progress, mut answer, .. } = self.slot(key, wanted.max_age, read);
-        let late = || Finding::new(&TIMEOUT, progress.when_late(None));
-        match timeout_at(wanted.deadline, answer.wait_for(Option::is_some)).await {
+        let Slot { progress, mut answer, .. } = self.slot(key, terms.max_age, read);
+        let late = || progress.when_late(None);
+        match timeout_at(terms.deadline, answer.wait_for(Option::is_some)).await {
             Ok(Ok(answer)) => answer.clone().unwrap_or_else(|| Err(late())),
             Ok(Err(_)) | Err(_) => Err(late()),
         }
@@ -85,7 +86,7 @@ impl<K: Eq + Hash + Clone, V: Send + Sync + 'static> Shared<K, V> {
 }
 
 impl<V> Slot<V> {
-    /// Whether an answer can still come. One whose read was cut off never gives any.
+    /// Whether an answer can still come. A read that was aborted never gives one.
     fn is_under_way(&self) -> bool {
         self.answer.borrow().is_none() && self.answer.has_changed().is_ok()
     }

@@ -1,5 +1,5 @@
-//! How a connection to one server is made: TCP, the server's INFO, TLS, CONNECT, and the first PONG. Every step has its
-//! own time, so that a time-out tells which of them it was.
+//! Makes a connection to one server: TCP, the server's INFO, TLS, CONNECT, and the first PONG.
+//! Every step has its own time limit, so that a time-out tells which step it was.
 
 use std::future::Future;
 use std::io;
@@ -12,40 +12,39 @@ use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
 use url::Url;
 
 use super::login::Login;
 use super::wire::{Decoder, Op, ReadError, ServerInfo, Unreadable};
-use super::{AUTH_FAILED, BAD_ANSWER, CONNECT_FAILED, CONNECTION_REJECTED, LOCAL, TLS_FAILED};
+use super::{AUTH_FAILED, BAD_ANSWER, CONNECT_FAILED, CONNECTION_REJECTED, LOCAL, TLS_FAILED, TLS_UNSUPPORTED};
 use crate::clients::failure::{self, Failure, Fault};
-use crate::clients::tls;
+use crate::clients::{dial, tls};
 use crate::clock;
-use crate::config::values::NatsServer;
+use crate::decode::values::NatsServer;
 use crate::domain::observation::{Finding, Reason};
 
-/// How long one step may take with one of the addresses of a server's name, so that the next is tried.
+/// How long one step may take for one address of a server's name, before the next address is tried.
 const STEP_TIMEOUT: Duration = Duration::from_secs(2);
-/// Whoever closes a connection sooner does not wait for us to begin.
+/// A server that closes the connection sooner than this did not wait for the client to begin.
 const PATIENCE: Duration = Duration::from_millis(200);
-/// How long a server that says nothing is given to answer a TLS handshake.
+/// How long a silent server has to answer a TLS handshake.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
-/// How much a server may say between CONNECT and the first PONG.
+/// How many messages a server may send between CONNECT and the first PONG.
 const WORDS_BEFORE_PONG: usize = 16;
 
-/// Whatever bytes go over.
+/// A byte stream of any kind.
 pub(super) trait Transport: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Transport for T {}
 
-/// A server that has taken us in.
+/// A connection that the server has accepted.
 pub(super) struct Admitted {
     pub(super) transport: Box<dyn Transport>,
     pub(super) decoder: Decoder,
     pub(super) info: ServerInfo,
 }
 
-/// What is needed to connect, as the files say it now.
+/// What is needed to connect, with the current content of the files.
 pub(super) struct Way<'a> {
     pub(super) server: &'a NatsServer,
     pub(super) login: Login,
@@ -54,21 +53,21 @@ pub(super) struct Way<'a> {
     pub(super) tls_first: bool,
 }
 
-/// Why a server has not taken us in.
+/// Why a server has not accepted the connection.
 enum Refusal {
     Read(ReadError),
-    /// No answer in time, in this step.
+    /// This step took too long.
     Late(&'static str),
-    /// The server speaks TLS and nothing before it.
+    /// The server wants TLS before anything else.
     TlsFirst,
-    /// The server's own words.
+    /// The server's error message.
     Said(String),
-    /// Something else, already told.
-    Told(Finding),
+    /// A complete finding.
+    Finding(Finding),
 }
 
 impl Refusal {
-    /// Whether the server may have waited for us to begin.
+    /// Whether the server may have waited for the client to begin.
     fn is_silence(&self) -> bool {
         matches!(self, Self::Late(_) | Self::Read(ReadError::Io(_)))
     }
@@ -87,7 +86,7 @@ impl From<io::Error> for Refusal {
 }
 
 impl Way<'_> {
-    /// Connects to the first address of the server's name that takes us in.
+    /// Connects to the first address of the server's name that accepts the connection.
     pub(super) async fn connect(&self) -> Result<Admitted, Finding> {
         let (host, port) = self.host_and_port();
         let found = lookup_host((host.as_str(), port)).await.map(Iterator::collect::<Vec<_>>);
@@ -99,7 +98,7 @@ impl Way<'_> {
                 Err(refusal) => failed.push(self.finding(&refusal, &[address.ip()])),
             }
         }
-        Err(super::keeper::of_all(failed.into_iter()))
+        Err(super::reconnector::of_all(failed.into_iter()))
     }
 
     fn host_and_port(&self) -> (String, u16) {
@@ -132,13 +131,13 @@ impl Way<'_> {
         };
         let is_tls_scheme = self.server.as_str().starts_with("tls:");
         if !self.tls_first && (self.requires_tls || is_tls_scheme || info.tls_required) {
-            // What came before TLS may be anybody's.
+            // Data before TLS can come from anybody.
             if decoder.holds_more() {
                 return Err(self.no_tls("it said more before TLS was agreed on"));
             }
             transport = self.over_tls(transport, host).await?;
         }
-        let connect = self.login.connect(&info.nonce, self.requires_tls || is_tls_scheme).map_err(Refusal::Told)?;
+        let connect = self.login.connect(&info.nonce, self.requires_tls || is_tls_scheme).map_err(Refusal::Finding)?;
         let connect = serde_json::to_string(&connect).map_err(io::Error::from)?;
         within("answer to CONNECT", async {
             transport.write_all(format!("CONNECT {connect}\r\nPING\r\n").as_bytes()).await?;
@@ -151,18 +150,18 @@ impl Way<'_> {
 
     async fn over_tls(&self, transport: Box<dyn Transport>, host: &str) -> Result<Box<dyn Transport>, Refusal> {
         let name = ServerName::try_from(host.to_owned()).map_err(|error| self.no_tls(&format!("{host}: {error}")))?;
-        let connecting = TlsConnector::from(Arc::new(self.tls.clone())).connect(name, transport);
+        let connecting = dial::secure(name, Arc::new(self.tls.clone()), transport);
         Ok(Box::new(within("TLS handshake", connecting).await??))
     }
 
     fn no_tls(&self, why: &str) -> Refusal {
-        Refusal::Told(Finding::new(&TLS_FAILED, format!("{}: {why}", self.server.as_str())))
+        Refusal::Finding(Finding::new(&TLS_FAILED, format!("{}: {why}", self.server.as_str())))
     }
 
-    /// What a refusal means, told of this server.
+    /// The finding for a refusal of this server.
     fn finding(&self, refusal: &Refusal, addresses: &[IpAddr]) -> Finding {
         let (reason, story) = match refusal {
-            Refusal::Told(finding) => return finding.clone(),
+            Refusal::Finding(finding) => return finding.clone(),
             Refusal::Said(text) => (of_words(text), text.clone()),
             Refusal::Late(step) => (&CONNECT_FAILED, format!("no {step} within {STEP_TIMEOUT:?}")),
             Refusal::TlsFirst => (
@@ -175,11 +174,12 @@ impl Way<'_> {
             Refusal::Read(ReadError::Unreadable(error)) => (&CONNECT_FAILED, error.to_string()),
             Refusal::Read(ReadError::Io(error)) => {
                 let Failure { fault, mut story } = failure::classify(error, addresses);
-                if fault == Fault::Tls && self.tls_first {
+                if matches!(fault, Fault::Tls | Fault::TlsUnsupported) && self.tls_first {
                     story.push_str(" (tls_first is set: is the server TLS-first?)");
                 }
                 let reason = match fault {
                     Fault::Tls => &TLS_FAILED,
+                    Fault::TlsUnsupported => &TLS_UNSUPPORTED,
                     Fault::Local => &LOCAL,
                     Fault::Timeout | Fault::Cut | Fault::Malformed | Fault::Unreachable => &CONNECT_FAILED,
                 };
@@ -190,7 +190,7 @@ impl Way<'_> {
     }
 }
 
-/// Waits for a step for as long as one may take.
+/// Waits for a step, for at most its time limit.
 async fn within<T>(step: &'static str, work: impl Future<Output = T>) -> Result<T, Refusal> {
     timeout(STEP_TIMEOUT, work).await.map_err(|_| Refusal::Late(step))
 }
@@ -199,11 +199,11 @@ fn info(op: Op) -> Result<ServerInfo, Refusal> {
     match op {
         Op::Info(info) => Ok(*info),
         Op::Error(text) => Err(Refusal::Said(text)),
-        other => Err(foreign(format!("{other:?} instead of INFO"))),
+        other => Err(foreign(format!("{} instead of INFO", other.word()))),
     }
 }
 
-/// Waits until the server has taken us in.
+/// Waits until the server has accepted the connection.
 async fn welcome(transport: &mut Box<dyn Transport>, decoder: &mut Decoder) -> Result<(), Refusal> {
     for _ in 0..WORDS_BEFORE_PONG {
         match decoder.read(transport).await? {
@@ -213,19 +213,19 @@ async fn welcome(transport: &mut Box<dyn Transport>, decoder: &mut Decoder) -> R
             Op::Info(_) | Op::Ok | Op::Message { .. } => {}
         }
     }
-    Err(foreign("much, and no answer to CONNECT".to_owned()))
+    Err(foreign("many messages, but no answer to CONNECT".to_owned()))
 }
 
 fn foreign(what: String) -> Refusal {
     Refusal::Read(Unreadable::Foreign(what).into())
 }
 
-/// Whether a server that takes connections and says nothing answers a TLS handshake: one that hangs does not. Nobody is
-/// trusted here, so a handshake that works fails at the certificate at the latest.
+/// Whether a silent server that accepts connections answers a TLS handshake. A server that hangs
+/// does not. Nobody is trusted here, so a working handshake fails at the certificate at the latest.
 async fn waits_for_tls(address: SocketAddr, host: &str) -> bool {
     let (Ok(tls), Ok(name)) = (tls::trusting_nobody(), ServerName::try_from(host.to_owned())) else { return false };
-    // A connection of its own: the server may have given up the one that was waited on.
-    let handshake = async { TlsConnector::from(Arc::new(tls)).connect(name, TcpStream::connect(address).await?).await };
+    // This needs a new connection, because the server may have given up the old one.
+    let handshake = async { dial::secure(name, Arc::new(tls), TcpStream::connect(address).await?).await };
     match timeout(PROBE_TIMEOUT, handshake).await {
         Ok(Ok(_)) => true,
         Ok(Err(error)) => speaks_tls(&error),
@@ -233,13 +233,13 @@ async fn waits_for_tls(address: SocketAddr, host: &str) -> bool {
     }
 }
 
-/// Whether a handshake failed at what a peer said in TLS.
+/// Whether a handshake failed because of a TLS message of the peer.
 fn speaks_tls(error: &io::Error) -> bool {
     let tls = failure::causes(error).find_map(|cause| cause.downcast_ref::<rustls::Error>());
     tls.is_some_and(|error| !matches!(error, rustls::Error::InvalidMessage(_)))
 }
 
-/// What the server's own words mean.
+/// The reason for the server's error message.
 pub(super) fn of_words(text: &str) -> &'static Reason {
     let text = text.to_ascii_lowercase();
     let of_login = ["authorization violation", "authentication expired", "authentication revoked"];

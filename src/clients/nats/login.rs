@@ -1,4 +1,4 @@
-//! How the exporter says who it is: the files of a connection, read anew for every attempt.
+//! How the exporter authenticates: the files of a connection, read again for every attempt.
 
 use data_encoding::BASE64URL_NOPAD;
 use nkeys::KeyPair;
@@ -6,10 +6,10 @@ use serde::Serialize;
 
 use super::{CREDENTIALS_UNREADABLE, NatsConnection};
 use crate::clients::credentials::read_line;
-use crate::config::values::{Secret, SecretFile};
+use crate::decode::values::{Secret, SecretFile};
 use crate::domain::observation::Finding;
 
-/// Who the exporter is.
+/// The identity of the exporter.
 pub(super) enum Login {
     Nobody,
     User { name: String, password: Secret },
@@ -18,7 +18,7 @@ pub(super) enum Login {
     Jwt { jwt: String, key: KeyPair },
 }
 
-/// What the client says first.
+/// The first message of the client.
 #[derive(Default, Serialize)]
 #[expect(clippy::struct_excessive_bools, reason = "the protocol has them")]
 pub(super) struct Connect {
@@ -28,7 +28,7 @@ pub(super) struct Connect {
     name: &'static str,
     lang: &'static str,
     version: &'static str,
-    /// Takes news of the server.
+    /// The protocol version, which asks for updates of the server's INFO.
     protocol: u8,
     echo: bool,
     headers: bool,
@@ -48,7 +48,7 @@ pub(super) struct Connect {
 }
 
 impl Login {
-    /// What the files say now.
+    /// Reads the files.
     pub(super) async fn read(config: &NatsConnection) -> Result<Self, Finding> {
         if let Some(file) = &config.credentials_file {
             let nothing = || unreadable(&format!("{file} holds no JWT with its seed"));
@@ -71,7 +71,7 @@ impl Login {
         Ok(Self::Nobody)
     }
 
-    /// The first words to a server that sent this nonce.
+    /// The first message to a server that sent this nonce.
     pub(super) fn connect(&self, nonce: &str, tls_required: bool) -> Result<Connect, Finding> {
         let connect = Connect {
             tls_required,
@@ -99,7 +99,7 @@ impl Login {
     }
 }
 
-/// The JWT and the seed of a file as `nsc` writes it: each is one line between two lines of dashes.
+/// The JWT and the seed in a file of `nsc`: each is one line between two lines of dashes.
 fn decorated(text: &str) -> Option<(&str, &str)> {
     let is_rule = |line: &str| line.starts_with("---") && line.ends_with("---");
     let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();

@@ -1,7 +1,9 @@
-//! A connection that is up: requests go out, answers come in, and what nobody asked for is bounded.
+//! A connection that is up: it sends requests, receives answers, and limits data that was not
+//! requested.
 //!
-//! Every request is followed by a PING. A server works off what one client says in order, so the PONG tells that the
-//! server lives and has taken the request in, whatever then becomes of the answer.
+//! Every request is followed by a PING. A server handles the messages of one client in order. So
+//! the PONG shows that the server is alive and has handled the request, whatever happens to the
+//! answer.
 
 use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
@@ -22,23 +24,23 @@ use crate::clients::failure;
 use crate::clock;
 use crate::domain::observation::Finding;
 
-/// A connection whose peer vanished without a word is given up after two pings.
+/// A connection whose peer disappeared silently is given up after two pings.
 const PING_INTERVAL: Duration = Duration::from_secs(3);
 const SILENCE: Duration = PING_INTERVAL.saturating_mul(2);
 /// How many requests may wait to be sent.
 const QUEUE: usize = 64;
-/// How many PONGs a server may owe us. One that owes more never answers PING.
+/// How many PONGs may be outstanding. A server with more never answers a PING.
 const PONGS_OWED: usize = 4096;
-/// What a server may send in a second that nobody asked for, as answers that come too late, news of itself and its own
-/// pings: an operation counts as one, and one more for each 64 KiB.
+/// How much unrequested data a server may send in a second, such as late answers, INFO updates and
+/// pings. An operation counts as one, plus one for each 64 KiB.
 const UNASKED_PER_SECOND: usize = 1000;
 const UNASKED_UNIT: usize = 64 * 1024;
-/// The status of an answer that says that nobody listens.
+/// The status of an answer if nobody listens.
 const NO_RESPONDERS: u16 = 503;
-/// The number of the one subscription, of which all answers are.
+/// The number of the only subscription. All answers belong to it.
 const SUBSCRIPTION: &str = "1";
 
-/// A request under way.
+/// A running request.
 struct Ask {
     subject: String,
     headers: &'static str,
@@ -47,13 +49,13 @@ struct Ask {
     pong: oneshot::Sender<()>,
 }
 
-/// What became of a request.
+/// The result of a request.
 #[derive(Debug)]
 pub(super) enum Answer {
     Given(Message),
-    /// The server says that nobody listens there.
+    /// The server says that nobody listens at the subject.
     NoResponders,
-    /// Nothing came in time; the server itself has answered, or not.
+    /// No answer in time. The server itself may have answered a PING.
     None {
         server_lives: bool,
     },
@@ -61,22 +63,22 @@ pub(super) enum Answer {
     Gone,
 }
 
-/// Asks over a connection that is up.
+/// Sends requests over a connection that is up.
 #[derive(Debug, Clone)]
 pub(super) struct Client {
     asks: mpsc::Sender<Ask>,
     info: Arc<ServerInfo>,
-    /// JetStream was seen on every server of the connection, and each says now that it has none.
+    /// JetStream was seen on every server of the connection, and now no server has it.
     pub(super) lost_jetstream: bool,
 }
 
 impl Client {
-    /// What the server said of itself when we came.
+    /// The server's INFO at the beginning of the connection.
     pub(super) fn info(&self) -> &ServerInfo {
         &self.info
     }
 
-    /// Asks, with these headers if there are some, and waits for the answer.
+    /// Sends a request, with headers if there are any, and waits for the answer.
     pub(super) async fn ask(&self, subject: &str, headers: &'static str, payload: Bytes, deadline: Instant) -> Answer {
         let ((answer, mut answered), (pong, mut ponged)) = (oneshot::channel(), oneshot::channel());
         let ask = Ask { subject: subject.to_owned(), headers, payload, answer, pong };
@@ -97,9 +99,9 @@ impl Client {
 /// Why a connection ended.
 enum End {
     Read(ReadError),
-    /// The server says nothing any more, or takes nothing.
+    /// The server sends nothing any more, or accepts nothing.
     Silent,
-    /// The server says too much that nobody asked for.
+    /// The server sends too much unrequested data.
     Flood,
 }
 
@@ -126,17 +128,17 @@ pub(super) struct Session {
     denials: Denials,
     waiting: HashMap<u64, oneshot::Sender<Message>>,
     next_token: u64,
-    /// Who waits for which PONG; nobody for one that only shows that the server is there.
+    /// Who waits for which PONG. None for a PING that only tests the server.
     pongs: VecDeque<Option<oneshot::Sender<()>>>,
     heard: Instant,
-    /// What came unasked since the second began.
+    /// The amount of unrequested data since the second began.
     unasked: (Instant, usize),
-    /// What the server complained of last: the reason, if it then ends the connection.
+    /// The server's last error message. It is the reason if the server then closes the connection.
     said: Option<String>,
 }
 
 impl Session {
-    /// Takes over a connection that was just made.
+    /// Takes over a new connection.
     pub(super) fn new(name: &str, admitted: Admitted, inbox_prefix: &str, denials: Denials) -> (Self, Client) {
         let Admitted { transport, decoder, info } = admitted;
         let (sender, asks) = mpsc::channel(QUEUE);
@@ -160,19 +162,17 @@ impl Session {
         (session, Client { asks: sender, info: Arc::new(info), lost_jetstream: false })
     }
 
-    /// Serves the connection until it ends, and tells why it did.
+    /// Serves the connection until it ends, and returns why it ended.
     pub(super) async fn run(mut self) -> Finding {
         let Err(end) = self.serve().await;
         match (end, &self.said) {
             (End::Read(ReadError::Unreadable(error)), _) => Finding::new(&BAD_ANSWER, error.to_string()),
-            (End::Flood, _) => {
-                Finding::new(&BAD_ANSWER, "the server sends more that nobody asked for than is read of it")
-            }
-            (_, Some(said)) => Finding::new(of_words(said), format!("the server ended the connection: {said}")),
-            (End::Silent, None) => Finding::new(&TIMEOUT, format!("the server said nothing for {SILENCE:?}")),
+            (End::Flood, _) => Finding::new(&BAD_ANSWER, "the server sends more unrequested data than is accepted"),
+            (_, Some(said)) => Finding::new(of_words(said), format!("the server closed the connection: {said}")),
+            (End::Silent, None) => Finding::new(&TIMEOUT, format!("the server sent nothing for {SILENCE:?}")),
             (End::Read(ReadError::Io(error)), None) => {
                 let story = failure::classify(&error, &[]).story;
-                Finding::new(&CONNECTION_DROPPED, format!("the connection was made and ended at once: {story}"))
+                Finding::new(&CONNECTION_DROPPED, format!("the connection was closed as soon as it was made: {story}"))
             }
         }
     }
@@ -213,7 +213,7 @@ impl Session {
         self.ping(&words, Some(pong)).await
     }
 
-    /// Sends these words and a PING.
+    /// Sends these bytes and a PING.
     async fn ping(&mut self, words: &[u8], pong: Option<oneshot::Sender<()>>) -> Result<(), End> {
         if self.pongs.len() >= PONGS_OWED {
             return Err(End::Silent);
@@ -237,7 +237,7 @@ impl Session {
             Op::Message { subject, message } => {
                 let token = subject.strip_prefix(&self.inbox).and_then(|token| token.parse().ok());
                 match token.and_then(|token: u64| self.waiting.remove(&token)) {
-                    // Whoever asked may have given up, and then does not want to know.
+                    // The caller may have given up.
                     Some(answer) => drop(answer.send(message)),
                     None => self.unasked(message.payload.len())?,
                 }
@@ -262,7 +262,7 @@ impl Session {
             Op::Info(info) => {
                 self.unasked(0)?;
                 if info.lame_duck {
-                    info!(connection = self.name, server = info.server_name, "the nats server is about to stop");
+                    info!(connection = self.name, server = info.server_name, "the nats server is shutting down");
                 }
             }
             Op::Ok => self.unasked(0)?,
@@ -270,7 +270,7 @@ impl Session {
         Ok(())
     }
 
-    /// Counts what nobody asked for.
+    /// Counts unrequested data.
     fn unasked(&mut self, size: usize) -> Result<(), End> {
         let now = clock::instant();
         let (since, count) = self.unasked;

@@ -1,7 +1,8 @@
-//! What a NATS server sends, read within bounds: no peer decides how much memory it takes.
+//! Reads the messages of a NATS server within limits. No peer decides how much memory is used.
 //!
-//! A line and a message are held until they are whole, so both have a limit, and one that is over it ends the
-//! connection before more of it is read. Sizes are what the peer says, and never added up unchecked.
+//! A line and a message are kept until they are complete, so both have a limit. Above the limit,
+//! the connection ends before more is read. Sizes come from the peer, and are never added without
+//! an overflow check.
 
 use std::io;
 
@@ -9,18 +10,21 @@ use bytes::{Buf, Bytes, BytesMut};
 use serde::Deserialize;
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-/// The longest line. A list of some thousand servers, which INFO carries in large systems, fits in.
+use crate::decode::values::secrets;
+
+/// The longest line. An INFO with a list of some thousand servers, as in large systems, fits.
 pub(super) const LONGEST_LINE: usize = 128 * 1024;
-/// The largest message, whatever the server says that it allows: one of 24 MiB in the server's base64.
+/// The largest message, whatever limit the server announces. It fits a message of 24 MiB in the
+/// server's base64.
 pub(super) const LARGEST_MESSAGE: usize = 32 * 1024 * 1024;
-/// What an answer of the JetStream API has beside the message that it carries.
+/// How much longer a JetStream API answer is than the message in it.
 const ENVELOPE: usize = 64 * 1024;
-/// How much is read at once.
+/// How many bytes are read at once.
 const CHUNK: usize = 8 * 1024;
-/// What is larger than this gets the buffer that it was read into, and a new one takes its place.
+/// A larger message keeps its read buffer, and a new buffer replaces it.
 const KEPT: usize = 64 * 1024;
 
-/// What the server says of itself, as far as it is of use.
+/// The used part of the server's INFO.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub(super) struct ServerInfo {
@@ -35,8 +39,8 @@ pub(super) struct ServerInfo {
 }
 
 impl ServerInfo {
-    /// The largest message that is read from this server. JetStream wraps a stored message in base64, which the server
-    /// does not count against its own limit.
+    /// The largest accepted message from this server. JetStream encodes a stored message in base64,
+    /// which the server does not count against its own limit.
     fn largest_message(&self) -> usize {
         const USUAL: u64 = 1024 * 1024;
         let payload = usize::try_from(self.max_payload.unwrap_or(USUAL)).unwrap_or(usize::MAX);
@@ -47,11 +51,11 @@ impl ServerInfo {
 /// An answer.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Message {
-    /// The status, as of an answer that says that nobody answers.
+    /// The status, for example if nobody listens.
     pub(super) status: Option<u16>,
-    /// What goes with the payload.
+    /// The headers.
     pub headers: Headers,
-    /// What was answered.
+    /// The payload.
     pub payload: Bytes,
 }
 
@@ -60,14 +64,14 @@ pub struct Message {
 pub struct Headers(Vec<(String, String)>);
 
 impl Headers {
-    /// The first value under a name, which counts letter by letter.
+    /// The first value of a name. Upper and lower case matter.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 }
 
-/// One thing that the server says.
+/// One message of the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Op {
     Info(Box<ServerInfo>),
@@ -78,25 +82,39 @@ pub(super) enum Op {
     Error(String),
 }
 
-/// Why what came cannot be read.
+impl Op {
+    /// The word that it begins with.
+    pub(super) fn word(&self) -> &'static str {
+        match self {
+            Self::Info(_) => "INFO",
+            Self::Message { .. } => "MSG",
+            Self::Ping => "PING",
+            Self::Pong => "PONG",
+            Self::Ok => "+OK",
+            Self::Error(_) => "-ERR",
+        }
+    }
+}
+
+/// Why the data cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Unreadable {
-    #[error("a line of more than {LONGEST_LINE} bytes came")]
+    #[error("a line has more than {LONGEST_LINE} bytes")]
     LongLine,
-    #[error("a message of {size} bytes was announced, and {limit} is the most that is read from this server")]
+    #[error("a message has {size} bytes, but at most {limit} are accepted from this server")]
     LargeMessage { size: usize, limit: usize },
-    #[error("what came is not NATS: {0:?}")]
+    #[error("the answer is not NATS: {0:?}")]
     Foreign(String),
 }
 
 impl Unreadable {
-    /// Whether it may be read by somebody with wider limits.
+    /// Whether a client with larger limits might read it.
     pub(super) fn is_our_limit(&self) -> bool {
         matches!(self, Self::LongLine | Self::LargeMessage { .. })
     }
 }
 
-/// Why nothing more is read.
+/// Why reading stopped.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ReadError {
     #[error(transparent)]
@@ -113,29 +131,29 @@ struct Head {
     total: usize,
 }
 
-/// Puts together what the server says.
+/// Parses the messages of the server.
 #[derive(Debug)]
 pub(super) struct Decoder {
     buffer: BytesMut,
-    /// So many bytes of the buffer hold no end of a line.
+    /// This many bytes of the buffer contain no end of a line.
     scanned: usize,
-    /// The message whose bytes are being waited for.
+    /// The message whose payload is being received.
     head: Option<Head>,
     largest: usize,
 }
 
 impl Decoder {
-    /// Nothing was read yet, and nothing is known of the server.
+    /// A decoder before the first byte, when nothing is known about the server.
     pub(super) fn new() -> Self {
         Self { buffer: BytesMut::new(), scanned: 0, head: None, largest: ServerInfo::default().largest_message() }
     }
 
-    /// Whether something was read that no operation was made of yet.
+    /// Whether there is data that is not part of an operation yet.
     pub(super) fn holds_more(&self) -> bool {
         !self.buffer.is_empty()
     }
 
-    /// Waits for the next operation. Nothing is lost when the waiting is given up.
+    /// Waits for the next operation. Nothing is lost if the wait is cancelled.
     pub(super) async fn read(&mut self, from: &mut (impl AsyncRead + Unpin)) -> Result<Op, ReadError> {
         loop {
             if let Some(op) = self.next()? {
@@ -148,7 +166,7 @@ impl Decoder {
         }
     }
 
-    /// The next operation, if it is there as a whole.
+    /// The next operation, if it is complete.
     fn next(&mut self) -> Result<Option<Op>, Unreadable> {
         if self.head.is_none() {
             let Some(line) = self.line()? else { return Ok(None) };
@@ -168,7 +186,7 @@ impl Decoder {
         self.message()
     }
 
-    /// The next line without its end.
+    /// The next line, without its end.
     fn line(&mut self) -> Result<Option<Bytes>, Unreadable> {
         let unseen = self.buffer.get(self.scanned..).unwrap_or_default();
         let end = unseen.iter().position(|byte| *byte == b'\n').map(|at| self.scanned.saturating_add(at));
@@ -188,7 +206,7 @@ impl Decoder {
         Ok(Some(line))
     }
 
-    /// The message whose head is known, once all of it is there.
+    /// The message whose first line is known, once it is complete.
     fn message(&mut self) -> Result<Option<Op>, Unreadable> {
         const END: &[u8] = b"\r\n";
 
@@ -206,7 +224,7 @@ impl Decoder {
         Ok(Some(Op::Message { subject, message: Message { status, headers, payload } }))
     }
 
-    /// Takes so many bytes, which are there, off the buffer, and gives back the memory that only they needed.
+    /// Takes this many existing bytes from the buffer, and frees the memory that only they needed.
     fn take(&mut self, size: usize) -> Bytes {
         let size = size.min(self.buffer.len());
         if size <= KEPT {
@@ -226,7 +244,7 @@ enum Parsed {
     Head(Head),
 }
 
-/// What a line says. Words count whatever the case of their letters, as the protocol has it.
+/// Parses a line. Upper and lower case do not matter in keywords, as in the protocol.
 fn operation(line: &[u8]) -> Result<Parsed, Unreadable> {
     let text = std::str::from_utf8(line).map_err(|_| foreign(line))?;
     let (word, rest) = text.split_once([' ', '\t']).unwrap_or((text, ""));
@@ -235,7 +253,7 @@ fn operation(line: &[u8]) -> Result<Parsed, Unreadable> {
         "PONG" => Op::Pong,
         "+OK" => Op::Ok,
         "-ERR" => Op::Error(shortened(rest.trim().trim_matches('\''))),
-        // A list would be taken for a struct whose every field is left out.
+        // A JSON list would be read as a struct without fields.
         "INFO" if rest.trim_start().starts_with('{') => {
             let mut info: Box<ServerInfo> = serde_json::from_str(rest).map_err(|_| foreign(line))?;
             info.server_name = shortened(&info.server_name);
@@ -248,7 +266,8 @@ fn operation(line: &[u8]) -> Result<Parsed, Unreadable> {
     Ok(Parsed::Op(op))
 }
 
-/// `<subject> <sid> [reply-to] [header bytes] <total bytes>`, from the end: a reply subject may be missing.
+/// `<subject> <sid> [reply-to] [header bytes] <total bytes>`, read from the end, because a reply
+/// subject may be missing.
 fn head(arguments: &str, with_header: bool) -> Option<Head> {
     let words: Vec<&str> = arguments.split_ascii_whitespace().collect();
     let (total, words) = words.split_last()?;
@@ -276,14 +295,15 @@ fn headers(block: &[u8]) -> Result<(Option<u16>, Headers), Unreadable> {
     Ok((status, Headers(pairs.map(|(name, value)| (name.to_owned(), value.trim().to_owned())).collect())))
 }
 
-/// The beginning of what a server says in words, which people read and which is kept.
+/// The beginning of a server's text, for people.
 #[must_use]
 pub fn shortened(words: &str) -> String {
     const SHOWN: usize = 300;
-    words.chars().take(SHOWN).collect()
+    // Before it is cut: half a secret is not recognised.
+    secrets::blanked(words).chars().take(SHOWN).collect()
 }
 
-/// The beginning of what came, for people.
+/// The beginning of unexpected data, for people.
 fn foreign(what: &[u8]) -> Unreadable {
     const SHOWN: usize = 60;
     Unreadable::Foreign(String::from_utf8_lossy(what.get(..SHOWN).unwrap_or(what)).into_owned())

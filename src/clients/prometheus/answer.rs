@@ -1,4 +1,4 @@
-//! What Prometheus answers to an instant query. Pure.
+//! The answer of Prometheus to an instant query. Pure.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,11 +15,12 @@ use crate::domain::observation::{Finding, Reason};
 /// A value at an instant.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sample {
-    /// What tells the series from others; empty for a scalar.
+    /// The labels of the series. Empty for a scalar.
     pub labels: BTreeMap<String, String>,
-    /// When the query was evaluated, in seconds since the Unix epoch by the server's clock. Not when the sample was taken.
+    /// When the query was evaluated, in seconds since the Unix epoch by the server's clock. This is
+    /// not the time of the sample.
     pub evaluated: f64,
-    /// The value; NaN and the infinities included.
+    /// The value. It may be NaN or infinite.
     pub value: f64,
 }
 
@@ -30,19 +31,19 @@ impl fmt::Display for Sample {
     }
 }
 
-/// A whole answer, without warnings.
+/// A complete answer without warnings.
 #[derive(Debug, Clone)]
 pub struct Answered {
-    /// One for a scalar, any number for a vector.
+    /// One sample for a scalar, any number for a vector.
     pub samples: Vec<Sample>,
-    /// When the question was sent.
+    /// When the request was sent.
     pub sent: Instant,
-    /// When the answer was there.
+    /// When the answer was complete.
     pub received: Instant,
 }
 
 #[derive(Deserialize)]
-struct Envelope {
+pub(super) struct Envelope {
     status: Status,
     data: Option<Data>,
     #[serde(rename = "errorType", default)]
@@ -69,7 +70,7 @@ enum Data {
     String(IgnoredAny),
 }
 
-/// One of a vector: it has a value, or is a histogram.
+/// An element of a vector. It has a value, or is a histogram.
 #[derive(Deserialize)]
 struct Element {
     #[serde(default)]
@@ -77,13 +78,26 @@ struct Element {
     value: Option<(f64, String)>,
 }
 
+impl Envelope {
+    pub(super) fn parse(answer: &Answer) -> serde_json::Result<Self> {
+        serde_json::from_slice(&answer.body)
+    }
+}
+
 impl Answered {
-    pub(super) fn read(api: &HttpApi, answer: &Answer) -> Result<Self, Finding> {
+    pub(super) fn read(
+        api: &HttpApi,
+        answer: &Answer,
+        envelope: serde_json::Result<Envelope>,
+    ) -> Result<Self, Finding> {
         let base = api.base();
-        let envelope: Envelope = match serde_json::from_slice(&answer.body) {
+        let envelope = match envelope {
             Ok(envelope) => envelope,
             Err(error) if answer.status.is_success() => {
-                return Err(Finding::new(&BAD_ANSWER, format!("{base}: what answers is not the query API: {error}")));
+                return Err(Finding::new(
+                    &BAD_ANSWER,
+                    format!("{base}: the answer is not from the query API: {error}"),
+                ));
             }
             Err(_) => return Err(api.refused(answer, None)),
         };
@@ -122,23 +136,23 @@ impl Answered {
 fn samples(data: Data) -> Result<Vec<Sample>, (&'static Reason, &'static str)> {
     let number = |(evaluated, text): (f64, String), labels| match text.parse() {
         Ok(value) => Ok(Sample { labels, evaluated, value }),
-        Err(_) => Err((&BAD_ANSWER, "a value is no number")),
+        Err(_) => Err((&BAD_ANSWER, "a value is not a number")),
     };
     match data {
         Data::Scalar(scalar) => Ok(vec![number(scalar, BTreeMap::new())?]),
         Data::Vector(vector) => {
             let of = |Element { metric, value }| match value {
                 Some(value) => number(value, metric),
-                None => Err((&NOT_A_NUMBER, "the query gives a histogram")),
+                None => Err((&NOT_A_NUMBER, "the query returns a histogram")),
             };
             vector.into_iter().map(of).collect()
         }
-        Data::Matrix(_) => Err((&NOT_A_NUMBER, "the query gives a range of samples (resultType matrix)")),
-        Data::String(_) => Err((&NOT_A_NUMBER, "the query gives a text (resultType string)")),
+        Data::Matrix(_) => Err((&NOT_A_NUMBER, "the query returns a range of samples (resultType matrix)")),
+        Data::String(_) => Err((&NOT_A_NUMBER, "the query returns a text (resultType string)")),
     }
 }
 
-/// What `status: error` says, by its `errorType` where the HTTP status does not tell more.
+/// The finding for `status: error`, by its `errorType` if the HTTP status does not tell more.
 fn refused(api: &HttpApi, answer: &Answer, envelope: &Envelope) -> Finding {
     let said = if envelope.error.is_empty() { &envelope.error_type } else { &envelope.error };
     let mut finding = api.refused(answer, Some(said));
@@ -149,7 +163,7 @@ fn refused(api: &HttpApi, answer: &Answer, envelope: &Envelope) -> Finding {
             "execution" => &QUERY_FAILED,
             "timeout" | "canceled" => &TIMEOUT,
             "internal" | "unavailable" => &SERVER_ERROR,
-            // Thanos and others have types of their own.
+            // Thanos and others have their own error types.
             _ if answer.status == StatusCode::BAD_REQUEST => &QUERY_REFUSED,
             _ if answer.status.is_server_error() => &SERVER_ERROR,
             _ if envelope.status == Status::Error => &QUERY_FAILED,
@@ -157,4 +171,28 @@ fn refused(api: &HttpApi, answer: &Answer, envelope: &Envelope) -> Finding {
         };
     }
     finding
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn no_answer_breaks_it() {
+        let element = json!({"metric": {"__name__": "up", "job": "x"}, "value": [1_764_158_400.123, "1.5"]});
+        let corpus = [
+            json!({"status": "success", "data": {"resultType": "vector", "result": [element, element]}}),
+            json!({"status": "success", "data": {"resultType": "scalar", "result": [1_764_158_400, "NaN"]}}),
+            json!({"status": "error", "errorType": "bad_data", "error": "x", "warnings": ["w"], "infos": []}),
+        ];
+        crate::fuzzing::json(&corpus, |answer| {
+            let Ok(envelope) = serde_json::from_value::<Envelope>(answer.clone()) else { return };
+            let Some(Ok(samples)) = envelope.data.map(samples) else { return };
+            for sample in samples {
+                let _ = sample.to_string();
+            }
+        });
+    }
 }

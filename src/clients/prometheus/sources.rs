@@ -1,4 +1,4 @@
-//! Which series a query rests on, found in its text. Pure.
+//! Which series a query uses, according to its text. Pure.
 
 use std::time::Duration;
 
@@ -8,15 +8,19 @@ use promql_parser::parser::{AtModifier, Expr, Offset, SubqueryExpr, VectorSelect
 /// A selector of a query, as an instant vector.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Selector {
-    /// In PromQL: matchers, `@` and offset included, the range left out.
+    /// In PromQL, with matchers, `@` and offset, but without the range.
     pub(super) text: String,
-    /// How far back the offsets move it, those of subqueries around it included; negative into the future. In seconds.
+    /// Only the matchers.
+    pub(super) bare: String,
+    /// How far back the offsets move it, including those of subqueries around it, in seconds.
+    /// Negative for the future.
     pub(super) offset: f64,
-    /// Whether the query looks at a range of it, and so may see what an instant no longer shows.
+    /// Whether the query uses a range of it. A range may contain samples that an instant no longer
+    /// returns.
     pub(super) ranged: bool,
 }
 
-/// What stands around a part of a query.
+/// What is around a part of a query.
 #[derive(Clone, Copy, Default)]
 struct Around {
     /// The offsets of subqueries, in seconds.
@@ -24,36 +28,38 @@ struct Around {
     ranged: bool,
 }
 
-/// What of a query's selectors must have a sample.
+/// Which selectors of a query must have a sample.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Sources {
     /// This one.
     Selector(Selector),
-    /// Each of them; with none of them it is a constant.
+    /// Each of them. An empty list is a constant.
     All(Vec<Self>),
-    /// At least one of them, as `or` has it. A constant among them always stands in.
+    /// At least one of them, as for `or`. A constant among them is always enough.
     Any(Vec<Self>),
-    /// Those that have one: `unless` and `absent` expect nothing.
+    /// Those that have a sample: `unless` and `absent` need none.
     Optional(Box<Self>),
 }
 
-/// Why it cannot be told what a query rests on.
+/// Why the used series cannot be determined.
 pub(super) type Unknown = &'static str;
 
 impl Around {
-    /// The offset around what may have an `@`, which is counted from there alone.
+    /// The offset around something that may have an `@`. With `@`, it counts from there.
     fn at(self, at: Option<&AtModifier>) -> f64 {
         if at.is_some() { 0.0 } else { self.offset }
     }
 }
 
 impl Sources {
-    /// What a query rests on.
+    /// The series that a query uses.
     ///
     /// # Errors
-    /// It is not PromQL as the parser knows it, or uses what cannot be carried over to its selectors.
+    /// The parser does not accept it as PromQL, or it uses something that cannot be applied to its
+    /// selectors.
     pub(super) fn of(query: &str) -> Result<Self, Unknown> {
-        let expression = promql_parser::parser::parse(query).map_err(|_| "it is not PromQL as it is known here")?;
+        let expression =
+            promql_parser::parser::parse(query).map_err(|_| "it is not PromQL that this exporter knows")?;
         Self::of_expression(&expression, Around::default())
     }
 
@@ -92,7 +98,7 @@ impl Sources {
                     _ => all(&arguments),
                 }
             }
-            Expr::Extension(_) => Err("it is not PromQL as it is known here"),
+            Expr::Extension(_) => Err("it is not PromQL that this exporter knows"),
         }
     }
 
@@ -106,7 +112,7 @@ impl Sources {
         }
     }
 
-    /// Every selector, each once.
+    /// Every selector once.
     pub(super) fn selectors(&self) -> Vec<&Selector> {
         let mut found = Vec::new();
         self.collect(&mut found);
@@ -122,7 +128,7 @@ impl Sources {
         }
     }
 
-    /// The selectors that have no sample and need one, where `has` tells which have one.
+    /// The selectors without a sample that need one. `has` tells which have one.
     pub(super) fn missing<'s>(&'s self, has: &impl Fn(&Selector) -> bool) -> Vec<&'s Selector> {
         match self {
             Self::Selector(selector) if has(selector) => Vec::new(),
@@ -148,12 +154,13 @@ impl Selector {
             let name = if is_plain(&matcher.name) { matcher.name.clone() } else { quoted(&matcher.name) };
             format!("{name}{}{}", matcher.op, quoted(&matcher.value))
         });
-        let mut text = format!("{{{}}}", named.chain(others).collect::<Vec<_>>().join(","));
+        let bare = format!("{{{}}}", named.chain(others).collect::<Vec<_>>().join(","));
+        let mut text = bare.clone();
         match &selector.at {
             None => {}
             Some(AtModifier::Start | AtModifier::End) => text.push_str(" @ end()"),
             Some(AtModifier::At(time)) => {
-                let since = time.duration_since(std::time::UNIX_EPOCH).map_err(|_| "its `@` lies before 1970")?;
+                let since = time.duration_since(std::time::UNIX_EPOCH).map_err(|_| "its `@` is before 1970")?;
                 text.push_str(&format!(" @ {:.3}", since.as_secs_f64()));
             }
         }
@@ -165,7 +172,12 @@ impl Selector {
             1.. => text.push_str(&format!(" offset {millis}ms")),
             _ => text.push_str(&format!(" offset -{}ms", millis.unsigned_abs())),
         }
-        Ok(Self { text, offset, ranged: around.ranged })
+        Ok(Self { text, bare, offset, ranged: around.ranged })
+    }
+
+    /// A query for what its samples add up to. `abs` leaves histograms out.
+    pub(super) fn sum(&self) -> String {
+        format!("sum(abs({}))", self.text)
     }
 }
 
@@ -183,7 +195,7 @@ fn is_plain(label: &str) -> bool {
         && bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
-/// A string literal: PromQL takes JSON's escapes.
+/// A string literal. PromQL accepts the escapes of JSON.
 fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }

@@ -1,37 +1,33 @@
-//! From one configuration to the next: what stays known, and who wants which reports.
+//! The change to another configuration: which state stays, and where the reports go.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::{Ledger, Lineup, TriggerLine};
-use crate::checks::KindConfig;
+use super::{Followed, Ledger};
 use crate::clock::Moment;
-use crate::domain::contract::{Contract, ContractSpec, Objective};
-use crate::domain::independence::{DegradedOperation, Independence};
+use crate::domain::independence::DegradedOperation;
 use crate::domain::trigger::Watched;
-use crate::engine::scheduler::{self, CheckId};
-use crate::engine::snapshot::{CheckRecord, ContractRecord, TriggerRecord};
+use crate::engine::lineup::{ContractLine, Lineup, TriggerLine};
+use crate::engine::memory::{Extent, Recall};
+use crate::engine::report::CheckId;
+use crate::engine::snapshot::TriggerRecord;
 
-/// Who wants the reports of a schedule.
+/// Where the reports of a schedule go.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Place {
-    /// The contract and its check.
+    /// The contract and its check, by index.
     pub(super) check: Option<(usize, usize)>,
-    /// The triggers that watch it.
+    /// The triggers that watch the check, by index.
     pub(super) triggers: Vec<usize>,
 }
 
-pub(super) fn places(
-    specs: &[Arc<ContractSpec>],
-    ids: &[Vec<CheckId>],
-    triggers: &[TriggerLine],
-) -> HashMap<CheckId, Place> {
+pub(super) fn places(contracts: &[Followed], triggers: &[TriggerLine]) -> HashMap<CheckId, Place> {
     let mut places: HashMap<CheckId, Place> = HashMap::new();
     let mut named = HashMap::new();
-    for (contract, (spec, ids)) in specs.iter().zip(ids).enumerate() {
-        for (check, (id, check_spec)) in ids.iter().zip(&spec.checks).enumerate() {
-            places.entry(*id).or_default().check = Some((contract, check));
-            named.insert((spec.name.as_str(), check_spec.name.as_str()), *id);
+    for (contract, Followed { spec, checks, .. }) in contracts.iter().enumerate() {
+        for (check, line) in checks.iter().map(|check| &check.line).enumerate() {
+            places.entry(line.id).or_default().check = Some((contract, check));
+            named.insert((spec.name.as_str(), line.spec.name.as_str()), line.id);
         }
     }
     for (index, line) in triggers.iter().enumerate() {
@@ -47,37 +43,41 @@ pub(super) fn places(
 }
 
 impl Ledger {
-    /// Goes over to other contracts and triggers: what is known of those that stay, by name, stays.
+    /// Changes to other contracts and triggers. Those that stay, by name, keep their state.
     pub(super) fn swap(&mut self, lineup: Lineup) {
-        let Lineup { specs, fingerprints, ids, paces, triggers: lines } = lineup;
+        let Lineup { contracts: lines, triggers, people, .. } = lineup;
         let moment = self.clock.moment();
-        let place = |name: &str| self.contracts.iter().position(|record| record.contract.spec().name == name);
-        let before: Vec<Option<usize>> = specs.iter().map(|spec| place(&spec.name)).collect();
-        let told = before.iter().enumerate().flat_map(|(new, old)| {
-            let of = |objective| Some(((new, objective), *self.told.get(&((*old)?, objective))?));
-            Objective::ALL.into_iter().filter_map(of).collect::<Vec<_>>()
-        });
-        self.told = told.collect();
-        let old: Vec<_> = self.contracts.iter().map(|record| record.contract.clone()).collect();
-        let contracts = self.memory.swap(&specs, fingerprints, &before, &old, self.clock, moment);
-        let contracts = contracts.into_iter().zip(&before).map(|((contract, same), old)| {
-            Arc::new(carried(contract, &same, old.and_then(|old| self.contracts.get(old))))
-        });
-        let contracts = contracts.collect();
-        let before = std::mem::replace(&mut self.contracts, contracts);
-        self.end_tests(&before, moment);
-        self.swap_triggers(&lines);
-        (self.places, self.paces) = (places(&specs, &ids, &lines), paces);
-        for contract in 0..self.contracts.len() {
-            self.pace(contract);
+        let mut before: BTreeMap<String, Followed> = BTreeMap::new();
+        let mut open = Vec::new();
+        for mut followed in std::mem::take(&mut self.contracts) {
+            self.memory.note(&mut followed, moment, Extent::All);
+            open.extend(followed.record.independence.values().filter_map(|known| known.open.clone()));
+            before.insert(followed.spec.name.clone(), followed);
         }
+        let mut recall = Recall::new(self.clock);
+        let follow = |line: ContractLine| match before.remove(&line.spec.name) {
+            Some(followed) => followed.carried(line),
+            None => Followed::recalled(line, &mut recall, self.memory.left()),
+        };
+        self.contracts = lines.into_iter().map(follow).collect();
+        for followed in before.values() {
+            self.memory.leave(followed, moment);
+        }
+        self.memory.withdraw(recall);
+        self.end_tests(open, moment);
+        self.swap_triggers(&triggers);
+        self.journal.people = people;
+        let specs = self.contracts.iter().map(|followed| followed.spec.as_ref());
+        self.journal.promise(specs, moment.wall(moment.now));
+        self.apply_plans(moment);
+        self.places = places(&self.contracts, &triggers);
+        self.contracts.iter().for_each(Followed::pace);
     }
 
-    /// Tests of an independence that is no longer promised are over.
-    fn end_tests(&mut self, before: &[Arc<ContractRecord>], moment: Moment) {
-        for open in before.iter().flat_map(|record| record.independence.values()).filter_map(|known| known.open.clone())
-        {
-            let stays = self.contracts.iter().any(|record| {
+    /// Ends the tests of an independence that the configuration no longer asks for.
+    fn end_tests(&mut self, open: Vec<DegradedOperation>, moment: Moment) {
+        for open in open {
+            let stays = self.contracts.iter().map(|followed| &followed.record).any(|record| {
                 record.contract.spec().name == open.contract && record.independence.contains_key(&open.without)
             });
             if !stays {
@@ -94,31 +94,4 @@ impl Ledger {
         });
         self.triggers = triggers.collect();
     }
-}
-
-/// The record of a contract that is configured anew, with the runs of the checks that measure the same as before.
-fn carried(contract: Contract, same: &[bool], known: Option<&Arc<ContractRecord>>) -> ContractRecord {
-    let mut fresh = record(contract, known.map(|known| &known.independence));
-    let Some(known) = known else { return fresh };
-    let names: Vec<&str> = known.contract.spec().checks.iter().map(|check| check.name.as_str()).collect();
-    let checks = fresh.contract.spec().checks.iter().zip(&mut fresh.checks).zip(same);
-    for ((check, now), _) in checks.filter(|(_, same)| **same) {
-        let before = names.iter().position(|name| *name == check.name).and_then(|at| known.checks.get(at));
-        if let Some(before) = before {
-            *now = before.clone();
-        }
-    }
-    fresh
-}
-
-pub(super) fn record(contract: Contract, known: Option<&BTreeMap<String, Independence>>) -> ContractRecord {
-    let others = contract.spec().independent_of.iter();
-    let independence =
-        others.map(|other| (other.clone(), known.and_then(|known| known.get(other)).cloned().unwrap_or_default()));
-    let independence = independence.collect();
-    let checks = contract.spec().checks.iter().map(|check| {
-        let of_kind = KindConfig::ALL.iter().find(|kind| kind.name == check.kind).map_or(&[][..], |kind| kind.reasons);
-        CheckRecord::new(of_kind.iter().chain(scheduler::REASONS).copied())
-    });
-    ContractRecord { checks: checks.collect(), contract, independence }
 }

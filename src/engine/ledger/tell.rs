@@ -1,17 +1,19 @@
-//! The log: one line per change, not per poll.
+//! The log of the ledger: one line per change, not per poll.
 
 use tracing::{info, warn};
 
-use crate::domain::contract::{CheckSpec, ContractSpec, Judgement};
+use crate::domain::check::CheckSpec;
+use crate::domain::contract::{ContractSpec, Judgement};
 use crate::domain::independence::DegradedOperation;
 use crate::domain::observation::{Health, Observation, Outcome};
 use crate::domain::recovery_clock::ClockEvent;
 use crate::domain::status::Basis;
 use crate::domain::trigger::TriggerSpec;
-use crate::engine::scheduler::Report;
+use crate::engine::order::Request;
+use crate::engine::report::Report;
 use crate::engine::snapshot::{ContractRecord, LastRun, TriggerRecord};
 
-/// A status that is better or the first is news; one that is worse is a warning.
+/// Logs a new status: a warning if it is worse than the one before, otherwise information.
 pub(super) fn of_status(spec: &ContractSpec, judgement: &Judgement, before: Option<Basis>) {
     let used = judgement.used_ratio().map(|ratio| format!("{:.0}%", ratio * 100.0));
     let (contract, objective) = (spec.name.as_str(), judgement.objective.label());
@@ -24,7 +26,7 @@ pub(super) fn of_status(spec: &ContractSpec, judgement: &Judgement, before: Opti
     }
 }
 
-/// One line when a trigger begins or ends to fire, and one when it becomes or ceases to be known.
+/// Logs when a trigger starts or stops to fire, and when it loses or regains its evidence.
 pub(super) fn of_trigger(before: &TriggerRecord, last: &LastRun, event: Option<ClockEvent>) {
     let TriggerSpec { name, action, notification, mode, .. } = before.trigger.spec();
     let (trigger, mode) = (name.as_str(), mode.label());
@@ -33,10 +35,10 @@ pub(super) fn of_trigger(before: &TriggerRecord, last: &LastRun, event: Option<C
     match event {
         Some(ClockEvent::Started(firing)) => {
             let holds_since = firing.first_failure.to_string();
-            warn!(trigger, action, notification, mode, holds_since, reason, detail, "trigger fires");
+            warn!(trigger, action, notification, mode, holds_since, reason, detail, "the trigger fires");
         }
         Some(ClockEvent::Stopped(over)) => {
-            info!(trigger, action, mode, lasted = ?over.recovery_time(), "trigger is clear again");
+            info!(trigger, action, mode, lasted = ?over.recovery_time(), "the trigger is clear again");
         }
         None => {
             let answered = |observation: &Observation| !matches!(observation.health, Health::NoAnswer(_));
@@ -44,9 +46,9 @@ pub(super) fn of_trigger(before: &TriggerRecord, last: &LastRun, event: Option<C
             let answered = before.last.as_ref().map(|last| answered(&last.observation));
             if !answers && answered != Some(false) {
                 let advice = finding.map(|finding| finding.reason.advice);
-                warn!(trigger, reason, detail, advice, "trigger has no evidence: it is neither firing nor clear");
+                warn!(trigger, reason, detail, advice, "the trigger has no evidence: it is neither firing nor clear");
             } else if answers && answered == Some(false) {
-                info!(trigger, "trigger has evidence again");
+                info!(trigger, "the trigger has evidence again");
             }
         }
     }
@@ -55,17 +57,18 @@ pub(super) fn of_trigger(before: &TriggerRecord, last: &LastRun, event: Option<C
 pub(super) fn of_operation(operation: &DegradedOperation) {
     let DegradedOperation { contract, without, ok, ended, .. } = operation;
     match (ended, ok) {
-        (Some(_), true) => info!(contract, without, "worked without it all the time"),
-        (Some(_), false) => warn!(contract, without, "did not work without it all the time"),
-        (None, true) => info!(contract, without, "works without it"),
-        (None, false) => warn!(contract, without, "does not work without it, as it must"),
+        (Some(_), true) => info!(contract, without, "the contract worked while the other one was down"),
+        (Some(_), false) => warn!(contract, without, "the contract failed while the other one was down"),
+        (None, true) => info!(contract, without, "the contract works while the other one is down"),
+        (None, false) => warn!(contract, without, "the contract fails while the other one is down"),
     }
 }
 
-/// One line per change, not per poll: a run is told of when it finds something else than the run before.
+/// Logs a run if its findings differ from those of the run before.
 pub(super) fn of_run(record: &ContractRecord, index: usize, report: &Report) {
     let spec = record.contract.spec();
-    let (Some(check), Some(before)) = (spec.checks.get(index), record.checks.get(index)) else { return };
+    let Some((check, before)) = record.checks().nth(index) else { return };
+    let check = check.spec();
     let observation = &report.observation;
     let last = before.last.as_ref().map(|last| &last.observation);
     of_warnings(spec, check, last, observation);
@@ -73,7 +76,7 @@ pub(super) fn of_run(record: &ContractRecord, index: usize, report: &Report) {
         return;
     }
     let (contract, name, kind, outcome) =
-        (spec.name.as_str(), check.name.as_str(), check.kind, observation.outcome().label());
+        (spec.name.as_str(), check.name.as_str(), check.kind.name, observation.outcome().label());
     let was = last.map_or("unknown", |last| last.outcome().label());
     if observation.outcome() == Outcome::Healthy {
         info!(contract, check = name, kind, was, outcome, "check");
@@ -84,11 +87,11 @@ pub(super) fn of_run(record: &ContractRecord, index: usize, report: &Report) {
     }
 }
 
-/// One line for a warning that the run before did not have.
+/// Logs each warning that the run before did not have.
 fn of_warnings(spec: &ContractSpec, check: &CheckSpec, last: Option<&Observation>, observation: &Observation) {
     let known: Vec<_> = last.iter().flat_map(|last| last.warnings.iter().flatten()).map(|known| known.reason).collect();
     for warning in observation.warnings.iter().flatten().filter(|warning| !known.contains(&warning.reason)) {
-        let (contract, name, kind) = (spec.name.as_str(), check.name.as_str(), check.kind);
+        let (contract, name, kind) = (spec.name.as_str(), check.name.as_str(), check.kind.name);
         let (reason, detail, advice) = (warning.reason.label, warning.detail.as_str(), warning.reason.advice);
         warn!(contract, check = name, kind, reason, detail, advice, "warning");
     }
@@ -103,7 +106,7 @@ pub(super) fn of_clock(spec: &ContractSpec, event: ClockEvent) {
     match event {
         ClockEvent::Started(outage) => {
             let (trigger, first_failure) = (outage.trigger.to_string(), outage.first_failure.to_string());
-            warn!(contract, trigger, first_failure, "recovery clock started");
+            warn!(contract, trigger, first_failure, "the recovery clock started");
         }
         ClockEvent::Stopped(recovery) => {
             let (recovery_time, downtime) = (recovery.recovery_time(), recovery.downtime());
@@ -115,4 +118,36 @@ pub(super) fn of_clock(spec: &ContractSpec, event: ClockEvent) {
             info!(contract, ?recovery_time, ?downtime, result, "recovered");
         }
     }
+}
+
+/// Logs an order that was carried out, with who gave it.
+pub(super) fn of_order(request: &Request) {
+    let (user, by, order) = (request.user.as_str(), request.order.by(), request.order.label());
+    let what = serde_json::to_string(&request.order).unwrap_or_default();
+    info!(user, by, order, what, "an order of a person was carried out");
+}
+
+pub(super) fn of_a_declared_outage_without_a_failure(contract: &str) {
+    info!(contract, "the incident is closed, and no check saw a failure: the outage ends without a recovery");
+}
+
+pub(super) fn of_an_outage_that_outlives_its_drill(contract: &str) {
+    warn!(contract, "no drill covers this outage any more: it counts as real");
+}
+
+pub(super) fn of_a_drill_that_expired(drill: &str) {
+    warn!(drill, "nobody ended the drill in time: it is aborted");
+}
+
+pub(super) fn of_a_verification(drill: &str, findings: &[String]) {
+    if findings.is_empty() {
+        info!(drill, "the drill was verified: everything is well");
+    } else {
+        warn!(drill, findings = findings.join("; "), "the drill failed; it is tried again until everything is well");
+    }
+}
+
+/// Logs an outage that ends because every check that could see its end was removed.
+pub(super) fn of_an_outage_without_checks(contract: &str) {
+    warn!(contract, "the checks that saw the outage were removed: the outage ends without a recovery");
 }

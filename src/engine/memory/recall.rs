@@ -1,4 +1,4 @@
-//! What contracts take back out of the storage.
+//! How contracts restore their state from the storage.
 
 use std::collections::BTreeMap;
 
@@ -6,54 +6,51 @@ use serde_json::Value;
 use tracing::warn;
 
 use crate::clock::Clock;
-use crate::domain::contract::{CheckSpec, ContractSpec};
+use crate::domain::contract::ContractSpec;
 use crate::domain::remembered::{Remembered, RememberedCheck};
+use crate::engine::lineup::{CheckLine, ContractLine};
 use crate::store::{self, Stored, StoredCheck};
 
-/// Takes contracts back, and remembers what had to be withdrawn.
-pub(super) struct Recall {
+/// Restores contracts, and collects the records that had to be withdrawn.
+pub(in crate::engine) struct Recall {
     clock: Clock,
-    /// As the records of checks begin anew, by contract and name.
+    /// The new records of checks that start again, by contract and name.
     anew: BTreeMap<(String, String), StoredCheck>,
-    /// Those among them that had a recovery point, as people name them.
+    /// The checks among them that had a recovery point, as shown to people.
     points: Vec<String>,
 }
 
 impl Recall {
-    /// Nothing was taken back yet.
-    pub(super) fn new(clock: Clock) -> Self {
+    /// Nothing was restored yet.
+    pub(in crate::engine) fn new(clock: Clock) -> Self {
         Self { clock, anew: BTreeMap::new(), points: Vec::new() }
     }
 
-    /// What was stored of a contract, on the steady timeline, without the checks that measure something else now; and what may
-    /// be taken of it.
-    pub(super) fn contract(
-        &mut self,
-        spec: &ContractSpec,
-        fingerprints: &[String],
-        stored: &mut Stored,
-    ) -> (Remembered, Remembered) {
+    /// The stored state of a contract on the steady timeline, reduced to what a start may keep.
+    /// Checks that now measure something else are left out.
+    pub(in crate::engine) fn contract(&mut self, line: &ContractLine, stored: &mut Stored) -> (Remembered, Remembered) {
+        let ContractLine { spec, checks: lines } = line;
         let mut known = stored.checks.remove(&spec.name).unwrap_or_default();
         let mut checks = BTreeMap::new();
-        for (check, fingerprint) in spec.checks.iter().zip(fingerprints) {
-            let Some(stored) = known.remove(&check.name) else { continue };
-            if stored.fingerprint == *fingerprint {
-                checks.insert(check.name.clone(), stored.state);
-            } else if store::form(&stored.fingerprint) != store::form(fingerprint) {
-                self.withdraw(spec, check, fingerprint, &stored.state);
+        for check in lines {
+            let Some(stored) = known.remove(&check.spec.name) else { continue };
+            if stored.fingerprint == check.fingerprint {
+                checks.insert(check.spec.name.clone(), stored.state);
+            } else if store::form(&stored.fingerprint) != store::form(&check.fingerprint) {
+                self.withdraw(spec, check, &stored.state);
             }
         }
         self.on_the_timeline(spec, Remembered { clock: stored.clocks.remove(&spec.name).unwrap_or_default(), checks })
     }
 
-    /// The record of an earlier form is written over at once: a check that gives no answer for long writes nothing of
-    /// its own, and each start would withdraw it again.
-    fn withdraw(&mut self, spec: &ContractSpec, check: &CheckSpec, fingerprint: &str, was: &RememberedCheck) {
+    /// Replaces a record of an earlier form at once. Otherwise a check without an answer would
+    /// write nothing, and each start would withdraw its record again.
+    fn withdraw(&mut self, spec: &ContractSpec, check: &CheckLine, was: &RememberedCheck) {
         if was.latched.is_some() {
-            self.points.push(format!("{}/{}", spec.name, check.name));
+            self.points.push(format!("{}/{}", spec.name, check.spec.name));
         }
-        let anew = StoredCheck { fingerprint: fingerprint.to_owned(), ..StoredCheck::default() };
-        self.anew.insert((spec.name.clone(), check.name.clone()), anew);
+        let anew = StoredCheck { fingerprint: check.fingerprint.clone(), ..StoredCheck::default() };
+        self.anew.insert((spec.name.clone(), check.spec.name.clone()), anew);
     }
 
     fn on_the_timeline(&self, spec: &ContractSpec, state: Remembered) -> (Remembered, Remembered) {
@@ -63,29 +60,29 @@ impl Recall {
             let contract = spec.name.as_str();
             warn!(
                 contract,
-                "what was stored lies in the future: the wall clock was set back since, and nobody knows how old it is; \
-                 it proves nothing until it is measured anew"
+                "the stored state lies in the future, because the wall clock was set back. Its age is unknown, so it \
+                 proves nothing until the checks have run again"
             );
         }
         (stored, state)
     }
 
-    /// Tells in one line what was withdrawn, and gives the records that are to be written.
+    /// Logs in one line what was withdrawn, and returns the records to be written.
     pub(super) fn withdrawn(self) -> BTreeMap<(String, String), StoredCheck> {
         if !self.anew.is_empty() {
             let points = if self.points.is_empty() { "none".to_owned() } else { self.points.join(", ") };
             warn!(
                 checks = self.anew.len(),
                 recovery_points = points,
-                "an earlier version stored what these checks knew in another form: it is withdrawn, this once, until they \
-                 see it anew; recoveries, running clocks and firing triggers stay"
+                "an earlier version stored the state of these checks in another form. It is withdrawn once, until they \
+                 have measured it again. Recoveries, running clocks and firing triggers are kept"
             );
         }
         self.anew
     }
 }
 
-/// The memories of checks that still measure the same, by contract and name.
+/// The memory of a check if it still measures the same.
 #[must_use]
 pub fn memory_of<'a>(stored: &'a Stored, contract: &str, check: &str, fingerprint: &str) -> Option<&'a Value> {
     let stored = stored.checks.get(contract)?.get(check)?;

@@ -1,4 +1,4 @@
-//! What is remembered of triggers.
+//! The stored state of triggers.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,11 +10,12 @@ use crate::domain::remembered::RememberedCheck;
 use crate::domain::trigger::{RememberedTrigger, Trigger};
 use crate::store::{self, Batch, Firing, StoredTrigger};
 
-/// What is stored of triggers, and what is about to be.
+/// The stored state of triggers, and the changes that wait to be stored.
 pub(super) struct TriggerMemory {
-    /// What was stored of triggers that are not in the configuration.
+    /// The stored state of triggers that are not in the configuration.
     left: BTreeMap<String, StoredTrigger>,
-    /// As it was handed over last, on the steady timeline, in the order of the configuration.
+    /// The state as it was last handed over, on the steady timeline, in the order of the
+    /// configuration.
     kept: Vec<Kept>,
 }
 
@@ -22,18 +23,18 @@ struct Kept {
     name: String,
     fingerprint: String,
     state: RememberedTrigger,
-    /// The record of the firing that goes on, as it was stored: a record is found again by when it began.
+    /// The stored record of the current firing. A record is found by the time at which it began.
     open: Option<Firing>,
 }
 
 impl TriggerMemory {
-    /// The memory of no triggers yet, but for what was stored.
+    /// The stored state, while there are no triggers yet.
     pub(super) fn new(left: BTreeMap<String, StoredTrigger>) -> Self {
         Self { left, kept: Vec::new() }
     }
 
-    /// Goes over from the `old` triggers to others. One that has the name of another but measures something else begins
-    /// anew; the record of what the other was firing ends.
+    /// Changes from the `old` triggers to others. A trigger that has the same name but measures
+    /// something else starts again, and the record of the old firing ends.
     pub(super) fn swap(
         &mut self,
         lines: &[TriggerLine],
@@ -60,7 +61,8 @@ impl TriggerMemory {
             let (state, open) = if same {
                 (stored.state, stored.open)
             } else if earlier {
-                // It fires on, as a clock runs on. What was seen of what it watches is seen anew.
+                // The trigger keeps firing, as a clock keeps running. Its evidence must be seen
+                // again.
                 (RememberedTrigger { watched: RememberedCheck::default(), ..stored.state }, stored.open)
             } else {
                 let over = stored.open.map(|open| Firing { ended: Some(moment.wall(moment.now)), ..open });
@@ -79,7 +81,7 @@ impl TriggerMemory {
         lines.iter().map(of).collect()
     }
 
-    /// Takes in how a trigger stands.
+    /// Hands over the state of a trigger, if it changed.
     pub(super) fn note(
         &mut self,
         index: usize,
@@ -100,7 +102,7 @@ impl TriggerMemory {
         }
     }
 
-    /// Takes in that a trigger began or ended to fire.
+    /// Hands over that a trigger started or stopped to fire.
     pub(super) fn note_firing(
         &mut self,
         index: usize,

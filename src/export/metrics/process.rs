@@ -1,8 +1,8 @@
-//! `process_*`: the figures that every Prometheus client exports of its own process. Linux only; elsewhere there are none.
+//! `process_*`: the metrics that every Prometheus client exports about its own process. Linux only.
 
 use super::{Description, Kind};
 
-/// The figures as they stand now; those that cannot be read are left out.
+/// The current figures. Those that cannot be read are left out.
 #[cfg(target_os = "linux")]
 #[expect(clippy::cast_precision_loss, reason = "a float is what Prometheus stores")]
 pub(super) fn figures() -> Vec<(Description, f64)> {
@@ -27,12 +27,12 @@ pub(super) fn figures() -> Vec<(Description, f64)> {
     if let Ok(limits) = process.limits()
         && let procfs::process::LimitValue::Value(most) = limits.max_open_files.soft_limit
     {
-        figure("process_max_fds", "Most file descriptors that may be open", Kind::Gauge, most as f64);
+        figure("process_max_fds", "The highest number of file descriptors that may be open", Kind::Gauge, most as f64);
     }
     figures
 }
 
-/// None: these figures are read from `/proc`.
+/// No figures: they are read from `/proc`.
 #[cfg(not(target_os = "linux"))]
 pub(super) fn figures() -> Vec<(Description, f64)> {
     Vec::new()

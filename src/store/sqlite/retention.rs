@@ -1,11 +1,11 @@
-//! What is forgotten, and the date that says when.
+//! Deletes old records, and keeps the date that decides which.
 
 use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, params};
 use tracing::info;
 
-use super::{text, word};
+use super::rows::{text, word};
 use crate::domain::time::Timestamp;
 use crate::store::retention::Date;
 
@@ -18,7 +18,7 @@ pub(super) const TABLE: &str = "
     );
 ";
 
-/// Forgets what was over before the retention. See [`Date`] for why `now` is not just believed.
+/// Deletes what ended before the retention. See [`Date`] for why `now` is not simply trusted.
 pub(super) fn forget(
     connection: &mut Connection,
     retention: Duration,
@@ -34,30 +34,35 @@ pub(super) fn forget(
     )?;
     let before = text(&date.horizon(now, retention));
     let recoveries = transaction.execute("DELETE FROM recoveries WHERE healthy < ?1", [&before])?;
-    // The last change of each objective is what a restart goes on from.
+    // A restart continues from the last change of each objective.
     let transitions = transaction.execute(
         "DELETE FROM transitions AS old WHERE at < ?1 AND EXISTS (SELECT 1 FROM transitions AS newer
          WHERE newer.contract = old.contract AND newer.objective = old.objective AND newer.at > old.at)",
         [&before],
     )?;
     let firings = transaction.execute("DELETE FROM firings WHERE ended < ?1", [&before])?;
-    // The last test of each kind is what says when it was tested last.
+    // The last test of each kind tells when that was last tested.
     let operations = transaction.execute(
         "DELETE FROM degraded_operation AS old WHERE ended < ?1 AND EXISTS (SELECT 1 FROM degraded_operation AS newer
          WHERE newer.contract = old.contract AND newer.without = old.without AND newer.ok = old.ok
          AND newer.started > old.started)",
         [&before],
     )?;
+    super::record::forget(&transaction, &before)?;
+    let observed = transaction.execute("DELETE FROM observed WHERE until < ?1", [&before])?;
     transaction.commit()?;
-    if [recoveries, transitions, firings, operations].iter().any(|forgotten| *forgotten > 0) {
-        info!(recoveries, transitions, firings, operations, before, "forgot what the retention lets go");
+    if [recoveries, transitions, firings, operations, observed].iter().any(|forgotten| *forgotten > 0) {
+        info!(
+            recoveries,
+            transitions, firings, operations, observed, before, "deleted records that are older than the retention"
+        );
     }
     Ok(())
 }
 
 fn date(connection: &Connection) -> rusqlite::Result<Option<Date>> {
     let read = connection.query_row("SELECT date, haste_seconds FROM retention", [], |row| {
-        // What is no duration is none.
+        // A value that is not a duration counts as zero.
         let haste = Duration::try_from_secs_f64(row.get(1)?).unwrap_or_default();
         Ok(Date { at: word(row, 0)?, haste })
     });

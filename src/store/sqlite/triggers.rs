@@ -1,12 +1,12 @@
-//! Triggers, what they fired, and how contracts did without others.
+//! Triggers, their firings, and tests of degraded operation.
 
 use rusqlite::{Connection, Row, Transaction, params};
 
-use super::{from_json, json, optional_word, text, word};
+use super::rows::{from_json, json, optional_word, text, word};
 use crate::domain::independence::DegradedOperation;
 use crate::store::{Batch, Firing, FiringQuery, Stored, StoredTrigger};
 
-/// The second migration: what this file is about.
+/// The second migration: the tables of this file.
 pub(super) const TABLES: &str = "
     CREATE TABLE triggers (
         name TEXT PRIMARY KEY,
@@ -35,7 +35,7 @@ pub(super) const TABLES: &str = "
         PRIMARY KEY (contract, without, started)
     ) WITHOUT ROWID;
 ";
-/// The version of the schema from which on these tables are there.
+/// The version of the schema that added these tables.
 pub(super) const SINCE: i64 = 2;
 
 pub(super) fn write(transaction: &Transaction<'_>, batch: &Batch) -> rusqlite::Result<()> {
@@ -67,7 +67,7 @@ pub(super) fn write(transaction: &Transaction<'_>, batch: &Batch) -> rusqlite::R
     Ok(())
 }
 
-/// Adds what a restart goes on from.
+/// Adds the state that a restart continues from.
 pub(super) fn load(connection: &Connection, stored: &mut Stored) -> rusqlite::Result<()> {
     let mut statement = connection.prepare("SELECT name, fingerprint, state FROM triggers")?;
     let mut rows = statement.query([])?;

@@ -2,10 +2,9 @@ use std::collections::BTreeSet;
 
 use tokio::time::Instant;
 
-use super::super::{CREDENTIALS_UNREADABLE, LOCAL};
 use super::*;
-use crate::config::decode::{Decode, Decoder, Key};
-use crate::config::yaml;
+use crate::decode::yaml;
+use crate::decode::{Decode, Decoder, Key};
 use crate::domain::observation::ReadingValue;
 
 fn regions() -> BTreeMap<Name, Vec<DnsTarget>> {
@@ -19,8 +18,8 @@ fn regions() -> BTreeMap<Name, Vec<DnsTarget>> {
 }
 
 /// What resolver 10.0.0.1, 10.0.0.2 and so on told: targets with a space between them, or a reason.
-fn told(words: &[&str]) -> Vec<Told> {
-    let reasons: Vec<&'static Reason> = TELLING.into_iter().chain([&LOCAL, &CREDENTIALS_UNREADABLE]).collect();
+fn answered(words: &[&str]) -> Vec<ResolverAnswer> {
+    let reasons: Vec<&'static Reason> = OF_THE_NAME.into_iter().chain(OF_A_RESOLVER).chain(UNTOLD).collect();
     let one = |(index, words): (usize, &&str)| {
         let result = match reasons.iter().find(|reason| reason.label == *words) {
             Some(reason) => Err(Finding::new(reason, format!("because of {words}"))),
@@ -30,7 +29,7 @@ fn told(words: &[&str]) -> Vec<Told> {
                 Ok(Answer { targets, ttl: Duration::from_secs(60), at: Instant::now() })
             }
         };
-        Told::new(format!("10.0.0.{}", index + 1), result, &regions())
+        ResolverAnswer::new(format!("10.0.0.{}", index + 1), result, &regions())
     };
     words.iter().enumerate().map(one).collect()
 }
@@ -70,10 +69,20 @@ fn healths() {
         (&["local", "timeout"], "unhealthy timeout"),
         (&["local"], "no answer local"),
         (&["credentials_unreadable", "local"], "no answer credentials_unreadable"),
+        (&["alias_elsewhere", "192.0.2.1"], "healthy"),
+        (&["alias_elsewhere", "servfail"], "unhealthy servfail"),
+        (&["referral", "no_such_name"], "unhealthy no_such_name"),
+        (&["local", "tcp_failed", "referral", "alias_elsewhere"], "no answer alias_elsewhere"),
+        (&["local", "tcp_failed"], "no answer tcp_failed"),
+        (&["tcp_failed", "timeout"], "no answer tcp_failed"),
+        (&["connect_failed", "tls_unsupported", "timeout"], "no answer tls_unsupported"),
+        (&["tcp_failed", "timeout", "no_such_name"], "unhealthy no_such_name"),
+        (&["tcp_failed", "servfail"], "unhealthy servfail"),
+        (&["alias_elsewhere", "timeout"], "unhealthy timeout"),
     ] {
-        assert_eq!(word(&health(&told(answers))), expected, "{answers:?}");
+        assert_eq!(word(&health(&answered(answers))), expected, "{answers:?}");
     }
-    let Health::Unhealthy(finding) = health(&told(&["203.0.113.1", "timeout"])) else { panic!("unhealthy") };
+    let Health::Unhealthy(finding) = health(&answered(&["203.0.113.1", "timeout"])) else { panic!("unhealthy") };
     assert_eq!(finding.detail, "10.0.0.1: no region (203.0.113.1), TTL 60 s; 10.0.0.2: because of timeout");
 }
 
@@ -82,19 +91,19 @@ fn what_is_warned_of() {
     let s = |seconds| Some(Duration::from_secs(seconds));
     for (answers, ttl, max, expected) in [
         (&["192.0.2.1"][..], s(60), s(60), Some("")),
-        (&["192.0.2.1"], s(61), s(60), Some("ttl_too_long: clients may keep an answer for 61 s; 60 s is the most")),
+        (&["192.0.2.1"], s(61), s(60), Some("ttl_too_long: clients may keep an answer for 61 s; max_ttl is 60 s")),
         (&["192.0.2.1"], s(61), None, Some("")),
         (
             &["192.0.2.1 203.0.113.1", "192.0.2.1", "203.0.113.2"],
             s(60),
             s(60),
-            Some("unexpected_target: these are of no region: 10.0.0.1: 203.0.113.1; 10.0.0.3: 203.0.113.2"),
+            Some("unexpected_target: these belong to no region: 10.0.0.1: 203.0.113.1; 10.0.0.3: 203.0.113.2"),
         ),
         (&["timeout"], s(61), s(60), None),
         (&["no_such_name", "timeout"], s(61), s(60), None),
         (&["timeout", "192.0.2.1"], s(60), s(60), Some("")),
     ] {
-        let warnings = warnings(&told(answers), ttl, max);
+        let warnings = warnings(&answered(answers), ttl, max);
         let words = warnings.map(|all| all.iter().map(ToString::to_string).collect::<Vec<_>>().join("|"));
         assert_eq!(words.as_deref(), expected, "{answers:?}");
     }
@@ -103,7 +112,7 @@ fn what_is_warned_of() {
 #[test]
 fn what_is_read() {
     let read = |answers: &[&str], ttl| {
-        let readings = super::super::readings::of(&told(answers), &["dr", "primary"], &History::default(), ttl);
+        let readings = super::super::readings::of(&answered(answers), &["dr", "primary"], &History::default(), ttl);
         let shown = readings.iter().map(|reading| {
             let ReadingValue::Number(value) = reading.value else { panic!("a number") };
             let metric = reading.kind.metric.trim_start_matches("dr_dns_");
@@ -128,6 +137,6 @@ fn what_is_read() {
 #[test]
 fn long_answers_are_cut() {
     let many: Vec<String> = (1..=9).map(|last| format!("192.0.2.{last}")).collect();
-    let notes = notes(&told(&[&many.join(" ")]), &History::default(), Moment::at(Timestamp::from_unix_seconds(0)));
+    let notes = notes(&answered(&[&many.join(" ")]), &History::default(), Moment::at(Timestamp::from_unix_seconds(0)));
     assert_eq!(notes[0], "10.0.0.1: primary (192.0.2.1, 192.0.2.2, 192.0.2.3, 192.0.2.4, 192.0.2.5, …), TTL 60 s");
 }

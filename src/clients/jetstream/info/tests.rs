@@ -60,3 +60,26 @@ fn a_list_that_is_not_whole_is_none() {
         assert_eq!(state(json(more)).all_deleted().map(<[u64]>::to_vec), expected, "{more}");
     }
 }
+
+#[test]
+fn no_answer_about_a_stream_breaks_it() {
+    let corpus = serde_json::json!({
+        "type": "io.nats.jetstream.api.v1.stream_info_response", "created": "2026-11-26T12:00:00.123456789Z",
+        "ts": "2026-11-26T12:00:01Z",
+        "config": {"name": "A", "subjects": ["a.>"], "retention": "limits", "max_msgs": -1, "max_bytes": 1024,
+            "max_age": 3_600_000_000_000_u64, "max_msgs_per_subject": 1, "discard": "new", "num_replicas": 3,
+            "mirror": {"name": "B", "filter_subject": "a.b", "external": {"api": "$JS.x.API", "deliver": ""}},
+            "sources": [{"name": "C", "subject_transforms": [{"src": "a", "dest": "b"}]}]},
+        "state": {"messages": 5, "bytes": 99, "first_seq": 1, "first_ts": "2026-01-01T00:00:00Z", "last_seq": 9,
+            "last_ts": "2026-01-02T00:00:00Z", "num_deleted": 2, "deleted": [3, 4], "num_subjects": 1},
+        "cluster": {"name": "C", "leader": "n1", "replicas": [{"name": "n2", "current": true, "active": 12_000_000},
+            {"name": "n3", "current": false, "active": 99, "lag": 4}]},
+        "mirror": {"name": "B", "lag": 3, "active": 1_000_000, "error": {"code": 500, "err_code": 1, "description": "x"}}
+    });
+    crate::fuzzing::json(&[corpus], |answer| {
+        let Ok(info) = serde_json::from_value::<StreamInfo>(answer.clone()) else { return };
+        let _ = (info.created(), info.filters(), info.is_writable(), info.quorum(), info.is_replicated());
+        let _ = (info.state.all_deleted().map(<[u64]>::len), info.config.max_age(), info.config.max_msgs());
+        let _ = (info.config.max_bytes(), info.config.max_msgs_per_subject(), info.config.refuses_new());
+    });
+}

@@ -145,3 +145,14 @@ proptest! {
         prop_assert_eq!((ops, error.is_some()), { let (ops, error) = all(&bytes); (ops, error.is_some()) });
     }
 }
+
+#[test]
+fn no_bytes_of_a_server_break_it() {
+    let corpus: [&[u8]; 4] = [
+        b"INFO {\"server_name\":\"n\",\"max_payload\":9,\"jetstream\":true,\"connect_urls\":[\"a:1\"]}\r\n+OK\r\nPING\r\n",
+        b"MSG a.b 1 5\r\nhello\r\nMSG a 1 reply 0\r\n\r\n-ERR 'Authorization Violation'\r\nPONG\r\n",
+        b"HMSG a 1 12 17\r\nNATS/1.0\r\n\r\nhello\r\nHMSG a 1 16 16\r\nNATS/1.0 503\r\n\r\n\r\n",
+        b"HMSG a 1 reply 23 24\r\nNATS/1.0\r\nA: x\r\nB:y\r\n\r\nz\r\nPING\r\n",
+    ];
+    crate::fuzzing::bytes(&corpus, |bytes| drop(all(bytes)));
+}

@@ -1,0 +1,112 @@
+{{- define "dr-exporter.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 53 | trimSuffix "-" }}
+{{- end }}
+
+{{- define "dr-exporter.fullname" -}}
+{{- if .Values.fullnameOverride }}
+{{- .Values.fullnameOverride | trunc 53 | trimSuffix "-" }}
+{{- else if contains (include "dr-exporter.name" .) .Release.Name }}
+{{- .Release.Name | trunc 53 | trimSuffix "-" }}
+{{- else }}
+{{- printf "%s-%s" .Release.Name (include "dr-exporter.name" .) | trunc 53 | trimSuffix "-" }}
+{{- end }}
+{{- end }}
+
+{{- define "dr-exporter.selector" -}}
+app.kubernetes.io/name: {{ include "dr-exporter.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "dr-exporter.labels" -}}
+{{ include "dr-exporter.selector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+{{- end }}
+
+{{- define "dr-exporter.serviceAccount" -}}
+{{- if .Values.serviceAccount.create }}
+{{- .Values.serviceAccount.name | default (include "dr-exporter.fullname" .) }}
+{{- else }}
+{{- .Values.serviceAccount.name | default "default" }}
+{{- end }}
+{{- end }}
+
+{{- /* The configuration as text. */ -}}
+{{- define "dr-exporter.config" -}}
+{{- if not .Values.config }}
+{{- fail "set `config`: --set-file config=config.yaml (see docs/getting-started.md)" }}
+{{- end }}
+{{- if kindIs "string" .Values.config }}
+{{- .Values.config }}
+{{- else }}
+{{- toYaml .Values.config }}
+{{- end }}
+{{- end }}
+
+{{- /*
+The rights that the configuration needs in this cluster, one per line:
+NAMESPACE|ORDER|GROUP|RESOURCE|VERB|NAME. A test compares them with `dr-exporter config rbac`.
+*/ -}}
+{{- define "dr-exporter.rights" -}}
+{{- $config := include "dr-exporter.config" . | fromYaml }}
+{{- $secrets := .Values.rbac.secretNames }}
+{{- $here := list }}
+{{- range $name, $connection := $config.kubernetes }}
+{{- if $connection.in_cluster }}
+{{- if $connection.impersonate_user }}
+{{- fail (printf "the connection %s acts as another user: set rbac.create=false, and apply what `dr-exporter config rbac` prints" $name) }}
+{{- end }}
+{{- $here = append $here $name }}
+{{- end }}
+{{- end }}
+{{- $checks := list }}
+{{- range $config.contracts }}{{ range .checks }}{{ $checks = append $checks . }}{{ end }}{{ end }}
+{{- range $config.triggers }}{{ with .pods }}{{ $checks = append $checks (dict "pods" .) }}{{ end }}{{ end }}
+{{- range $checks }}
+{{- with .external_secret }}
+{{- if or (has .dr $here) (has .primary $here) }}
+{{ .namespace }}|1|external-secrets.io|externalsecrets|get|{{ .name }}
+{{- if eq (.compare | default (ternary "data_hash" "freshness" (hasKey . "primary"))) "data_hash" }}
+{{ .namespace }}|2||secrets|get|{{ get $secrets (printf "%s/%s" .namespace .name) | default .name }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- with .argocd_app }}
+{{- if has .kubernetes $here }}
+{{ .namespace }}|3|argoproj.io|applications|get|{{ .name }}
+{{- end }}
+{{- $dr := . }}
+{{- with .primary }}
+{{- if has .kubernetes $here }}
+{{ .namespace | default $dr.namespace }}|3|argoproj.io|applications|get|{{ .name | default $dr.name }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- with .pods }}
+{{- if has .kubernetes $here }}
+{{ .namespace }}|4||pods|list|
+{{- $namespace := .namespace }}
+{{- with .workload }}
+{{ $namespace }}|{{ ternary 5 6 (eq .kind "Deployment") }}|apps|{{ lower .kind }}s|get|{{ .name }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- /* The ports of the URLs in the configuration, one per line. */ -}}
+{{- define "dr-exporter.ports" -}}
+{{- $text := include "dr-exporter.config" . }}
+{{- $defaults := dict "https" "443" "http" "80" "nats" "4222" "tls" "853" }}
+{{- range regexFindAll "(https?|nats|tls)://(\\[[^\\]]*\\]|[^\"'/:\\s,\\]}]+)(:[0-9]+)?" $text -1 }}
+{{ regexFind ":[0-9]+$" . | trimPrefix ":" | default (get $defaults (regexFind "^[a-z]+" .)) }}
+{{- end }}
+{{- if (fromYaml $text).kubernetes }}
+443
+6443
+{{- end }}
+{{- range .Values.networkPolicy.extraPorts }}
+{{ . }}
+{{- end }}
+{{- end }}

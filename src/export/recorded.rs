@@ -1,0 +1,241 @@
+//! The record as it is read: facts in their order, in words, and as changes over time.
+
+use crate::domain::contract::Objective;
+use crate::domain::drill::Measured;
+use crate::domain::people::Stamp;
+use crate::domain::time::Timestamp;
+use crate::domain::timeline::Change;
+use crate::store::record::{Fact, Head, Link, Promise};
+
+/// One fact of the record.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Recorded {
+    /// The number of the entry.
+    pub seq: i64,
+    /// When it was recorded.
+    pub at: Timestamp,
+    /// The fact.
+    pub fact: Fact,
+}
+
+/// The facts of the record, in their order.
+#[derive(Debug, Clone, Default)]
+pub struct History {
+    /// The facts. Entries that this version cannot read are left out.
+    pub facts: Vec<Recorded>,
+    head: Head,
+}
+
+impl History {
+    /// Takes the next entries.
+    pub fn take(&mut self, links: Vec<Link>) {
+        for link in links {
+            if let (Some(at), Some(fact)) = (link.instant(), link.fact()) {
+                self.facts.push(Recorded { seq: link.seq, at, fact });
+            }
+            self.head = link.head();
+        }
+    }
+
+    /// The number of the last entry.
+    #[must_use]
+    pub fn last(&self) -> i64 {
+        self.head.seq
+    }
+
+    /// The end of the record.
+    #[must_use]
+    pub fn head(&self) -> &Head {
+        &self.head
+    }
+
+    /// The promises that held last.
+    #[must_use]
+    pub fn promises(&self) -> &[Promise] {
+        let promised = self.facts.iter().rev().find_map(|recorded| match &recorded.fact {
+            Fact::Promised { contracts } => Some(contracts.as_slice()),
+            _ => None,
+        });
+        promised.unwrap_or_default()
+    }
+
+    /// The recoveries that ended within a time, the oldest first.
+    pub fn recoveries(&self, from: Timestamp, to: Timestamp) -> impl Iterator<Item = &Measured> {
+        self.facts.iter().filter_map(move |recorded| match &recorded.fact {
+            Fact::Recovery(measured) if measured.healthy >= from && measured.healthy <= to => Some(measured),
+            _ => None,
+        })
+    }
+
+    /// The times in which nobody observed, within a period.
+    #[must_use]
+    pub fn silences(&self, from: Timestamp, to: Timestamp) -> Vec<(Timestamp, Timestamp)> {
+        let mut stopped = None;
+        let mut silences = Vec::new();
+        for Recorded { at, fact, .. } in &self.facts {
+            match fact {
+                Fact::Stopped => stopped = Some(*at),
+                Fact::Started { silent_since, .. } => {
+                    silences.extend(stopped.take().or(*silent_since).map(|since| (since, *at)));
+                }
+                Fact::Silent { from, until } => silences.push((*from, *until)),
+                _ => {}
+            }
+        }
+        let within = silences.into_iter().map(|(since, until)| (since.max(from), until.min(to)));
+        within.filter(|(since, until)| since < until).collect()
+    }
+
+    /// The changes of one objective, for [`crate::domain::timeline::shares`].
+    #[must_use]
+    pub fn changes(&self, contract: &str, objective: Objective) -> Vec<(Timestamp, Change)> {
+        let mut changes = Vec::new();
+        let mut promised = true;
+        for Recorded { at, fact, .. } in &self.facts {
+            match fact {
+                Fact::Started { silent_since, .. } => {
+                    changes.extend(silent_since.map(|since| (since, Change::Silent)));
+                    changes.extend(promised.then_some((*at, Change::Observed)));
+                }
+                Fact::Stopped => changes.push((*at, Change::Silent)),
+                Fact::Silent { from, until } => {
+                    changes.push((*from, Change::Silent));
+                    changes.extend(promised.then_some((*until, Change::Observed)));
+                }
+                Fact::Promised { contracts } => {
+                    let now = contracts.iter().any(|promise| {
+                        promise.contract == contract && promise.objectives().any(|has| has == objective)
+                    });
+                    match (promised, now) {
+                        (true, false) => changes.push((*at, Change::Silent)),
+                        (false, true) => changes.push((*at, Change::Observed)),
+                        _ => {}
+                    }
+                    promised = now;
+                }
+                Fact::Status(of) if of.contract == contract && of.objective == objective => {
+                    changes.push((of.at, Change::Status(of.status)));
+                }
+                _ => {}
+            }
+        }
+        changes
+    }
+}
+
+fn who(stamp: &Stamp) -> String {
+    if stamp.user.is_empty() || stamp.user == stamp.by {
+        format!("by {}", stamp.by)
+    } else {
+        format!("by {} (logged in as {})", stamp.by, stamp.user)
+    }
+}
+
+/// A fact in words.
+#[must_use]
+pub fn in_words(fact: &Fact) -> String {
+    match fact {
+        Fact::Started { version, silent_since: None } => format!("the exporter {version} started"),
+        Fact::Started { version, silent_since: Some(since) } => {
+            format!("the exporter {version} started; it had not observed since {since}")
+        }
+        Fact::Stopped => "the exporter was stopped".to_owned(),
+        Fact::Silent { from, until } => format!("the exporter did not observe from {from} to {until}"),
+        Fact::Promised { contracts } => format!("the promises of {} contracts were recorded", contracts.len()),
+        Fact::Status(of) => {
+            let was = of.was.map(|was| format!(", before {}", was.label())).unwrap_or_default();
+            format!("{} {} is {}{was}: {}", of.contract, of.objective.label(), of.status.label(), of.basis.text())
+        }
+        Fact::Outage { contract, trigger, mode, check, reason, .. } => {
+            let by = if check.is_empty() { "a declaration".to_owned() } else { format!("{check}: {reason}") };
+            format!("the recovery clock of {contract} runs since {trigger} ({}; {by})", mode.label())
+        }
+        Fact::Withdrawn { contract, .. } => format!("the declared outage of {contract} ends: no check saw a failure"),
+        Fact::Recovery(of) => {
+            let met = match of.met {
+                Some(true) => "met",
+                Some(false) => "missed",
+                None => "uncertain",
+            };
+            format!("{} recovered in {} (target {met}; {})", of.contract, took(of), of.mode.label())
+        }
+        Fact::Exposure { contract, since, most_seconds, least_seconds } => {
+            let worst = interval(Some(*least_seconds), *most_seconds);
+            format!("the worst exposure of {contract} since {since} was {worst}")
+        }
+        Fact::Firing(of) => match of.ended {
+            None => format!("trigger {} fires: {} is called for", of.trigger, of.action),
+            Some(_) => format!("trigger {} is clear again", of.trigger),
+        },
+        _ => of_people(fact),
+    }
+}
+
+/// A fact that a person made, in words.
+fn of_people(fact: &Fact) -> String {
+    match fact {
+        Fact::Declared { incident } => {
+            let Stamp { at, .. } = incident.declared;
+            let began = if incident.began == at { String::new() } else { format!(", began {}", incident.began) };
+            format!("{} was declared {}{began}: {}", incident.name, who(&incident.declared), incident.reason)
+        }
+        Fact::Joined { stamp, reason, .. } => format!("the incident was declared again {}: {reason}", who(stamp)),
+        Fact::Step { step, done: true, stamp, .. } => format!("step {step} was taken {}", who(stamp)),
+        Fact::Step { step, stamp, .. } => format!("correction {}: step {step} was not taken", who(stamp)),
+        Fact::Note { stamp, text, .. } => format!("note {}: {text}", who(stamp)),
+        Fact::Change { stamp, link, .. } => format!("change of the contract {}: {link}", who(stamp)),
+        Fact::Gap { gap, .. } => match &gap.closed {
+            None => format!(
+                "gap {} was found {}: {} ({}, until {})",
+                gap.number,
+                who(&gap.opened),
+                gap.text,
+                gap.owner,
+                gap.due
+            ),
+            Some(closed) => format!("gap {} was closed {}", gap.number, who(closed)),
+        },
+        Fact::Closed { stamp, .. } => format!("the incident was closed {}", who(stamp)),
+        Fact::DrillStarted { run } => format!("drill {} was started {}", run.name, who(&run.started)),
+        Fact::DrillRecovered { stamp, .. } => format!("the recovery was called complete {}", who(stamp)),
+        Fact::DrillEnded { outcome, stamp, text, .. } => {
+            let text = if text.is_empty() { String::new() } else { format!(": {text}") };
+            format!("the drill ended as {} {}{text}", outcome.label(), who(stamp))
+        }
+        Fact::Verified { drill, findings, .. } if findings.is_empty() => format!("drill {drill} was verified: passed"),
+        Fact::Verified { drill, findings, .. } => format!("drill {drill} was verified: {}", findings.join("; ")),
+        Fact::Acknowledged { contract, severity, waited_seconds, stamp, by_what } => {
+            let (severity, waited) = (severity.label(), seconds(*waited_seconds));
+            format!("the {severity} alarm of {contract} was answered after {waited} {}: {by_what}", who(stamp))
+        }
+        _ => String::new(),
+    }
+}
+
+/// A number of seconds for people: one decimal below a minute.
+#[must_use]
+pub fn seconds(seconds: f64) -> String {
+    if seconds < 60.0 {
+        return format!("{seconds:.1}s");
+    }
+    let millis = std::time::Duration::try_from_secs_f64(seconds.round()).unwrap_or_default();
+    crate::decode::values::PromDuration::of(millis).to_string()
+}
+
+/// How long a recovery took: one figure, or both ends.
+#[must_use]
+pub fn took(of: &Measured) -> String {
+    interval(Some(of.least_seconds), of.most_seconds)
+}
+
+/// A figure with two ends.
+#[must_use]
+pub fn interval(least: Option<f64>, most: Option<f64>) -> String {
+    match (least, most) {
+        (Some(least), Some(most)) if (most - least).abs() < 0.05 => seconds(most),
+        (Some(least), Some(most)) => format!("between {} and {}", seconds(least), seconds(most)),
+        (Some(least), None) => format!("at least {}", seconds(least)),
+        (None, Some(most)) => format!("at most {}", seconds(most)),
+        (None, None) => "not known".to_owned(),
+    }
+}

@@ -1,0 +1,187 @@
+//! Feeds broken and hostile inputs to whatever reads from elsewhere.
+//!
+//! Each target starts from a corpus of real inputs and changes them at random. It must neither panic
+//! nor take long. `make fuzz` tries many more inputs than the normal tests.
+
+use std::time::{Duration, Instant};
+
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+use rand::{Rng, SeedableRng};
+use serde_json::Value;
+
+/// How many inputs a target gets, unless `DR_FUZZ` says another number.
+const INPUTS: u64 = 2_000;
+/// More than any target takes for one input.
+const LONG: Duration = Duration::from_secs(5);
+/// Numbers at which arithmetic breaks.
+const NUMBERS: [&str; 14] = [
+    "0",
+    "-1",
+    "1",
+    "255",
+    "65536",
+    "2147483648",
+    "-9223372036854775808",
+    "9223372036854775807",
+    "18446744073709551615",
+    "18446744073709551616",
+    "1e308",
+    "-1e308",
+    "1e999",
+    "0.1",
+];
+/// Texts at which parsers break.
+const TEXTS: [&str; 16] = [
+    "",
+    " ",
+    "\u{0}",
+    "\u{feff}",
+    "ß\u{301}",
+    "\u{202e}",
+    "NaN",
+    "+Inf",
+    "9999-12-31T23:59:60Z",
+    "-009999-01-01T00:00:00Z",
+    "2026-02-30T00:00:00+99:99",
+    "0001-01-01T00:00:00Z",
+    "%s%n",
+    "\r\n\r\n",
+    "{}",
+    "[[[[[[",
+];
+
+/// How many inputs each target gets.
+fn inputs() -> u64 {
+    std::env::var("DR_FUZZ").ok().and_then(|count| count.parse().ok()).unwrap_or(INPUTS)
+}
+
+/// Calls `target` with changed bytes of a corpus.
+pub(crate) fn bytes(corpus: &[&[u8]], target: impl Fn(&[u8])) {
+    run(
+        |rng| {
+            let mut input = corpus.choose(rng).expect("a corpus").to_vec();
+            for _ in 0..rng.random_range(1..=6) {
+                change_bytes(&mut input, corpus, rng);
+            }
+            input
+        },
+        |input| target(input),
+        |input| String::from_utf8_lossy(input).into_owned(),
+    );
+}
+
+/// Calls `target` with changed texts of a corpus.
+pub(crate) fn texts(corpus: &[&str], target: impl Fn(&str)) {
+    let corpus: Vec<&[u8]> = corpus.iter().map(|text| text.as_bytes()).collect();
+    bytes(&corpus, |input| target(&String::from_utf8_lossy(input)));
+}
+
+/// Calls `target` with JSON documents of which parts were exchanged, so that most still have the
+/// expected form.
+pub(crate) fn json(corpus: &[Value], target: impl Fn(&Value)) {
+    run(
+        |rng| {
+            let mut input = corpus.choose(rng).expect("a corpus").clone();
+            for _ in 0..rng.random_range(1..=4) {
+                let parts = count(&input);
+                let mut at = rng.random_range(0..parts);
+                change_json(&mut input, &mut at, rng);
+            }
+            input
+        },
+        &target,
+        ToString::to_string,
+    );
+}
+
+fn run<T>(make: impl Fn(&mut StdRng) -> T, target: impl Fn(&T), show: impl Fn(&T) -> String) {
+    for seed in 0..inputs() {
+        let input = make(&mut StdRng::seed_from_u64(seed));
+        let begin = Instant::now();
+        let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| target(&input)));
+        assert!(ended.is_ok(), "seed {seed} panics: {}", show(&input));
+        assert!(begin.elapsed() < LONG, "seed {seed} takes {:?}: {}", begin.elapsed(), show(&input));
+    }
+}
+
+fn change_bytes(input: &mut Vec<u8>, corpus: &[&[u8]], rng: &mut StdRng) {
+    let at = rng.random_range(0..=input.len());
+    let to = rng.random_range(at..=input.len().min(at + 40));
+    match rng.random_range(0..8) {
+        0 => {
+            if let Some(byte) = input.get_mut(at) {
+                *byte ^= 1 << rng.random_range(0..8);
+            }
+        }
+        1 => drop(input.drain(at..to)),
+        2 => input.insert(at, rng.random()),
+        3 => drop(input.splice(at..to, NUMBERS.choose(rng).expect("numbers").bytes())),
+        4 => drop(input.splice(at..at, TEXTS.choose(rng).expect("texts").bytes())),
+        5 => {
+            let part = input.get(at..to).unwrap_or_default().repeat(rng.random_range(2..50));
+            drop(input.splice(at..to, part));
+        }
+        6 => {
+            let other = corpus.choose(rng).expect("a corpus");
+            let from = rng.random_range(0..=other.len());
+            drop(input.splice(at.., other.iter().skip(from).copied()));
+        }
+        _ => input.truncate(at),
+    }
+}
+
+/// The parts of a document: itself and everything in it.
+fn count(value: &Value) -> usize {
+    1 + match value {
+        Value::Array(items) => items.iter().map(count).sum(),
+        Value::Object(fields) => fields.values().map(count).sum(),
+        _ => 0,
+    }
+}
+
+/// Changes the part with the number `at`.
+fn change_json(value: &mut Value, at: &mut usize, rng: &mut StdRng) {
+    if *at == 0 {
+        *value = changed(value, rng);
+        *at = usize::MAX;
+        return;
+    }
+    *at -= 1;
+    let parts: Vec<&mut Value> = match value {
+        Value::Array(items) => items.iter_mut().collect(),
+        Value::Object(fields) => fields.values_mut().collect(),
+        _ => Vec::new(),
+    };
+    for part in parts {
+        if *at == usize::MAX {
+            return;
+        }
+        change_json(part, at, rng);
+    }
+}
+
+fn changed(value: &Value, rng: &mut StdRng) -> Value {
+    let number = |rng: &mut StdRng| serde_json::from_str(NUMBERS.choose(rng).expect("numbers")).unwrap_or(Value::Null);
+    match (rng.random_range(0..10), value) {
+        (0, _) => Value::Null,
+        (1, _) => number(rng),
+        (2, _) => Value::from(*TEXTS.choose(rng).expect("texts")),
+        (3, _) => Value::Array(vec![value.clone(); rng.random_range(0..4)]),
+        (4, Value::Object(fields)) if !fields.is_empty() => {
+            let mut fields = fields.clone();
+            let name = fields.keys().nth(rng.random_range(0..fields.len())).cloned().unwrap_or_default();
+            fields.remove(&name);
+            Value::Object(fields)
+        }
+        (_, Value::String(text)) => {
+            let mut text = text.clone().into_bytes();
+            change_bytes(&mut text, &[b"2026-09-20T12:00:00.123456789Z"], rng);
+            Value::from(String::from_utf8_lossy(&text).into_owned())
+        }
+        (_, Value::Number(_)) => number(rng),
+        (_, Value::Array(items)) => Value::Array(items.iter().rev().cloned().chain(items.iter().cloned()).collect()),
+        (_, Value::Bool(is)) => Value::from(!is),
+        _ => value.clone(),
+    }
+}

@@ -1,0 +1,187 @@
+//! What was declared, done and recorded.
+
+use axum::Json;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{Html, IntoResponse, Response};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::super::{Seen, error};
+use crate::decode::values::PromDuration;
+use crate::domain::incident::Incident;
+use crate::engine::order::On;
+use crate::export::recorded::History;
+use crate::export::{event, people, period};
+use crate::store::record::{EntryQuery, Head, Link};
+
+/// The incidents.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct IncidentsAnswer {
+    /// The newest first.
+    incidents: Vec<Incident>,
+}
+
+/// Entries of the record.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct RecordAnswer {
+    /// The end of the record. Null while the storage was not read.
+    head: Option<Head>,
+    /// The oldest first.
+    entries: Vec<Link>,
+}
+
+pub(super) async fn incidents(State(seen): State<Seen>) -> Response {
+    let mut incidents = seen.look(|view| view.snapshot.plans.incidents.values().cloned().collect::<Vec<_>>());
+    incidents.sort_by_key(|incident| std::cmp::Reverse(incident.declared.at));
+    Json(IncidentsAnswer { incidents }).into_response()
+}
+
+pub(super) async fn incident(State(seen): State<Seen>, Path(named): Path<String>) -> Response {
+    match seen.look(|view| people::incident(view, &named).cloned()) {
+        Some(incident) => Json(incident).into_response(),
+        None => error(StatusCode::NOT_FOUND, "no incident with this name or id was declared"),
+    }
+}
+
+pub(super) async fn drills(State(seen): State<Seen>) -> Response {
+    Json(seen.look(people::drills)).into_response()
+}
+
+pub(super) async fn drill(State(seen): State<Seen>, Path(named): Path<String>) -> Response {
+    match seen.look(|view| people::drill(view, &named).cloned()) {
+        Some(run) => Json(run).into_response(),
+        None => error(StatusCode::NOT_FOUND, "no drill with this name or id was started"),
+    }
+}
+
+/// A query for entries of the record.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Entries {
+    #[serde(default)]
+    after: i64,
+    limit: Option<u32>,
+}
+
+const ENTRIES: u32 = 100;
+const MOST_ENTRIES: u32 = 1000;
+
+pub(super) async fn record(State(seen): State<Seen>, query: Result<Query<Entries>, QueryRejection>) -> Response {
+    let Ok(Query(Entries { after, limit })) = query else {
+        return error(StatusCode::BAD_REQUEST, "the query can have after=NUMBER and limit=NUMBER");
+    };
+    let Some(storage) = &seen.storage else { return error(StatusCode::NOT_FOUND, "there is no storage") };
+    let limit = limit.unwrap_or(ENTRIES).min(MOST_ENTRIES);
+    match storage.entries(EntryQuery { after, limit }).await {
+        Ok(entries) => Json(RecordAnswer { head: storage.health().head, entries }).into_response(),
+        Err(message) => error(StatusCode::SERVICE_UNAVAILABLE, &message),
+    }
+}
+
+/// The format of a report.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Form {
+    #[default]
+    Json,
+    Markdown,
+    Html,
+}
+
+/// A query for a report.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Report {
+    #[serde(default)]
+    output: Form,
+    since: Option<String>,
+    contract: Option<String>,
+}
+
+const WRONG_REPORT: &str =
+    "the query can have output=json|markdown|html; /api/v1/report also takes since=90d and contract=NAME";
+
+/// The report on one incident.
+pub(super) async fn incident_report(
+    State(seen): State<Seen>,
+    Path(named): Path<String>,
+    query: Result<Query<Report>, QueryRejection>,
+) -> Response {
+    event(seen, On::Incident(named), query).await
+}
+
+/// The report on one drill.
+pub(super) async fn drill_report(
+    State(seen): State<Seen>,
+    Path(named): Path<String>,
+    query: Result<Query<Report>, QueryRejection>,
+) -> Response {
+    event(seen, On::Drill(named), query).await
+}
+
+async fn event(seen: Seen, on: On, query: Result<Query<Report>, QueryRejection>) -> Response {
+    let Ok(Query(Report { output, .. })) = query else { return error(StatusCode::BAD_REQUEST, WRONG_REPORT) };
+    let history = match history(&seen).await {
+        Ok(history) => history,
+        Err(refusal) => return refusal,
+    };
+    let Some(report) = seen.look(|view| event::EventReport::of(view, &on, &history)) else {
+        return error(StatusCode::NOT_FOUND, "there is no incident or drill with this name or id");
+    };
+    match output {
+        Form::Json => Json(report).into_response(),
+        Form::Markdown => markdown(event::markdown(&report)),
+        Form::Html => html(event::html(&report)),
+    }
+}
+
+/// The report on a period.
+pub(super) async fn period(State(seen): State<Seen>, query: Result<Query<Report>, QueryRejection>) -> Response {
+    let Ok(Query(Report { output, since, contract })) = query else {
+        return error(StatusCode::BAD_REQUEST, WRONG_REPORT);
+    };
+    let since = match PromDuration::from_arg(since.as_deref().unwrap_or("90d")) {
+        Ok(since) => since.get(),
+        Err(message) => return error(StatusCode::BAD_REQUEST, &format!("since: {message}")),
+    };
+    let history = match history(&seen).await {
+        Ok(history) => history,
+        Err(refusal) => return refusal,
+    };
+    let report = seen.look(|view| period::PeriodReport::of(view, since, contract.as_deref(), &history));
+    let Some(report) = report else {
+        return error(StatusCode::NOT_FOUND, "there is no contract with this name; see /api/v1/status for a list");
+    };
+    match output {
+        Form::Json => Json(report).into_response(),
+        Form::Markdown => markdown(period::markdown(&report)),
+        Form::Html => html(period::html(&report)),
+    }
+}
+
+/// The whole record, page by page.
+async fn history(seen: &Seen) -> Result<History, Response> {
+    let Some(storage) = &seen.storage else { return Err(error(StatusCode::NOT_FOUND, "there is no storage")) };
+    let mut history = History::default();
+    loop {
+        let query = EntryQuery { after: history.last(), limit: MOST_ENTRIES };
+        let entries = storage.entries(query).await.map_err(|why| error(StatusCode::SERVICE_UNAVAILABLE, &why))?;
+        let last = entries.len() < MOST_ENTRIES as usize;
+        history.take(entries);
+        if last {
+            return Ok(history);
+        }
+    }
+}
+
+fn markdown(text: String) -> Response {
+    ([(header::CONTENT_TYPE, "text/markdown; charset=utf-8")], text).into_response()
+}
+
+/// A page of its own, which can be saved and printed: its style is inside.
+fn html(page: String) -> Response {
+    let policy = HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'");
+    ([(header::CONTENT_SECURITY_POLICY, policy)], Html(page)).into_response()
+}

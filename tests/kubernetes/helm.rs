@@ -1,0 +1,234 @@
+//! The Helm chart: what it makes of each file of values, and that a real API server takes it.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use dr_exporter::config::rbac::Subject;
+use dr_testkit::kube::{Cluster, Flavour, assets};
+use serde_json::{Value, json};
+
+use super::deploy::{built, documents, of_kind, open_ports, read, root, yaml};
+
+const CHART: &str = "deploy/helm/dr-exporter";
+/// The files of values in `ci/`, and a configuration where they have none.
+const VALUES: [(&str, Option<&str>); 3] = [("own", None), ("plain", None), ("full", Some("config/kgents.yaml"))];
+
+fn helm() -> Option<PathBuf> {
+    let helm = dr_testkit::tool("HELM", "helm");
+    if helm.is_none() {
+        dr_testkit::skip("there is no helm: run `scripts/tools helm`");
+    }
+    helm
+}
+
+/// helm with these arguments, then the chart with the values of this name.
+fn command(helm: &Path, arguments: &[&str], values: &str, config: Option<&str>) -> Command {
+    let mut command = Command::new(helm);
+    command
+        .args(arguments)
+        .arg(root().join(CHART))
+        .arg("--values")
+        .arg(root().join(CHART).join(format!("ci/{values}.yaml")));
+    if let Some(config) = config {
+        command.arg("--set-file").arg(format!("config={}", root().join(config).display()));
+    }
+    command
+}
+
+fn output(mut command: Command) -> String {
+    let output = command.output().expect("helm runs");
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("UTF-8")
+}
+
+fn templated(helm: &Path, values: &str, config: Option<&str>) -> Vec<Value> {
+    let arguments = ["template", "dr-exporter", "--namespace", "dr-exporter"];
+    documents(&output(command(helm, &arguments, values, config)))
+}
+
+#[test]
+fn helm_finds_no_fault() {
+    let Some(helm) = helm() else { return };
+    for (values, config) in VALUES {
+        output(command(&helm, &["lint", "--strict"], values, config));
+    }
+    let none = Command::new(&helm).args(["template", "x"]).arg(root().join(CHART)).output().expect("helm runs");
+    let said = String::from_utf8_lossy(&none.stderr);
+    assert!(!none.status.success() && said.contains("--set-file config=config.yaml"), "{said}");
+}
+
+/// Helm and kustomize make the same of the same configuration.
+#[test]
+fn the_chart_is_in_step_with_the_manifests() {
+    let Some(helm) = helm() else { return };
+    let Some(manifests) = built("deploy/kubernetes/examples/full") else { return };
+    let chart = templated(&helm, "full", Some("config/kgents.yaml"));
+    let pod = |objects: &[Value]| of_kind(objects, "Deployment")[0]["spec"]["template"]["spec"].clone();
+    let (ours, theirs) = (pod(&chart), pod(&manifests));
+    for key in
+        ["securityContext", "automountServiceAccountToken", "enableServiceLinks", "terminationGracePeriodSeconds"]
+    {
+        assert_eq!(ours[key], theirs[key], "{key}");
+    }
+    for key in ["args", "ports", "livenessProbe", "readinessProbe", "resources", "securityContext", "volumeMounts"] {
+        assert_eq!(ours["containers"][0][key], theirs["containers"][0][key], "{key}");
+    }
+    let policy = |objects: &[Value]| open_ports(of_kind(objects, "NetworkPolicy")[0]);
+    assert_eq!(policy(&chart), policy(&manifests));
+    let config = of_kind(&chart, "ConfigMap").into_iter().find(|map| !map["data"]["config.yaml"].is_null());
+    assert_eq!(config.expect("a configuration")["data"]["config.yaml"], read("config/kgents.yaml"));
+    let boards =
+        of_kind(&chart, "ConfigMap").into_iter().filter(|map| map["metadata"]["labels"]["grafana_dashboard"] == "1");
+    let board = |map: &Value| {
+        map["data"]
+            .as_object()
+            .expect("data")
+            .iter()
+            .map(|(name, text)| (name.clone(), text.clone()))
+            .collect::<Vec<_>>()
+    };
+    for (name, text) in boards.flat_map(board) {
+        assert_eq!(text, read(&format!("dashboards/{name}")), "{name}");
+    }
+    let rule = of_kind(&chart, "PrometheusRule")[0];
+    let rules = read("alerts/dr-exporter.rules.yml");
+    let rules = rules.replace("https://runbooks.example.com/dr-exporter", "https://wiki.example.org/dr");
+    let rules = rules.replace("https://grafana.example.com", "https://grafana.example.org");
+    assert_eq!(rule["spec"]["groups"], yaml(&rules)["groups"]);
+    for kind in ["PrometheusRule", "ServiceMonitor"] {
+        assert_eq!(of_kind(&chart, kind)[0]["metadata"]["labels"]["release"], "kube-prometheus-stack");
+    }
+    let plain = templated(&helm, "plain", None);
+    let kinds: BTreeSet<&str> = plain.iter().filter_map(|object| object["kind"].as_str()).collect();
+    assert_eq!(kinds, BTreeSet::from(["ConfigMap", "Deployment", "Service"]));
+}
+
+/// The rules of the Roles, as `NAMESPACE: RULE`, and the namespaces of the bindings.
+fn rules(objects: &[Value]) -> BTreeSet<String> {
+    let rule = |role: &Value| {
+        let namespace = role["metadata"]["namespace"].as_str().expect("a namespace").to_owned();
+        let rules = role["rules"].as_array().cloned().unwrap_or_default();
+        rules.into_iter().map(move |rule| format!("{namespace}: {rule}")).collect::<Vec<_>>()
+    };
+    let bound = of_kind(objects, "RoleBinding")
+        .into_iter()
+        .map(|binding| format!("{} is bound", binding["metadata"]["namespace"]));
+    of_kind(objects, "Role").into_iter().flat_map(rule).chain(bound).collect()
+}
+
+/// The templates know the same rights as the program, which knows them from the checks.
+#[test]
+fn the_roles_are_those_of_the_program() {
+    let Some(helm) = helm() else { return };
+    let directory = tempfile::tempdir().expect("a directory");
+    let every = directory.path().join("every.yaml");
+    std::fs::write(&every, EVERY_RIGHT).expect("written");
+    for file in [root().join("config/kgents.yaml"), root().join("config/demo.yaml"), every] {
+        let text = std::fs::read_to_string(&file).expect("a file");
+        // One connection after the other is the one of this cluster.
+        let config = dr_exporter::config::parse(&text, &file).expect("a configuration");
+        for cluster in config.clusters() {
+            let account =
+                Subject::ServiceAccount { namespace: "dr-exporter".to_owned(), name: "dr-exporter".to_owned() };
+            let printed = config.roles(cluster, &account).expect("a cluster");
+            let printed: Vec<_> = documents(&printed).into_iter().filter(Value::is_object).collect();
+            let mut values = yaml(&text);
+            for (name, connection) in values["kubernetes"].as_object_mut().expect("connections") {
+                *connection = json!({"in_cluster": name == cluster.as_str()});
+            }
+            let given = directory.path().join("values.json");
+            std::fs::write(&given, json!({"config": values}).to_string()).expect("written");
+            let mut command = Command::new(&helm);
+            command.args(["template", "dr-exporter", "--namespace", "dr-exporter"]).arg(root().join(CHART));
+            let templated = documents(&output({
+                command.arg("--values").arg(&given);
+                command
+            }));
+            let (ours, theirs) = (rules(&templated), rules(&printed));
+            assert_eq!(ours, theirs, "{} {}", file.display(), cluster.as_str());
+        }
+    }
+}
+
+/// Every right, and every case in which one is not needed.
+const EVERY_RIGHT: &str = "
+kubernetes:
+  primary: { kubeconfig_file: kubeconfig, context: primary }
+  dr: { in_cluster: true }
+contracts:
+  - name: a
+    component: A
+    owner: ops
+    priority: P0
+    rto: 1h
+    rpo: 1h
+    checks:
+      - { name: b, external_secret: { primary: primary, dr: dr, namespace: apps, name: b } }
+      - { name: a, external_secret: { primary: primary, dr: dr, namespace: apps, name: a } }
+      - { name: fresh, external_secret: { primary: primary, dr: dr, namespace: apps, name: f, compare: freshness } }
+      - { name: alone, external_secret: { dr: dr, namespace: 'no', name: '1' } }
+      - { name: app, argocd_app: { kubernetes: dr, namespace: argocd, name: app, primary: { kubernetes: primary, name: other } } }
+      - { name: moved, argocd_app: { kubernetes: dr, namespace: argocd, name: app, primary: { kubernetes: primary, namespace: cd } } }
+      - { name: web, pods: { kubernetes: dr, namespace: apps, selector: app=web, workload: { kind: Deployment, name: web } } }
+      - { name: db, pods: { kubernetes: dr, namespace: apps, selector: app=db, workload: { kind: StatefulSet, name: db } } }
+triggers:
+  - { name: down, action: a, notification: b, pods: { kubernetes: primary, namespace: web, selector: app=web } }
+";
+
+/// What the configuration does not say.
+#[test]
+fn values_name_secrets_and_ports_that_the_configuration_does_not() {
+    let Some(helm) = helm() else { return };
+    let mut command = command(&helm, &["template", "dr-exporter"], "full", Some("config/kgents.yaml"));
+    command.args(["--set-json", r#"rbac.secretNames={"kgents-triad/kgents-api-secrets":"api"}"#]);
+    command.args(["--set-json", "networkPolicy.extraPorts=[8443]"]);
+    let objects = documents(&output(command));
+    let secrets = rules(&objects).into_iter().filter(|rule| rule.contains("secrets\"]")).collect::<Vec<_>>();
+    let of_secret = secrets.iter().find(|rule| rule.contains("[\"secrets\"]")).expect("a rule for secrets");
+    assert!(of_secret.contains(r#""resourceNames":["api"]"#), "{of_secret}");
+    let of_external = secrets.iter().find(|rule| rule.contains("externalsecrets")).expect("a rule");
+    assert!(of_external.contains("kgents-api-secrets"), "{of_external}");
+    assert!(open_ports(of_kind(&objects, "NetworkPolicy")[0]).contains(&8443));
+    let plain = templated(&helm, "plain", None);
+    let container = &of_kind(&plain, "Deployment")[0]["spec"]["template"]["spec"]["containers"][0];
+    assert_eq!(container["livenessProbe"]["httpGet"]["scheme"], "HTTPS");
+}
+
+#[test]
+fn the_version_is_that_of_the_program() {
+    let chart = yaml(&read(&format!("{CHART}/Chart.yaml")));
+    for key in ["version", "appVersion"] {
+        assert_eq!(chart[key], env!("CARGO_PKG_VERSION"), "{key}");
+    }
+}
+
+/// A real installation, and an upgrade to other values.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_real_api_server_takes_the_chart() {
+    if assets().is_none() {
+        return dr_testkit::skip(dr_testkit::kube::NO_ASSETS);
+    }
+    let Some(helm) = helm() else { return };
+    let cluster = Cluster::start(Flavour::Real).await;
+    for namespace in ["kgents-triad", "kgents-agents", "argocd"] {
+        cluster.make_namespace(namespace).await;
+    }
+    let directory = tempfile::tempdir().expect("a directory");
+    let kubeconfig = directory.path().join("kubeconfig");
+    std::fs::write(&kubeconfig, cluster.kubeconfig_of(&cluster.admin())).expect("written");
+    for (values, config) in VALUES {
+        let arguments = ["upgrade", "--install", "dr-exporter", "--namespace", "dr-exporter", "--create-namespace"];
+        let mut command = command(&helm, &arguments, values, config);
+        command.env("KUBECONFIG", &kubeconfig).env("HELM_CACHE_HOME", directory.path());
+        // The API server knows no ServiceMonitor.
+        command.args(["--set", "serviceMonitor.enabled=false,prometheusRule.enabled=false"]);
+        output(command);
+        let path = "/apis/apps/v1/namespaces/dr-exporter/deployments/dr-exporter";
+        let (status, deployment) = cluster.request("GET", path, None).await.expect("an answer");
+        assert_eq!((status, &deployment["spec"]["replicas"]), (200, &json!(1)), "{values}: {deployment}");
+    }
+    let path = "/apis/rbac.authorization.k8s.io/v1/namespaces/argocd/roles/dr-exporter";
+    let (status, role) = cluster.request("GET", path, None).await.expect("an answer");
+    assert_eq!((status, &role["rules"][0]["resourceNames"]), (200, &json!(["kgents-saas"])), "{role}");
+}

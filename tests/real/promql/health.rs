@@ -1,0 +1,141 @@
+//! Health by a query: error ratio and latency of a service that is scraped.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use super::{SOON, contract, ends, exporter, fails, figure, runs};
+use dr_testkit::prometheus::{Prometheus, Toy};
+
+/// A service that answers requests, well or not, all the time.
+struct Api {
+    toy: Arc<tokio::sync::Mutex<Toy>>,
+    ill: Arc<AtomicBool>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Api {
+    async fn start() -> Self {
+        let toy = Arc::new(tokio::sync::Mutex::new(Toy::start("").await));
+        let ill = Arc::new(AtomicBool::new(false));
+        let (told, is_ill) = (Arc::clone(&toy), Arc::clone(&ill));
+        let task = tokio::spawn(async move {
+            let (mut good, mut bad, mut slow) = (0_u32, 0_u32, 0_u32);
+            loop {
+                if is_ill.load(Ordering::SeqCst) {
+                    (bad, slow) = (bad + 9, slow + 9);
+                    good += 1;
+                } else {
+                    good += 10;
+                }
+                let (all, fast) = (good + bad, good + bad - slow);
+                told.lock().await.tells(&format!(
+                    "http_requests_total{{code=\"200\"}} {good}\nhttp_requests_total{{code=\"503\"}} {bad}\n\
+                     # TYPE latency_seconds histogram\nlatency_seconds_bucket{{le=\"1\"}} {fast}\n\
+                     latency_seconds_bucket{{le=\"20\"}} {all}\nlatency_seconds_bucket{{le=\"+Inf\"}} {all}\n\
+                     latency_seconds_sum 1\nlatency_seconds_count {all}\n"
+                ));
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        });
+        Self { toy, ill, task }
+    }
+}
+
+impl Drop for Api {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+const ERRORS: &str = "query: sum(rate(http_requests_total{code=~\"5..\"}[2s])) / sum(rate(http_requests_total[2s]))
+healthy_when: { below: 0.5 }";
+const P99: &str = "query: histogram_quantile(0.99, sum by (le) (rate(latency_seconds_bucket[2s])))
+healthy_when: { below: 10 }";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn error_ratio_and_p99_start_and_stop_the_clock() {
+    let api = Api::start().await;
+    let address = api.toy.lock().await.address;
+    let prometheus = Prometheus::start(&[address]).await;
+    let contracts = [contract("errors", "rto: 1m", ERRORS), contract("p99", "rto: 1m", P99)];
+    let exporter = exporter(&format!("url: \"{}\"", prometheus.url()), &contracts).await;
+    for name in ["errors", "p99"] {
+        let scrape = ends(&exporter, name, "healthy").await;
+        assert_eq!(figure(&scrape, "dr_recovery_in_progress", name), Some(0.0), "{scrape}");
+        let age = figure(&scrape, "dr_promql_sample_age_seconds", name).expect("an age");
+        assert!((0.0..5.0).contains(&age), "the sample is {age} s old");
+    }
+    api.ill.store(true, Ordering::SeqCst);
+    for name in ["errors", "p99"] {
+        let running = |scrape: &super::Scrape| figure(scrape, "dr_recovery_in_progress", name) == Some(1.0);
+        let scrape = exporter.until("the clock runs", SOON, running).await;
+        assert!(scrape.reasons(name).contains_key("condition_false"), "{scrape}");
+    }
+    let value = figure(&exporter.scrape().await, "dr_promql_value", "p99").expect("a value");
+    assert!(value > 10.0, "{value}");
+
+    // The service dies while it is ill: nobody can tell how it is, and the clock is neither started nor stopped.
+    api.toy.lock().await.die();
+    for name in ["errors", "p99"] {
+        let scrape = fails(&exporter, name, "no_sample").await;
+        assert_eq!(figure(&scrape, "dr_recovery_in_progress", name), Some(1.0), "{scrape}");
+        assert_eq!(figure(&scrape, "dr_promql_value", name), None, "{scrape}");
+    }
+    assert!(prometheus.ask("sum(rate(http_requests_total[1m]))").await.is_some(), "the range still shows it");
+
+    api.ill.store(false, Ordering::SeqCst);
+    api.toy.lock().await.live().await;
+    for name in ["errors", "p99"] {
+        let over = |scrape: &super::Scrape| figure(scrape, "dr_recovery_in_progress", name) == Some(0.0);
+        let scrape = exporter.until("the clock stops", SOON, over).await;
+        assert_eq!(scrape.status(name, "rto"), "met", "{scrape}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_that_dies_while_well_starts_no_clock_and_does_not_stay_green() {
+    let mut toy = Toy::start("queue_length 3\n").await;
+    let mut prometheus = Prometheus::start(&[toy.address]).await;
+    prometheus.has("queue_length").await;
+    let contracts = [contract("queue", "rto: 1m", "query: queue_length\nhealthy_when: { equals: 3 }")];
+    let exporter = exporter(&format!("url: \"{}\"", prometheus.url()), &contracts).await;
+    ends(&exporter, "queue", "healthy").await;
+    toy.die();
+    let scrape = fails(&exporter, "queue", "no_sample").await;
+    let unhealthy = runs(&scrape, "queue", "unhealthy");
+    exporter
+        .until("health is no longer known", SOON, |scrape| figure(scrape, "dr_check_healthy", "queue").is_none())
+        .await;
+
+    // Prometheus itself is killed: the same.
+    toy.live().await;
+    ends(&exporter, "queue", "healthy").await;
+    prometheus.kill();
+    let scrape = fails(&exporter, "queue", "connect_failed").await;
+    assert_eq!(figure(&scrape, "dr_recovery_in_progress", "queue"), Some(0.0), "{scrape}");
+    assert_eq!(runs(&scrape, "queue", "unhealthy"), unhealthy, "{scrape}");
+    prometheus.run().await;
+    let scrape = ends(&exporter, "queue", "healthy").await;
+    assert_eq!(runs(&scrape, "queue", "unhealthy"), 0.0, "{scrape}");
+}
+
+/// A range has a value for as long as it is; the half of it that is dead must be seen.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_that_still_has_a_value_is_no_answer_once_one_of_its_sources_is_dead() {
+    let (errors, mut requests) = (Toy::start("errors_total 0\n").await, Toy::start("requests_total 5\n").await);
+    let prometheus = Prometheus::start(&[errors.address, requests.address]).await;
+    let query = "sum(errors_total) / sum(avg_over_time(requests_total[10m]))";
+    prometheus.has(query).await;
+    let stanza = format!("query: {query}\nhealthy_when: {{ below: 0.5 }}");
+    let exporter = exporter(&format!("url: \"{}\"", prometheus.url()), &[contract("ratio", "rto: 1m", &stanza)]).await;
+    ends(&exporter, "ratio", "healthy").await;
+    requests.die();
+    let scrape = fails(&exporter, "ratio", "no_sample").await;
+    assert!(exporter.log().contains("requests_total"), "what is missing is named: {}", exporter.log());
+    assert_eq!(prometheus.ask(query).await, Some(0.0), "Prometheus has a value, and a good one");
+    let healthy = runs(&scrape, "ratio", "healthy");
+    let scrape = fails(&exporter, "ratio", "no_sample").await;
+    assert_eq!(runs(&scrape, "ratio", "healthy"), healthy, "{scrape}");
+    assert_eq!(runs(&scrape, "ratio", "unhealthy"), 0.0, "{scrape}");
+}

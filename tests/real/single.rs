@@ -1,0 +1,73 @@
+//! One check, run once in the test's own process.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dr_exporter::clients::Clients;
+use dr_exporter::clock::Clock;
+use dr_exporter::domain::observation::{Finding, Health, Observation};
+use dr_exporter::engine::check::{Check, Run};
+use tokio::time::Instant;
+
+/// More than any answer on loopback takes.
+pub const LONG: Duration = Duration::from_secs(20);
+/// The time-out where it is what is tested.
+pub const SHORT: Duration = Duration::from_millis(600);
+/// How much later than its deadline a run may end, on a busy machine.
+pub const LATE: Duration = Duration::from_millis(500);
+
+/// The configuration of one check with the stanza `KIND: { STANZA }`.
+pub fn config(stanza: &str) -> String {
+    format!(
+        "contracts:
+  - name: api
+    component: API
+    owner: ops
+    priority: P0
+    rto: 5m
+    checks: [{{ name: health, timeout: 5s, {stanza} }}]
+"
+    )
+}
+
+/// A check made of the stanza `KIND: { STANZA }`; files are named relative to `dir`.
+pub fn check_in(dir: &Path, stanza: &str) -> Arc<dyn Check> {
+    let config = dr_exporter::config::parse(&config(stanza), &dir.join("config.yaml"));
+    let config = config.unwrap_or_else(|error| panic!("{error}"));
+    config.contracts[0].checks[0].kind.build(&Clients::default())
+}
+
+/// Runs a check once. It must end by its deadline, and says nothing of a copy.
+pub async fn run_within(check: &Arc<dyn Check>, timeout: Duration) -> Observation {
+    let begin = Instant::now();
+    let run = Run { clock: Clock::start(), max_age: Duration::ZERO, deadline: begin + timeout };
+    let observation = check.run(run).await;
+    let took = begin.elapsed();
+    assert!(took < timeout + LATE, "took {took:?} of {timeout:?}");
+    assert_eq!(observation.copy, None);
+    observation
+}
+
+/// The component fails, for this reason, and the story holds these words.
+#[track_caller]
+pub fn assert_unhealthy(health: &Health, reason: &str, words: &[&str]) {
+    let Health::Unhealthy(finding) = health else { panic!("{health:?} should be unhealthy by {reason}") };
+    assert_tells(finding, reason, words);
+}
+
+/// We failed, for this reason, and the story holds these words.
+#[track_caller]
+pub fn assert_no_answer(health: &Health, reason: &str, words: &[&str]) {
+    let Health::NoAnswer(finding) = health else { panic!("{health:?} should be no answer by {reason}") };
+    assert_tells(finding, reason, words);
+}
+
+/// The finding has this reason, and its story holds these words.
+#[track_caller]
+pub fn assert_tells(finding: &Finding, reason: &str, words: &[&str]) {
+    assert_eq!(finding.reason.label, reason, "{finding}");
+    for word in words {
+        assert!(finding.detail.contains(word), "{:?} should hold {word:?}", finding.detail);
+    }
+}

@@ -1,0 +1,124 @@
+//! The record in a file: whatever is done to it, is found.
+
+use std::fs;
+use std::path::Path;
+
+use dr_exporter::domain::time::Timestamp;
+use dr_exporter::store::record::{Broken, Entry, Fact};
+use dr_exporter::store::sqlite::{FILE, Sqlite};
+use dr_exporter::store::{Backend, Batch};
+use rusqlite::Connection;
+
+const ENTRIES: i64 = 6;
+
+fn written(directory: &Path) -> Sqlite {
+    let backend = Sqlite::of(directory);
+    let mut store = super::open(&backend);
+    for number in 0..ENTRIES {
+        let at = Timestamp::from_unix_seconds(1_750_000_000 + number);
+        let fact = Fact::Started { version: format!("{number}.0.0"), silent_since: None };
+        let entries = vec![Entry { key: format!("boot-{number}"), at, fact }];
+        store.save(&Batch { entries, ..Batch::default() }).expect("saved");
+    }
+    drop(store);
+    backend
+}
+
+/// Changes the file as somebody would who owns the machine.
+fn tamper(directory: &Path, sql: &str) {
+    let connection = Connection::open(directory.join(FILE)).expect("the file opens");
+    let refused = "DROP TRIGGER record_is_not_changed; DROP TRIGGER record_is_not_deleted;";
+    connection.execute_batch(&format!("{refused} {sql}")).expect("changed");
+}
+
+fn found(sql: &str) -> Broken {
+    let directory = tempfile::tempdir().expect("a directory");
+    let backend = written(directory.path());
+    assert!(backend.verify(None).expect("read").is_ok());
+    tamper(directory.path(), sql);
+    backend.verify(None).expect("read").expect_err(sql)
+}
+
+#[test]
+fn a_changed_value_is_found_in_every_column_of_every_row() {
+    for row in 1..=ENTRIES {
+        for column in ["key", "at", "body"] {
+            let broken =
+                found(&format!("UPDATE record SET {column} = replace({column}, '0', '1') || 'x' WHERE seq = {row}"));
+            assert_eq!(broken, Broken::Changed(row), "{column} of row {row}");
+        }
+        found(&format!("UPDATE record SET previous = '{}' WHERE seq = {row}", "1".repeat(64)));
+        found(&format!("UPDATE record SET hash = '{}' WHERE seq = {row}", "1".repeat(64)));
+    }
+}
+
+#[test]
+fn a_removed_row_is_found_also_the_last_one() {
+    for row in 1..ENTRIES {
+        assert_eq!(found(&format!("DELETE FROM record WHERE seq = {row}")), Broken::Missing(row));
+    }
+    let last = found(&format!("DELETE FROM record WHERE seq = {ENTRIES}"));
+    assert_eq!(last, Broken::WrongEnd { found: ENTRIES - 1, expected: ENTRIES });
+    let all = found("DELETE FROM record");
+    assert_eq!(all, Broken::WrongEnd { found: 0, expected: ENTRIES });
+    // Somebody who also moves the end is found by a hash that was noted elsewhere.
+    let directory = tempfile::tempdir().expect("a directory");
+    let backend = written(directory.path());
+    let head = backend.verify(None).expect("read").expect("whole");
+    let sql = "DELETE FROM record WHERE seq = 6; UPDATE record_head SET seq = 5, hash = (SELECT hash FROM record WHERE seq = 5)";
+    tamper(directory.path(), sql);
+    assert!(backend.verify(None).expect("read").is_ok());
+    assert!(matches!(backend.verify(Some(&head.hash)).expect("read"), Err(Broken::Unpinned(_))));
+}
+
+#[test]
+fn swapped_rows_are_found() {
+    for row in 1..ENTRIES {
+        let next = row + 1;
+        found(&format!(
+            "UPDATE record SET seq = -1 WHERE seq = {row}; UPDATE record SET seq = {row} WHERE seq = {next};
+             UPDATE record SET seq = {next} WHERE seq = -1"
+        ));
+    }
+}
+
+#[test]
+fn a_row_before_the_first_is_found() {
+    found("INSERT INTO record SELECT 0, 'early', at, body, previous, hash FROM record WHERE seq = 1");
+}
+
+#[test]
+fn nobody_changes_the_record_by_accident() {
+    let directory = tempfile::tempdir().expect("a directory");
+    written(directory.path());
+    let connection = Connection::open(directory.path().join(FILE)).expect("the file opens");
+    for sql in ["UPDATE record SET body = ''", "DELETE FROM record"] {
+        let error = connection.execute_batch(sql).expect_err("refused");
+        assert!(error.to_string().contains("append-only"), "{error}");
+    }
+}
+
+/// Every byte of the file that belongs to an entry.
+#[test]
+fn a_flipped_byte_anywhere_in_an_entry_is_found() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let backend = written(directory.path());
+    let file = directory.path().join(FILE);
+    let connection = Connection::open(&file).expect("the file opens");
+    connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE); PRAGMA journal_mode = DELETE").expect("one file");
+    drop(connection);
+    let whole = fs::read(&file).expect("the file");
+    let mut flipped = 0;
+    for needle in ["\"version\":\"3.0.0\"", "boot-4", "2025-06-15T15:06:42"] {
+        let start = whole.windows(needle.len()).position(|part| part == needle.as_bytes()).expect(needle);
+        for at in start..start + needle.len() {
+            let mut changed = whole.clone();
+            changed[at] ^= 1;
+            fs::write(&file, &changed).expect("written");
+            // A store that cannot be read at all is found as well.
+            assert!(!matches!(backend.verify(None), Ok(Ok(_))), "byte {at}");
+            flipped += 1;
+        }
+    }
+    assert!(flipped > 30);
+}

@@ -195,6 +195,11 @@ async fn an_old_page_is_not_taken_for_a_fresh_one() {
         assert!(
             notice.starts_with("The exporter does not answer (no answer within 8 s). This page shows what was so ")
         );
+        let alert = browser.text("return document.querySelector('[role=alert]').textContent").await;
+        assert_eq!(
+            alert, "The exporter does not answer (no answer within 8 s).",
+            "the age is not read aloud each second"
+        );
         assert!(browser.text("return document.title").await.starts_with("(old) "));
         assert_eq!(browser.run("return document.body.classList.contains('stale')").await, true);
         let faults = browser.faults().await;
@@ -216,7 +221,7 @@ async fn a_page_that_stands_still_because_text_is_selected_is_not_taken_for_a_fr
         browser.run("getSelection().selectAllChildren(document.querySelector('h1'))").await;
         browser.until("it tells that it is old", "return document.body.classList.contains('stale')").await;
         let notice = browser.text("return document.getElementById('connection').textContent").await;
-        assert!(notice.starts_with("This page waits while text is selected. It shows what was so "), "{notice}");
+        assert!(notice.starts_with("This page waits while text is selected. This page shows what was so "), "{notice}");
         assert!(browser.text("return document.title").await.starts_with("(old) "));
         browser.run("getSelection().removeAllRanges()").await;
         browser.until("it is fresh", "return !document.body.classList.contains('stale')").await;

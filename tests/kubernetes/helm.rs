@@ -302,8 +302,9 @@ async fn a_real_api_server_takes_the_chart() {
         let arguments = ["upgrade", "--install", "dr-exporter", "--namespace", "dr-exporter", "--create-namespace"];
         let mut command = command(&helm, &arguments, values, config);
         command.env("KUBECONFIG", &kubeconfig).env("HELM_CACHE_HOME", directory.path());
-        // The API server knows no ServiceMonitor.
-        command.args(["--set", "serviceMonitor.enabled=false,prometheusRule.enabled=false"]);
+        // The API server knows no ServiceMonitor, and its PodDisruptionBudget is a beta.
+        let unknown = "serviceMonitor.enabled=false,prometheusRule.enabled=false,podDisruptionBudget.enabled=false";
+        command.args(["--set", unknown]);
         output(command);
         let (plural, name, replicas) = match values {
             "ha" => ("deployments", "dr-exporter", 3),

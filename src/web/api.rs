@@ -86,7 +86,7 @@ async fn status(State(seen): State<Seen>) -> Response {
 async fn shards(State(seen): State<Seen>) -> Response {
     match seen.shards(&seen.report()) {
         Some(all) => answer(StatusCode::OK, &all),
-        None => error(StatusCode::NOT_FOUND, "this exporter knows no other shards; see --web.peers in docs/scaling.md"),
+        None => error(StatusCode::NOT_FOUND, "this exporter knows no other shards; see --web.peers in docs/shards.md"),
     }
 }
 

@@ -144,3 +144,36 @@ async fn a_peer_that_answers_nonsense_is_unknown_and_costs_no_memory() {
     assert!(memory < 150e6, "{memory}");
     server.abort();
 }
+
+/// From one exporter to two shards: each gets a copy of the storage, and a clock that runs goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_of_the_storage_takes_everything_along() {
+    let service = Service::start().await;
+    let mut whole = Exporter::start(&config(&service)).await;
+    service.well(false);
+    let triggers = async |exporter: &Exporter| {
+        wait_until("its clocks run", SOON, async || {
+            let status = json(exporter, "/api/v1/status").await;
+            let contracts = status["contracts"].as_array().expect("contracts");
+            let outages = contracts.iter().map(|of| (of["name"].clone(), of["outage"]["trigger"].clone()));
+            let outages: Vec<(Value, Value)> = outages.filter(|(_, trigger)| !trigger.is_null()).collect();
+            (outages.len() == contracts.len() && !outages.is_empty()).then_some(outages)
+        })
+        .await
+    };
+    let before = triggers(&whole).await;
+    assert_eq!(before.len(), 2);
+    whole.kill();
+    let mut after = Vec::new();
+    for index in 0..2 {
+        let config = Config::new(&config(&service)).flag(&format!("--shard={index}")).flag("--total-shards=2");
+        std::fs::create_dir(config.path("data")).expect("a directory");
+        for file in std::fs::read_dir(whole.config().path("data")).expect("files").flatten() {
+            std::fs::copy(file.path(), config.path("data").join(file.file_name())).expect("copied");
+        }
+        let shard = Exporter::start_in(config).await;
+        after.extend(triggers(&shard).await);
+    }
+    after.sort_by_key(|(name, _)| name.to_string());
+    assert_eq!(after, before, "each clock goes on from its trigger, in one of the shards");
+}

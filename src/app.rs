@@ -20,14 +20,16 @@ use crate::config::references::CheckRef;
 use crate::config::triggers::Trigger;
 use crate::config::{self, Config, Reading};
 use crate::decode::{ConfigError, ConfigWarnings};
+use crate::domain::shard::Shard;
 use crate::engine::journal::People;
 use crate::engine::memory::{self, Recalled};
 use crate::engine::panics;
-use crate::engine::snapshot::{Configuration, ShownConfiguration, Snapshot};
+use crate::engine::snapshot::{Configuration, Divided, Share, Snapshot};
 use crate::engine::{self, FirstRun, Made, Plan, Planned, Plans, Running, TakenOut, TriggerPlan};
 use crate::store::{Stored, StoredCheck};
 use crate::web;
 use crate::web::admin::Admin;
+use crate::web::peers::{PeerOptions, Peers};
 use crate::web::server::WebOptions;
 
 /// How long running requests may take at shutdown.
@@ -136,6 +138,25 @@ fn plan(contract: &Contract, clients: &Clients, stored: &Stored, clock: Clock) -
     Plan { checks: checks.collect(), spec: Arc::new(contract.spec.clone()) }
 }
 
+/// A configuration that is in use from now on.
+fn in_use(config: &Config, clock: Clock) -> Configuration {
+    let (shown, share) = (Arc::clone(&config.shown), config.share.clone());
+    Configuration { refused: None, read: clock.now(), shown, share }
+}
+
+/// Logs what a shard measures. One that measures nothing is well, and says so.
+fn tell_of_share(config: &Config) {
+    let Share { shard, contracts: of_contracts, divided } = &config.share;
+    if shard.is_alone() {
+        return;
+    }
+    let (contracts, checks) = (config.contracts.len(), config.checks());
+    info!(shard = shard.index(), total_shards = shard.total(), contracts, of_contracts, checks, "this is one of several shards");
+    for Divided { what, name, shards } in divided {
+        info!(what, name, ?shards, "several shards have this: give an order about it to each of them");
+    }
+}
+
 /// Logs the warnings about a configuration.
 pub fn tell_of_warnings(warnings: &ConfigWarnings) {
     let config = warnings.file.display();
@@ -156,6 +177,8 @@ pub struct Served {
     pub web: WebOptions,
     /// Whether people may declare incidents and start drills.
     pub admin: bool,
+    /// The other shards for the page. None if it shows only this one.
+    pub peers: Option<PeerOptions>,
 }
 
 /// The configuration file of a daemon, and the files that it names.
@@ -164,14 +187,17 @@ pub struct ConfigFile {
     watch: Watch,
     /// Whether a change of a file reloads the configuration.
     is_watched: bool,
+    /// The part of it that this process measures.
+    shard: Shard,
 }
 
 impl ConfigFile {
-    /// Reads a file. If it is watched, a change of it or of a file that it names reloads it.
+    /// Reads the part of a file that a shard measures. If the file is watched, a change of it or of a
+    /// file that it names reloads it.
     #[must_use]
-    pub fn open(file: &Path, is_watched: bool) -> (Self, Reading) {
-        let (reading, stamps) = look(file, &[]);
-        (Self { file: file.to_owned(), watch: Watch::of(stamps), is_watched }, reading)
+    pub fn open(file: &Path, is_watched: bool, shard: Shard) -> (Self, Reading) {
+        let (reading, stamps) = look(file, &[], shard);
+        (Self { file: file.to_owned(), watch: Watch::of(stamps), is_watched, shard }, reading)
     }
 
     /// Completes when a file has changed.
@@ -180,16 +206,17 @@ impl ConfigFile {
     }
 
     async fn read(&mut self) -> Reading {
-        let (file, known) = (self.file.clone(), self.watch.files());
-        let (reading, stamps) = blocking(move || look(&file, &known)).await;
+        let (file, known, shard) = (self.file.clone(), self.watch.files(), self.shard);
+        let (reading, stamps) = blocking(move || look(&file, &known, shard)).await;
         self.watch = Watch::of(stamps);
         reading
     }
 }
 
-fn look(file: &Path, known: &[PathBuf]) -> (Reading, Stamps) {
+fn look(file: &Path, known: &[PathBuf], shard: Shard) -> (Reading, Stamps) {
     stamps::read_with(known, || {
-        let reading = config::read(file);
+        let mut reading = config::read(file);
+        reading.config = reading.config.map(|config| config.of_shard(shard));
         let files = reading.files.clone();
         (reading, files)
     })
@@ -206,14 +233,16 @@ pub async fn serve(
     shutdown: impl Future<Output = ()>,
     mut hangups: mpsc::Receiver<()>,
 ) -> Result<(), Fatal> {
-    let Served { config, mut config_file, recalled, web, admin } = what;
+    let Served { config, mut config_file, recalled, web, admin, peers } = what;
     let storage = recalled.storage.clone();
     let mut engine = Engine::start(&config, FirstRun::Spread, recalled);
-    let mut read = Configuration { refused: None, read: engine.clock.now(), shown: Arc::clone(&config.shown) };
+    let mut read = in_use(&config, engine.clock);
+    tell_of_share(&config);
     engine.running.show(read.clone()).await;
     let (reload, mut reloads) = mpsc::channel::<web::Reload>(RELOADS);
     let admin = Admin::new(admin.then(|| engine.running.orders()));
-    let router = web::router(engine.snapshots.clone(), engine.clock, storage, reload, admin);
+    let peers = peers.map(|peers| Peers::start(&peers, engine.clock));
+    let router = web::router(engine.snapshots.clone(), engine.clock, storage, reload, admin, peers);
     let (stop, stopped) = watch::channel(false);
     let mut server = tokio::spawn(web.serve(router, stopped));
     tokio::pin!(shutdown);
@@ -230,7 +259,7 @@ pub async fn serve(
         };
         let reloaded = reload_from(&mut config_file, &mut engine).await;
         read = match &reloaded {
-            Ok(shown) => Configuration { refused: None, read: engine.clock.now(), shown: Arc::clone(shown) },
+            Ok(config) => in_use(config, engine.clock),
             Err(errors) => Configuration { refused: Some(errors.as_str().into()), ..read },
         };
         engine.running.show(read.clone()).await;
@@ -248,7 +277,7 @@ pub async fn serve(
 }
 
 /// Reloads the configuration. One with errors changes nothing, and all its errors are logged.
-async fn reload_from(config_file: &mut ConfigFile, engine: &mut Engine) -> Result<Arc<ShownConfiguration>, String> {
+async fn reload_from(config_file: &mut ConfigFile, engine: &mut Engine) -> Result<Config, String> {
     let Reading { config, warnings, .. } = config_file.read().await;
     let file = &config_file.file;
     match config {
@@ -256,7 +285,8 @@ async fn reload_from(config_file: &mut ConfigFile, engine: &mut Engine) -> Resul
             tell_of_warnings(&warnings);
             engine.swap(&config).await;
             info!(config = %file.display(), checks = config.checks(), "the configuration was reloaded");
-            Ok(config.shown)
+            tell_of_share(&config);
+            Ok(config)
         }
         Err(errors) => {
             let errors = errors.to_string();

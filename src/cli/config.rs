@@ -6,10 +6,12 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use super::exit;
+use super::{exit, no_shard};
 use crate::config::rbac::Subject;
 use crate::config::{self, Reading};
 use crate::decode::{ConfigErrors, ConfigWarnings};
+use crate::domain::shard::Shard;
+use crate::engine::snapshot::{Divided, Share};
 use crate::web::web_config;
 
 /// The subcommands of `config`.
@@ -21,6 +23,12 @@ pub enum Config {
         /// Treat warnings as errors.
         #[arg(long)]
         strict: bool,
+        /// List what this shard holds. The first is 0. Without it, list every shard.
+        #[arg(long, value_name = "INDEX", requires = "total_shards")]
+        shard: Option<u32>,
+        /// List what each of this many shards holds.
+        #[arg(long, value_name = "NUMBER")]
+        total_shards: Option<u32>,
         /// The web configuration: TLS, passwords and headers.
         #[arg(long = "web.config.file", value_name = "FILE")]
         web_config_file: Option<PathBuf>,
@@ -52,9 +60,16 @@ impl Config {
     #[must_use]
     pub fn run(self) -> ExitCode {
         match self {
-            Self::Check { strict, web_config_file, files } => {
+            Self::Check { strict, shard, total_shards, web_config_file, files } => {
+                let listed = match listed(shard, total_shards) {
+                    Ok(listed) => listed,
+                    Err(message) => {
+                        eprintln!("{message}");
+                        return exit::USAGE.into();
+                    }
+                };
                 // Every file is read, even if an earlier one has errors.
-                let bad = files.iter().filter(|file| !check(file, strict)).count()
+                let bad = files.iter().filter(|file| !check(file, strict, &listed)).count()
                     + web_config_file.iter().filter(|file| !check_web(file, strict)).count();
                 if bad == 0 { ExitCode::SUCCESS } else { exit::CONFIG.into() }
             }
@@ -102,12 +117,40 @@ fn rbac(file: &Path, cluster: Option<&str>, subject: &Subject) -> ExitCode {
     ExitCode::SUCCESS
 }
 
+/// The shards whose content is listed.
+fn listed(shard: Option<u32>, total: Option<u32>) -> Result<Vec<Shard>, String> {
+    let Some(total) = total else { return Ok(Vec::new()) };
+    let first = Shard::new(shard.unwrap_or_default(), total);
+    let first = first.ok_or_else(|| no_shard(shard.unwrap_or_default(), total))?;
+    Ok(if shard.is_some() { vec![first] } else { Shard::all(total).collect() })
+}
+
 /// Whether a file has no errors.
-fn check(file: &Path, strict: bool) -> bool {
+fn check(file: &Path, strict: bool, listed: &[Shard]) -> bool {
     let Reading { config, warnings, .. } = config::read(file);
     told(config, &warnings, strict, file, |config| {
-        format!("contracts: {}, checks: {}", config.contracts.len(), config.checks())
+        let shards: String = listed.iter().map(|shard| holds(&config.of_shard(*shard))).collect();
+        format!("contracts: {}, checks: {}{shards}", config.contracts.len(), config.checks())
     })
+}
+
+/// What a shard holds, in lines that each begin with a line break.
+fn holds(config: &config::Config) -> String {
+    let Share { shard, divided, .. } = &config.share;
+    let mut text = format!("\nshard {shard}: contracts: {}, checks: {}", config.contracts.len(), config.checks());
+    let contracts = config.contracts.iter().map(|of| ("contract", of.spec.name.as_str()));
+    let triggers = config.triggers.iter().map(|of| ("trigger", of.name().as_str()));
+    let incidents = config.incidents.iter().map(|of| ("incident", of.name.as_str()));
+    let drills = config.drills.iter().map(|of| ("drill", of.name.as_str()));
+    for (what, name) in contracts.chain(triggers).chain(incidents).chain(drills) {
+        text.push_str(&format!("\n  {what} {name}"));
+        let divided = divided.iter().find(|divided| (divided.what, divided.name.as_str()) == (what, name));
+        if let Some(Divided { shards, .. }) = divided {
+            let others = shards.iter().filter(|other| **other != shard.index()).map(u32::to_string);
+            text.push_str(&format!(", also in shard {}", others.collect::<Vec<_>>().join(", ")));
+        }
+    }
+    text
 }
 
 /// Whether a web configuration has no errors. The certificates that it names are read too.

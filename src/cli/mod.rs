@@ -10,6 +10,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::decode::values::secrets;
+use crate::domain::shard::Shard;
 
 mod admin;
 mod check;
@@ -19,6 +20,7 @@ mod drill;
 mod drill_auto;
 mod health;
 mod incident;
+mod peers;
 mod report;
 mod serve;
 mod storage;
@@ -104,6 +106,38 @@ pub fn run() -> ExitCode {
         Command::Ack(ack) => ack.run(),
         Command::Report(report) => report.run(),
     }
+}
+
+/// Which part of the configuration is measured.
+#[derive(Debug, Args)]
+struct ShardOptions {
+    /// Which of the shards this is. The first is 0.
+    #[arg(long, value_name = "INDEX", default_value_t = 0)]
+    shard: u32,
+    /// How many shards measure the configuration together. Each takes a part of the contracts.
+    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
+    total_shards: u32,
+}
+
+impl ShardOptions {
+    /// The shard.
+    ///
+    /// # Errors
+    /// There is no such shard.
+    fn shard(&self) -> Result<Shard, String> {
+        let Self { shard, total_shards } = *self;
+        Shard::new(shard, total_shards).ok_or_else(|| no_shard(shard, total_shards))
+    }
+}
+
+/// Why there is no such shard.
+fn no_shard(shard: u32, total_shards: u32) -> String {
+    let most = Shard::MOST;
+    if total_shards == 0 || total_shards > most {
+        return format!("--total-shards={total_shards} is not possible; write a number from 1 to {most}");
+    }
+    let last = total_shards - 1;
+    format!("--shard={shard} is not one of {total_shards} shards; write a number from 0 to {last}")
 }
 
 /// What is logged, and how.

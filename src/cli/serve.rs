@@ -12,7 +12,8 @@ use tokio::sync::mpsc;
 use tracing::{error, info};
 use url::Url;
 
-use super::{LogOptions, exit, runtime};
+use super::peers::PeerFlags;
+use super::{LogOptions, ShardOptions, exit, runtime};
 use crate::app;
 use crate::app::{ConfigFile, Served};
 use crate::config::Reading;
@@ -67,12 +68,16 @@ pub struct Serve {
     /// `--web.config.file` with users or client certificates.
     #[arg(long = "web.enable-admin-api", requires = "web_config_file")]
     enable_admin_api: bool,
+    #[command(flatten)]
+    peers: PeerFlags,
     /// The directory for state that must survive a restart. It is created if it does not exist.
     #[arg(long = "storage.path", value_name = "DIRECTORY", default_value = "data")]
     storage_path: PathBuf,
     /// How long to keep recoveries, changed statuses, firings and tests of degraded operation.
     #[arg(long = "storage.retention", value_name = "DURATION", default_value = "400d", value_parser = PromDuration::from_arg)]
     storage_retention: PromDuration,
+    #[command(flatten)]
+    shard: ShardOptions,
     #[command(flatten)]
     log: LogOptions,
 }
@@ -81,7 +86,19 @@ impl Serve {
     /// Serves until SIGTERM or SIGINT. SIGHUP reloads the configuration.
     #[must_use]
     pub fn run(self) -> ExitCode {
-        let (config_file, Reading { config, warnings, .. }) = ConfigFile::open(&self.config_file, self.config_watch);
+        let shard = match self.shard.shard() {
+            Ok(shard) => shard,
+            Err(message) => {
+                eprintln!("{message}");
+                return exit::USAGE.into();
+            }
+        };
+        if let Err(message) = self.peers.fit(shard) {
+            eprintln!("{message}");
+            return exit::USAGE.into();
+        }
+        let (config_file, Reading { config, warnings, .. }) =
+            ConfigFile::open(&self.config_file, self.config_watch, shard);
         let config = match config {
             Ok(config) => config,
             Err(errors) => {
@@ -115,11 +132,12 @@ impl Serve {
             }
         };
         let recalled = Recalled { storage: Some(storage), stored };
+        let peers = self.peers.options();
         let serve = async {
             let web = self.web(web_config).await?;
             let terminated = terminated().map_err(|error| format!("signals cannot be caught: {error}"))?;
             let hangups = hangups().map_err(|error| format!("signals cannot be caught: {error}"))?;
-            let served = Served { config, config_file, recalled, web, admin: self.enable_admin_api };
+            let served = Served { config, config_file, recalled, web, admin: self.enable_admin_api, peers };
             app::serve(served, terminated, hangups).await.map_err(|fatal| fatal.to_string())
         };
         let served = runtime().and_then(|runtime| {

@@ -12,6 +12,7 @@ pub mod rbac;
 pub mod references;
 mod resolve;
 mod rules;
+mod shard;
 mod shown;
 pub mod triggers;
 mod warnings;

@@ -18,7 +18,7 @@ use crate::decode::{Decode, Decoder, Fields, Node, section};
 use crate::domain::check::CheckSpec;
 use crate::domain::contract::{ContractSpec, Objective, Priority};
 use crate::domain::response::Escalation;
-use crate::engine::snapshot::ShownConfiguration;
+use crate::engine::snapshot::{Share, ShownConfiguration};
 
 /// The whole configuration, with the defaults filled in.
 #[derive(Debug, Clone)]
@@ -37,6 +37,8 @@ pub struct Config {
     pub escalation: Escalation,
     /// The text that people are shown: without comments and secrets.
     pub shown: Arc<ShownConfiguration>,
+    /// Which part of the file this is.
+    pub share: Share,
 }
 
 impl Config {

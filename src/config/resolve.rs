@@ -12,6 +12,7 @@ use crate::clients::Connections;
 use crate::decode::{Decoder, Node};
 use crate::domain::check::{CheckSpec, Feeds};
 use crate::domain::contract::ContractSpec;
+use crate::engine::snapshot::Share;
 
 /// The parts of the document that contracts and triggers need.
 pub(super) struct Scope {
@@ -43,7 +44,9 @@ impl ConfigDraft {
         let escalation = plans::escalation(escalation);
         let connections = Connections { nats, kubernetes, prometheus };
         let shown = Arc::new(shown::of(node));
-        Some(Config { connections, contracts: contracts?, triggers: triggers?, incidents, drills, escalation, shown })
+        let contracts = contracts?;
+        let share = Share { contracts: contracts.len(), ..Share::default() };
+        Some(Config { connections, contracts, triggers: triggers?, incidents, drills, escalation, shown, share })
     }
 }
 

@@ -123,6 +123,12 @@ impl Trigger {
         self.options.pods.as_ref().map(Kind::rights).unwrap_or_default()
     }
 
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &Name {
+        &self.options.name
+    }
+
     /// The check of a contract that it watches.
     #[must_use]
     pub fn watched(&self) -> Option<&CheckRef> {

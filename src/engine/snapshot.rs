@@ -11,6 +11,7 @@ use crate::domain::contract::Contract;
 use crate::domain::independence::{self, Independence};
 use crate::domain::observation::{Finding, Observation, Outcome, Reason};
 use crate::domain::recovery_clock::ClockEvent;
+use crate::domain::shard::Shard;
 use crate::domain::time::Timestamp;
 use crate::domain::trigger::Trigger;
 use crate::store::keeper::StoreHealth;
@@ -47,6 +48,37 @@ pub struct Configuration {
     pub read: Timestamp,
     /// The text of the configuration in use, as it is shown to people.
     pub shown: Arc<ShownConfiguration>,
+    /// Which part of it this process measures.
+    pub share: Share,
+}
+
+/// The part of a configuration that one shard measures.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Share {
+    /// The shard.
+    pub shard: Shard,
+    /// The number of contracts in the whole configuration: those of all shards together.
+    pub contracts: usize,
+    /// The incidents and drills of this shard that other shards have too.
+    pub divided: Vec<Divided>,
+}
+
+/// An incident or a drill that concerns contracts of several shards. Each of these shards has it,
+/// with its own contracts only. So an order about it must be given to each of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Divided {
+    /// `incident` or `drill`.
+    pub what: &'static str,
+    /// Its name.
+    pub name: String,
+    /// All shards that have it, this one too.
+    pub shards: Vec<u32>,
+}
+
+impl Default for Share {
+    fn default() -> Self {
+        Self { shard: Shard::ALONE, contracts: 0, divided: Vec::new() }
+    }
 }
 
 /// The text of a configuration, without comments and secrets.

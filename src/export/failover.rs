@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::report::{ContractStatus, ObjectiveStatus, StatusReport};
+use super::shards;
 use super::text::{self, duration, seconds};
 use crate::domain::contract::Objective;
 use crate::domain::outage::Mode;
@@ -87,10 +88,20 @@ const SILENCE: Duration = Duration::from_secs(10);
 const NAMED: usize = 3;
 
 impl Failover {
-    /// The answer for a report. The engine has been silent for this long.
+    /// The answer for a report. The engine has been silent for this long. One of several shards knows
+    /// nothing of the others.
     #[must_use]
     pub fn of(report: &StatusReport, silence: Duration) -> Self {
+        Self::with(report, silence, shards::alone(report))
+    }
+
+    /// The answer for a report beside which something else is not known. Then the costs are not known
+    /// either.
+    #[must_use]
+    pub fn with(report: &StatusReport, silence: Duration, unknown: Vec<Doubt>) -> Self {
+        let is_whole = unknown.is_empty();
         let mut against = doubts(report);
+        against.extend(unknown);
         if silence > SILENCE {
             let text = format!("the exporter has not measured for {}", duration(silence));
             against.insert(0, Doubt { contract: None, objective: None, text, proven: false });
@@ -98,7 +109,7 @@ impl Failover {
             let text = "not every check has run since the start".to_owned();
             against.push(Doubt { contract: None, objective: None, text, proven: false });
         }
-        let (data, recovery) = (data(report), recovery(report));
+        let (data, recovery) = if is_whole { (data(report), recovery(report)) } else { (None, None) };
         let measured = text::objectives(report).next().is_some();
         let breached = against.iter().any(|doubt| doubt.proven) && silence <= SILENCE;
         let answer = match against.as_slice() {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use exposition::{Family, Format, Labels};
 
-use super::{View, server};
+use super::View;
 use crate::domain::check::CheckState;
 use crate::domain::contract::Objective;
 use crate::domain::observation::ReadingKind;
@@ -17,6 +17,7 @@ use crate::domain::trigger::TriggerSpec;
 use crate::engine::panics;
 use crate::engine::snapshot::{CheckRecord, ContractRecord, TriggerRecord};
 
+mod exporter;
 mod exposition;
 mod people;
 mod process;
@@ -153,6 +154,12 @@ descriptions! {
         "1 if the configuration had no error when it was last read, 0 if it was refused and the one before is still in use";
     RELOAD_SUCCESS: Gauge "dr_exporter_config_last_reload_success_timestamp_seconds" [""]
         "When a configuration without an error was last read";
+    SHARD_INFO: Gauge "dr_exporter_shard_info" ["shard"]
+        "Which of the shards this is, from 0; always 1";
+    TOTAL_SHARDS: Gauge "dr_exporter_total_shards" [""]
+        "How many shards measure the configuration together. 1 if it is not divided";
+    CONFIG_CONTRACTS: Gauge "dr_exporter_config_contracts" [""]
+        "The number of contracts in the whole configuration, over all shards";
     STORE_ERRORS: Counter "dr_exporter_store_errors" [""]
         "Errors of the storage";
     WEB_CONNECTIONS: Gauge "dr_exporter_web_connections" [""]
@@ -203,9 +210,7 @@ fn families(view: View<'_>) -> BTreeMap<&'static str, Family> {
     let checks: usize = view.snapshot.contracts.iter().map(|record| record.checks().len()).sum();
     builder.gauge(CHECKS, &[], as_f64(checks as u64));
     if let Some(configuration) = &view.snapshot.configuration {
-        builder.gauge(RELOAD_SUCCESSFUL, &[], one_or_zero(configuration.refused.is_none()));
-        let read = builder.seconds_since_epoch(configuration.read);
-        builder.gauge(RELOAD_SUCCESS, &[], read);
+        builder.configuration(configuration);
     }
     builder.counter(PANICS, &[], as_f64(panics::counted()));
     builder.server();
@@ -240,18 +245,6 @@ impl Builder<'_> {
         if let Some(value) = value {
             self.gauge(description, labels, value);
         }
-    }
-
-    /// The web server.
-    fn server(&mut self) {
-        self.gauge(WEB_CONNECTIONS, &[], as_f64(server::open() as u64));
-        for (reason, count) in server::closings() {
-            self.counter(WEB_CLOSED, &[("reason", reason)], as_f64(count));
-        }
-        for (reason, count) in server::refusals() {
-            self.counter(WEB_REFUSED, &[("reason", reason)], as_f64(count));
-        }
-        self.known(WEB_CONFIG, &[], server::configuration_is_good().map(one_or_zero));
     }
 
     fn seconds_since_epoch(&self, instant: Timestamp) -> f64 {

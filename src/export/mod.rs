@@ -16,6 +16,7 @@ pub mod period;
 pub mod recorded;
 pub mod report;
 pub mod server;
+pub mod shards;
 pub mod suite;
 pub mod text;
 

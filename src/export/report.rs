@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::failover::Failover;
+use super::shards::ShardStatus;
 use crate::domain::contract::Objective;
 use crate::domain::drill::DrillRun;
 use crate::domain::incident::Incident;
@@ -30,6 +31,9 @@ pub struct StatusReport {
     /// The result of the last reading of the configuration. None for a program that reads it once.
     #[serde(default)]
     pub configuration: Option<ConfigurationStatus>,
+    /// Which shard it is about. Absent if the configuration is not divided.
+    #[serde(default)]
+    pub shard: Option<ShardStatus>,
     /// Whether a failover now would keep every promise, and what it would cost.
     #[serde(default)]
     pub failover: Option<Failover>,

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use super::shards;
 use super::report::{CheckStatus, ContractStatus, ObjectiveStatus, StatusReport};
 use crate::domain::contract::Objective;
 use crate::domain::status::Status;
@@ -27,6 +28,9 @@ pub fn lines(report: &StatusReport) -> String {
     let _ = writeln!(text, "\n{}", summary(report));
     for fault in faults(report) {
         let _ = writeln!(text, "{fault}");
+    }
+    if let Some(shard) = &report.shard {
+        let _ = writeln!(text, "{} and the other shards are not shown", shards::part(shard));
     }
     text
 }

@@ -61,6 +61,7 @@ pub(super) struct TriggersAnswer {
 pub(super) fn routes() -> Router<Seen> {
     Router::new()
         .route("/api/v1/status", get(status))
+        .route("/api/v1/shards", get(shards))
         .route("/api/v1/contracts/{name}", get(contract))
         .route("/api/v1/history", get(history))
         .route("/api/v1/recoveries", get(recoveries))
@@ -79,6 +80,14 @@ async fn description() -> Response {
 
 async fn status(State(seen): State<Seen>) -> Response {
     answer(StatusCode::OK, &seen.report())
+}
+
+/// All shards, as far as the peers have told.
+async fn shards(State(seen): State<Seen>) -> Response {
+    match seen.shards(&seen.report()) {
+        Some(all) => answer(StatusCode::OK, &all),
+        None => error(StatusCode::NOT_FOUND, "this exporter knows no other shards; see --web.peers in docs/shards.md"),
+    }
 }
 
 async fn contract(State(seen): State<Seen>, name: Result<Path<String>, PathRejection>) -> Response {

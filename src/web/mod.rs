@@ -18,10 +18,12 @@ use crate::clock::{Clock, Moment};
 use crate::engine::ledger::TICK;
 use crate::engine::snapshot::Snapshot;
 use crate::export::report::StatusReport;
+use crate::export::shards::ShardsReport;
 use crate::export::{View, metrics};
 use crate::store::keeper::Storage;
 use accept::Format;
 use admin::Admin;
+use peers::Peers;
 use shared::Shared;
 
 mod accept;
@@ -38,6 +40,7 @@ pub mod openapi;
 mod origin;
 mod page;
 mod pages;
+pub mod peers;
 mod rate;
 pub mod runbooks;
 pub mod server;
@@ -60,6 +63,7 @@ struct Seen {
     reloads: mpsc::Sender<Reload>,
     scrapes: Arc<[Shared; 4]>,
     admin: Admin,
+    peers: Option<Peers>,
 }
 
 impl Seen {
@@ -71,6 +75,14 @@ impl Seen {
     fn report(&self) -> StatusReport {
         self.look(StatusReport::of)
     }
+
+    /// All shards, as far as the peers have told. None without shards or peers.
+    fn shards(&self, report: &StatusReport) -> Option<ShardsReport> {
+        let peers = self.peers.as_ref()?.known();
+        self.look(|View { snapshot, moment }| {
+            ShardsReport::of(report, moment.now.since(snapshot.ticked), &peers, moment.now)
+        })
+    }
 }
 
 /// All routes.
@@ -80,6 +92,7 @@ pub fn router(
     storage: Option<Storage>,
     reloads: mpsc::Sender<Reload>,
     admin: Admin,
+    peers: Option<Peers>,
 ) -> Router {
     Router::new()
         .merge(pages::routes())
@@ -94,7 +107,7 @@ pub fn router(
             error(StatusCode::METHOD_NOT_ALLOWED, "this method is not allowed here; see docs/http.md")
         })
         .layer(CompressionLayer::new())
-        .with_state(Seen { snapshots, clock, storage, reloads, scrapes: Arc::default(), admin })
+        .with_state(Seen { snapshots, clock, storage, reloads, scrapes: Arc::default(), admin, peers })
 }
 
 /// An error as JSON.

@@ -10,6 +10,7 @@ use super::admin::described;
 use super::api::{ErrorAnswer, RecoveriesAnswer, TriggersAnswer};
 use crate::export::history::HistoryReport;
 use crate::export::report::{ContractStatus, StatusReport};
+use crate::export::shards::ShardsReport;
 
 /// Makes the schema of a type, and gives the place where it stands.
 pub(super) type Described = fn(&mut SchemaGenerator) -> Value;
@@ -56,13 +57,20 @@ const TRIGGER: Parameter =
 pub(super) const BAD_QUERY: Meaning = ("400", "The query is wrong.");
 pub(super) const NO_STORAGE: Meaning = ("503", "The storage cannot be read.");
 
-const ASKED: [Asked; 6] = [
+const ASKED: [Asked; 7] = [
     Asked {
         path: "/api/v1/status",
         summary: "The status of everything, computed for this moment.",
         parameters: &[],
         answer: schema::<StatusReport>,
         errors: &[],
+    },
+    Asked {
+        path: "/api/v1/shards",
+        summary: "All shards of the configuration, as this one knows them from its peers.",
+        parameters: &[],
+        answer: schema::<ShardsReport>,
+        errors: &[("404", "There are no shards, or no peers are configured.")],
     },
     Asked {
         path: "/api/v1/contracts/{name}",

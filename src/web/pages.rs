@@ -36,9 +36,13 @@ pub(super) fn routes() -> Router<Seen> {
 }
 
 async fn home(State(seen): State<Seen>) -> Response {
-    let report = seen.report();
+    let mut report = seen.report();
     let past = past(&seen, &report, None, STRIP).await;
-    status::page(&report, &past)
+    let all = seen.shards(&report);
+    if let Some(all) = &all {
+        report.failover = Some(all.failover.clone());
+    }
+    status::page(&report, &past, all.as_ref())
 }
 
 /// A query for the page of a contract.
@@ -56,7 +60,9 @@ async fn one(
 ) -> Response {
     let report = seen.report();
     let Some(shown) = name.ok().and_then(|Path(name)| report.contract(&name)) else {
-        return missing("there is no contract with this name", &uri, &headers);
+        let elsewhere = "this shard has no contract with this name; another one may have it";
+        let message = if report.shard.is_some() { elsewhere } else { "there is no contract with this name" };
+        return missing(message, &uri, &headers);
     };
     let asked = window.ok().and_then(|Query(window)| window.hours);
     let hours = asked.filter(|asked| WINDOWS.iter().any(|(hours, _)| hours == asked)).unwrap_or(STRIP);

@@ -17,8 +17,9 @@ use dr_testkit::service::Service;
 use dr_testkit::{free_ports, let_pass, own_ip};
 
 /// What cannot be staged here, by a part of its name, and why. A query that gives something all the same must not stand here.
-const NOT_STAGED: [(&str, &str); 2] = [
+const NOT_STAGED: [(&str, &str); 3] = [
     ("alert DRClockSkew", "all processes of a test have one clock; alerts/tests/exporter.yml has its cases"),
+    ("alert DRShardMissing", "the exporters here are no shards; alerts/tests/shards.yml has its cases"),
     (
         "alert DRIncidentActive",
         "a declaration needs a user, and Prometheus would too; alerts/tests/people.yml has its cases",

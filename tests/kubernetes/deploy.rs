@@ -130,8 +130,14 @@ async fn a_fresh_cluster_takes_everything() {
     std::fs::write(&kubeconfig, cluster.kubeconfig_of(&cluster.admin())).expect("written");
     let apply = async |of: &str| {
         let program = kubectl().expect("KUBEBUILDER_ASSETS has kubectl");
+        let built = Command::new(&program).arg("kustomize").arg(root().join(of)).output().expect("kubectl runs");
+        assert!(built.status.success(), "{of}: {}", String::from_utf8_lossy(&built.stderr));
+        // To an API server before 1.21 a PodDisruptionBudget is a beta, with the same fields.
+        let objects = String::from_utf8(built.stdout).expect("UTF-8").replace(": policy/v1\n", ": policy/v1beta1\n");
+        let file = directory.path().join("objects.yaml");
+        std::fs::write(&file, objects).expect("written");
         let mut command = tokio::process::Command::new(program);
-        command.arg("--kubeconfig").arg(&kubeconfig).args(["apply", "--validate=false", "-k"]).arg(root().join(of));
+        command.arg("--kubeconfig").arg(&kubeconfig).args(["apply", "--validate=false", "-f"]).arg(&file);
         let output = command.output().await.expect("kubectl runs");
         let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{of}: {said}");
@@ -169,6 +175,63 @@ async fn a_fresh_cluster_takes_everything() {
     for object in ["deployment.apps/dr-exporter", "prometheusrule", "servicemonitor", "dashboard-overview"] {
         assert!(said.contains(object), "{object}: {said}");
     }
+    let said = apply("deploy/kubernetes/examples/ha").await;
+    assert!(said.contains("deployment.apps/dr-exporter configured") && said.contains("poddisruptionbudget"), "{said}");
+    let said = apply("deploy/kubernetes/examples/sharded").await;
+    assert!(said.contains("statefulset.apps/dr-exporter created"), "{said}");
+}
+
+/// Three replicas without a volume that survives, and shards by the number of the pod.
+#[test]
+fn replicas_and_shards_hang_together() {
+    let Some(replicas) = built("deploy/kubernetes/examples/ha") else { return };
+    let deployment = of_kind(&replicas, "Deployment")[0];
+    let labels = &deployment["spec"]["template"]["metadata"]["labels"];
+    let app = json!({"app.kubernetes.io/name": labels["app.kubernetes.io/name"]});
+    assert_eq!(deployment["spec"]["replicas"], 3);
+    assert_eq!(deployment["spec"]["strategy"]["rollingUpdate"], json!({"maxSurge": 0, "maxUnavailable": 1}));
+    let pod = &deployment["spec"]["template"]["spec"];
+    assert!(of_kind(&replicas, "PersistentVolumeClaim").is_empty());
+    let volumes = pod["volumes"].as_array().expect("volumes");
+    assert!(volumes.iter().all(|volume| volume["persistentVolumeClaim"].is_null()), "{volumes:?}");
+    let apart = &pod["affinity"]["podAntiAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"][0];
+    assert_eq!(apart["labelSelector"]["matchLabels"], app);
+    assert_eq!(of_kind(&replicas, "PodDisruptionBudget")[0]["spec"]["selector"]["matchLabels"], app);
+    // The connection that the storage uses is in the configuration.
+    let args: Vec<_> = pod["containers"][0]["args"].as_array().expect("arguments").iter().filter_map(Value::as_str).collect();
+    let connection = args.iter().find_map(|arg| arg.strip_prefix("--storage.nats=")).expect("a connection");
+    assert!(!yaml(&read("config/kgents.yaml"))["nats"][connection].is_null(), "{connection}");
+
+    let Some(shards) = built("deploy/kubernetes/examples/sharded") else { return };
+    assert!(of_kind(&shards, "Deployment").is_empty() && of_kind(&shards, "PersistentVolumeClaim").is_empty());
+    let set = of_kind(&shards, "StatefulSet")[0];
+    let container = &set["spec"]["template"]["spec"]["containers"][0];
+    assert_eq!(container["image"], "registry.example.com/dr-exporter:0.1.0");
+    let args: Vec<_> = container["args"].as_array().expect("arguments").iter().filter_map(Value::as_str).collect();
+    let total = args.iter().find_map(|arg| arg.strip_prefix("--total-shards=")).expect("a number");
+    assert_eq!(set["spec"]["replicas"].to_string(), total);
+    assert!(args.contains(&"--shard=$(POD_INDEX)"), "{args:?}");
+    let index = &container["env"][0]["valueFrom"]["fieldRef"]["fieldPath"];
+    assert_eq!(*index, "metadata.labels['apps.kubernetes.io/pod-index']");
+    let services = of_kind(&shards, "Service");
+    let headless = services.iter().find(|service| service["spec"]["clusterIP"] == "None").expect("a headless service");
+    assert_eq!(set["spec"]["serviceName"], headless["metadata"]["name"]);
+    // The ServiceMonitor must not find the pods twice.
+    assert!(headless["metadata"]["labels"]["app.kubernetes.io/name"].is_null(), "{headless}");
+    let peers: Vec<_> = args.iter().filter_map(|arg| arg.strip_prefix("--web.peers=")).collect();
+    let names = |pod: u32| format!("http://dr-exporter-{pod}.dr-exporter-shards:9877");
+    assert_eq!(peers, [names(0), names(1)]);
+    // The pods are those of the Deployment otherwise.
+    let Some(whole) = built("deploy/kubernetes/examples/full") else { return };
+    let deployment = of_kind(&whole, "Deployment")[0];
+    for key in ["ports", "livenessProbe", "readinessProbe", "resources", "securityContext", "volumeMounts"] {
+        assert_eq!(container[key], deployment["spec"]["template"]["spec"]["containers"][0][key], "{key}");
+    }
+    let config = |workload: &Value| {
+        let volumes = workload["spec"]["template"]["spec"]["volumes"].as_array().expect("volumes").clone();
+        volumes.into_iter().find(|volume| volume["name"] == "config").expect("a configuration")
+    };
+    assert_eq!(config(set), config(deployment));
 }
 
 /// The exporter may reach what its configuration names, and no other port.

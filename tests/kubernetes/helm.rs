@@ -12,7 +12,15 @@ use super::deploy::{built, documents, of_kind, open_ports, read, root, yaml};
 
 const CHART: &str = "deploy/helm/dr-exporter";
 /// The files of values in `ci/`, and a configuration where they have none.
-const VALUES: [(&str, Option<&str>); 3] = [("own", None), ("plain", None), ("full", Some("config/kgents.yaml"))];
+const VALUES: [(&str, Option<&str>); 6] = [
+    ("own", None),
+    ("plain", None),
+    ("full", Some(KGENTS)),
+    ("ha", Some(KGENTS)),
+    ("sharded", Some(KGENTS)),
+    ("sharded-ha", Some(KGENTS)),
+];
+const KGENTS: &str = "config/kgents.yaml";
 
 fn helm() -> Option<PathBuf> {
     let helm = dr_testkit::tool("HELM", "helm");
@@ -102,6 +110,79 @@ fn the_chart_is_in_step_with_the_manifests() {
     let plain = templated(&helm, "plain", None);
     let kinds: BTreeSet<&str> = plain.iter().filter_map(|object| object["kind"].as_str()).collect();
     assert_eq!(kinds, BTreeSet::from(["ConfigMap", "Deployment", "Service"]));
+}
+
+/// Replicas and shards: what decides over them is the same in both, except for the labels of Helm.
+#[test]
+fn replicas_and_shards_are_in_step_with_the_manifests() {
+    let Some(helm) = helm() else { return };
+    for (values, kind) in [("ha", "Deployment"), ("sharded", "StatefulSet")] {
+        let Some(manifests) = built(&format!("deploy/kubernetes/examples/{values}")) else { return };
+        let chart = templated(&helm, values, Some(KGENTS));
+        let (ours, theirs) = (of_kind(&chart, kind)[0], of_kind(&manifests, kind)[0]);
+        for pointer in [
+            "/spec/replicas",
+            "/spec/strategy",
+            "/spec/serviceName",
+            "/spec/podManagementPolicy",
+            "/spec/template/spec/securityContext",
+            "/spec/template/spec/topologySpreadConstraints/0/topologyKey",
+            "/spec/template/spec/topologySpreadConstraints/0/whenUnsatisfiable",
+            "/spec/template/spec/containers/0/args",
+            "/spec/template/spec/containers/0/env",
+            "/spec/template/spec/containers/0/ports",
+            "/spec/template/spec/containers/0/livenessProbe",
+            "/spec/template/spec/containers/0/securityContext",
+            "/spec/volumeClaimTemplates/0/spec/resources",
+        ] {
+            assert_eq!(ours.pointer(pointer), theirs.pointer(pointer), "{values}: {pointer}");
+        }
+        let rules = |object: &Value| {
+            let rules = object.pointer("/spec/template/spec/affinity/podAntiAffinity").expect("a rule");
+            rules.as_object().expect("rules").keys().cloned().collect::<Vec<_>>()
+        };
+        assert_eq!(rules(ours), rules(theirs), "{values}");
+        let budget = |objects: &[Value]| of_kind(objects, "PodDisruptionBudget")[0]["spec"]["maxUnavailable"].clone();
+        assert_eq!(budget(&chart), budget(&manifests));
+        let policy = |objects: &[Value]| {
+            let spec = &of_kind(objects, "NetworkPolicy")[0]["spec"];
+            (spec["ingress"].as_array().map(Vec::len), spec["egress"].as_array().map(Vec::len))
+        };
+        assert_eq!(policy(&chart), policy(&manifests), "{values}");
+        assert!(of_kind(&chart, "PersistentVolumeClaim").is_empty() && of_kind(&manifests, "PersistentVolumeClaim").is_empty());
+    }
+}
+
+/// Two shards with two replicas each: every pod has its shard, and every shard has its stream.
+#[test]
+fn shards_have_replicas() {
+    let Some(helm) = helm() else { return };
+    let chart = templated(&helm, "sharded-ha", Some(KGENTS));
+    let sets = of_kind(&chart, "StatefulSet");
+    let names: Vec<_> = sets.iter().map(|set| set["metadata"]["name"].as_str().expect("a name")).collect();
+    assert_eq!(names, ["dr-exporter-a", "dr-exporter-b"]);
+    for set in sets {
+        assert_eq!(set["spec"]["replicas"], 2);
+        // No set takes the pods of the other for its own.
+        assert_eq!(set["spec"]["selector"]["matchLabels"]["dr-exporter/set"], set["metadata"]["name"]);
+        assert_eq!(set["spec"]["template"]["metadata"]["labels"]["dr-exporter/set"], set["metadata"]["name"]);
+        let args = set["spec"]["template"]["spec"]["containers"][0]["args"].as_array().expect("arguments");
+        let has = |wanted: &str| args.iter().any(|arg| arg == wanted);
+        assert!(has("--storage.stream=dr_exporter_$(POD_INDEX)") && has("--shard=$(POD_INDEX)"), "{args:?}");
+        let peers = args.iter().filter(|arg| arg.as_str().is_some_and(|arg| arg.starts_with("--web.peers="))).count();
+        assert_eq!(peers, 4);
+        assert!(has("--web.peers=http://dr-exporter-b-1.dr-exporter-shards:9877"), "{args:?}");
+    }
+    let refused = |set: &str, says: &str| {
+        let mut command = command(&helm, &["template", "dr-exporter"], "own", None);
+        let output = command.args(["--set", set]).output().expect("helm runs");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && said.contains(says), "{set}: {said}");
+    };
+    refused("replicas=2", "two exporters must not share one file");
+    refused("storage.backend=jetstream", "needs storage.nats");
+    refused("shards=2,persistence.existingClaim=one", "each shard needs a volume of its own");
+    refused("shards=0", "shards");
 }
 
 /// The rules of the Roles, as `NAMESPACE: RULE`, and the namespaces of the bindings.
@@ -221,12 +302,19 @@ async fn a_real_api_server_takes_the_chart() {
         let arguments = ["upgrade", "--install", "dr-exporter", "--namespace", "dr-exporter", "--create-namespace"];
         let mut command = command(&helm, &arguments, values, config);
         command.env("KUBECONFIG", &kubeconfig).env("HELM_CACHE_HOME", directory.path());
-        // The API server knows no ServiceMonitor.
-        command.args(["--set", "serviceMonitor.enabled=false,prometheusRule.enabled=false"]);
+        // The API server knows no ServiceMonitor, and its PodDisruptionBudget is a beta.
+        let unknown = "serviceMonitor.enabled=false,prometheusRule.enabled=false,podDisruptionBudget.enabled=false";
+        command.args(["--set", unknown]);
         output(command);
-        let path = "/apis/apps/v1/namespaces/dr-exporter/deployments/dr-exporter";
-        let (status, deployment) = cluster.request("GET", path, None).await.expect("an answer");
-        assert_eq!((status, &deployment["spec"]["replicas"]), (200, &json!(1)), "{values}: {deployment}");
+        let (plural, name, replicas) = match values {
+            "ha" => ("deployments", "dr-exporter", 3),
+            "sharded" => ("statefulsets", "dr-exporter", 2),
+            "sharded-ha" => ("statefulsets", "dr-exporter-b", 2),
+            _ => ("deployments", "dr-exporter", 1),
+        };
+        let path = format!("/apis/apps/v1/namespaces/dr-exporter/{plural}/{name}");
+        let (status, workload) = cluster.request("GET", &path, None).await.expect("an answer");
+        assert_eq!((status, &workload["spec"]["replicas"]), (200, &json!(replicas)), "{values}: {workload}");
     }
     let path = "/apis/rbac.authorization.k8s.io/v1/namespaces/argocd/roles/dr-exporter";
     let (status, role) = cluster.request("GET", path, None).await.expect("an answer");

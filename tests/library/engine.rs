@@ -26,7 +26,7 @@ use tokio::time::{Instant, sleep, timeout};
 static DOWN: Reason = Reason::new("down", "start it");
 static SCRIPTED: KindInfo = KindInfo { reasons: &[&DOWN], ..HttpConfig::INFO };
 
-fn check(name: &str) -> CheckSpec {
+pub(super) fn check(name: &str) -> CheckSpec {
     CheckSpec {
         name: name.to_owned(),
         kind: &SCRIPTED,
@@ -41,7 +41,7 @@ fn check(name: &str) -> CheckSpec {
     }
 }
 
-fn plan(name: &str, specs: Vec<CheckSpec>, checks: Vec<Arc<dyn Check>>) -> Plan {
+pub(super) fn plan(name: &str, specs: Vec<CheckSpec>, checks: Vec<Arc<dyn Check>>) -> Plan {
     let spec = ContractSpec {
         name: name.to_owned(),
         component: name.to_owned(),

@@ -25,7 +25,7 @@ use dr_exporter::domain::time::Timestamp;
 use dr_exporter::domain::trigger::{Trigger, TriggerMode, TriggerSpec, Watched};
 use dr_exporter::engine::report::{CheckId, Report};
 use dr_exporter::engine::snapshot::{
-    CheckRecord, Configuration, ContractRecord, Histogram, LastRun, Snapshot, TriggerRecord,
+    CheckRecord, Configuration, ContractRecord, Histogram, LastRun, Share, Snapshot, TriggerRecord,
 };
 use dr_exporter::export::metrics::{self, Kind};
 use dr_exporter::export::report::StatusReport;
@@ -247,7 +247,12 @@ fn snapshot() -> Snapshot {
         plans: Arc::new(people::plans()),
         durations,
         ticked: t(100),
-        configuration: Some(Configuration { refused: None, read: t(0), shown: Arc::default() }),
+        configuration: Some(Configuration {
+            refused: None,
+            read: t(0),
+            shown: Arc::default(),
+            share: Share { contracts: 5, ..Share::default() },
+        }),
         storage: Some(StoreHealth {
             errors: 2,
             failing: Some("data/dr-exporter.db: disk is full".to_owned()),

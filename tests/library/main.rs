@@ -10,6 +10,8 @@ mod export;
 mod failover;
 mod kgents;
 mod layers;
+mod many;
 mod people;
 mod reference;
 mod release;
+mod shards;

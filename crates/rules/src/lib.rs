@@ -18,6 +18,7 @@ pub mod recovery_point;
 pub mod remembered;
 pub mod response;
 pub mod schedule;
+pub mod shard;
 pub mod status;
 pub mod time;
 pub mod timeline;

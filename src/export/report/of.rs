@@ -11,10 +11,11 @@ use crate::domain::contract::{Contract, Judgement, RecoveryCount};
 use crate::domain::observation::{CopyState, Finding, Health};
 use crate::domain::outage::Recovery;
 use crate::domain::trigger::{TriggerSpec, Watched};
-use crate::engine::snapshot::{CheckRecord, ContractRecord, TriggerRecord, Trouble};
+use crate::engine::snapshot::{CheckRecord, ContractRecord, Divided, Share, TriggerRecord, Trouble};
 use crate::export::View;
 use crate::export::because::because;
 use crate::export::failover::Failover;
+use crate::export::shards::{DividedStatus, ShardStatus};
 use crate::store::keeper::StoreHealth;
 
 impl StatusReport {
@@ -34,6 +35,7 @@ impl StatusReport {
                 read: view.moment.wall(configuration.read),
                 refused: configuration.refused.as_deref().map(str::to_owned),
             }),
+            shard: view.snapshot.configuration.as_ref().and_then(|configuration| shard(&configuration.share, view)),
             failover: None,
             contracts: view.snapshot.contracts.iter().map(|record| contract(record, view)).collect(),
             triggers: view.snapshot.triggers.iter().map(|record| trigger(record, view.moment)).collect(),
@@ -44,6 +46,23 @@ impl StatusReport {
         report.failover = Some(Failover::of(&report, silence));
         report
     }
+}
+
+/// The shard. None if there is only one.
+fn shard(share: &Share, view: View<'_>) -> Option<ShardStatus> {
+    let divided = share.divided.iter().map(|Divided { what, name, shards }| DividedStatus {
+        what: (*what).to_owned(),
+        name: name.clone(),
+        shards: shards.clone(),
+    });
+    (!share.shard.is_alone()).then(|| ShardStatus {
+        shard: share.shard.index(),
+        total_shards: share.shard.total(),
+        contracts: view.snapshot.contracts.len(),
+        of_contracts: share.contracts,
+        silent_seconds: view.moment.now.since(view.snapshot.ticked).as_secs_f64(),
+        divided: divided.collect(),
+    })
 }
 
 fn trigger(record: &TriggerRecord, moment: Moment) -> TriggerStatus {

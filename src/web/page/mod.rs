@@ -19,6 +19,7 @@ mod parts;
 mod past;
 mod people;
 mod progress;
+mod shards;
 
 /// Where a page lies, and so how it reaches the others. All links are relative, so a page works
 /// behind any prefix.

@@ -7,7 +7,7 @@ use maud::{Markup, html};
 use super::bar::bar;
 use super::parts::{ago, badge, clock, time, told};
 use super::past::strip;
-use super::{Fresh, Links, Page, checks, people, progress};
+use super::{Fresh, Links, Page, checks, people, progress, shards};
 use crate::domain::contract::Objective;
 use crate::domain::outage::Mode;
 use crate::domain::status::Status;
@@ -15,6 +15,7 @@ use crate::domain::time::Timestamp;
 use crate::export::failover::{Answer, Failover};
 use crate::export::history::HistoryReport;
 use crate::export::report::{ContractStatus, ObjectiveStatus, StatusReport, TriggerStatus};
+use crate::export::shards::ShardsReport;
 use crate::export::text;
 use crate::store::{ClosedRecovery, RecoveryResult};
 
@@ -25,12 +26,13 @@ pub(in crate::web) struct Past {
 }
 
 /// The page.
-pub(in crate::web) fn page(report: &StatusReport, past: &Past) -> Response {
+pub(in crate::web) fn page(report: &StatusReport, past: &Past, all: Option<&ShardsReport>) -> Response {
     let links = Links::ROOT;
     let body = html! {
         (people::section(report, links))
         (progress::progress(report))
-        (answer(report))
+        (answer(report, all))
+        (shards::section(report, all, links))
         @for contract in text::worst_first(report) { (card(contract, report, past, links)) }
         @if !report.triggers.is_empty() {
             h2 { "Triggers" }
@@ -63,7 +65,7 @@ const fn word(answer: Answer) -> &'static str {
 }
 
 /// The answer to the question of the person on call.
-fn answer(report: &StatusReport) -> Markup {
+fn answer(report: &StatusReport, all: Option<&ShardsReport>) -> Markup {
     let Some(Failover { answer, sentence, against, .. }) = &report.failover else { return html! {} };
     let status = match answer {
         Answer::Yes => Status::Met,
@@ -74,7 +76,7 @@ fn answer(report: &StatusReport) -> Markup {
     html! {
         p.question { "Can we fail over now, and what would it cost?" }
         h1 class={ "answer " (status.label()) } { (told(Some(status), word(*answer))) span { (rest) } }
-        p.muted { (text::summary(report)) ". As of " (time(report.now)) "." }
+        p.muted { (all.map_or_else(|| text::summary(report), |all| all.summary.clone())) ". As of " (time(report.now)) "." }
         @if against.len() > 1 {
             details #against {
                 summary { "Everything that speaks against a yes (" (against.len()) ")" }

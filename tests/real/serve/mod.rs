@@ -7,6 +7,7 @@ mod leaks;
 mod outage;
 mod prometheus;
 mod routes;
+mod shards;
 mod suite;
 
 use std::sync::Arc;

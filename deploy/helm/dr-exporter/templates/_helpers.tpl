@@ -110,3 +110,71 @@ NAMESPACE|ORDER|GROUP|RESOURCE|VERB|NAME. A test compares them with `dr-exporter
 {{ . }}
 {{- end }}
 {{- end }}
+
+{{- /* Whether shards, replicas and storage fit together. */ -}}
+{{- define "dr-exporter.fit" -}}
+{{- if and (gt (int .Values.replicas) 1) (ne .Values.storage.backend "jetstream") }}
+{{- fail "replicas above 1 need storage.backend=jetstream: two exporters must not share one file" }}
+{{- end }}
+{{- if and (eq .Values.storage.backend "jetstream") (not .Values.storage.nats) }}
+{{- fail "storage.backend=jetstream needs storage.nats: the name of a connection in the section `nats` of the configuration" }}
+{{- end }}
+{{- if and (gt (int .Values.shards) 1) .Values.persistence.existingClaim }}
+{{- fail "each shard needs a volume of its own: remove persistence.existingClaim" }}
+{{- end }}
+{{- end }}
+
+{{- /*
+The name of the volume with the state. Volumes of different types have different names, so that an
+upgrade can change the type. With the shared storage the state is only a copy.
+*/ -}}
+{{- define "dr-exporter.data" -}}
+{{- ternary "data" "scratch" (and .Values.persistence.enabled (eq .Values.storage.backend "sqlite")) }}
+{{- end }}
+
+{{- /* The StatefulSets of the shards, one per line: one for each replica. */ -}}
+{{- define "dr-exporter.sets" -}}
+{{- $name := include "dr-exporter.fullname" . }}
+{{- $sets := list }}
+{{- range $replica := until (int .Values.replicas) }}
+{{- $sets = append $sets (ternary $name (printf "%s-%c" $name (add 97 $replica)) (eq (int $.Values.replicas) 1)) }}
+{{- end }}
+{{- join "\n" $sets }}
+{{- end }}
+
+{{- /* The URLs of the shards for each other's page, one per line. With more than 64 pods there are none. */ -}}
+{{- define "dr-exporter.peers" -}}
+{{- $service := printf "%s-shards" (include "dr-exporter.fullname" .) }}
+{{- if le (mul .Values.shards .Values.replicas) 64 }}
+{{- range $set := include "dr-exporter.sets" . | splitList "\n" }}
+{{- range $shard := until (int $.Values.shards) }}
+{{ lower $.Values.scheme }}://{{ $set }}-{{ $shard }}.{{ $service }}:9877
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- /* Where pods run if `affinity` does not say it: replicas never on one node, shards rather not. */ -}}
+{{- define "dr-exporter.spread" -}}
+affinity:
+  podAntiAffinity:
+    {{- if eq (int .Values.shards) 1 }}
+    requiredDuringSchedulingIgnoredDuringExecution:
+      - topologyKey: kubernetes.io/hostname
+        labelSelector:
+          matchLabels: {{- include "dr-exporter.selector" . | nindent 12 }}
+    {{- else }}
+    preferredDuringSchedulingIgnoredDuringExecution:
+      - weight: 100
+        podAffinityTerm:
+          topologyKey: kubernetes.io/hostname
+          labelSelector:
+            matchLabels: {{- include "dr-exporter.selector" . | nindent 14 }}
+    {{- end }}
+topologySpreadConstraints:
+  - topologyKey: topology.kubernetes.io/zone
+    maxSkew: 1
+    whenUnsatisfiable: ScheduleAnyway
+    labelSelector:
+      matchLabels: {{- include "dr-exporter.selector" . | nindent 8 }}
+{{- end }}

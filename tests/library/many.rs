@@ -1,0 +1,158 @@
+//! Very many checks in one process. The figures of `docs/scaling.md` come from here:
+//! `cargo test --release --test library many:: -- --ignored --nocapture`.
+#![allow(clippy::disallowed_methods, clippy::cast_precision_loss)]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant as Real};
+
+use async_trait::async_trait;
+use dr_exporter::clock::{Clock, Moment};
+use dr_exporter::domain::check::CheckSpec;
+use dr_exporter::domain::observation::{Health, Observation, Outcome};
+use dr_exporter::engine::check::{Check, Run};
+use dr_exporter::engine::memory::Recalled;
+use dr_exporter::engine::snapshot::Snapshot;
+use dr_exporter::engine::{self, FirstRun, Plan, Plans, Running};
+use dr_exporter::export::report::StatusReport;
+use dr_exporter::export::{View, metrics};
+use tokio::time::{Instant, sleep};
+
+use super::engine::{check, plan};
+
+const CONTRACTS: usize = 20_000;
+const CHECKS: usize = 5;
+const INTERVAL: Duration = Duration::from_secs(30);
+
+/// How late runs began. A run is due at the latest one interval after the start of the one before.
+#[derive(Default)]
+struct Lateness {
+    runs: AtomicU64,
+    late: AtomicU64,
+    sum: AtomicU64,
+    most: AtomicU64,
+}
+
+/// A check that is always well, and answers after a while.
+struct Fake {
+    lateness: Arc<Lateness>,
+    last: std::sync::Mutex<Option<Instant>>,
+    takes: Duration,
+}
+
+#[async_trait]
+impl Check for Fake {
+    async fn run(&self, _: Run) -> Observation {
+        let now = Instant::now();
+        let before = self.last.lock().expect("no run panics").replace(now);
+        if let Some(before) = before {
+            let late = (now - before).saturating_sub(INTERVAL).as_millis();
+            let late = u64::try_from(late).unwrap_or(u64::MAX);
+            self.lateness.runs.fetch_add(1, Relaxed);
+            self.lateness.sum.fetch_add(late, Relaxed);
+            self.lateness.most.fetch_max(late, Relaxed);
+            self.lateness.late.fetch_add(u64::from(late > 1000), Relaxed);
+        }
+        sleep(self.takes).await;
+        Observation::of_health(Health::Healthy)
+    }
+}
+
+fn start(clock: Clock, contracts: usize) -> (Running, Arc<Lateness>) {
+    let lateness = Arc::new(Lateness::default());
+    let fake = || -> Arc<dyn Check> {
+        Arc::new(Fake { lateness: Arc::clone(&lateness), last: std::sync::Mutex::default(), takes: Duration::from_millis(20) })
+    };
+    let spec = |index: usize| CheckSpec { interval: INTERVAL, ..check(&format!("check-{index}")) };
+    let plans: Vec<Plan> = (0..contracts)
+        .map(|index| plan(&format!("contract-{index:05}"), (0..CHECKS).map(spec).collect(), (0..CHECKS).map(|_| fake()).collect()))
+        .collect();
+    let plans = Plans { contracts: plans, ..Plans::default() };
+    (engine::start(plans, clock, FirstRun::Spread, Recalled::default()), lateness)
+}
+
+/// Resident memory of this process, in MiB.
+fn memory() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap_or(0) / 1024
+}
+
+/// CPU seconds of this process.
+fn cpu() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let ticks = |index: usize| fields.get(index).and_then(|field| field.parse::<f64>().ok()).unwrap_or(0.0);
+    (ticks(11) + ticks(12)) / 100.0
+}
+
+fn healthy(snapshot: &Snapshot) -> u64 {
+    let records = snapshot.contracts.iter().flat_map(|record| record.checks().map(|(_, runs)| runs).collect::<Vec<_>>());
+    records.flat_map(|runs| runs.runs().collect::<Vec<_>>()).filter(|(of, _)| *of == Outcome::Healthy).map(|(_, count)| count).sum()
+}
+
+fn shown(running: &Running, moment: Moment) {
+    let snapshot = Arc::clone(&running.snapshots.borrow());
+    let view = View { snapshot: &snapshot, moment };
+    let begun = Real::now();
+    let scrape = metrics::prometheus(view);
+    let series = scrape.lines().filter(|line| !line.starts_with('#')).count();
+    println!("a scrape: {series} series, {} MB, {:.2} s", scrape.len() / 1_000_000, begun.elapsed().as_secs_f64());
+    let begun = Real::now();
+    let report = StatusReport::of(view);
+    println!("a status: {} contracts, {:.2} s", report.contracts.len(), begun.elapsed().as_secs_f64());
+}
+
+fn told(what: &str, lateness: &Lateness) {
+    let [runs, late, sum, most] = [&lateness.runs, &lateness.late, &lateness.sum, &lateness.most].map(|of| of.load(Relaxed));
+    println!(
+        "{what}: {runs} runs, late by {:.1} ms on average and {most} ms at most; {late} by more than 1 s; {} MiB",
+        sum as f64 / runs.max(1) as f64,
+        memory()
+    );
+}
+
+/// Five minutes on a paused clock: how much work that is, and that no run is lost.
+#[tokio::test(start_paused = true)]
+#[ignore = "takes long; prints the figures of docs/scaling.md"]
+async fn a_hundred_thousand_checks_on_a_paused_clock() {
+    let (before, begun) = (memory(), Real::now());
+    let clock = Clock::start();
+    let (running, lateness) = start(clock, CONTRACTS);
+    let started = begun.elapsed();
+    sleep(Duration::from_secs(300)).await;
+    let wall = begun.elapsed();
+    println!(
+        "{} checks every {INTERVAL:?}: started in {:.1} s, 300 s in {:.1} s of wall time and {:.1} s of CPU; {before} MiB before",
+        CONTRACTS * CHECKS,
+        started.as_secs_f64(),
+        wall.as_secs_f64(),
+        cpu(),
+    );
+    told("paused", &lateness);
+    let counted = healthy(&running.snapshots.borrow());
+    assert!(counted >= (CONTRACTS * CHECKS * 10) as u64, "{counted} runs were counted");
+    shown(&running, clock.moment());
+}
+
+/// The same against the real clock, on the two threads that the exporter has.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "takes long; prints the figures of docs/scaling.md"]
+async fn checks_against_the_real_clock() {
+    for contracts in [2_000, 6_000, CONTRACTS] {
+        let clock = Clock::start();
+        let (running, lateness) = start(clock, contracts);
+        // The first runs are all within a second.
+        sleep(Duration::from_secs(40)).await;
+        let (from, counted) = (cpu(), healthy(&running.snapshots.borrow()));
+        for figure in [&lateness.runs, &lateness.late, &lateness.sum, &lateness.most] {
+            figure.store(0, Relaxed);
+        }
+        sleep(Duration::from_secs(60)).await;
+        let counted = healthy(&running.snapshots.borrow()) - counted;
+        println!("{} checks, real: {:.2} cores, {counted} runs were counted", contracts * CHECKS, (cpu() - from) / 60.0);
+        told("real", &lateness);
+        shown(&running, clock.moment());
+        running.stop().await;
+    }
+}

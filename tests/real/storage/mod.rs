@@ -1,6 +1,7 @@
 //! What the storage must hold: an exporter that is killed goes on as if it had not been.
 
 mod conformance;
+mod damage;
 mod faults;
 mod identity;
 mod record;

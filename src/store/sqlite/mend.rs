@@ -15,6 +15,7 @@ use super::tables::{CHECKS, CONTRACTS, OPERATIONS};
 use super::{history, record, tables, triggers};
 use crate::clock;
 use crate::domain::contract::Objective;
+use crate::domain::independence::Independence;
 use crate::domain::outage::{Beginning, Mode, Outage};
 use crate::domain::status::{Basis, Status};
 use crate::domain::trigger::RememberedTrigger;
@@ -39,8 +40,10 @@ pub(super) fn after_loss(mut stored: Stored, open: &[Firing], found: &Findings) 
                 known.last_ok = None;
                 known.open.take_if(|open| open.ok);
             }
+            of.retain(|_, known| *known != Independence::default());
         }
     }
+    stored.independence.retain(|_, of| !of.is_empty());
     for (_, trigger) in stored.triggers.iter_mut().filter(|(name, _)| found.trigger_is_lost(name)) {
         trigger.state = std::mem::take(&mut trigger.state).after_loss();
     }

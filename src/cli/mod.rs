@@ -19,6 +19,7 @@ mod drill;
 mod drill_auto;
 mod health;
 mod incident;
+mod place;
 mod report;
 mod serve;
 mod storage;

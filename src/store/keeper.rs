@@ -12,11 +12,16 @@ use tracing::{error, info, warn};
 
 use super::history::{History, HistoryQuery};
 use super::record::{EntryQuery, Head, Link};
+use super::shared::{Forwarded, Inbox, Share, Turn};
 use super::{Backend, Batch, ClosedRecovery, Firing, FiringQuery, RecoveryQuery, Store, StoreError, Stored};
 use crate::clock;
 
 /// How long after a failed write the next one is tried.
 const RETRY: Duration = Duration::from_secs(5);
+/// How long after a failure a shared store is tried again. Others may take the lead meanwhile.
+const SHARED_RETRY: Duration = Duration::from_secs(1);
+/// How often a shared store is read.
+const TURN: Duration = Duration::from_millis(500);
 /// How often records older than the retention are deleted.
 const FORGET_EVERY: Duration = Duration::from_secs(60 * 60);
 /// How many changed statuses, and entries of the record, are kept in memory while the disk fails.
@@ -41,10 +46,15 @@ pub struct StoreHealth {
     pub failing: Option<String>,
     /// The end of the record on the disk. None before it was first read.
     pub head: Option<Head>,
+    /// This replica among the others. None if no others share the storage, or before it was first
+    /// read.
+    pub share: Option<Share>,
 }
 
 enum Order {
-    Save(Box<Batch>, oneshot::Sender<bool>),
+    /// A batch, and the term in which the ledger composed it.
+    Save(Box<Batch>, u64, oneshot::Sender<bool>),
+    Forward(Box<Forwarded>, oneshot::Sender<bool>),
     Recoveries(RecoveryQuery, oneshot::Sender<Result<Vec<ClosedRecovery>, String>>),
     Firings(FiringQuery, oneshot::Sender<Result<Vec<Firing>, String>>),
     Entries(EntryQuery, oneshot::Sender<Result<Vec<Link>, String>>),
@@ -57,6 +67,7 @@ enum Order {
 pub struct Storage {
     orders: mpsc::Sender<Order>,
     health: Arc<Mutex<StoreHealth>>,
+    inbox: Option<Inbox>,
 }
 
 /// The thread of a storage. When it is joined, everything has been written.
@@ -85,10 +96,14 @@ impl Storage {
     /// Another process uses it, or a later version wrote it.
     pub fn start(options: StorageOptions) -> Result<(Self, StorageThread, Stored), StoreError> {
         let health = Arc::new(Mutex::new(StoreHealth::default()));
+        let inbox = options.backend.is_shared().then(Inbox::default);
         let mut keeper = Keeper {
             options,
             store: None,
             held: Batch::default(),
+            inbox: inbox.clone(),
+            term: 0,
+            turn_at: clock::instant(),
             health: Arc::clone(&health),
             retry_at: clock::instant(),
             forget_at: clock::instant(),
@@ -97,28 +112,50 @@ impl Storage {
         let stored = match keeper.open() {
             Ok(stored) => stored,
             Err(error) if error.is_final() => return Err(error),
+            // The same servers would be asked again.
+            Err(error) if keeper.inbox.is_some() => {
+                keeper.failed(&error);
+                Stored::default()
+            }
             Err(error) => {
                 keeper.failed(&error);
                 // A store that cannot be written can often still be read.
                 keeper.options.backend.load().unwrap_or_default()
             }
         };
+        keeper.take_turn();
         let (orders, incoming) = mpsc::channel();
         let thread = std::thread::Builder::new().name("storage".to_owned()).spawn(move || keeper.run(&incoming));
         let thread = thread.map_err(|error| StoreError::Failed {
             path: PathBuf::from("the storage's thread"),
             message: error.to_string(),
         })?;
-        Ok((Self { orders, health }, StorageThread(thread), stored))
+        Ok((Self { orders, health, inbox }, StorageThread(thread), stored))
     }
 
-    /// Hands over a batch. The answer is true if it is on the disk, and false if the write failed.
+    /// Hands over a batch. The answer is true if it is on the disk, and false if the write failed. In
+    /// a shared storage, a batch that was composed in another term than the current one is dropped.
     #[must_use]
-    pub fn save(&self, batch: Batch) -> oneshot::Receiver<bool> {
+    pub fn save(&self, batch: Batch, term: u64) -> oneshot::Receiver<bool> {
         let (answer, answered) = oneshot::channel();
         // If the thread is gone, no answer comes, and that counts as a failure.
-        let _ = self.orders.send(Order::Save(Box::new(batch), answer));
+        let _ = self.orders.send(Order::Save(Box::new(batch), term, answer));
         answered
+    }
+
+    /// Hands the order of a person to the replica that leads. The answer is false if this is not
+    /// known to have happened.
+    #[must_use]
+    pub fn forward(&self, order: Forwarded) -> oneshot::Receiver<bool> {
+        let (answer, answered) = oneshot::channel();
+        let _ = self.orders.send(Order::Forward(Box::new(order), answer));
+        answered
+    }
+
+    /// What other replicas wrote arrives here. None if the storage is not shared.
+    #[must_use]
+    pub fn inbox(&self) -> Option<&Inbox> {
+        self.inbox.as_ref()
     }
 
     /// Recoveries that ended, the newest first.
@@ -173,6 +210,12 @@ struct Keeper {
     store: Option<Box<dyn Store>>,
     /// The changes that are not written yet.
     held: Batch,
+    /// Where news of a shared store go.
+    inbox: Option<Inbox>,
+    /// The term in which this process leads, or last led.
+    term: u64,
+    /// When a shared store is read next.
+    turn_at: Instant,
     health: Arc<Mutex<StoreHealth>>,
     retry_at: Instant,
     forget_at: Instant,
@@ -185,11 +228,19 @@ impl Keeper {
         self.forget();
         loop {
             let next = if self.held.is_empty() && self.store.is_some() { self.forget_at } else { self.retry_at };
+            let next = if self.inbox.is_some() { next.min(self.turn_at) } else { next };
             match orders.recv_timeout(next.saturating_duration_since(clock::instant())) {
-                Ok(Order::Save(batch, answer)) => {
-                    self.held.take(*batch);
-                    let written = self.write(false);
+                Ok(Order::Save(batch, term, answer)) => {
+                    let is_current = self.inbox.is_none() || term == self.term;
+                    if is_current {
+                        self.held.take(*batch);
+                    }
+                    let written = is_current && self.write(false);
                     let _ = answer.send(written);
+                }
+                Ok(Order::Forward(order, answer)) => {
+                    let _ = answer.send(self.read(|store| store.forward(&order)).is_ok());
+                    self.turn_at = clock::instant();
                 }
                 Ok(Order::Recoveries(query, answer)) => {
                     let _ = answer.send(self.read(|store| store.recoveries(&query)));
@@ -204,7 +255,9 @@ impl Keeper {
                     let _ = answer.send(self.read(|store| store.history(&query)));
                 }
                 Err(RecvTimeoutError::Timeout) => {
-                    self.write(false);
+                    if self.inbox.is_none() || !self.held.is_empty() {
+                        self.write(false);
+                    }
                     self.forget();
                 }
                 Err(RecvTimeoutError::Disconnected) => {
@@ -212,7 +265,49 @@ impl Keeper {
                     return;
                 }
             }
+            if clock::instant() >= self.turn_at {
+                self.take_turn();
+            }
         }
+    }
+
+    /// Takes in what other replicas wrote, and renews or takes the lead.
+    fn take_turn(&mut self) {
+        let Some(inbox) = self.inbox.clone() else { return };
+        self.turn_at = clock::instant() + TURN;
+        match self.turn() {
+            Ok(Some(turn)) => {
+                let standing = &turn.share.standing;
+                if standing.leads && standing.term != self.term {
+                    // What was held is of an earlier term. The ledger writes it again if it has to.
+                    (self.held, self.term) = (Batch::default(), standing.term);
+                }
+                if turn.moved
+                    && let Some(Ok(head)) = self.store.as_mut().map(|store| store.head())
+                {
+                    self.tell_of_head(head);
+                }
+                self.health.lock().unwrap_or_else(PoisonError::into_inner).share = Some(turn.share);
+                if let Some(news) = turn.news {
+                    inbox.put(news);
+                }
+                if self.held.is_empty() {
+                    self.works();
+                }
+            }
+            Ok(None) => {}
+            Err(error) => {
+                self.failed(&error);
+                self.turn_at = self.retry_at;
+            }
+        }
+    }
+
+    fn turn(&mut self) -> Result<Option<Turn>, StoreError> {
+        if self.store.is_none() {
+            self.open()?;
+        }
+        self.store.as_mut().map_or(Ok(None), |store| store.turn())
     }
 
     fn read<T>(&mut self, read: impl FnOnce(&mut dyn Store) -> Result<T, StoreError>) -> Result<T, String> {
@@ -240,20 +335,27 @@ impl Keeper {
         match self.try_to_write() {
             Ok(()) => {
                 self.held = Batch::default();
-                let was = self.health.lock().unwrap_or_else(PoisonError::into_inner).failing.take();
-                if was.is_some() {
-                    info!(
-                        path = self.options.backend.place(),
-                        "the storage works again: all waiting changes are written"
-                    );
-                }
+                self.works();
                 true
+            }
+            // The ledger hears of it with the next news, and keeps what must not be lost.
+            Err(StoreError::NotLeading) => {
+                (self.held, self.turn_at) = (Batch::default(), clock::instant());
+                false
             }
             Err(error) => {
                 self.failed(&error);
                 self.hold();
                 false
             }
+        }
+    }
+
+    /// Nothing waits to be written, and the last access worked.
+    fn works(&mut self) {
+        let was = self.health.lock().unwrap_or_else(PoisonError::into_inner).failing.take();
+        if was.is_some() {
+            info!(path = self.options.backend.place(), "the storage works again: all waiting changes are written");
         }
     }
 
@@ -282,7 +384,7 @@ impl Keeper {
     }
 
     fn failed(&mut self, failure: &StoreError) {
-        self.retry_at = clock::instant() + RETRY;
+        self.retry_at = clock::instant() + if self.inbox.is_some() { SHARED_RETRY } else { RETRY };
         let message = failure.to_string();
         let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
         health.errors = health.errors.saturating_add(1);
@@ -293,8 +395,11 @@ impl Keeper {
             );
         }
         health.failing = Some(message);
-        // A file that was damaged or replaced is opened again.
-        self.store = None;
+        drop(health);
+        // A file that was damaged or replaced is opened again. The copy of a shared store goes on.
+        if self.inbox.is_none() {
+            self.store = None;
+        }
     }
 
     fn hold(&mut self) {
@@ -313,7 +418,7 @@ impl Keeper {
         let (ran, retention) = (clock::since(self.forgot_at), self.options.retention);
         let Some(store) = &mut self.store else { return };
         match store.forget(retention, ran, clock::wall()) {
-            Ok(()) => self.forgot_at += ran,
+            Ok(()) | Err(StoreError::NotLeading) => self.forgot_at += ran,
             Err(error) => self.failed(&error),
         }
     }

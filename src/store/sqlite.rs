@@ -19,7 +19,7 @@ use rows::{from_json, json, optional_word, text, word};
 
 mod file;
 mod history;
-mod inspection;
+pub(super) mod inspection;
 mod record;
 mod retention;
 mod rows;
@@ -75,11 +75,11 @@ impl Backend for Sqlite {
 
 /// An open store in a directory.
 #[derive(Debug)]
-struct SqliteStore {
+pub(super) struct SqliteStore {
     path: PathBuf,
     connection: Connection,
-    // The lock is held as long as the store is open.
-    _lock: File,
+    // The lock is held as long as the store is open. None for a store in memory.
+    _lock: Option<File>,
 }
 
 impl SqliteStore {
@@ -107,7 +107,22 @@ impl SqliteStore {
             }
             opened => opened,
         };
-        Ok(Self { connection: opened?, path, _lock: lock })
+        Ok(Self { connection: opened?, path, _lock: Some(lock) })
+    }
+
+    /// An empty store in memory: the copy of what is stored elsewhere.
+    ///
+    /// # Errors
+    /// SQLite has no memory.
+    pub(super) fn in_memory() -> Result<Self, StoreError> {
+        let path = PathBuf::from(":memory:");
+        Ok(Self { connection: connect(&path)?, path, _lock: None })
+    }
+
+    /// The same store, to be read only.
+    pub(in crate::store) fn inspected(self) -> Inspection {
+        let Self { path, connection, .. } = self;
+        Inspection { path, connection }
     }
 
     /// Opens the store in a directory for reading, also while a daemon uses it.

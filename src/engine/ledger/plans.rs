@@ -66,10 +66,16 @@ impl Ledger {
             self.journal.record(at, Fact::Silent { from: moment.wall(self.ticked), until: at });
         }
         self.ticked = moment.now;
-        self.expire_drills(moment);
-        self.verify_drills(moment);
+        if self.memory.leads() {
+            self.expire_drills(moment);
+            self.verify_drills(moment);
+        }
         // A check may have failed when the incident was closed, and be well now.
         self.withdraw_the_closed(moment);
+        // The leader calls people.
+        if !self.memory.leads() {
+            return;
+        }
         for followed in &self.contracts {
             let (name, contract) = (followed.spec.name.as_str(), &followed.record.contract);
             let severity = response::severity(contract, moment.now);

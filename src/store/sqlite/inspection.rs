@@ -11,7 +11,7 @@ use crate::store::{Export, FiringQuery, RecoveryQuery, StoreError, Stored};
 
 /// A store that is only read.
 #[derive(Debug)]
-pub(super) struct Inspection {
+pub(in crate::store) struct Inspection {
     pub(super) path: PathBuf,
     pub(super) connection: Connection,
 }
@@ -21,7 +21,7 @@ impl Inspection {
     ///
     /// # Errors
     /// The store cannot be read.
-    pub(super) fn stored(&self) -> Result<Stored, StoreError> {
+    pub(in crate::store) fn stored(&self) -> Result<Stored, StoreError> {
         stored(&self.connection).map_err(|error| of(&self.path, &error))
     }
 
@@ -29,7 +29,7 @@ impl Inspection {
     ///
     /// # Errors
     /// The store cannot be read.
-    pub(super) fn entries(&self, query: &EntryQuery) -> Result<Vec<Link>, StoreError> {
+    pub(in crate::store) fn entries(&self, query: &EntryQuery) -> Result<Vec<Link>, StoreError> {
         let read = || match version(&self.connection)? {
             since if since >= record::SINCE => record::entries(&self.connection, query),
             _ => Ok(Vec::new()),
@@ -41,7 +41,7 @@ impl Inspection {
     ///
     /// # Errors
     /// The store cannot be read.
-    pub(super) fn verify(&self, pin: Option<&str>) -> Result<Result<Head, Broken>, StoreError> {
+    pub(in crate::store) fn verify(&self, pin: Option<&str>) -> Result<Result<Head, Broken>, StoreError> {
         const AT_ONCE: u32 = 1000;
         let failed = |error: rusqlite::Error| of(&self.path, &error);
         // One transaction: a daemon may append meanwhile.
@@ -65,7 +65,7 @@ impl Inspection {
     ///
     /// # Errors
     /// The store cannot be read.
-    pub(super) fn export(&self) -> Result<Export, StoreError> {
+    pub(in crate::store) fn export(&self) -> Result<Export, StoreError> {
         let all = RecoveryQuery { contract: None, since: None, limit: u32::MAX };
         let read = || -> rusqlite::Result<Export> {
             let schema = version(&self.connection)?;

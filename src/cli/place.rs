@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 
 use crate::clients::Connections;
 use crate::config;
-use crate::decode::values::{Name, StreamName, Word as _};
+use crate::decode::values::{Name, PromDuration, StreamName, Word as _};
 use crate::store::Backend;
 use crate::store::jetstream::JetStream;
 use crate::store::sqlite::Sqlite;
@@ -57,6 +57,14 @@ pub struct Replica {
     /// The name of this replica, for logs, metrics and the page. Default: the name of the host.
     #[arg(long = "storage.replica", value_name = "NAME")]
     replica: Option<String>,
+    /// How long the leader must be silent before another replica takes the lead.
+    #[arg(
+        long = "storage.takeover-after",
+        value_name = "DURATION",
+        default_value = "15s",
+        value_parser = PromDuration::from_arg,
+    )]
+    takeover_after: PromDuration,
 }
 
 fn name(text: &str) -> Result<Name, String> {
@@ -89,6 +97,7 @@ impl Place {
         let mut store = JetStream::new(nats.as_str(), connection.clone(), self.stream.clone(), &name);
         if let Some(replica) = replica {
             store.stream_replicas = replica.stream_replicas.into();
+            store.takeover_after = replica.takeover_after.get();
         }
         Ok(Box::new(store))
     }

@@ -54,6 +54,8 @@ pub struct Ledger {
     journal: Journal,
     /// When it last looked after drills and alarms.
     ticked: Timestamp,
+    /// Since when it has looked without a break.
+    watching: Timestamp,
     durations: BTreeMap<&'static str, Histogram>,
     configuration: Option<Configuration>,
     waiting: Waiting,
@@ -98,6 +100,7 @@ impl Ledger {
             memory,
             journal,
             ticked: moment.now,
+            watching: moment.now,
             durations,
             configuration: None,
             waiting: Waiting::default(),
@@ -121,9 +124,8 @@ impl Ledger {
                 received = messages.recv_many(&mut batch, super::REPORT_QUEUE) => if received == 0 { return },
                 () = told_to_stop(&mut stopped) => return self.end().await,
             }
-            self.hear_others();
-            let mut reports = Vec::new();
-            let (mut swapped, mut answers) = (Vec::new(), Vec::new());
+            let mut answers = self.hear_others();
+            let (mut reports, mut swapped) = (Vec::new(), Vec::new());
             for message in std::mem::take(&mut batch) {
                 match message {
                     Message::Report(report) => reports.push(*report),

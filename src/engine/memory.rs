@@ -30,6 +30,7 @@ mod triggers;
 
 pub(super) use recall::Recall;
 pub use recall::memory_of;
+pub(super) use replicas::HandedRecovery;
 use replicas::Recoveries;
 use triggers::TriggerMemory;
 

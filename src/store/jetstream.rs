@@ -5,6 +5,8 @@
 //! was replaced can write nothing: the end of the log is its fencing token. Each replica applies the
 //! log to a copy in memory, which answers every query.
 
+use std::time::Duration;
+
 use crate::clients::nats::NatsConnection;
 use crate::decode::values::{StreamName, Word as _};
 use crate::store::record::{Broken, EntryQuery, Head, Link};
@@ -23,6 +25,9 @@ mod store;
 /// How many messages with state are kept before a snapshot replaces them.
 const STATES_KEPT: u32 = 1000;
 
+/// How long a leader must be silent, unless it is told otherwise.
+const TAKEOVER_AFTER: Duration = Duration::from_secs(15);
+
 /// A stream with a store, and this replica among those that share it.
 #[derive(Debug, Clone)]
 pub struct JetStream {
@@ -38,6 +43,8 @@ pub struct JetStream {
     pub replica: String,
     /// How many messages with state are kept before a snapshot replaces them.
     pub states_kept: u32,
+    /// How long a leader must be silent before another replica takes the lead.
+    pub takeover_after: Duration,
 }
 
 impl JetStream {
@@ -57,6 +64,7 @@ impl JetStream {
             stream_replicas: 3,
             replica: replica.to_owned(),
             states_kept: STATES_KEPT,
+            takeover_after: TAKEOVER_AFTER,
         }
     }
 

@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::{Batch, ClosedRecovery, Stored};
+use crate::clock;
 
 /// Who leads, as one replica knows it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -97,6 +98,14 @@ pub struct Share {
     pub leads_until: Option<Instant>,
     /// Whether this process was there while another replica led.
     pub followed: bool,
+}
+
+impl Share {
+    /// Whether this replica leads for certain: it has renewed the lead in time.
+    #[must_use]
+    pub fn leads(&self) -> bool {
+        self.standing.leads && self.leads_until.is_some_and(|until| clock::instant() < until)
+    }
 }
 
 /// News that wait for the ledger.

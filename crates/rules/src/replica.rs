@@ -57,9 +57,32 @@ pub fn taken_over(
     mut mine: Vec<Measured>,
     rto: Option<Duration>,
 ) -> (Remembered, Vec<Measured>) {
+    count(&mut shared.clock, &mut mine, rto);
+    (joined(with_newer_checks(own, shared.checks), shared.clock, true), mine)
+}
+
+/// What a leader continues from which records recoveries that only others measured.
+#[must_use]
+pub fn recorded_late(
+    mut own: Remembered,
+    mut mine: Vec<Measured>,
+    rto: Option<Duration>,
+) -> (Remembered, Vec<Measured>) {
+    let running = own.clock.running.take();
+    let (last, circumstances) = (own.clock.last, own.clock.circumstances.clone());
+    count(&mut own.clock, &mut mine, rto);
+    own.clock.running = running;
+    if running.is_some() || last.is_some_and(|last| own.clock.last.is_some_and(|new| new.healthy < last.healthy)) {
+        own.clock.circumstances = circumstances;
+    }
+    own.clock.last = last.into_iter().chain(own.clock.last).max_by_key(|last| last.healthy);
+    (own, mine)
+}
+
+/// Counts recoveries that are to be recorded.
+fn count(clock: &mut RememberedClock, mine: &mut [Measured], rto: Option<Duration>) {
     mine.sort_by_key(|measured| measured.recovery.healthy);
-    for Measured { recovery, circumstances, is_known } in &mut mine {
-        let clock = &mut shared.clock;
+    for Measured { recovery, circumstances, is_known } in mine {
         // The leader recorded the beginning, and this replica saw the end.
         if let Some(outage) = clock.running.take_if(|running| running.first_failure <= recovery.healthy) {
             recovery.outage = recovery.outage.joined(outage);
@@ -72,7 +95,6 @@ pub fn taken_over(
         clock.last = Some(*recovery);
         clock.circumstances.clone_from(circumstances);
     }
-    (joined(with_newer_checks(own, shared.checks), shared.clock, true), mine)
 }
 
 /// What a follower continues from, which could not read the shared state until now.

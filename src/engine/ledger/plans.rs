@@ -17,6 +17,9 @@ use crate::store::record::Fact;
 /// A time without a tick that counts as a gap: the machine slept, or the process was stopped.
 const SILENCE: std::time::Duration = std::time::Duration::from_secs(15);
 
+/// A time without a tick in which an outage may have gone unseen.
+const PAUSE: std::time::Duration = std::time::Duration::from_secs(2);
+
 impl Ledger {
     /// Tells the contracts which outages are planned, and lets go of clocks whose drill or incident
     /// is over.
@@ -64,6 +67,9 @@ impl Ledger {
         let at = moment.wall(moment.now);
         if moment.now.since(self.ticked) > SILENCE {
             self.journal.record(at, Fact::Silent { from: moment.wall(self.ticked), until: at });
+        }
+        if moment.now.since(self.ticked) > PAUSE {
+            self.watching = moment.now;
         }
         self.ticked = moment.now;
         if self.memory.leads() {

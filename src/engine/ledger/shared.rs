@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::json;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tracing::warn;
@@ -21,7 +22,7 @@ use crate::domain::outage::Outage;
 use crate::domain::remembered::RememberedClock;
 use crate::domain::replica::{self, Measured};
 use crate::domain::time::Timestamp;
-use crate::engine::memory::{Extent, Recall};
+use crate::engine::memory::{Extent, HandedRecovery, Recall};
 use crate::engine::order::{Answer, NotDone, Request};
 use crate::engine::snapshot::TriggerRecord;
 use crate::store::record::Fact;
@@ -38,6 +39,16 @@ pub(in crate::engine) struct Others {
     clock: Option<RememberedClock>,
     /// Until when others noted that they measured it.
     observed: Option<Timestamp>,
+}
+
+/// What a follower hands to the leader.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Handed {
+    /// The order of a person.
+    Order(Request),
+    /// A recovery that the leader has not recorded.
+    Recovery(HandedRecovery),
 }
 
 /// The orders of people that wait for another replica, or for the storage.
@@ -57,12 +68,20 @@ struct Caller {
 }
 
 impl Ledger {
-    /// Takes in the news of other replicas, and answers who waits for them.
-    pub(super) fn hear_others(&mut self) {
+    /// Takes in the news of other replicas, and answers who waits for them. Returns the answers to
+    /// callers that wait here until what this replica does for them is stored.
+    pub(super) fn hear_others(&mut self) -> Vec<(Answer, oneshot::Sender<Answer>)> {
         if let Some(news) = self.memory.news() {
             self.hear(news);
         }
-        self.carry_out_forwarded();
+        let answers = self.carry_out_forwarded();
+        if !self.memory.leads() && self.memory.health().is_some_and(|health| health.failing.is_none()) {
+            let moment = self.clock.moment();
+            for (number, handed) in self.memory.hand_over(|| self.journal.number(), moment) {
+                // The log has it, or it is recorded when this replica takes the lead.
+                drop(self.memory.forward(&number, json!(Handed::Recovery(handed))));
+            }
+        }
         let now = clock::instant();
         let unstored = || Err(NotDone::NotStored(UNSTORED.to_owned()));
         for (number, mut caller) in std::mem::take(&mut self.waiting.forwarded) {
@@ -81,6 +100,7 @@ impl Ledger {
                 self.waiting.forwarded.insert(number, caller);
             }
         }
+        answers
     }
 
     /// Hands an order to the leader, and keeps the caller until the answer is in the storage.
@@ -91,7 +111,7 @@ impl Ledger {
             return;
         }
         let number = self.journal.number();
-        let handed = self.memory.forward(&number, json!(request));
+        let handed = self.memory.forward(&number, json!(Handed::Order(request.clone())));
         let caller = Caller { answer, handed, until: clock::instant() + PATIENCE };
         self.waiting.forwarded.insert(number, caller);
     }
@@ -116,6 +136,7 @@ impl Ledger {
 
     fn hear_batch(&mut self, batch: Batch, moment: Moment) {
         for (number, reply) in batch.replies {
+            self.memory.is_answered(&number);
             if let Some(caller) = self.waiting.forwarded.remove(&number) {
                 let answer = serde_json::from_value(reply);
                 let unread = |error| Err(NotDone::NotStored(format!("the leader's answer cannot be read: {error}")));
@@ -247,6 +268,7 @@ impl Ledger {
     fn record_mine(&mut self, followed: &Followed, mine: &[Measured], moment: Moment) {
         for measured in mine {
             let then = self.memory.record_mine(&followed.spec, measured, moment);
+            self.memory.note_recorded(&followed.spec.name, &measured.recovery, moment);
             tell::of_a_recovery_recorded_late(&followed.spec.name, &measured.recovery);
             let at = moment.wall(moment.now);
             if !measured.is_known {
@@ -275,28 +297,65 @@ impl Ledger {
 
     /// Carries out the orders that other replicas received. The answers are written with what they
     /// changed, so each order is carried out once, whoever leads.
-    fn carry_out_forwarded(&mut self) {
-        if !self.memory.leads() || self.waiting.to_do.is_empty() {
-            return;
-        }
-        if self.memory.health().is_some_and(|health| health.failing.is_some()) {
-            // Later, or by another leader.
-            return;
+    fn carry_out_forwarded(&mut self) -> Vec<(Answer, oneshot::Sender<Answer>)> {
+        let mut answers = Vec::new();
+        // While the storage fails: later, or by another leader.
+        if !self.memory.leads() || self.memory.health().is_some_and(|health| health.failing.is_some()) {
+            return answers;
         }
         for Forwarded { id, order, is_late } in std::mem::take(&mut self.waiting.to_do) {
-            let answer = if is_late {
-                Err(NotDone::NotStored("no replica led for too long: nothing was done".to_owned()))
-            } else {
-                match serde_json::from_value::<Request>(order) {
-                    Ok(request) => self.order(&request),
-                    Err(error) => Err(NotDone::NotStored(format!("the order cannot be read: {error}"))),
+            let answer = match serde_json::from_value(order) {
+                Ok(Handed::Recovery(handed)) => {
+                    self.take_handed(&handed);
+                    self.memory.reply(id, Value::Null);
+                    continue;
                 }
+                Ok(Handed::Order(_)) if is_late => {
+                    Err(NotDone::NotStored("no replica led for too long: nothing was done".to_owned()))
+                }
+                Ok(Handed::Order(request)) => self.order(&request),
+                Err(error) => Err(NotDone::NotStored(format!("the order cannot be read: {error}"))),
             };
             if let Err(NotDone::NotStored(message)) = &answer {
                 warn!(message, "an order that another replica received was not carried out");
             }
-            self.memory.reply(id, json!(answer));
+            self.memory.reply(id.clone(), json!(answer));
+            // This replica received it before it took the lead.
+            if let Some(caller) = self.waiting.forwarded.remove(&id) {
+                answers.push((answer, caller.answer));
+            }
         }
+        answers
+    }
+}
+
+impl Ledger {
+    /// Records a recovery that a follower measured, unless this replica looked all the time. Then it
+    /// saw the same outage, or knows that there was none.
+    fn take_handed(&mut self, handed: &HandedRecovery) {
+        let (moment, clock) = (self.clock.moment(), self.clock);
+        let looked = handed.recovery.outage.first_failure >= moment.wall(self.watching);
+        if looked || self.memory.has_recorded(handed) {
+            return;
+        }
+        let place = self.contracts.iter().position(|followed| followed.spec.name == handed.contract);
+        let Some(place) = place else { return };
+        let mut contracts = std::mem::take(&mut self.contracts);
+        if let Some(followed) = contracts.get_mut(place) {
+            let recovery = handed.recovery.carried(|wall| clock.recalled(wall));
+            let running = followed.record.contract.clock().running();
+            // What this replica sees run on ends later.
+            if running.is_none_or(|outage| outage.first_failure > recovery.healthy) {
+                let mine = vec![Measured { recovery, circumstances: handed.circumstances.clone(), is_known: false }];
+                let own = followed.record.contract.remember();
+                let (state, mine) = replica::recorded_late(own, mine, followed.spec.rto);
+                followed.go_on(state);
+                self.record_mine(followed, &mine, moment);
+                self.memory.note(followed, moment, Extent::News);
+            }
+        }
+        self.contracts = contracts;
+        self.apply_plans(moment);
     }
 }
 

@@ -2,15 +2,18 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use super::{Dirt, KeptCheck, Memory, closed};
-use crate::clock::{Clock, Moment};
+use crate::clock::{self, Clock, Moment};
 use crate::domain::contract::{Contract, ContractSpec};
 use crate::domain::outage::Recovery;
-use crate::domain::remembered::{Remembered, RememberedCheck, RememberedClock};
+use crate::domain::remembered::{Circumstances, Remembered, RememberedCheck, RememberedClock};
 use crate::domain::replica::{self, Measured};
 use crate::domain::time::Timestamp;
 use crate::domain::trigger::Trigger;
@@ -19,14 +22,37 @@ use crate::store::{ClosedRecovery, Firing, Stored, StoredTrigger};
 
 /// How many recoveries are kept in memory: of this replica, and of others.
 const KEPT: usize = 10_000;
+/// After this time a follower hands a recovery to the leader, which has not recorded it.
+const LATE: Duration = Duration::from_secs(5);
 
 /// The recoveries of this replica that nobody recorded yet, and those that are recorded.
 #[derive(Debug, Default)]
 pub(super) struct Recoveries {
     /// Measured by this replica, and not known to be recorded.
-    mine: VecDeque<(String, Measured)>,
+    mine: VecDeque<Mine>,
     /// Recorded by others: the contract, the first failure and the end, in wall-clock time.
     recorded: VecDeque<(String, (Timestamp, Timestamp))>,
+}
+
+/// A recovery that this replica measured.
+#[derive(Debug)]
+struct Mine {
+    contract: String,
+    measured: Measured,
+    since: Instant,
+    /// The number under which it was handed to the leader.
+    handed: Option<String>,
+}
+
+/// A recovery that a follower hands to the leader. Its times are wall-clock times.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(in crate::engine) struct HandedRecovery {
+    /// The contract.
+    pub(in crate::engine) contract: String,
+    /// The recovery.
+    pub(in crate::engine) recovery: Recovery,
+    /// What is known beside its times.
+    pub(in crate::engine) circumstances: Option<Circumstances>,
 }
 
 impl Recoveries {
@@ -35,10 +61,14 @@ impl Recoveries {
         let name = &contract.spec().name;
         let extent = (moment.wall(recovery.outage.first_failure), moment.wall(recovery.healthy));
         // A leader records what it measures. A follower may see the end after the leader recorded it.
+        if leads {
+            self.recorded.push_back((name.clone(), extent));
+        }
         if leads || !self.is_recorded(name, extent) {
             let circumstances = contract.circumstances().cloned();
             let measured = Measured { recovery: *recovery, circumstances, is_known: false };
-            self.mine.push_back((name.clone(), measured));
+            let (contract, since) = (name.clone(), clock::instant());
+            self.mine.push_back(Mine { contract, measured, since, handed: None });
             if self.mine.len() > KEPT {
                 self.mine.pop_front();
             }
@@ -105,16 +135,55 @@ impl Memory {
         while recorded.len() > KEPT {
             recorded.pop_front();
         }
-        mine.retain(|(name, Measured { recovery, .. })| {
+        mine.retain(|Mine { contract, measured: Measured { recovery, .. }, .. }| {
             let extent = (moment.wall(recovery.outage.first_failure), moment.wall(recovery.healthy));
-            !recorded.iter().any(|(other, known)| other == name && replica::is_same(*known, extent))
+            !recorded.iter().any(|(other, known)| other == contract && replica::is_same(*known, extent))
         });
+    }
+
+    /// The recoveries that the leader has not recorded for a while. Each is handed to it once, under
+    /// a number.
+    pub(in crate::engine) fn hand_over(
+        &mut self,
+        mut number: impl FnMut() -> String,
+        moment: Moment,
+    ) -> Vec<(String, HandedRecovery)> {
+        let late =
+            self.replicas.mine.iter_mut().filter(|mine| mine.handed.is_none() && clock::since(mine.since) > LATE);
+        let handed = late.map(|mine| {
+            let number = number();
+            mine.handed = Some(number.clone());
+            let recovery = mine.measured.recovery.carried(|at| moment.wall(at));
+            let circumstances = mine.measured.circumstances.clone();
+            (number, HandedRecovery { contract: mine.contract.clone(), recovery, circumstances })
+        });
+        handed.collect()
+    }
+
+    /// The leader answered a handed recovery: it recorded it, or saw the component all the time and
+    /// no outage.
+    pub(in crate::engine) fn is_answered(&mut self, number: &str) {
+        self.replicas.mine.retain(|mine| mine.handed.as_deref() != Some(number));
+    }
+
+    /// Whether a recovery of the same outage is recorded, or will be with the next batch.
+    pub(in crate::engine) fn has_recorded(&self, handed: &HandedRecovery) -> bool {
+        let extent = (handed.recovery.outage.first_failure, handed.recovery.healthy);
+        let waits = self.changed.recoveries.iter().filter(|one| one.contract == handed.contract);
+        let mut waits = waits.map(|one| (one.first_failure, one.healthy));
+        self.replicas.is_recorded(&handed.contract, extent) || waits.any(|other| replica::is_same(other, extent))
+    }
+
+    /// Notes a recovery that this leader recorded.
+    pub(in crate::engine) fn note_recorded(&mut self, contract: &str, recovery: &Recovery, moment: Moment) {
+        let extent = (moment.wall(recovery.outage.first_failure), moment.wall(recovery.healthy));
+        self.replicas.recorded.push_back((contract.to_owned(), extent));
     }
 
     /// The recoveries of a contract that this replica has to record when it takes the lead.
     pub(in crate::engine) fn mine(&self, contract: &str) -> Vec<Measured> {
-        let mine = self.replicas.mine.iter().filter(|(name, _)| name == contract);
-        mine.map(|(_, measured)| measured.clone()).collect()
+        let mine = self.replicas.mine.iter().filter(|mine| mine.contract == contract);
+        mine.map(|mine| mine.measured.clone()).collect()
     }
 
     /// Hands over a recovery that this replica measured before it took the lead. Returns a contract

@@ -3,9 +3,9 @@
 use super::{
     CheckSettings, CheckStatus, ConfigurationStatus, ContractStatus, Count, FailureStatus, FindingStatus,
     IndependenceStatus, Objective, ObjectiveStatus, OutageStatus, ReadingStatus, RecoveryCountStatus, RecoveryStatus,
-    RunStatus, StatusReport, StorageStatus, TriggerStatus, TroubleStatus,
+    ReplicaStatus, RunStatus, StatusReport, StorageStatus, TriggerStatus, TroubleStatus,
 };
-use crate::clock::Moment;
+use crate::clock::{self, Moment};
 use crate::domain::check::{CheckSpec, CheckState};
 use crate::domain::contract::{Contract, Judgement, RecoveryCount};
 use crate::domain::observation::{CopyState, Finding, Health};
@@ -16,33 +16,42 @@ use crate::export::View;
 use crate::export::because::because;
 use crate::export::failover::Failover;
 use crate::store::keeper::StoreHealth;
+use crate::store::shared::Share;
 
 impl StatusReport {
     /// The report for a view.
     #[must_use]
     pub fn of(view: View<'_>) -> Self {
-        let mut report = Self {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            now: view.moment.wall(view.moment.now),
-            ready: view.snapshot.is_ready(),
-            storage: view
-                .snapshot
-                .storage
-                .clone()
-                .map(|StoreHealth { errors, failing, .. }| StorageStatus { errors, failing }),
-            configuration: view.snapshot.configuration.as_ref().map(|configuration| ConfigurationStatus {
-                read: view.moment.wall(configuration.read),
-                refused: configuration.refused.as_deref().map(str::to_owned),
-            }),
-            failover: None,
-            contracts: view.snapshot.contracts.iter().map(|record| contract(record, view)).collect(),
-            triggers: view.snapshot.triggers.iter().map(|record| trigger(record, view.moment)).collect(),
-            incidents: view.snapshot.plans.incidents.values().filter(|of| of.is_open()).cloned().collect(),
-            drills: view.snapshot.plans.drills.values().filter(|run| run.is_open()).cloned().collect(),
-        };
+        let mut report =
+            Self {
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                now: view.moment.wall(view.moment.now),
+                ready: view.snapshot.is_ready(),
+                storage: view.snapshot.storage.clone().map(|StoreHealth { errors, failing, share, .. }| {
+                    StorageStatus { errors, failing, replica: share.map(|share| replica(&share)) }
+                }),
+                configuration: view.snapshot.configuration.as_ref().map(|configuration| ConfigurationStatus {
+                    read: view.moment.wall(configuration.read),
+                    refused: configuration.refused.as_deref().map(str::to_owned),
+                }),
+                failover: None,
+                contracts: view.snapshot.contracts.iter().map(|record| contract(record, view)).collect(),
+                triggers: view.snapshot.triggers.iter().map(|record| trigger(record, view.moment)).collect(),
+                incidents: view.snapshot.plans.incidents.values().filter(|of| of.is_open()).cloned().collect(),
+                drills: view.snapshot.plans.drills.values().filter(|run| run.is_open()).cloned().collect(),
+            };
         let silence = view.moment.now.since(view.snapshot.ticked);
         report.failover = Some(Failover::of(&report, silence));
         report
+    }
+}
+
+fn replica(share: &Share) -> ReplicaStatus {
+    ReplicaStatus {
+        name: share.replica.clone(),
+        leads: share.leads(),
+        leader: share.standing.leader.clone(),
+        age_seconds: clock::since(share.read).as_secs(),
     }
 }
 

@@ -69,7 +69,7 @@ impl JetStreamStore {
         let claims = copy.follow(&log, extent.last)?;
         let by = format!("{:032x}", rand::random::<u128>());
         let now = clock::instant();
-        let mut lead = Lead::new(&by, now);
+        let mut lead = Lead::new(&by, settings.takeover_after, now);
         for claim in claims {
             if let Applied::Lead { by, replica, term, released } = claim {
                 lead.hear(&by, &replica, term, released, now);

@@ -46,7 +46,7 @@ fn jetstream() -> Place {
 }
 
 /// A store in a stream on this server.
-pub(super) fn stream_on(address: &str, replica: &str, stream_replicas: usize) -> JetStream {
+pub(crate) fn stream_on(address: &str, replica: &str, stream_replicas: usize) -> JetStream {
     let yaml = format!(
         "nats: {{ shared: {{ servers: [\"nats://{address}\"] }} }}\n{}",
         crate::single::config("http: { url: \"http://127.0.0.1:1/\" }")

@@ -5,6 +5,7 @@ mod orders;
 mod takeover;
 mod torture;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use dr_testkit::cluster::Cluster;
@@ -17,7 +18,6 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 const SOON: Duration = Duration::from_secs(40);
-const API: [(&str, &str); 1] = [("contract", "api")];
 const USER: &str = "alice";
 const PASSWORD: &str = "correct horse";
 /// How long a leader must be silent here.
@@ -93,7 +93,7 @@ struct Rig {
     replicas: Vec<Replica>,
     servers: Vec<Server>,
     api: Api,
-    service: Service,
+    service: Arc<Service>,
 }
 
 impl Rig {
@@ -120,7 +120,7 @@ impl Rig {
         cluster.run();
         let api = Api::of(&cluster.servers).await;
         wait_until("the cluster has a leader", SOON, async || api.call("INFO", Value::Null).await.ok()).await;
-        let service = Service::start().await;
+        let service = Arc::new(Service::start().await);
         let mut rig = Self { replicas: Vec::new(), servers: cluster.servers, api, service };
         for name in ["r1", "r2", "r3"] {
             let replica = rig.replica(name, interval).await;
@@ -136,7 +136,7 @@ impl Rig {
             ways.push(Proxy::to(server.address).await);
         }
         let addresses: Vec<_> = ways.iter().map(|way| format!("\"nats://{}\"", way.address())).collect();
-        let contract = self.service.contract("api", "5s").replace("failures_to_trigger: 3", "failures_to_trigger: 2");
+        let contract = self.service.contract("api", "3s").replace("failures_to_trigger: 3", "failures_to_trigger: 2");
         let yaml = format!(
             "nats: {{ shared: {{ servers: [{}], user: app, password_file: nats-password }} }}\n{}{contract}{PLANS}",
             addresses.join(", "),
@@ -186,11 +186,6 @@ impl Rig {
     fn verify(&self, replica: usize) -> String {
         let directory = self.replicas[replica].exporter.config().directory();
         command(directory, &["report", "verify"])
-    }
-
-    fn export(&self, replica: usize) -> Value {
-        let directory = self.replicas[replica].exporter.config().directory();
-        serde_json::from_str(&command(directory, &["storage", "export"])).expect("an export")
     }
 }
 

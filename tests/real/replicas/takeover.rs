@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{API, Rig, seconds, trigger};
+use super::{Rig, seconds, trigger};
 use dr_testkit::let_pass;
 use std::time::Duration;
 
@@ -35,7 +35,9 @@ async fn a_takeover_in_an_outage_keeps_the_first_trigger_and_gives_one_recovery(
     })
     .await;
     let runs_since = trigger(&rig.replicas[next]).await.expect("the clock runs");
-    assert!((seconds(&json!(runs_since)) - seconds(&first)).abs() < 0.1, "{runs_since}, and first {first}");
+    // The earlier one of the two that were measured.
+    let kept = |trigger: f64| (-1.0..0.1).contains(&(trigger - seconds(&first)));
+    assert!(kept(seconds(&json!(runs_since))), "{runs_since}, and first {first}");
     rig.service.well(true);
     rig.until("the recovery is stored", async |rig| !rig.replicas[next].recoveries().await.is_empty()).await;
     // The one that was killed comes back, and everybody tells the same.
@@ -44,7 +46,7 @@ async fn a_takeover_in_an_outage_keeps_the_first_trigger_and_gives_one_recovery(
     for replica in &rig.replicas {
         let recoveries = replica.recoveries().await;
         assert_eq!(recoveries.len(), 1, "{recoveries:?}");
-        assert!((seconds(&recoveries[0]["trigger"]) - seconds(&first)).abs() < 0.1, "{recoveries:?} {first}");
+        assert!(kept(seconds(&recoveries[0]["trigger"])), "{recoveries:?} {first}");
         let record = replica.record().await;
         assert_eq!((facts(&record, "outage").len(), facts(&record, "recovery").len()), (1, 1), "{record:?}");
         let scrape = replica.get("status").await;
@@ -53,7 +55,6 @@ async fn a_takeover_in_an_outage_keeps_the_first_trigger_and_gives_one_recovery(
         assert_eq!(total, 1, "{counted}");
     }
     assert!(rig.verify(next).starts_with("ok"), "{}", rig.verify(next));
-    assert_eq!(API[0].1, "api");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,6 +9,7 @@ mod incidents;
 mod independence;
 mod properties;
 mod recall;
+mod replicas;
 mod statuses;
 mod trigger;
 

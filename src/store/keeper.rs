@@ -1,32 +1,22 @@
 //! The thread that writes to the store. It tries again when a write fails.
 
 use std::path::PathBuf;
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::mpsc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::sync::oneshot;
-use tokio::time::Instant;
-use tracing::{error, info, warn};
+use tracing::warn;
 
 use super::history::{History, HistoryQuery};
 use super::record::{EntryQuery, Head, Link};
-use super::shared::{Forwarded, Inbox, Share, Turn};
-use super::{Backend, Batch, ClosedRecovery, Firing, FiringQuery, RecoveryQuery, Store, StoreError, Stored};
+use super::shared::{Forwarded, Inbox, Share};
+use super::{Backend, Batch, ClosedRecovery, Firing, FiringQuery, RecoveryQuery, StoreError, Stored};
 use crate::clock;
+use thread::Keeper;
 
-/// How long after a failed write the next one is tried.
-const RETRY: Duration = Duration::from_secs(5);
-/// How long after a failure a shared store is tried again. Others may take the lead meanwhile.
-const SHARED_RETRY: Duration = Duration::from_secs(1);
-/// How often a shared store is read.
-const TURN: Duration = Duration::from_millis(500);
-/// How often records older than the retention are deleted.
-const FORGET_EVERY: Duration = Duration::from_secs(60 * 60);
-/// How many changed statuses, and entries of the record, are kept in memory while the disk fails.
-/// Beyond this the oldest are dropped.
-const HELD: usize = 100_000;
+mod thread;
 
 /// Where the storage is, and how long records are kept.
 #[derive(Debug)]
@@ -97,30 +87,19 @@ impl Storage {
     pub fn start(options: StorageOptions) -> Result<(Self, StorageThread, Stored), StoreError> {
         let health = Arc::new(Mutex::new(StoreHealth::default()));
         let inbox = options.backend.is_shared().then(Inbox::default);
-        let mut keeper = Keeper {
-            options,
-            store: None,
-            held: Batch::default(),
-            inbox: inbox.clone(),
-            term: 0,
-            turn_at: clock::instant(),
-            health: Arc::clone(&health),
-            retry_at: clock::instant(),
-            forget_at: clock::instant(),
-            forgot_at: clock::instant(),
-        };
+        let mut keeper = Keeper::new(options, inbox.clone(), Arc::clone(&health));
         let stored = match keeper.open() {
             Ok(stored) => stored,
             Err(error) if error.is_final() => return Err(error),
             // The same servers would be asked again.
-            Err(error) if keeper.inbox.is_some() => {
+            Err(error) if inbox.is_some() => {
                 keeper.failed(&error);
                 Stored::default()
             }
             Err(error) => {
                 keeper.failed(&error);
                 // A store that cannot be written can often still be read.
-                keeper.options.backend.load().unwrap_or_default()
+                keeper.load().unwrap_or_default()
             }
         };
         keeper.take_turn();
@@ -202,224 +181,5 @@ impl Storage {
     #[must_use]
     pub fn health(&self) -> StoreHealth {
         self.health.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
-struct Keeper {
-    options: StorageOptions,
-    store: Option<Box<dyn Store>>,
-    /// The changes that are not written yet.
-    held: Batch,
-    /// Where news of a shared store go.
-    inbox: Option<Inbox>,
-    /// The term in which this process leads, or last led.
-    term: u64,
-    /// When a shared store is read next.
-    turn_at: Instant,
-    health: Arc<Mutex<StoreHealth>>,
-    retry_at: Instant,
-    forget_at: Instant,
-    forgot_at: Instant,
-}
-
-impl Keeper {
-    fn run(mut self, orders: &mpsc::Receiver<Order>) {
-        // This must happen before a clock that may be wrong records anything.
-        self.forget();
-        loop {
-            let next = if self.held.is_empty() && self.store.is_some() { self.forget_at } else { self.retry_at };
-            let next = if self.inbox.is_some() { next.min(self.turn_at) } else { next };
-            match orders.recv_timeout(next.saturating_duration_since(clock::instant())) {
-                Ok(Order::Save(batch, term, answer)) => {
-                    let is_current = self.inbox.is_none() || term == self.term;
-                    if is_current {
-                        self.held.take(*batch);
-                    }
-                    let written = is_current && self.write(false);
-                    let _ = answer.send(written);
-                }
-                Ok(Order::Forward(order, answer)) => {
-                    let _ = answer.send(self.read(|store| store.forward(&order)).is_ok());
-                    self.turn_at = clock::instant();
-                }
-                Ok(Order::Recoveries(query, answer)) => {
-                    let _ = answer.send(self.read(|store| store.recoveries(&query)));
-                }
-                Ok(Order::Firings(query, answer)) => {
-                    let _ = answer.send(self.read(|store| store.firings(&query)));
-                }
-                Ok(Order::Entries(query, answer)) => {
-                    let _ = answer.send(self.read(|store| store.entries(&query)));
-                }
-                Ok(Order::History(query, answer)) => {
-                    let _ = answer.send(self.read(|store| store.history(&query)));
-                }
-                Err(RecvTimeoutError::Timeout) => {
-                    if self.inbox.is_none() || !self.held.is_empty() {
-                        self.write(false);
-                    }
-                    self.forget();
-                }
-                Err(RecvTimeoutError::Disconnected) => {
-                    self.write(true);
-                    return;
-                }
-            }
-            if clock::instant() >= self.turn_at {
-                self.take_turn();
-            }
-        }
-    }
-
-    /// Takes in what other replicas wrote, and renews or takes the lead.
-    fn take_turn(&mut self) {
-        let Some(inbox) = self.inbox.clone() else { return };
-        self.turn_at = clock::instant() + TURN;
-        match self.turn() {
-            Ok(Some(turn)) => {
-                let standing = &turn.share.standing;
-                if standing.leads && standing.term != self.term {
-                    // What was held is of an earlier term. The ledger writes it again if it has to.
-                    (self.held, self.term) = (Batch::default(), standing.term);
-                }
-                if turn.moved
-                    && let Some(Ok(head)) = self.store.as_mut().map(|store| store.head())
-                {
-                    self.tell_of_head(head);
-                }
-                self.health.lock().unwrap_or_else(PoisonError::into_inner).share = Some(turn.share);
-                if let Some(news) = turn.news {
-                    inbox.put(news);
-                }
-                if self.held.is_empty() {
-                    self.works();
-                }
-            }
-            Ok(None) => {}
-            Err(error) => {
-                self.failed(&error);
-                self.turn_at = self.retry_at;
-            }
-        }
-    }
-
-    fn turn(&mut self) -> Result<Option<Turn>, StoreError> {
-        if self.store.is_none() {
-            self.open()?;
-        }
-        self.store.as_mut().map_or(Ok(None), |store| store.turn())
-    }
-
-    fn read<T>(&mut self, read: impl FnOnce(&mut dyn Store) -> Result<T, StoreError>) -> Result<T, String> {
-        match &mut self.store {
-            Some(store) => read(store.as_mut()).map_err(|error| error.to_string()),
-            None => Err("the storage cannot be used at the moment; see the log for the reason".to_owned()),
-        }
-    }
-
-    fn open(&mut self) -> Result<Stored, StoreError> {
-        let mut store = self.options.backend.open()?;
-        let stored = store.load()?;
-        self.tell_of_head(store.head()?);
-        self.store = Some(store);
-        Ok(stored)
-    }
-
-    /// Writes the waiting changes. True if nothing is left. After a failure it waits before it
-    /// tries again, unless this is the `last` chance.
-    fn write(&mut self, last: bool) -> bool {
-        if !last && clock::instant() < self.retry_at && self.is_failing() {
-            self.hold();
-            return false;
-        }
-        match self.try_to_write() {
-            Ok(()) => {
-                self.held = Batch::default();
-                self.works();
-                true
-            }
-            // The ledger hears of it with the next news, and keeps what must not be lost.
-            Err(StoreError::NotLeading) => {
-                (self.held, self.turn_at) = (Batch::default(), clock::instant());
-                false
-            }
-            Err(error) => {
-                self.failed(&error);
-                self.hold();
-                false
-            }
-        }
-    }
-
-    /// Nothing waits to be written, and the last access worked.
-    fn works(&mut self) {
-        let was = self.health.lock().unwrap_or_else(PoisonError::into_inner).failing.take();
-        if was.is_some() {
-            info!(path = self.options.backend.place(), "the storage works again: all waiting changes are written");
-        }
-    }
-
-    fn try_to_write(&mut self) -> Result<(), StoreError> {
-        if self.store.is_none() {
-            self.open()?;
-        }
-        let Some(store) = &mut self.store else { return Ok(()) };
-        if self.held.is_empty() {
-            return Ok(());
-        }
-        store.save(&self.held)?;
-        if !self.held.entries.is_empty() {
-            let head = store.head()?;
-            self.tell_of_head(head);
-        }
-        Ok(())
-    }
-
-    fn tell_of_head(&self, head: Head) {
-        self.health.lock().unwrap_or_else(PoisonError::into_inner).head = Some(head);
-    }
-
-    fn is_failing(&self) -> bool {
-        self.health.lock().unwrap_or_else(PoisonError::into_inner).failing.is_some()
-    }
-
-    fn failed(&mut self, failure: &StoreError) {
-        self.retry_at = clock::instant() + if self.inbox.is_some() { SHARED_RETRY } else { RETRY };
-        let message = failure.to_string();
-        let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
-        health.errors = health.errors.saturating_add(1);
-        if health.failing.as_ref() != Some(&message) {
-            error!(
-                message,
-                "the storage fails: measuring continues in memory, and new state is lost if the process ends now"
-            );
-        }
-        health.failing = Some(message);
-        drop(health);
-        // A file that was damaged or replaced is opened again. The copy of a shared store goes on.
-        if self.inbox.is_none() {
-            self.store = None;
-        }
-    }
-
-    fn hold(&mut self) {
-        let beyond = self.held.transitions.len().saturating_sub(HELD);
-        self.held.transitions.drain(..beyond);
-        // Entries get their numbers when they are written, so the chain stays whole.
-        let beyond = self.held.entries.len().saturating_sub(HELD);
-        self.held.entries.drain(..beyond);
-    }
-
-    fn forget(&mut self) {
-        if clock::instant() < self.forget_at {
-            return;
-        }
-        self.forget_at = clock::instant() + FORGET_EVERY;
-        let (ran, retention) = (clock::since(self.forgot_at), self.options.retention);
-        let Some(store) = &mut self.store else { return };
-        match store.forget(retention, ran, clock::wall()) {
-            Ok(()) | Err(StoreError::NotLeading) => self.forgot_at += ran,
-            Err(error) => self.failed(&error),
-        }
     }
 }

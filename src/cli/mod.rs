@@ -21,6 +21,7 @@ mod drill_auto;
 mod health;
 mod incident;
 mod peers;
+mod place;
 mod report;
 mod serve;
 mod storage;

@@ -1,6 +1,5 @@
 //! `report`: the report on a period, and whether the record was changed.
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
@@ -8,10 +7,9 @@ use serde_json::json;
 
 use super::admin::{Connection, Failure};
 use super::incident::{By, Form, finish};
+use super::storage::Inspected;
 use super::{exit, runtime};
 use crate::decode::values::PromDuration;
-use crate::store::Backend;
-use crate::store::sqlite::Sqlite;
 
 /// The options of `report`.
 #[derive(Debug, Args)]
@@ -45,9 +43,8 @@ enum Orders {
     ///
     /// Exit codes: 0, whole; 2, changed; 78, the storage cannot be read.
     Verify {
-        /// The directory of the storage, as given to `serve`.
-        #[arg(long = "storage.path", value_name = "DIRECTORY", default_value = "data")]
-        path: PathBuf,
+        #[command(flatten)]
+        place: Inspected,
         /// A hash that was noted earlier, from a report. Some entry must have it. At least its first 13
         /// digits are needed, which `dr_record_head` shows as a number.
         #[arg(long, value_name = "HASH", value_parser = pin)]
@@ -74,7 +71,7 @@ impl Report {
     #[must_use]
     pub fn run(self) -> ExitCode {
         match self.verify {
-            Some(Orders::Verify { path, head }) => verify(path, head.as_deref()),
+            Some(Orders::Verify { place, head }) => verify(&place, head.as_deref()),
             None => {
                 finish(runtime().map_err(Failure::Unanswered).and_then(|runtime| runtime.block_on(self.period.ask())))
             }
@@ -97,8 +94,8 @@ impl Period {
     }
 }
 
-fn verify(path: PathBuf, head: Option<&str>) -> ExitCode {
-    match Sqlite::of(path).verify(head) {
+fn verify(place: &Inspected, head: Option<&str>) -> ExitCode {
+    match place.backend().and_then(|backend| backend.verify(head).map_err(|error| error.to_string())) {
         Ok(Ok(head)) => finish(Ok(format!("ok, entries: {}, head: {}", head.seq, head.hash))),
         Ok(Err(broken)) => {
             eprintln!("the record was changed: {broken}");

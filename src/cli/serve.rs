@@ -13,6 +13,7 @@ use tracing::{error, info};
 use url::Url;
 
 use super::peers::PeerFlags;
+use super::place::{Place, Replica};
 use super::{LogOptions, ShardOptions, exit, runtime};
 use crate::app;
 use crate::app::{ConfigFile, Served};
@@ -21,7 +22,6 @@ use crate::decode::values::PromDuration;
 use crate::engine::memory::Recalled;
 use crate::engine::panics;
 use crate::store::keeper::{Storage, StorageOptions};
-use crate::store::sqlite::Sqlite;
 use crate::web::front::FrontOptions;
 use crate::web::limits::Limits;
 use crate::web::live::WebConfigFile;
@@ -70,9 +70,10 @@ pub struct Serve {
     enable_admin_api: bool,
     #[command(flatten)]
     peers: PeerFlags,
-    /// The directory for state that must survive a restart. It is created if it does not exist.
-    #[arg(long = "storage.path", value_name = "DIRECTORY", default_value = "data")]
-    storage_path: PathBuf,
+    #[command(flatten)]
+    storage: Place,
+    #[command(flatten)]
+    replica: Replica,
     /// How long to keep recoveries, changed statuses, firings and tests of degraded operation.
     #[arg(long = "storage.retention", value_name = "DURATION", default_value = "400d", value_parser = PromDuration::from_arg)]
     storage_retention: PromDuration,
@@ -120,10 +121,14 @@ impl Serve {
             eprintln!("{message}");
             return exit::CONFIG.into();
         }
-        let options = StorageOptions {
-            backend: Box::new(Sqlite::of(&self.storage_path)),
-            retention: self.storage_retention.get(),
+        let backend = match self.storage.backend(&config.connections, Some(&self.replica)) {
+            Ok(backend) => backend,
+            Err(message) => {
+                eprintln!("{message}");
+                return exit::CONFIG.into();
+            }
         };
+        let options = StorageOptions { backend, retention: self.storage_retention.get() };
         let (storage, thread, stored) = match Storage::start(options) {
             Ok(started) => started,
             Err(error) => {

@@ -7,31 +7,43 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::exit;
+use super::place::Place;
 use crate::store::damage::Damage;
-use crate::store::sqlite::Sqlite;
 use crate::store::{Backend, Export};
 
 /// The subcommands of `storage`.
 #[derive(Debug, Subcommand)]
 pub enum Storage {
     /// Tell whether the storage is intact, and what it holds. Exit code 1: something is damaged.
-    Check(Place),
+    Check(Inspected),
     /// Print everything in the storage.
     Export {
         #[command(flatten)]
-        place: Place,
+        place: Inspected,
         /// The output format.
         #[arg(long, value_enum, default_value_t = Form::Json)]
         output: Form,
     },
 }
 
-/// Which storage.
+/// Which storage, and the configuration with its connection.
 #[derive(Debug, Args)]
-pub struct Place {
-    /// The directory of the storage, as given to `serve`.
-    #[arg(long = "storage.path", value_name = "DIRECTORY", default_value = "data")]
-    path: PathBuf,
+pub struct Inspected {
+    #[command(flatten)]
+    place: Place,
+    /// The configuration file, for `--storage.backend=jetstream`.
+    #[arg(long = "config.file", value_name = "FILE")]
+    config_file: Option<PathBuf>,
+}
+
+impl Inspected {
+    /// The storage.
+    ///
+    /// # Errors
+    /// The configuration is needed and not given, or has errors.
+    pub fn backend(&self) -> Result<Box<dyn Backend>, String> {
+        self.place.backend_of(self.config_file.as_deref())
+    }
 }
 
 /// The format of an export.
@@ -46,8 +58,11 @@ impl Storage {
     #[must_use]
     pub fn run(self) -> ExitCode {
         let (Self::Check(place) | Self::Export { place, .. }) = &self;
-        let backend = Sqlite::of(&place.path);
-        let (export, damage) = match backend.damage().and_then(|damage| Ok((backend.export()?, damage))) {
+        let read = place.backend().and_then(|backend| {
+            let read = backend.damage().and_then(|damage| Ok((backend.export()?, damage)));
+            read.map_err(|error| error.to_string())
+        });
+        let (export, damage) = match read {
             Ok(read) => read,
             Err(error) => {
                 eprintln!("{error}");

@@ -154,18 +154,20 @@ impl Connection {
         }
     }
 
-    /// Sends an empty message with headers, given as a complete header block, and waits for the
-    /// answer until `deadline`. None if the server says that nobody listens there.
+    /// Sends a message with headers, given as a complete header block, and waits for the answer until
+    /// `deadline`. None if the server says that nobody listens there. As a request, it is repeated
+    /// if the connection is lost in the meantime.
     ///
     /// # Errors
     /// Why there is no answer.
     pub async fn offer(
         &self,
         subject: &str,
-        headers: &'static str,
+        headers: &str,
+        payload: Bytes,
         deadline: Instant,
     ) -> Result<Option<Message>, Unanswered> {
-        Ok(match self.exchange(subject, headers, Bytes::new(), deadline).await? {
+        Ok(match self.exchange(subject, headers, payload, deadline).await? {
             Reply::Given(message) => Some(message),
             Reply::Nobody(_) => None,
         })
@@ -174,7 +176,7 @@ impl Connection {
     async fn exchange(
         &self,
         subject: &str,
-        headers: &'static str,
+        headers: &str,
         payload: Bytes,
         deadline: Instant,
     ) -> Result<Reply, Unanswered> {

@@ -94,6 +94,27 @@ impl Journal {
         journal
     }
 
+    /// Continues from what all replicas share. What was recorded and not written is dropped.
+    pub(super) fn rebase(&mut self, plans: Plans) {
+        (self.changed, self.entries) = Default::default();
+        let exposures = plans.exposures.iter().filter_map(|(contract, worst)| Some((contract.clone(), (*worst)?)));
+        (self.exposures, self.failing) = (exposures.collect(), BTreeSet::new());
+        self.plans = Arc::new(plans);
+    }
+
+    /// Takes in what the leader changed.
+    pub(super) fn hear(&mut self, plans: Plans) {
+        if !plans.is_empty() {
+            Arc::make_mut(&mut self.plans).take(plans);
+        }
+    }
+
+    /// A number that no other order has.
+    pub(super) fn number(&mut self) -> String {
+        self.next += 1;
+        format!("{}-{}", self.boot, self.next)
+    }
+
     /// The whole state.
     pub(super) fn plans(&self) -> &Arc<Plans> {
         &self.plans

@@ -20,14 +20,17 @@ use crate::domain::recovery_clock::ClockEvent;
 use crate::domain::time::Timestamp;
 use crate::domain::trigger::Watched;
 use crate::store::record::Fact;
+use crate::store::shared::Inbox;
 
 mod followed;
 mod orders;
 mod plans;
+mod shared;
 mod swap;
 mod tell;
 
 pub(super) use followed::{Followed, FollowedCheck};
+use shared::Waiting;
 use swap::{Place, places};
 
 /// How often the ledger ticks. Statuses change as time passes, also without a report.
@@ -51,8 +54,11 @@ pub struct Ledger {
     journal: Journal,
     /// When it last looked after drills and alarms.
     ticked: Timestamp,
+    /// Since when it has looked without a break.
+    watching: Timestamp,
     durations: BTreeMap<&'static str, Histogram>,
     configuration: Option<Configuration>,
+    waiting: Waiting,
     published: watch::Sender<Arc<Snapshot>>,
 }
 
@@ -94,8 +100,10 @@ impl Ledger {
             memory,
             journal,
             ticked: moment.now,
+            watching: moment.now,
             durations,
             configuration: None,
+            waiting: Waiting::default(),
             published,
         };
         ledger.apply_plans(moment);
@@ -108,14 +116,16 @@ impl Ledger {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut batch = Vec::new();
+        let inbox = self.memory.inbox().cloned();
         loop {
             tokio::select! {
                 _ = ticks.tick() => {}
+                () = rings(inbox.as_ref()) => {}
                 received = messages.recv_many(&mut batch, super::REPORT_QUEUE) => if received == 0 { return },
                 () = told_to_stop(&mut stopped) => return self.end().await,
             }
-            let mut reports = Vec::new();
-            let (mut swapped, mut answers) = (Vec::new(), Vec::new());
+            let mut answers = self.hear_others();
+            let (mut reports, mut swapped) = (Vec::new(), Vec::new());
             for message in std::mem::take(&mut batch) {
                 match message {
                     Message::Report(report) => reports.push(*report),
@@ -127,7 +137,11 @@ impl Ledger {
                     }
                     Message::Order(request, answer) => {
                         self.take(std::mem::take(&mut reports));
-                        answers.push((self.order(&request), answer));
+                        if self.memory.leads() {
+                            answers.push((self.order(&request), answer));
+                        } else {
+                            self.forward(&request, answer);
+                        }
                     }
                 }
             }
@@ -189,6 +203,10 @@ impl Ledger {
                 tell::of_clock(record.contract.spec(), event);
                 if let ClockEvent::Stopped(recovery) = event {
                     self.memory.note_recovery(&record.contract, &recovery, moment);
+                }
+                if let ClockEvent::Stopped(recovery) = event
+                    && self.memory.leads()
+                {
                     let measured = Measured::of(&record.contract, &recovery, |at| moment.wall(at));
                     self.journal.take(&measured);
                     self.journal.record(moment.wall(moment.now), Fact::Recovery(measured));
@@ -197,6 +215,11 @@ impl Ledger {
             if event.is_some() {
                 followed.record_outage(moment, &mut self.journal);
                 followed.pace();
+            }
+            if event.is_some() && !self.memory.leads() {
+                // The counts are those of the leader.
+                let name = followed.spec.name.clone();
+                self.clock_of_others(&name, moment);
             }
         }
         for followed in &mut self.contracts {
@@ -275,6 +298,14 @@ impl Ledger {
             configuration: self.configuration.clone(),
         };
         self.published.send_replace(Arc::new(snapshot));
+    }
+}
+
+/// Completes when news of other replicas may wait.
+async fn rings(inbox: Option<&Inbox>) {
+    match inbox {
+        Some(inbox) => inbox.rings().await,
+        None => std::future::pending().await,
     }
 }
 

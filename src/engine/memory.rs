@@ -25,10 +25,13 @@ use crate::store::keeper::{Storage, StoreHealth};
 use crate::store::{Batch, ClosedRecovery, Firing, RecoveryResult, Stored, StoredCheck, Transition};
 
 mod recall;
+mod replicas;
 mod triggers;
 
 pub(super) use recall::Recall;
 pub use recall::memory_of;
+pub(super) use replicas::HandedRecovery;
+use replicas::Recoveries;
 use triggers::TriggerMemory;
 
 /// How long the ledger waits until a batch is on the disk before it shows what the batch contains.
@@ -60,6 +63,11 @@ pub(super) struct Memory {
     changed: Batch,
     outstanding: Option<oneshot::Receiver<bool>>,
     drift_at: Instant,
+    /// Whether this process records. Of a shared storage, only the leader does.
+    leads: bool,
+    /// The term in which it leads.
+    term: u64,
+    replicas: Recoveries,
 }
 
 /// Which changes are handed over.
@@ -100,7 +108,18 @@ impl Memory {
         let triggers = TriggerMemory::new(std::mem::take(&mut left.triggers));
         // These would be out of date when a contract comes back later.
         (left.told, left.independence) = Default::default();
-        let mut memory = Self { storage, left, triggers, changed: Batch::default(), outstanding: None, drift_at };
+        let leads = storage.as_ref().is_none_or(|storage| storage.inbox().is_none());
+        let mut memory = Self {
+            storage,
+            left,
+            triggers,
+            changed: Batch::default(),
+            outstanding: None,
+            drift_at,
+            leads,
+            term: 0,
+            replicas: Recoveries::default(),
+        };
         memory.withdraw(recall);
         memory
     }
@@ -147,7 +166,7 @@ impl Memory {
 
     /// Hands over the state of a contract, if it changed.
     pub(super) fn note(&mut self, followed: &mut Followed, moment: Moment, extent: Extent) {
-        if self.storage.is_none() {
+        if self.storage.is_none() || !self.leads {
             return;
         }
         followed.look(moment, extent != Extent::News, &mut self.changed.observed);
@@ -170,14 +189,17 @@ impl Memory {
 
     /// Hands over a recovery.
     pub(super) fn note_recovery(&mut self, contract: &Contract, recovery: &Recovery, moment: Moment) {
-        if self.storage.is_some() {
+        if self.storage.as_ref().is_some_and(|storage| storage.inbox().is_some()) {
+            self.replicas.measured(contract, recovery, self.leads, moment);
+        }
+        if self.storage.is_some() && self.leads {
             self.changed.recoveries.push(closed(contract, recovery, moment));
         }
     }
 
     /// Hands over a changed status.
     pub(super) fn note_status(&mut self, transition: Transition) {
-        if self.storage.is_some() {
+        if self.storage.is_some() && self.leads {
             self.changed.transitions.push(transition);
         }
     }
@@ -222,9 +244,10 @@ impl Memory {
         self.drop_if_nobody_keeps();
     }
 
-    /// Without a storage, changes are dropped, so that they do not pile up.
+    /// Without a storage, changes are dropped, so that they do not pile up. A follower writes
+    /// nothing either.
     fn drop_if_nobody_keeps(&mut self) {
-        if self.storage.is_none() {
+        if self.storage.is_none() || !self.leads {
             self.changed = Batch::default();
         }
     }
@@ -245,9 +268,15 @@ impl Memory {
         if self.changed.is_empty() {
             return true;
         }
-        let mut answer = storage.save(std::mem::take(&mut self.changed));
+        let mut answer = storage.save(std::mem::take(&mut self.changed), self.term);
         match timeout(limit, &mut answer).await {
-            Ok(written) => written == Ok(true),
+            Ok(written) => {
+                let written = written == Ok(true);
+                if written {
+                    self.replicas.are_written();
+                }
+                written
+            }
             Err(_) => {
                 warn!("the disk of the storage does not answer: measuring continues, and changes are kept in memory");
                 self.outstanding = Some(answer);

@@ -137,7 +137,7 @@ pub enum Order {
 }
 
 /// An order, and who gives it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Request {
     /// The order.
     pub order: Order,
@@ -148,7 +148,7 @@ pub struct Request {
 }
 
 /// What was done. It is on the disk.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Done {
     /// Whether something new was made.
     pub created: bool,
@@ -157,7 +157,8 @@ pub struct Done {
 }
 
 /// Why an order was not carried out.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum NotDone {
     /// It is refused, and nothing has changed.
     Refused(Refusal),

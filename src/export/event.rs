@@ -123,7 +123,9 @@ impl EventReport {
             Fact::Outage { contract, .. } | Fact::Withdrawn { contract, .. } | Fact::Acknowledged { contract, .. } => {
                 mine(contract)
             }
-            Fact::Firing(_) | Fact::Started { .. } | Fact::Stopped | Fact::Silent { .. } => meanwhile,
+            Fact::Firing(_) | Fact::Started { .. } | Fact::TookOver { .. } | Fact::Stopped | Fact::Silent { .. } => {
+                meanwhile
+            }
             Fact::Promised { .. } | Fact::Verified { .. } | Fact::Exposure { .. } => false,
         }
     }

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use exposition::{Family, Format, Labels};
 
 use super::View;
+use crate::clock;
 use crate::domain::check::CheckState;
 use crate::domain::contract::Objective;
 use crate::domain::observation::ReadingKind;
@@ -164,6 +165,10 @@ descriptions! {
         "Errors of the storage";
     STORE_DAMAGED: Gauge "dr_exporter_store_damaged" [""]
         "Rows of the storage that were found damaged or lost, until a person clears them away";
+    LEADER: Gauge "dr_exporter_leader" [""]
+        "1 if this replica leads, so that it records, 0 if it follows. Absent if the storage is not shared";
+    SHARED_AGE: Gauge "dr_exporter_shared_state_age_seconds" [""]
+        "How long ago this replica last knew all that the replicas share. Absent if the storage is not shared";
     WEB_CONNECTIONS: Gauge "dr_exporter_web_connections" [""]
         "Open connections of the web server";
     WEB_CLOSED: Counter "dr_exporter_web_connections_closed" ["reason"]
@@ -220,6 +225,10 @@ fn families(view: View<'_>) -> BTreeMap<&'static str, Family> {
     if let Some(storage) = &view.snapshot.storage {
         builder.counter(STORE_ERRORS, &[], as_f64(storage.errors));
         builder.gauge(STORE_DAMAGED, &[], as_f64(storage.damage.count));
+        if let Some(share) = &storage.share {
+            builder.gauge(LEADER, &[], one_or_zero(share.leads()));
+            builder.gauge(SHARED_AGE, &[], clock::since(share.read).as_secs_f64());
+        }
     }
     for (description, value) in process::figures() {
         match description.kind {

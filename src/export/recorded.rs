@@ -79,6 +79,8 @@ impl History {
                 Fact::Started { silent_since, .. } => {
                     silences.extend(stopped.take().or(*silent_since).map(|since| (since, *at)));
                 }
+                // Others observed meanwhile.
+                Fact::TookOver { .. } => stopped = None,
                 Fact::Silent { from, until } => silences.push((*from, *until)),
                 _ => {}
             }
@@ -99,6 +101,7 @@ impl History {
                     changes.extend(silent_since.map(|since| changed(since, Change::Silent)));
                     changes.extend(promised.then(|| changed(recorded.at, Change::Observed)));
                 }
+                Fact::TookOver { .. } => changes.extend(promised.then(|| changed(recorded.at, Change::Observed))),
                 Fact::Stopped => changes.push(changed(recorded.at, Change::Silent)),
                 Fact::Silent { from, until } => {
                     changes.push(changed(*from, Change::Silent));
@@ -141,6 +144,7 @@ pub fn in_words(fact: &Fact) -> String {
         Fact::Started { version, silent_since: Some(since) } => {
             format!("the exporter {version} started; it had not observed since {since}")
         }
+        Fact::TookOver { replica, version } => format!("the replica {replica} ({version}) took the lead"),
         Fact::Stopped => "the exporter was stopped".to_owned(),
         Fact::Silent { from, until } => format!("the exporter did not observe from {from} to {until}"),
         Fact::Promised { contracts } => format!("the promises of {} contracts were recorded", contracts.len()),

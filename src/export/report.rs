@@ -108,6 +108,22 @@ pub struct StorageStatus {
     /// known to be damaged.
     #[serde(default)]
     pub damaged: Option<String>,
+    /// This replica among those that share the storage. Absent if none share it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replica: Option<ReplicaStatus>,
+}
+
+/// One replica among those that share the storage.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ReplicaStatus {
+    /// Its name.
+    pub name: String,
+    /// Whether it leads. Only the leader records.
+    pub leads: bool,
+    /// The name of the replica that leads, as far as this one knows. Absent if none does.
+    pub leader: Option<String>,
+    /// How many seconds ago this replica last knew all that the replicas share.
+    pub age_seconds: u64,
 }
 
 /// The status of one contract.

@@ -26,6 +26,17 @@ pub enum StoreError {
         /// What was found.
         message: String,
     },
+    /// The stream is not one that a store can rely on.
+    #[error("the stream {stream} cannot be the storage: {message}")]
+    Unfit {
+        /// The stream.
+        stream: String,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// Another replica leads, and only the leader writes.
+    #[error("another replica leads, and only the leader writes")]
+    NotLeading,
     /// It cannot be read or written.
     #[error("{}: {message}", path.display())]
     Failed {
@@ -40,6 +51,6 @@ impl StoreError {
     /// Whether the program must not start with this store, because it would harm the stored state.
     #[must_use]
     pub fn is_final(&self) -> bool {
-        matches!(self, Self::Locked(_) | Self::Newer { .. })
+        matches!(self, Self::Locked(_) | Self::Newer { .. } | Self::Unfit { .. })
     }
 }

@@ -20,18 +20,24 @@ use crate::domain::time::Timestamp;
 use crate::domain::trigger::{RememberedTrigger, TriggerMode};
 use damage::Damage;
 pub use error::StoreError;
-use history::{History, HistoryQuery, Observed, ObservedTimes};
+use history::{History, HistoryQuery, Observed};
 use plans::Plans;
-use record::{Broken, Entry, EntryQuery, Head, Link};
+use record::{Broken, EntryQuery, Head, Link};
+use shared::{Forwarded, Turn};
 
+mod batch;
 pub mod damage;
 mod error;
 pub mod history;
+pub mod jetstream;
 pub mod keeper;
 pub mod plans;
 pub mod record;
 mod retention;
+pub mod shared;
 pub mod sqlite;
+
+pub use batch::Batch;
 
 /// Everything in a store.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -100,6 +106,11 @@ pub trait Backend: std::fmt::Debug + Send {
 
     /// The name of the place, as shown to people.
     fn place(&self) -> String;
+
+    /// Whether several replicas share the store. Then it has turns: see [`Store::turn`].
+    fn is_shared(&self) -> bool {
+        false
+    }
 }
 
 /// An open store.
@@ -161,6 +172,23 @@ pub trait Store: Send {
     /// It cannot be read.
     fn damage(&mut self) -> Result<Damage, StoreError> {
         Ok(Damage::default())
+    }
+
+    /// Takes in what other replicas wrote since the last call, and renews or takes the lead. None for
+    /// a store that only one process uses. A store that has turns stays open after an error.
+    ///
+    /// # Errors
+    /// The store cannot be read or written.
+    fn turn(&mut self) -> Result<Option<Turn>, StoreError> {
+        Ok(None)
+    }
+
+    /// Hands the order of a person to the replica that leads.
+    ///
+    /// # Errors
+    /// It is not known whether the order was handed over.
+    fn forward(&mut self, _order: &Forwarded) -> Result<(), StoreError> {
+        Err(StoreError::NotLeading)
     }
 }
 
@@ -245,64 +273,6 @@ pub struct FiringQuery {
     pub since: Option<Timestamp>,
     /// At most this many.
     pub limit: u32,
-}
-
-/// The changes of one tick.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Batch {
-    /// Clocks and counts that changed, by contract.
-    pub clocks: BTreeMap<String, RememberedClock>,
-    /// Checks that changed, by contract and name.
-    pub checks: BTreeMap<(String, String), StoredCheck>,
-    /// Recoveries that ended.
-    pub recoveries: Vec<ClosedRecovery>,
-    /// Changed statuses.
-    pub transitions: Vec<Transition>,
-    /// Triggers that changed, by name. The records of their firings are in `firings`.
-    pub triggers: BTreeMap<String, StoredTrigger>,
-    /// Firings that began or ended.
-    pub firings: Vec<Firing>,
-    /// Tests of contracts' independence that began, changed or ended.
-    pub operations: Vec<DegradedOperation>,
-    /// Incidents, drills and alarms that changed.
-    pub plans: Plans,
-    /// New entries of the record. They are appended in the same transaction.
-    pub entries: Vec<Entry>,
-    /// Times during which contracts were measured.
-    pub observed: ObservedTimes,
-}
-
-impl Batch {
-    /// Whether nothing changed.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        let Self { clocks, checks, recoveries, transitions, triggers, firings, operations, plans, entries, observed } =
-            self;
-        clocks.is_empty()
-            && checks.is_empty()
-            && recoveries.is_empty()
-            && transitions.is_empty()
-            && triggers.is_empty()
-            && firings.is_empty()
-            && operations.is_empty()
-            && plans.is_empty()
-            && entries.is_empty()
-            && observed.is_empty()
-    }
-
-    /// Adds a later batch. If both contain a change of the same thing, the later one counts.
-    pub fn take(&mut self, later: Self) {
-        self.clocks.extend(later.clocks);
-        self.checks.extend(later.checks);
-        self.recoveries.extend(later.recoveries);
-        self.transitions.extend(later.transitions);
-        self.triggers.extend(later.triggers);
-        self.firings.extend(later.firings);
-        self.operations.extend(later.operations);
-        self.plans.take(later.plans);
-        self.entries.extend(later.entries);
-        self.observed.extend(later.observed);
-    }
 }
 
 /// How a recovery ended.

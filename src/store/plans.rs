@@ -62,6 +62,14 @@ impl Plans {
         *self == Self::default()
     }
 
+    /// Whether it holds more than what every minute replaces.
+    #[must_use]
+    pub fn hold_history(&self) -> bool {
+        let Self { incidents, drills, done, alarms, answers, promised, exposures: _, alive: _ } = self;
+        let people = incidents.is_empty() && drills.is_empty() && done.is_empty() && answers.is_empty();
+        !people || !alarms.is_empty() || promised.is_some()
+    }
+
     /// Adds a later change.
     pub fn take(&mut self, later: Self) {
         self.incidents.extend(later.incidents);

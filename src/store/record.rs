@@ -28,6 +28,13 @@ pub enum Fact {
         /// When it was last known to observe. None at the first start.
         silent_since: Option<Timestamp>,
     },
+    /// Another replica took the lead: it had observed all the time.
+    TookOver {
+        /// Its name.
+        replica: String,
+        /// The version of its program.
+        version: String,
+    },
     /// The exporter was stopped in order.
     Stopped,
     /// The exporter did not observe for a while, although it was not restarted: the machine slept,
@@ -222,7 +229,7 @@ impl Promise {
 }
 
 /// A fact that is to be appended.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Entry {
     /// A key that no other entry has. An entry that is handed over twice is appended once.
     pub key: String,

@@ -27,7 +27,7 @@ mod file;
 mod findings;
 mod head;
 mod history;
-mod inspection;
+pub(super) mod inspection;
 mod mend;
 mod parse;
 mod reading;
@@ -93,15 +93,15 @@ impl Backend for Sqlite {
 
 /// An open store in a directory.
 #[derive(Debug)]
-struct SqliteStore {
+pub(super) struct SqliteStore {
     path: PathBuf,
     connection: Connection,
     /// Rows that were found to be damaged since the file was opened.
     doubts: Doubts,
     /// What is wrong with the record.
     record: Option<String>,
-    // The lock is held as long as the store is open.
-    _lock: File,
+    // The lock is held as long as the store is open. None for a store in memory.
+    lock: Option<File>,
 }
 
 impl SqliteStore {
@@ -126,7 +126,7 @@ impl SqliteStore {
             Err(StoreError::Damaged { message, .. }) => salvage::salvaged(&path, &message)?,
             opened => (opened?, None),
         };
-        let mut store = Self { path, connection, doubts: Doubts::default(), record: None, _lock: lock };
+        let mut store = Self { path, connection, doubts: Doubts::default(), record: None, lock: Some(lock) };
         store.mend(head, doubt)?;
         Ok(store)
     }
@@ -161,12 +161,27 @@ impl SqliteStore {
         self.note(sealed.filter(|sealed| Some(*sealed) != head))
     }
 
-    /// Notes a commit in the file beside the database.
+    /// Notes a commit in the file beside the database. A store in memory has none.
     fn note(&self, sealed: Option<Sealed>) -> Result<(), StoreError> {
-        let Some(sealed) = sealed else { return Ok(()) };
+        let Some(sealed) = sealed.filter(|_| self.lock.is_some()) else { return Ok(()) };
         file::empty_the_log(&self.connection).map_err(|error| of(&self.path, &error))?;
         head::write(&self.path, sealed)
             .map_err(|error| StoreError::Failed { path: head::beside(&self.path), message: error.to_string() })
+    }
+
+    /// An empty store in memory: the copy of what is stored elsewhere.
+    ///
+    /// # Errors
+    /// SQLite has no memory.
+    pub(super) fn in_memory() -> Result<Self, StoreError> {
+        let path = PathBuf::from(":memory:");
+        Ok(Self { connection: connect(&path)?, path, doubts: Doubts::default(), record: None, lock: None })
+    }
+
+    /// The same store, to be read only.
+    pub(in crate::store) fn inspected(self) -> Inspection {
+        let Self { path, connection, doubts, .. } = self;
+        Inspection { path, connection, head: None, doubts }
     }
 
     /// Opens the store in a directory for reading, also while a daemon uses it.

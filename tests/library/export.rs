@@ -257,6 +257,7 @@ fn snapshot() -> Snapshot {
             errors: 2,
             failing: Some("data/dr-exporter.db: disk is full".to_owned()),
             head: Some(Head { seq: 7, hash: format!("0123456789abc{}", "d".repeat(51)) }),
+            share: None,
         }),
     }
 }

@@ -10,6 +10,7 @@ mod grafana;
 mod hostile;
 mod http_check;
 mod promql;
+mod replicas;
 mod serve;
 mod single;
 mod storage;

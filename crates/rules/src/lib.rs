@@ -16,6 +16,7 @@ pub mod people;
 pub mod recovery_clock;
 pub mod recovery_point;
 pub mod remembered;
+pub mod replica;
 pub mod response;
 pub mod schedule;
 pub mod shard;

@@ -103,7 +103,8 @@ impl Review {
 }
 
 /// Why something that a person asked for is not done. Nothing has changed then.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Refusal {
     /// It does not exist.
     Unknown(String),

@@ -91,6 +91,12 @@ impl Trigger {
         &self.spec
     }
 
+    /// The same, for another trigger with this condition.
+    #[must_use]
+    pub fn shared_spec(&self) -> &Arc<TriggerSpec> {
+        &self.spec
+    }
+
     /// Takes in the health that the watched check saw.
     pub fn observe(&mut self, at: Timestamp, health: &Health) -> Option<ClockEvent> {
         self.clock.observe(std::slice::from_mut(&mut self.watch), 0, at, health)

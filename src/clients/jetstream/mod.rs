@@ -25,6 +25,7 @@ use crate::domain::observation::Finding;
 pub use info::{MirrorConfig, MirrorReport, NoQuorum, StreamConfig, StreamInfo, StreamState, SubjectTransform};
 
 mod info;
+pub mod log;
 
 /// A stream to ask about.
 #[derive(Debug, Clone)]
@@ -121,6 +122,8 @@ mod code {
     pub const MESSAGE_NOT_FOUND: u32 = 10037;
     pub const OTHER_STREAM_EXPECTED: u32 = 10060;
     pub const STREAM_NOT_FOUND: u32 = 10059;
+    /// The log ends elsewhere. Later servers have a second code for it.
+    pub const WRONG_SEQUENCE: [u32; 2] = [10071, 10164];
 
     /// Errors of the server or of the stream, which clients get too: too few servers, no leader,
     /// not assigned, no leader of the stream, an offline stream, a stream that needs a newer
@@ -197,7 +200,9 @@ impl Stream {
             stream: String,
             error: ApiError,
         }
-        let Some(answer) = self.connection.offer(subject, REFUSED, deadline).await.ok()? else { return Some(false) };
+        let Some(answer) = self.connection.offer(subject, REFUSED, Bytes::new(), deadline).await.ok()? else {
+            return Some(false);
+        };
         let told: Acknowledgement = serde_json::from_slice(&answer.payload).ok()?;
         (told.stream == self.name() && told.error.err_code == code::OTHER_STREAM_EXPECTED).then_some(true)
     }
@@ -345,54 +350,4 @@ fn parse<T: DeserializeOwned>(message: &Message) -> Result<T, Result<ApiError, s
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_the_account_may_not_is_not_what_the_server_cannot() {
-        for (case, code, err_code, of_server) in [
-            ("JetStream not enabled for account", 503, 10039, false),
-            ("account not found", 503, 10035, false),
-            ("JetStream not enabled", 503, 10076, false),
-            ("insufficient resources", 503, 10023, false),
-            ("insufficient storage resources available", 500, 10047, false),
-            ("resource limits exceeded for account", 400, 10000, false),
-            ("no JetStream default or applicable tiered limit present", 400, 10120, false),
-            ("expected an empty request payload", 400, 10038, false),
-            ("JetStream system temporarily unavailable", 503, 10008, true),
-            ("incomplete results", 503, 10002, true),
-            ("JetStream cluster can not handle request", 500, 10006, true),
-            ("stream is offline", 500, 10118, true),
-            ("of a server before there were codes", 503, 0, true),
-            ("of a server before there were codes", 404, 0, false),
-            ("one that is not known", 500, 65535, false),
-        ] {
-            assert_eq!(code::is_of_the_server(code, err_code), of_server, "{case}");
-        }
-    }
-
-    #[test]
-    fn how_long_a_message_lives() {
-        let seconds = |text| time_to_live(text).map(|ttl| ttl.as_secs_f64());
-        for (text, expected) in [
-            ("8", Some(8.0)),
-            ("8s", Some(8.0)),
-            ("1h0m0s", Some(3600.0)),
-            ("1m30s", Some(90.0)),
-            ("1.5s", Some(1.5)),
-            ("never", None),
-            ("-1s", None),
-            ("", None),
-        ] {
-            assert_eq!(seconds(text), expected, "{text:?}");
-        }
-        let body = |headers: &str| {
-            let hdrs = BASE64.encode(headers.as_bytes());
-            let time = "2026-01-01T00:00:00Z";
-            let body = json!({"subject": "a", "seq": 1, "time": time, "hdrs": hdrs});
-            serde_json::from_value::<MessageBody>(body).expect("a message").ttl()
-        };
-        assert_eq!(body("NATS/1.0\r\nA: b\r\nNats-TTL: 8s\r\n\r\n"), Some(Duration::from_secs(8)));
-        assert_eq!(body(""), None);
-    }
-}
+mod tests;

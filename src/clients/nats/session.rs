@@ -43,7 +43,7 @@ const SUBSCRIPTION: &str = "1";
 /// A running request.
 struct Ask {
     subject: String,
-    headers: &'static str,
+    headers: String,
     payload: Bytes,
     answer: oneshot::Sender<Message>,
     pong: oneshot::Sender<()>,
@@ -79,9 +79,9 @@ impl Client {
     }
 
     /// Sends a request, with headers if there are any, and waits for the answer.
-    pub(super) async fn ask(&self, subject: &str, headers: &'static str, payload: Bytes, deadline: Instant) -> Answer {
+    pub(super) async fn ask(&self, subject: &str, headers: &str, payload: Bytes, deadline: Instant) -> Answer {
         let ((answer, mut answered), (pong, mut ponged)) = (oneshot::channel(), oneshot::channel());
-        let ask = Ask { subject: subject.to_owned(), headers, payload, answer, pong };
+        let ask = Ask { subject: subject.to_owned(), headers: headers.to_owned(), payload, answer, pong };
         match timeout_at(deadline, self.asks.send(ask)).await {
             Ok(Ok(())) => {}
             Ok(Err(_)) => return Answer::Gone,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::shared::Others;
 use super::tell;
 use crate::clock::Moment;
 use crate::domain::check::CheckSpec;
@@ -32,11 +33,13 @@ pub(in crate::engine) struct Followed {
     /// Its clock as it was last handed to the storage, on the steady timeline.
     pub(in crate::engine) kept: RememberedClock,
     /// The last status of each objective that was logged.
-    told: BTreeMap<Objective, Basis>,
+    pub(super) told: BTreeMap<Objective, Basis>,
     /// The last status of each objective that this process recorded.
-    recorded: BTreeMap<Objective, Status>,
+    pub(super) recorded: BTreeMap<Objective, Status>,
     /// Since when it has been measured without a break.
     looked: Option<Looked>,
+    /// What is known of other replicas.
+    pub(super) others: Others,
 }
 
 /// A time during which a contract was measured without a break.
@@ -73,8 +76,8 @@ pub(in crate::engine) struct FollowedCheck {
 impl Followed {
     /// A contract that continues from its stored state.
     pub(super) fn recalled(line: ContractLine, recall: &mut Recall, stored: &mut Stored) -> Self {
-        let (mut state, now) = recall.contract(&line, stored);
         let ContractLine { spec, checks } = line;
+        let (mut state, now) = recall.contract(&spec, checks.iter(), stored);
         let contract = gone_on(&spec, &checks, now);
         let checks = checks.into_iter().map(|line| {
             let kept = KeptCheck::new(state.checks.remove(&line.spec.name).unwrap_or_default(), None);
@@ -84,6 +87,7 @@ impl Followed {
         Self {
             checks: checks.collect(),
             record: Arc::new(ContractRecord::new(contract, unrun, independence)),
+            others: Others::default(),
             kept: state.clock,
             told: stored.told.get(&spec.name).cloned().unwrap_or_default(),
             recorded: BTreeMap::new(),
@@ -95,7 +99,7 @@ impl Followed {
     /// The same contract with a new configuration. Checks that still measure the same keep their
     /// state.
     pub(super) fn carried(self, line: ContractLine) -> Self {
-        let Self { record: before, checks: known, told, recorded, looked, .. } = self;
+        let Self { record: before, checks: known, told, recorded, looked, others, .. } = self;
         let ContractLine { spec, checks } = line;
         let stays = |check: &CheckLine| {
             checks.iter().any(|now| (&now.spec.name, &now.fingerprint) == (&check.spec.name, &check.fingerprint))
@@ -124,24 +128,28 @@ impl Followed {
             let kept = KeptCheck::new(state.checks.remove(&line.spec.name).unwrap_or_default(), memory);
             FollowedCheck { line, kept }
         });
-        Self { record, checks: checks.collect(), kept: state.clock, told, recorded, looked, spec }
+        Self { record, checks: checks.collect(), kept: state.clock, told, recorded, looked, others, spec }
     }
 
     /// Records that the recovery clock started, if it runs.
     pub(super) fn record_outage(&self, moment: Moment, journal: &mut Journal) {
         let contract = &self.record.contract;
         let Some(outage) = contract.clock().running() else { return };
-        let known = contract.circumstances().cloned().unwrap_or_default();
-        let fact = Fact::Outage {
-            contract: self.spec.name.clone(),
-            first_failure: moment.wall(outage.first_failure),
-            trigger: moment.wall(outage.trigger),
-            mode: outage.mode,
-            check: known.check,
-            reason: known.reason,
-            data_at_risk_seconds: known.data_at_risk.map(|risk| risk.as_secs_f64()),
-        };
+        let fact = super::shared::outage(contract, outage, moment);
         journal.record(moment.wall(moment.now), fact);
+    }
+
+    /// Continues from this state.
+    pub(super) fn go_on(&mut self, state: Remembered) {
+        let checks = self.checks.iter().map(|check| check.line.spec.clone());
+        Arc::make_mut(&mut self.record).contract = Contract::recall(Arc::clone(&self.spec), checks, state);
+    }
+
+    /// Continues the time of looks that another replica noted until then.
+    pub(super) fn look_on(&mut self, until: Option<Timestamp>) {
+        if let (Some(looked), Some(until)) = (&mut self.looked, until) {
+            looked.from = looked.from.max(until.min(looked.until));
+        }
     }
 
     /// Notes that the contract is being measured: at the first look, and again when it is `due`.

@@ -17,6 +17,9 @@ use crate::store::record::Fact;
 /// A time without a tick that counts as a gap: the machine slept, or the process was stopped.
 const SILENCE: std::time::Duration = std::time::Duration::from_secs(15);
 
+/// A time without a tick in which an outage may have gone unseen.
+const PAUSE: std::time::Duration = std::time::Duration::from_secs(2);
+
 impl Ledger {
     /// Tells the contracts which outages are planned, and lets go of clocks whose drill or incident
     /// is over.
@@ -65,11 +68,20 @@ impl Ledger {
         if moment.now.since(self.ticked) > SILENCE {
             self.journal.record(at, Fact::Silent { from: moment.wall(self.ticked), until: at });
         }
+        if moment.now.since(self.ticked) > PAUSE {
+            self.watching = moment.now;
+        }
         self.ticked = moment.now;
-        self.expire_drills(moment);
-        self.verify_drills(moment);
+        if self.memory.leads() {
+            self.expire_drills(moment);
+            self.verify_drills(moment);
+        }
         // A check may have failed when the incident was closed, and be well now.
         self.withdraw_the_closed(moment);
+        // The leader calls people.
+        if !self.memory.leads() {
+            return;
+        }
         for followed in &self.contracts {
             let (name, contract) = (followed.spec.name.as_str(), &followed.record.contract);
             let severity = response::severity(contract, moment.now);

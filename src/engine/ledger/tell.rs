@@ -6,12 +6,14 @@ use crate::domain::check::CheckSpec;
 use crate::domain::contract::{ContractSpec, Judgement};
 use crate::domain::independence::DegradedOperation;
 use crate::domain::observation::{Health, Observation, Outcome};
+use crate::domain::outage::{Outage, Recovery};
 use crate::domain::recovery_clock::ClockEvent;
 use crate::domain::status::Basis;
 use crate::domain::trigger::TriggerSpec;
 use crate::engine::order::Request;
 use crate::engine::report::Report;
 use crate::engine::snapshot::{ContractRecord, LastRun, TriggerRecord};
+use crate::store::shared::Standing;
 
 /// Logs a new status: a warning if it is worse than the one before, otherwise information.
 pub(super) fn of_status(spec: &ContractSpec, judgement: &Judgement, before: Option<Basis>) {
@@ -118,6 +120,26 @@ pub(super) fn of_clock(spec: &ContractSpec, event: ClockEvent) {
             info!(contract, ?recovery_time, ?downtime, result, "recovered");
         }
     }
+}
+
+/// Logs that this replica takes the lead, or loses it.
+pub(super) fn of_lead(standing: &Standing) {
+    let Standing { leads, leader, term } = standing;
+    if *leads {
+        info!(term, "this replica leads: it records");
+    } else {
+        info!(term, leader, "another replica leads: this one measures, and does not record");
+    }
+}
+
+pub(super) fn of_an_outage_of_others(contract: &str, outage: &Outage) {
+    let trigger = outage.trigger.to_string();
+    warn!(contract, trigger, "the recovery clock runs: another replica started it");
+}
+
+pub(super) fn of_a_recovery_recorded_late(contract: &str, recovery: &Recovery) {
+    let (trigger, healthy) = (recovery.outage.trigger.to_string(), recovery.healthy.to_string());
+    info!(contract, trigger, healthy, "a recovery is recorded that the leader before did not record");
 }
 
 /// Logs an order that was carried out, with who gave it.

@@ -8,7 +8,7 @@ use tracing::warn;
 use crate::clock::Clock;
 use crate::domain::contract::ContractSpec;
 use crate::domain::remembered::{Remembered, RememberedCheck};
-use crate::engine::lineup::{CheckLine, ContractLine};
+use crate::engine::lineup::CheckLine;
 use crate::store::{self, Stored, StoredCheck};
 
 /// Restores contracts, and collects the records that had to be withdrawn.
@@ -28,8 +28,12 @@ impl Recall {
 
     /// The stored state of a contract on the steady timeline, reduced to what a start may keep.
     /// Checks that now measure something else are left out.
-    pub(in crate::engine) fn contract(&mut self, line: &ContractLine, stored: &mut Stored) -> (Remembered, Remembered) {
-        let ContractLine { spec, checks: lines } = line;
+    pub(in crate::engine) fn contract<'a>(
+        &mut self,
+        spec: &ContractSpec,
+        lines: impl Iterator<Item = &'a CheckLine>,
+        stored: &mut Stored,
+    ) -> (Remembered, Remembered) {
         let mut known = stored.checks.remove(&spec.name).unwrap_or_default();
         let mut checks = BTreeMap::new();
         for check in lines {

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use super::{Clock, Extent, Moment, TriggerLine};
 use crate::domain::observation::Health;
 use crate::domain::recovery_clock::ClockEvent;
-use crate::domain::remembered::RememberedCheck;
+use crate::domain::remembered::{Remembered, RememberedCheck, RememberedClock};
+use crate::domain::replica;
 use crate::domain::trigger::{RememberedTrigger, Trigger};
 use crate::store::{self, Batch, Firing, StoredTrigger};
 
@@ -102,6 +103,44 @@ impl TriggerMemory {
         }
     }
 
+    /// The trigger, as it continues when this replica takes the lead, and the firing that it begins or
+    /// ends by that. `stored` holds what the leader before wrote.
+    pub(super) fn take_over(
+        &mut self,
+        index: usize,
+        trigger: &Trigger,
+        stored: &mut BTreeMap<String, StoredTrigger>,
+        (clock, moment): (Clock, Moment),
+        changed: &mut Batch,
+    ) -> Option<(Trigger, Option<Firing>)> {
+        let kept = self.kept.get_mut(index)?;
+        let shared = stored.remove(&kept.name).unwrap_or_default();
+        let same = shared.fingerprint == kept.fingerprint;
+        let state =
+            if same { shared.state.carried(|wall| clock.from_wall(wall)) } else { RememberedTrigger::default() };
+        let (own, state) = (of_one_check(trigger.remember()), of_one_check(state.recalled(moment.now)));
+        let (mut joined, _) = replica::taken_over(own, state, Vec::new(), None);
+        let RememberedClock { running: firing, last, .. } = joined.clock;
+        let state = RememberedTrigger { watched: joined.checks.remove("").unwrap_or_default(), firing, last };
+        let trigger = Trigger::recall(Arc::clone(trigger.shared_spec()), &state);
+        let (own, wall) = (kept.open.take(), moment.wall(moment.now));
+        let news = match (trigger.firing(), shared.open.filter(|_| same), own) {
+            (Some(_), Some(open), _) => {
+                kept.open = Some(open);
+                None
+            }
+            (Some(_), None, own) => {
+                kept.open.clone_from(&own);
+                own
+            }
+            (None, open, _) => open.map(|open| Firing { ended: Some(wall), ..open }),
+        };
+        kept.state = trigger.remember();
+        changed.triggers.insert(kept.name.clone(), kept.stored(moment));
+        changed.firings.extend(news.clone());
+        Some((trigger, news))
+    }
+
     /// Hands over that a trigger started or stopped to fire.
     pub(super) fn note_firing(
         &mut self,
@@ -136,6 +175,12 @@ impl TriggerMemory {
             }
         }
     }
+}
+
+/// A trigger as a contract with one check: both have the same clock.
+fn of_one_check(RememberedTrigger { watched, firing, last }: RememberedTrigger) -> Remembered {
+    let clock = RememberedClock { running: firing, last, ..RememberedClock::default() };
+    Remembered { clock, checks: BTreeMap::from([(String::new(), watched)]) }
 }
 
 impl Kept {

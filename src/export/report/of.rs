@@ -3,9 +3,9 @@
 use super::{
     CheckSettings, CheckStatus, ConfigurationStatus, ContractStatus, Count, FailureStatus, FindingStatus,
     IndependenceStatus, Objective, ObjectiveStatus, OutageStatus, ReadingStatus, RecoveryCountStatus, RecoveryStatus,
-    RunStatus, StatusReport, StorageStatus, TriggerStatus, TroubleStatus,
+    ReplicaStatus, RunStatus, StatusReport, StorageStatus, TriggerStatus, TroubleStatus,
 };
-use crate::clock::Moment;
+use crate::clock::{self, Moment};
 use crate::domain::check::{CheckSpec, CheckState};
 use crate::domain::contract::{Contract, Judgement, RecoveryCount};
 use crate::domain::observation::{CopyState, Finding, Health};
@@ -17,6 +17,7 @@ use crate::export::because::because;
 use crate::export::failover::Failover;
 use crate::export::shards::{DividedStatus, ShardStatus};
 use crate::store::keeper::StoreHealth;
+use crate::store::shared;
 
 impl StatusReport {
     /// The report for a view.
@@ -26,9 +27,9 @@ impl StatusReport {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             now: view.moment.wall(view.moment.now),
             ready: view.snapshot.is_ready(),
-            storage: view.snapshot.storage.clone().map(|StoreHealth { errors, failing, damage, .. }| {
+            storage: view.snapshot.storage.clone().map(|StoreHealth { errors, failing, damage, share, .. }| {
                 let damaged = (!damage.is_none()).then(|| damage.to_string());
-                StorageStatus { errors, failing, damaged }
+                StorageStatus { errors, failing, damaged, replica: share.map(|share| replica(&share)) }
             }),
             configuration: view.snapshot.configuration.as_ref().map(|configuration| ConfigurationStatus {
                 read: view.moment.wall(configuration.read),
@@ -62,6 +63,15 @@ fn shard(share: &Share, view: View<'_>) -> Option<ShardStatus> {
         silent_seconds: view.moment.now.since(view.snapshot.ticked).as_secs_f64(),
         divided: divided.collect(),
     })
+}
+
+fn replica(share: &shared::Share) -> ReplicaStatus {
+    ReplicaStatus {
+        name: share.replica.clone(),
+        leads: share.leads(),
+        leader: share.standing.leader.clone(),
+        age_seconds: clock::since(share.read).as_secs(),
+    }
 }
 
 fn trigger(record: &TriggerRecord, moment: Moment) -> TriggerStatus {

@@ -15,7 +15,7 @@ use crate::store::{Export, FiringQuery, RecoveryQuery, StoreError, Stored};
 
 /// A store that is only read.
 #[derive(Debug)]
-pub(super) struct Inspection {
+pub(in crate::store) struct Inspection {
     pub(super) path: PathBuf,
     pub(super) connection: Connection,
     /// The last commit, as it was noted beside the file before that was opened.
@@ -36,7 +36,7 @@ impl Inspection {
     ///
     /// # Errors
     /// The store cannot be read.
-    pub(super) fn stored(&self) -> Result<Stored, StoreError> {
+    pub(in crate::store) fn stored(&self) -> Result<Stored, StoreError> {
         let found = self.findings()?;
         kept(&self.connection, &found).map(|(stored, _)| stored).map_err(|error| self.failed(&error))
     }
@@ -45,7 +45,7 @@ impl Inspection {
     ///
     /// # Errors
     /// The store cannot be read.
-    pub(super) fn damage(&self) -> Result<Damage, StoreError> {
+    pub(in crate::store) fn damage(&self) -> Result<Damage, StoreError> {
         let found = self.findings()?;
         let record = found.record.iter().map(|why| ("the record".to_owned(), why.clone()));
         let beside: Vec<_> = found.told().into_iter().chain(record).collect();
@@ -60,7 +60,7 @@ impl Inspection {
     ///
     /// # Errors
     /// The store cannot be read.
-    pub(super) fn entries(&self, query: &EntryQuery) -> Result<Vec<Link>, StoreError> {
+    pub(in crate::store) fn entries(&self, query: &EntryQuery) -> Result<Vec<Link>, StoreError> {
         let read = || match version(&self.connection)? {
             since if since >= record::SINCE => record::entries(&self.connection, query),
             _ => Ok(Vec::new()),
@@ -72,7 +72,7 @@ impl Inspection {
     ///
     /// # Errors
     /// The store cannot be read.
-    pub(super) fn verify(&self, pin: Option<&str>) -> Result<Result<Head, Broken>, StoreError> {
+    pub(in crate::store) fn verify(&self, pin: Option<&str>) -> Result<Result<Head, Broken>, StoreError> {
         let read = || {
             // One transaction: a daemon may append meanwhile.
             let reading = self.connection.unchecked_transaction()?;
@@ -88,7 +88,7 @@ impl Inspection {
     ///
     /// # Errors
     /// The store cannot be read.
-    pub(super) fn export(&self) -> Result<Export, StoreError> {
+    pub(in crate::store) fn export(&self) -> Result<Export, StoreError> {
         let all = RecoveryQuery { contract: None, since: None, limit: u32::MAX };
         let found = self.findings()?;
         let read = || -> rusqlite::Result<Export> {

@@ -90,6 +90,17 @@ fn faults(report: &StatusReport) -> Markup {
                 span { (failing) ". Measuring continues in memory. A restart would lose what is not stored." }
             }
         }
+        @if let Some(replica) = report.storage.as_ref().and_then(|storage| storage.replica.as_ref()) {
+            p {
+                "Replica " b { (replica.name) }
+                @match &replica.leader {
+                    _ if replica.leads => ", which leads.",
+                    Some(leader) => { ". " b { (leader) } " leads." }
+                    None => ". No replica leads.",
+                }
+                " The shared state was read " (replica.age_seconds) " s ago."
+            }
+        }
         @if let Some(configuration) = &report.configuration && let Some(refused) = &configuration.refused {
             div.notice.at_risk {
                 (told(Some(Status::AtRisk), "The last configuration was refused"))

@@ -11,12 +11,14 @@ use dr_exporter::domain::status::Basis;
 use dr_exporter::domain::time::Timestamp;
 use dr_exporter::domain::trigger::{RememberedTrigger, TriggerMode};
 use dr_exporter::store::history::{History, HistoryQuery, Observed};
+use dr_exporter::store::jetstream::JetStream;
 use dr_exporter::store::plans::Plans;
 use dr_exporter::store::sqlite::Sqlite;
 use dr_exporter::store::{
     Backend, Batch, ClosedRecovery, Firing, FiringQuery, RecoveryQuery, RecoveryResult, Store, StoreError, Stored,
     StoredCheck, StoredTrigger, Transition,
 };
+use dr_testkit::nats::{self, Server};
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use serde_json::json;
@@ -26,12 +28,35 @@ mod record;
 /// A backend with a place of its own, which goes with it.
 struct Place {
     backend: Box<dyn Backend>,
-    _directory: tempfile::TempDir,
+    _holds: Box<dyn std::any::Any>,
 }
 
 fn sqlite() -> Place {
     let directory = tempfile::tempdir().expect("a directory");
-    Place { backend: Box::new(Sqlite::of(directory.path())), _directory: directory }
+    Place { backend: Box::new(Sqlite::of(directory.path())), _holds: Box::new(directory) }
+}
+
+fn jetstream() -> Place {
+    let mut server = Server::new(&nats::current());
+    server.configure(&format!("server_name: single\njetstream {{ store_dir: \"{}\" }}\n", server.store()));
+    server.run();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(server.listens());
+    Place { backend: Box::new(stream_on(&server.address.to_string(), "a", 1)), _holds: Box::new(server) }
+}
+
+/// A store in a stream on this server.
+pub(crate) fn stream_on(address: &str, replica: &str, stream_replicas: usize) -> JetStream {
+    let yaml = format!(
+        "nats: {{ shared: {{ servers: [\"nats://{address}\"] }} }}\n{}",
+        crate::single::config("http: { url: \"http://127.0.0.1:1/\" }")
+    );
+    let config = dr_exporter::config::parse(&yaml, std::path::Path::new("config.yaml"));
+    let config = config.unwrap_or_else(|errors| panic!("{errors}"));
+    let (name, connection) = config.connections.nats.first_key_value().expect("a connection");
+    let store = JetStream::named(name.as_str(), connection.clone(), "dr_exporter", replica).expect("a name");
+    // Few, so that the log is condensed in the middle of a test.
+    JetStream { stream_replicas, states_kept: 3, ..store }
 }
 
 macro_rules! backends {
@@ -76,7 +101,7 @@ macro_rules! backends {
         })+
     };
 }
-backends!(sqlite);
+backends!(sqlite, jetstream);
 
 /// An instant with a part of a second that needs all its digits.
 fn t(seconds: i64) -> Timestamp {
@@ -165,6 +190,7 @@ fn everything() -> Batch {
         plans: Plans { alive: Some(t(50)), ..Plans::default() },
         entries: vec![record::entry("boot-1"), record::entry("boot-2")],
         observed: BTreeMap::from([(("api".to_owned(), t(0)), t(60))]),
+        replies: BTreeMap::new(),
     }
 }
 
@@ -238,6 +264,7 @@ fn any_batches_leave_what_a_model_says(place: impl Fn() -> Place) {
             for _ in 0..=usize::from(twice) {
                 store.save(&batch).expect("saved");
             }
+            store.turn().expect("a turn");
             if restart {
                 drop(store);
                 store = open(&place);
@@ -264,8 +291,14 @@ fn any_batches_leave_what_a_model_says(place: impl Fn() -> Place) {
 
 fn one_process_writes_and_others_read(place: &Place) {
     let mut store = open(place);
-    let second = place.backend.open().map(|_| ()).expect_err("it is in use");
-    assert!(matches!(second, StoreError::Locked(_)) && second.is_final(), "{second}");
+    if place.backend.is_shared() {
+        store.save(&Batch { clocks: everything().clocks, ..Batch::default() }).expect("the first one leads");
+        let refused = open(place).save(&everything()).expect_err("another one leads");
+        assert!(matches!(refused, StoreError::NotLeading), "{refused}");
+    } else {
+        let second = place.backend.open().map(|_| ()).expect_err("it is in use");
+        assert!(matches!(second, StoreError::Locked(_)) && second.is_final(), "{second}");
+    }
     store.save(&everything()).expect("saved");
     assert_eq!(place.backend.export().expect("exported").recoveries.len(), 1, "while it is in use");
     drop(store);

@@ -8,6 +8,7 @@ mod record;
 mod reload;
 mod restart;
 mod retention;
+pub(crate) use conformance::stream_on;
 mod torture;
 
 use std::path::Path;

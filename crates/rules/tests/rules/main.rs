@@ -9,6 +9,7 @@ mod incidents;
 mod independence;
 mod properties;
 mod recall;
+mod replicas;
 mod shards;
 mod statuses;
 mod trigger;

@@ -1,0 +1,196 @@
+//! What a replica takes over from the shared state.
+
+use dr_rules::contract::Contract;
+use dr_rules::observation::{CopyState, Finding, Health, Observation};
+use dr_rules::outage::{Beginning, Mode, Outage, Recovery};
+use dr_rules::recovery_clock::ClockEvent;
+use dr_rules::remembered::{Remembered, RememberedClock};
+use dr_rules::replica::{Measured, caught_up, heard, is_same, recorded_late, taken_over};
+
+use super::{ANY, check, contract, gone_on, healthy, observe, of_copy, seconds, spec, t, unhealthy};
+
+/// A contract of one check that saw this.
+fn saw(found: &[(i64, Health)]) -> Contract {
+    let mut contract = contract(spec(), vec![check("a")]);
+    for (at, health) in found {
+        observe(&mut contract, 0, *at, health.clone());
+    }
+    contract
+}
+
+fn down(from: i64, to: i64) -> Vec<(i64, Health)> {
+    (from..=to).step_by(10).map(|at| (at, unhealthy())).collect()
+}
+
+fn outage(first_failure: i64, trigger: i64) -> Outage {
+    Outage {
+        first_failure: t(first_failure),
+        trigger: t(trigger),
+        mode: Mode::Real,
+        beginning: Beginning::Seen,
+        declared: false,
+        confirmed: true,
+    }
+}
+
+fn recovery(first_failure: i64, trigger: i64, healthy: i64) -> Recovery {
+    Recovery { outage: outage(first_failure, trigger), healthy: t(healthy), earliest: t(healthy) }
+}
+
+fn running(outage: Outage) -> RememberedClock {
+    RememberedClock { running: Some(outage), ..RememberedClock::default() }
+}
+
+fn over(last: Recovery) -> RememberedClock {
+    RememberedClock { last: Some(last), met: 1, ..RememberedClock::default() }
+}
+
+fn mine(recovery: Recovery) -> Measured {
+    Measured { recovery, circumstances: None, is_known: false }
+}
+
+/// The trigger of the clock that runs then, in seconds.
+fn trigger(state: &Remembered) -> Option<i64> {
+    state.clock.running.map(|outage| (outage.trigger.as_unix_nanos() - t(0).as_unix_nanos()) / 1_000_000_000)
+}
+
+#[test]
+fn a_follower_adopts_a_clock_unless_it_saw_the_component_well_since() {
+    let shared = || running(outage(40, 60));
+    let well_before = saw(&[(50, healthy())]);
+    assert_eq!(trigger(&heard(well_before.remember(), shared())), Some(60));
+    let well_since = saw(&[(65, healthy())]);
+    assert_eq!(trigger(&heard(well_since.remember(), shared())), None);
+    let never_looked = saw(&[]);
+    assert_eq!(trigger(&heard(never_looked.remember(), shared())), Some(60));
+    let declared = RememberedClock { running: Some(Outage { declared: true, ..outage(60, 60) }), ..shared() };
+    assert_eq!(trigger(&heard(well_since.remember(), declared)), Some(60), "people know better");
+    // The earlier trigger counts, whoever has it.
+    let later = saw(&down(50, 80));
+    assert_eq!(trigger(&heard(later.remember(), shared())), Some(60));
+    let earlier = saw(&down(30, 80));
+    assert_eq!(trigger(&heard(earlier.remember(), shared())), Some(50));
+}
+
+#[test]
+fn an_adopted_clock_stops_at_the_next_healthy_look_and_not_by_one_before() {
+    let follower = saw(&[(50, healthy())]);
+    let state = heard(follower.remember(), running(outage(40, 60)));
+    let mut follower = gone_on(&follower, state);
+    assert!(follower.clock().running().is_some());
+    let event = observe(&mut follower, 0, 70, healthy());
+    let Some(ClockEvent::Stopped(recovery)) = event else { panic!("{event:?}") };
+    assert_eq!((recovery.outage.trigger, recovery.healthy), (t(60), t(70)));
+    // The leader's clock is heard of once more, late. This replica has seen the end.
+    let state = heard(follower.remember(), running(outage(40, 60)));
+    assert_eq!(trigger(&state), None);
+}
+
+#[test]
+fn counts_are_the_shared_ones() {
+    let follower = saw(&[(0, healthy())]);
+    let state = heard(follower.remember(), over(recovery(40, 60, 90)));
+    assert_eq!((state.clock.met, state.clock.last.map(|last| last.healthy)), (1, Some(t(90))));
+    // Its own end of the same outage counts no second time.
+    let mut measured = saw(&[vec![(30, healthy())], down(40, 80)].concat());
+    observe(&mut measured, 0, 95, healthy());
+    assert_eq!(measured.remember().clock.met, 1);
+    let state = heard(measured.remember(), over(recovery(40, 60, 90)));
+    assert_eq!((state.clock.met, state.clock.last.map(|last| last.healthy)), (1, Some(t(90))));
+}
+
+#[test]
+fn another_outage_does_not_begin_at_the_trigger_of_the_one_before() {
+    // This replica did not see the component well in between, at 100.
+    let follower = saw(&down(40, 140));
+    let shared = RememberedClock { running: Some(outage(110, 130)), ..over(recovery(40, 60, 100)) };
+    assert_eq!(trigger(&heard(follower.remember(), shared)), Some(130));
+}
+
+#[test]
+fn a_new_leader_continues_and_ends_what_the_one_before_left() {
+    let shared = |clock| Remembered { clock, ..Remembered::default() };
+    // The clock runs in the store, and this replica saw the component well since: it stops at the next look.
+    let well = saw(&[(50, healthy()), (75, healthy())]);
+    let (state, none) = taken_over(well.remember(), shared(running(outage(40, 60))), Vec::new(), Some(seconds(300)));
+    assert!(none.is_empty());
+    let mut well = gone_on(&well, state);
+    let event = observe(&mut well, 0, 85, healthy());
+    let Some(ClockEvent::Stopped(recovery)) = event else { panic!("{event:?}") };
+    assert_eq!((recovery.outage.trigger, recovery.healthy, recovery.earliest), (t(60), t(75), t(60)));
+    // It measured the end: that is recorded, from the first trigger, and the clock does not run again.
+    let follower = saw(&[(95, healthy())]);
+    let unwritten = vec![mine(self::recovery(45, 70, 95))];
+    let (state, recorded) =
+        taken_over(follower.remember(), shared(running(outage(40, 60))), unwritten, Some(seconds(300)));
+    assert_eq!(recorded.len(), 1);
+    assert_eq!((recorded[0].recovery.outage.trigger, recorded[0].is_known), (t(60), true));
+    assert_eq!((trigger(&state), state.clock.met), (None, 1));
+    // The leader recorded the end, and this replica has not looked since: it is over.
+    let late = saw(&down(40, 80));
+    let (state, _) = taken_over(late.remember(), shared(over(self::recovery(40, 60, 90))), Vec::new(), None);
+    assert_eq!((trigger(&state), state.checks["a"].failures), (None, 0));
+    // It saw a failure since: a new streak begins.
+    let again = saw(&down(40, 100));
+    let (state, _) = taken_over(again.remember(), shared(over(self::recovery(40, 60, 90))), Vec::new(), None);
+    assert_eq!((trigger(&state), state.checks["a"].failures), (None, 1));
+    // An outage that nobody recorded goes on.
+    let own = saw(&down(40, 80));
+    let (state, _) = taken_over(own.remember(), shared(RememberedClock::default()), Vec::new(), None);
+    assert_eq!(trigger(&state), Some(60));
+}
+
+/// A recovery that only another replica measured is counted, and does not replace a newer one.
+#[test]
+fn a_late_recovery_is_counted_once() {
+    let leader = saw(&down(200, 240));
+    let late = vec![mine(recovery(40, 60, 90))];
+    let (state, recorded) = recorded_late(leader.remember(), late, Some(seconds(300)));
+    assert_eq!((recorded.len(), state.clock.met, trigger(&state)), (1, 1, Some(220)));
+    let with_last = Remembered { clock: over(recovery(100, 110, 120)), ..Remembered::default() };
+    let (state, _) = recorded_late(with_last, vec![mine(recovery(40, 60, 90))], Some(seconds(300)));
+    assert_eq!((state.clock.met, state.clock.last.map(|last| last.healthy)), (2, Some(t(120))));
+}
+
+fn point(at: i64, copy: CopyState) -> Contract {
+    let mut contract = contract(spec(), vec![check("a")]);
+    contract.observe(0, t(at), &of_copy(copy));
+    contract
+}
+
+#[test]
+fn the_newer_look_counts_as_a_whole_and_nothing_withdrawn_comes_back() {
+    let proven = |at, up_to| point(at, CopyState::Complete { up_to: t(up_to) });
+    let lost = |at| point(at, CopyState::Lost(Finding::new(&ANY, "gone")));
+    let of = |own: &Contract, shared: &Contract| {
+        let state = caught_up(own.remember(), shared.remember());
+        let check = &state.checks["a"];
+        (check.latched, check.lost)
+    };
+    assert_eq!(of(&proven(10, 9), &lost(20)), (None, true), "the leader saw it lost later");
+    assert_eq!(of(&proven(30, 29), &lost(20)), (Some(t(29)), false), "this replica saw it complete later");
+    assert_eq!(of(&proven(10, 9), &proven(20, 19)), (Some(t(19)), false), "the newest proof");
+    assert_eq!(of(&proven(20, 19), &proven(10, 9)), (Some(t(19)), false));
+    // A look at the health alone is no look at the copy.
+    let mut own = proven(10, 9);
+    own.observe(0, t(40), &Observation::of_health(healthy()));
+    assert_eq!(of(&own, &lost(20)), (None, true));
+    assert_eq!(caught_up(own.remember(), lost(20).remember()).checks["a"].health_seen, Some(t(40)));
+}
+
+#[test]
+fn a_change_that_both_see_missing_is_missing_since_the_first_saw_it() {
+    let outdated = |at| {
+        let holds = "h1".to_owned();
+        point(at, CopyState::Outdated { up_to: None, holds, finding: Finding::new(&ANY, "differs") })
+    };
+    let state = caught_up(outdated(50).remember(), outdated(20).remember());
+    assert_eq!(state.checks["a"].missing_since, Some(t(20)));
+}
+
+#[test]
+fn two_outages_of_a_component_share_no_instant() {
+    assert!(is_same((t(0), t(10)), (t(9), t(12))));
+    assert!(is_same((t(0), t(10)), (t(2), t(8))));
+    assert!(!is_same((t(0), t(10)), (t(11), t(12))));
+}

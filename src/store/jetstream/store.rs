@@ -1,0 +1,374 @@
+//! The store of one replica.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use super::JetStream;
+use super::copy::{Applied, Copy};
+use super::lead::Lead;
+use super::log::Log;
+use super::message::{Message, VERSION, What};
+use crate::clients::jetstream::log::{Append, Appended};
+use crate::clock;
+use crate::domain::time::Timestamp;
+use crate::store::history::{History, HistoryQuery};
+use crate::store::record::{EntryQuery, Head, Link};
+use crate::store::shared::{Base, Forwarded, News, Share, Standing, Turn};
+use crate::store::{Batch, ClosedRecovery, Firing, FiringQuery, RecoveryQuery, Store, StoreError, Stored};
+
+/// The largest message. A server accepts 1 MiB unless it is told otherwise.
+const LARGEST: usize = 512 * 1024;
+/// How often a message is tried at a new end of the log, before this turn is given up.
+const ATTEMPTS: u32 = 16;
+/// How often the stream is asked whether it is still the same one.
+const LOOK: Duration = Duration::from_secs(10);
+/// An order that nobody carried out for this long, by the server's clock, is not carried out.
+const LATE: i64 = 60;
+/// How many recoveries are told when the leader changes.
+const RECOVERIES: u32 = 1000;
+/// No message takes longer than this, unless it is the last one.
+const USUAL: Duration = Duration::from_secs(2);
+/// How long the last message of a replica may take.
+const LAST: Duration = Duration::from_secs(1);
+
+/// An open store.
+pub(super) struct JetStreamStore {
+    settings: JetStream,
+    log: Log,
+    copy: Copy,
+    /// A word that no other run of the program has, and the number of its next message.
+    by: String,
+    next: u64,
+    lead: Lead,
+    created: jiff::Timestamp,
+    /// When the stream was last seen to be the same one, and when everything was last read.
+    looked: Instant,
+    read: Instant,
+    /// Whether the last attempt to read failed.
+    blind: bool,
+    /// What the ledger has not heard yet.
+    unheard: Batch,
+    /// The standing that the ledger was told last. None before the first time.
+    told: Option<Standing>,
+    /// The orders that were handed out in this term.
+    handed: BTreeSet<String>,
+    /// Whether the end of the record may have moved.
+    moved: bool,
+    /// Whether this process was there while another one led.
+    followed: bool,
+}
+
+impl JetStreamStore {
+    pub(super) fn open(settings: &JetStream) -> Result<Self, StoreError> {
+        let log = Log::of(settings)?;
+        let extent = log.extent_or_create(settings.stream_replicas)?;
+        let mut copy = Copy::empty(&log.subjects)?;
+        let claims = copy.follow(&log, extent.last)?;
+        let by = format!("{:032x}", rand::random::<u128>());
+        let now = clock::instant();
+        let mut lead = Lead::new(&by, settings.takeover_after, now);
+        for claim in claims {
+            if let Applied::Lead { by, replica, term, released } = claim {
+                lead.hear(&by, &replica, term, released, now);
+            }
+        }
+        Ok(Self {
+            settings: settings.clone(),
+            log,
+            copy,
+            by,
+            next: 0,
+            lead,
+            created: extent.created,
+            looked: now,
+            read: now,
+            blind: false,
+            unheard: Batch::default(),
+            told: None,
+            handed: BTreeSet::new(),
+            moved: true,
+            followed: false,
+        })
+    }
+
+    /// Applies everything that is new in the log.
+    fn catch_up(&mut self) -> Result<(), StoreError> {
+        let caught = self.read_on();
+        let now = clock::instant();
+        match caught {
+            Ok(()) if std::mem::take(&mut self.blind) => self.lead.wait_again(now),
+            Ok(()) => {}
+            Err(_) => self.blind = true,
+        }
+        caught
+    }
+
+    fn read_on(&mut self) -> Result<(), StoreError> {
+        if clock::since(self.looked) >= LOOK {
+            self.look()?;
+        }
+        loop {
+            let asked = clock::instant();
+            let Some(message) = self.log.next(self.copy.applied.saturating_add(1))? else {
+                self.read = asked;
+                return Ok(());
+            };
+            match self.copy.apply(&self.log, &self.by, &message)? {
+                Applied::Nothing => {}
+                Applied::Batch(batch) => {
+                    self.moved |= !batch.entries.is_empty();
+                    self.unheard.take(*batch);
+                }
+                Applied::Lead { by, replica, term, released } => {
+                    self.followed |= by != self.by && !released;
+                    self.lead.hear(&by, &replica, term, released, clock::instant());
+                }
+            }
+        }
+    }
+
+    /// Whether the stream is still the one whose log was applied.
+    fn look(&mut self) -> Result<(), StoreError> {
+        let extent = self.log.extent()?;
+        if extent.created != self.created || extent.last < self.copy.applied {
+            let text = "the stream was replaced, or has lost messages. Nothing is written to it. Restore it, or restart \
+                        every replica to begin with what it holds now";
+            return Err(self.log.failed(text));
+        }
+        self.looked = clock::instant();
+        Ok(())
+    }
+
+    /// Appends a message to the log, at the end that this replica knows, and applies it. `may`
+    /// tells, after everything new was read, whether it still may be written.
+    fn append(&mut self, what: What, may: impl Fn(&Lead) -> bool) -> Result<(), StoreError> {
+        let subject = self.log.subjects.for_message(&what);
+        self.append_to(&subject, what, may)
+    }
+
+    fn append_to(&mut self, subject: &str, what: What, may: impl Fn(&Lead) -> bool) -> Result<(), StoreError> {
+        self.next += 1;
+        let how = Append { after: None, rolls_up: matches!(what, What::Lead { .. }) };
+        let message = Message { v: VERSION, by: self.by.clone(), id: self.next, what };
+        let payload = serde_json::to_vec(&message).map_err(|error| self.log.failed(error))?;
+        for _ in 0..ATTEMPTS {
+            if !may(&self.lead) {
+                return Err(StoreError::NotLeading);
+            }
+            let before = self.copy.applied;
+            let how = Append { after: Some(before), ..how };
+            let appended = self.log.append(subject, how, payload.clone(), USUAL)?;
+            self.catch_up()?;
+            match appended {
+                Appended::At(sequence) if self.copy.applied >= sequence => return Ok(()),
+                Appended::At(_) => break,
+                // A message whose acknowledgement was lost is repeated, and then stands there.
+                Appended::Elsewhere if self.copy.own == Some(self.next) => return Ok(()),
+                Appended::Elsewhere if self.copy.applied == before => self.look()?,
+                Appended::Elsewhere => {}
+            }
+        }
+        Err(self.log.failed("the end of the log is not known"))
+    }
+
+    fn write(&mut self, batch: Batch) -> Result<(), StoreError> {
+        let size = serde_json::to_vec(&batch).map_or(0, |text| text.len());
+        if size > LARGEST {
+            let whole = batch.clone();
+            return match batch.halves() {
+                Some((first, second)) => self.write(first).and_then(|()| self.write(second)),
+                None => self.append(What::Batch(Box::new(whole)), Lead::leads),
+            };
+        }
+        self.append(What::Batch(Box::new(batch)), Lead::leads)
+    }
+
+    /// Takes or renews the lead.
+    fn claim(&mut self) -> Result<(), StoreError> {
+        let (sent, leads) = (clock::instant(), self.lead.leads());
+        let term = if leads { self.lead.term() } else { self.lead.term().saturating_add(1) };
+        let what = What::Lead { replica: self.settings.replica.clone(), term, released: false };
+        let claimed = self.append(what, |lead| if leads { lead.leads() } else { lead.is_vacant(clock::instant()) });
+        match claimed {
+            Ok(()) => {
+                self.lead.renewed(sent);
+                Ok(())
+            }
+            Err(StoreError::NotLeading) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Replaces the messages with state by a snapshot, so that the log does not grow with time.
+    fn snapshot(&mut self) -> Result<(), StoreError> {
+        let observed = std::mem::take(&mut self.copy.observed);
+        if !observed.is_empty() {
+            // Each look is history. It is written once more, under a subject that stays.
+            let kept = What::Batch(Box::new(Batch { observed: observed.clone(), ..Batch::default() }));
+            let subject = self.log.subjects.history();
+            if let Err(error) = self.append_to(&subject, kept, Lead::leads) {
+                self.copy.observed = observed;
+                return Err(error);
+            }
+        }
+        let mut parts = vec![self.copy.state()?];
+        let mut small = Vec::new();
+        while let Some(part) = parts.pop() {
+            let size = serde_json::to_vec(&part).map_or(0, |text| text.len());
+            match (size > LARGEST).then(|| part.clone().halves()).flatten() {
+                Some((first, second)) => parts.extend([first, second]),
+                None => small.push(part),
+            }
+        }
+        let before = self.copy.applied.saturating_add(1);
+        let count = small.len();
+        for (index, part) in small.into_iter().enumerate() {
+            let what = What::Snapshot { batch: Box::new(part), last: index + 1 == count };
+            // Its parts belong together: nothing may stand between them.
+            let end = before.saturating_add(index as u64);
+            if self.copy.applied.saturating_add(1) != end {
+                return Ok(());
+            }
+            self.append(what, Lead::leads)?;
+            if self.copy.applied != end {
+                return Ok(());
+            }
+        }
+        self.log.purge(&self.log.subjects.state(), before)?;
+        let open = self.copy.pending.values().map(|pending| pending.sequence).min();
+        let orders = open.unwrap_or(before).min(before);
+        self.log.purge(&self.log.subjects.orders(), orders)?;
+        self.copy.forget_answers(orders);
+        Ok(())
+    }
+
+    /// What the ledger has not heard yet.
+    fn news(&mut self) -> Result<Option<News>, StoreError> {
+        let standing = self.lead.standing();
+        let changed = self.told.as_ref() != Some(&standing);
+        let anew = self.told.as_ref().is_none_or(|told| (told.term, told.leads) != (standing.term, standing.leads));
+        let base = if anew {
+            self.handed.clear();
+            let recoveries = RecoveryQuery { contract: None, since: None, limit: RECOVERIES };
+            let recoveries = self.copy.database.recoveries(&recoveries)?;
+            Some(Box::new(Base { stored: self.copy.database.load()?, recoveries }))
+        } else {
+            None
+        };
+        let orders = if standing.leads { self.orders() } else { Vec::new() };
+        let mut batch = std::mem::take(&mut self.unheard);
+        if base.is_some() {
+            // The base holds all of it, but for the answers to forwarded orders.
+            batch = Batch { replies: batch.replies, ..Batch::default() };
+        }
+        self.told = Some(standing.clone());
+        let news = changed || !batch.is_empty() || !orders.is_empty();
+        Ok(news.then_some(News { standing, base, batch, orders }))
+    }
+
+    /// The orders that were not handed out in this term.
+    fn orders(&mut self) -> Vec<Forwarded> {
+        let now = self.copy.time;
+        let new = self.copy.pending.iter().filter(|(id, _)| !self.handed.contains(*id));
+        let new = new.map(|(id, pending)| {
+            let age = now.map_or(0, |now| now.as_second().saturating_sub(pending.time.as_second()));
+            Forwarded { id: id.clone(), order: pending.order.clone(), is_late: age >= LATE }
+        });
+        let new: Vec<_> = new.collect();
+        self.handed.extend(new.iter().map(|order| order.id.clone()));
+        new
+    }
+}
+
+impl Store for JetStreamStore {
+    fn load(&mut self) -> Result<Stored, StoreError> {
+        self.copy.database.load()
+    }
+
+    fn save(&mut self, batch: &Batch) -> Result<(), StoreError> {
+        if !self.lead.leads() && self.lead.is_vacant(clock::instant()) {
+            self.claim()?;
+        }
+        self.write(batch.clone())
+    }
+
+    fn recoveries(&mut self, query: &RecoveryQuery) -> Result<Vec<ClosedRecovery>, StoreError> {
+        self.copy.database.recoveries(query)
+    }
+
+    fn firings(&mut self, query: &FiringQuery) -> Result<Vec<Firing>, StoreError> {
+        self.copy.database.firings(query)
+    }
+
+    fn head(&mut self) -> Result<Head, StoreError> {
+        self.copy.database.head()
+    }
+
+    fn entries(&mut self, query: &EntryQuery) -> Result<Vec<Link>, StoreError> {
+        self.copy.database.entries(query)
+    }
+
+    fn history(&mut self, query: &HistoryQuery) -> Result<History, StoreError> {
+        self.copy.database.history(query)
+    }
+
+    fn forget(&mut self, retention: Duration, ran: Duration, now: Timestamp) -> Result<(), StoreError> {
+        // Every copy deletes the same, because the log says so.
+        if self.lead.leads() { self.append(What::Forget { retention, ran, now }, Lead::leads) } else { Ok(()) }
+    }
+
+    fn turn(&mut self) -> Result<Option<Turn>, StoreError> {
+        self.catch_up()?;
+        let now = clock::instant();
+        if self.lead.is_due(now) || !self.lead.leads() && self.lead.is_vacant(now) {
+            self.claim()?;
+        }
+        if self.lead.leads() && self.copy.states >= self.settings.states_kept {
+            match self.snapshot() {
+                Ok(()) => {
+                    info!(stream = self.settings.stream.as_str(), "the state in the storage's stream was condensed")
+                }
+                // It is tried again in the next turn.
+                Err(error) => warn!(%error, "the state in the storage's stream was not condensed"),
+            }
+        }
+        let news = self.news()?;
+        let share = Share {
+            replica: self.settings.replica.clone(),
+            standing: self.lead.standing(),
+            read: self.read,
+            leads_until: self.lead.until(),
+            followed: self.followed,
+        };
+        Ok(Some(Turn { news, share, moved: std::mem::take(&mut self.moved) }))
+    }
+
+    fn forward(&mut self, Forwarded { id, order, .. }: &Forwarded) -> Result<(), StoreError> {
+        let what = What::Order { number: id.clone(), order: order.clone() };
+        let subject = self.log.subjects.for_message(&what);
+        self.next += 1;
+        let message = Message { v: VERSION, by: self.by.clone(), id: self.next, what };
+        let payload = serde_json::to_vec(&message).map_err(|error| self.log.failed(error))?;
+        // An order may stand anywhere: it changes nothing until the leader carries it out.
+        self.log.append(&subject, Append::default(), payload, USUAL).map(drop)
+    }
+}
+
+impl Drop for JetStreamStore {
+    /// Gives the lead back, so that another replica takes it at once.
+    fn drop(&mut self) {
+        if !self.lead.leads() {
+            return;
+        }
+        let what = What::Lead { replica: self.settings.replica.clone(), term: self.lead.term(), released: true };
+        let subject = self.log.subjects.for_message(&what);
+        let how = Append { after: Some(self.copy.applied), rolls_up: true };
+        let message = Message { v: VERSION, by: self.by.clone(), id: self.next.saturating_add(1), what };
+        let payload = serde_json::to_vec(&message).unwrap_or_default();
+        // Otherwise the others wait until the lead is silent.
+        let _ = self.log.append(&subject, how, payload, LAST);
+    }
+}

@@ -1,0 +1,124 @@
+//! Two replicas never both write.
+
+use std::time::Duration;
+
+use dr_exporter::store::Backend as _;
+use dr_exporter::store::StoreError;
+use dr_exporter::store::jetstream::JetStream;
+use dr_exporter::store::record::{Entry, EntryQuery, Fact};
+use dr_exporter::store::{Batch, Store};
+use dr_testkit::nats::{self, Server};
+use serde_json::json;
+
+use super::{Rig, trigger};
+use crate::storage::stream_on;
+
+async fn server() -> Server {
+    let mut server = Server::new(&nats::current());
+    server.configure(&format!("server_name: single\njetstream {{ store_dir: \"{}\" }}\n", server.store()));
+    server.run();
+    server.listens().await;
+    server
+}
+
+fn entry(key: &str) -> Batch {
+    let at = dr_exporter::domain::time::Timestamp::from_unix_seconds(1_800_000_000);
+    let entry = Entry { key: key.to_owned(), at, fact: Fact::Stopped };
+    Batch { entries: vec![entry], ..Batch::default() }
+}
+
+fn store(server: &Server, name: &str) -> (JetStream, Box<dyn Store>) {
+    let settings = stream_on(&server.address.to_string(), name, 1);
+    let settings = JetStream { takeover_after: Duration::from_millis(300), ..settings };
+    let store = settings.open().expect("opened");
+    (settings, store)
+}
+
+/// A leader that heard nothing for a while believes that it leads. The log refuses what it writes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_was_replaced_writes_nothing() {
+    let server = server().await;
+    let refused = tokio::task::spawn_blocking(move || {
+        let (settings, mut old) = store(&server, "old");
+        old.turn().expect("a turn");
+        old.save(&entry("a")).expect("it leads");
+        let (_, mut new) = store(&server, "new");
+        new.turn().expect("a turn");
+        assert!(matches!(new.save(&entry("b")), Err(StoreError::NotLeading)), "the other one leads");
+        // Longer than the silence that a young replica waits for.
+        std::thread::sleep(Duration::from_millis(600));
+        new.turn().expect("it takes the lead");
+        new.save(&entry("c")).expect("it leads");
+        // The old one has heard of nothing, and writes.
+        let refused = old.save(&entry("d"));
+        assert!(matches!(refused, Err(StoreError::NotLeading)), "{refused:?}");
+        let turn = old.turn().expect("a turn").expect("a shared store");
+        assert!(!turn.share.standing.leads && turn.share.standing.leader.as_deref() == Some("new"));
+        new.save(&entry("e")).expect("it still leads");
+        let links = settings.entries(&EntryQuery { after: 0, limit: 10 }).expect("entries");
+        assert!(settings.verify(None).expect("read").is_ok());
+        links.into_iter().map(|link| link.key).collect::<Vec<_>>()
+    });
+    assert_eq!(refused.await.expect("no panic"), ["a", "c", "e"]);
+}
+
+/// The stream is deleted and made anew: nothing of another history is mixed in.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_was_replaced_is_told_and_not_written() {
+    let server = server().await;
+    let api = server.api(async_nats::ConnectOptions::new()).await;
+    let (server, mut store) = tokio::task::spawn_blocking(move || {
+        let (_, mut store) = store(&server, "a");
+        store.turn().expect("a turn");
+        store.save(&entry("a")).expect("it leads");
+        (server, store)
+    })
+    .await
+    .expect("no panic");
+    let config = api.info("dr_exporter").await.expect("a stream")["config"].clone();
+    api.delete("dr_exporter").await;
+    api.create(config).await;
+    let told = tokio::task::spawn_blocking(move || {
+        let told = store.save(&entry("b")).expect_err("another stream").to_string();
+        drop(store);
+        told
+    });
+    let told = told.await.expect("no panic");
+    assert!(told.contains("replaced"), "{told}");
+    assert_eq!(api.messages("dr_exporter").await, Some(0));
+    drop(server);
+}
+
+/// A stream that would forget is refused: exit code 78.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_forgets_is_refused() {
+    let server = server().await;
+    let api = server.api(async_nats::ConnectOptions::new()).await;
+    api.create(json!({"name": "dr_exporter", "subjects": ["dr_exporter.>"], "storage": "file", "num_replicas": 1,
+        "discard": "new", "allow_rollup_hdrs": true, "max_age": 3_600_000_000_000_u64}))
+        .await;
+    let settings = stream_on(&server.address.to_string(), "a", 1);
+    let told = tokio::task::spawn_blocking(move || settings.open().map(drop).expect_err("refused"));
+    let told = told.await.expect("no panic");
+    assert!(told.is_final() && told.to_string().contains("max_age"), "{told}");
+}
+
+/// The leader is frozen, another takes over, and the first one thaws: it follows.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leader_that_thaws_follows() {
+    let rig = Rig::start("200ms").await;
+    let leader = rig.leader().await;
+    rig.replicas[leader].exporter.freeze();
+    rig.service.well(false);
+    let next = rig.leader_of(&rig.others(leader)).await;
+    rig.until("it sees the outage", async |rig| trigger(&rig.replicas[next]).await.is_some()).await;
+    rig.service.well(true);
+    rig.until("the recovery is stored", async |rig| rig.replicas[next].recoveries().await.len() == 1).await;
+    rig.replicas[leader].exporter.thaw();
+    rig.until("it knows the recovery", async |rig| rig.replicas[leader].recoveries().await.len() == 1).await;
+    let leader_now = rig.leader().await;
+    assert_eq!(leader_now, next);
+    let status = rig.replicas[leader].get("status").await;
+    assert_eq!(status["storage"]["replica"]["leads"], json!(false), "{status}");
+    assert!(rig.verify(next).starts_with("ok"));
+}

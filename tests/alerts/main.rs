@@ -7,6 +7,7 @@ mod everything;
 mod mirror;
 mod monitoring;
 mod outage;
+mod replicas;
 mod silence;
 mod triggers;
 mod world;

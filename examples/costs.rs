@@ -24,8 +24,7 @@ use dr_testkit::publisher::Publisher;
 use dr_testkit::service::Service;
 use dr_testkit::{free_ports, wait_until};
 
-const KINDS: [&str; 8] =
-    ["http", "dns", "nats_mirror", "external_secret", "argocd_app", "pods", "promql", "events"];
+const KINDS: [&str; 8] = ["http", "dns", "nats_mirror", "external_secret", "argocd_app", "pods", "promql", "events"];
 /// The interval of the checks, how long they warm up, and how long they are measured.
 const INTERVAL: Duration = Duration::from_secs(10);
 const WARM: Duration = Duration::from_secs(25);
@@ -149,7 +148,10 @@ async fn one(program: &Path, kind: &str) {
         "dns" => {
             let dns = Dns::start("api A 192.0.2.10 30").await;
             let check = |_| {
-                format!("dns: {{ name: api.example.com, resolvers: [\"{}\"], regions: {{ primary: [192.0.2.0/24] }} }}", dns.udp())
+                format!(
+                    "dns: {{ name: api.example.com, resolvers: [\"{}\"], regions: {{ primary: [192.0.2.0/24] }} }}",
+                    dns.udp()
+                )
             };
             measured(program, kind, 1000, |count| Config::new(&contracts(count, "rto: 5m", check))).await;
         }
@@ -161,7 +163,8 @@ async fn one(program: &Path, kind: &str) {
             prometheus.has("toy").await;
             let head = format!("prometheus: {{ main: {{ url: \"{}\" }} }}\n", prometheus.url());
             let check = |_| "promql: { prometheus: main, query: sum(toy), healthy_when: { above: 0 } }".to_owned();
-            measured(program, kind, 500, |count| Config::new(&(head.clone() + &contracts(count, "rto: 5m", check)))).await;
+            measured(program, kind, 500, |count| Config::new(&(head.clone() + &contracts(count, "rto: 5m", check))))
+                .await;
         }
         _ => events(program).await,
     }
@@ -178,11 +181,12 @@ async fn nats(program: &Path) {
     let head =
         format!("nats:\n  primary: {}\n  dr: {}\n", connection(pair.primary.address), connection(pair.dr.address));
     let check = |_| {
-        format!("nats_mirror: {{ origin: {{ nats: primary, stream: {ORIGIN} }}, mirror: {{ nats: dr, stream: {MIRROR} }} }}")
+        format!(
+            "nats_mirror: {{ origin: {{ nats: primary, stream: {ORIGIN} }}, mirror: {{ nats: dr, stream: {MIRROR} }} }}"
+        )
     };
-    let config = |count| {
-        Config::new(&(head.clone() + &contracts(count, "rto: 15m\n    rpo: 5m", check))).with("app", "app\n")
-    };
+    let config =
+        |count| Config::new(&(head.clone() + &contracts(count, "rto: 15m\n    rpo: 5m", check))).with("app", "app\n");
     measured(program, "nats_mirror", 500, config).await;
 }
 
@@ -251,7 +255,8 @@ async fn fill(cluster: &Cluster, user: &User, kind: &str, count: usize) {
                 labelled["labels"] = json!({"app": name});
                 let status = json!({"conditions": [{"type": "Ready", "status": "True"}]});
                 let spec = json!({"containers": [{"name": "main", "image": "x"}]});
-                let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": labelled, "spec": spec, "status": status});
+                let pod =
+                    json!({"apiVersion": "v1", "kind": "Pod", "metadata": labelled, "spec": spec, "status": status});
                 cluster.apply(pod).await;
             }
         }
@@ -281,7 +286,8 @@ async fn events(program: &Path) {
     let mut exporter = Exporter::start(program, Config::new(&yaml)).await;
     let in_progress = async |exporter: &Exporter, wanted: f64| {
         wait_until("all clocks run, or none", Duration::from_secs(60), async || {
-            let text = client().get(format!("http://{}/metrics", exporter.address)).send().await.ok()?.text().await.ok()?;
+            let text =
+                client().get(format!("http://{}/metrics", exporter.address)).send().await.ok()?.text().await.ok()?;
             let running = text.lines().filter(|line| line.starts_with("dr_recovery_in_progress{"));
             let running: f64 = running.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum();
             (running == wanted).then_some(())

@@ -151,7 +151,14 @@ fn tell_of_share(config: &Config) {
         return;
     }
     let (contracts, checks) = (config.contracts.len(), config.checks());
-    info!(shard = shard.index(), total_shards = shard.total(), contracts, of_contracts, checks, "this is one of several shards");
+    info!(
+        shard = shard.index(),
+        total_shards = shard.total(),
+        contracts,
+        of_contracts,
+        checks,
+        "this is one of several shards"
+    );
     for Divided { what, name, shards } in divided {
         info!(what, name, ?shards, "several shards have this: give an order about it to each of them");
     }

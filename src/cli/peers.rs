@@ -51,7 +51,9 @@ impl PeerFlags {
     /// What does not fit.
     pub(super) fn fit(&self, shard: Shard) -> Result<(), String> {
         if !self.peers.is_empty() && shard.is_alone() {
-            return Err("--web.peers is for one of several shards; add --shard and --total-shards, or remove it".to_owned());
+            return Err(
+                "--web.peers is for one of several shards; add --shard and --total-shards, or remove it".to_owned()
+            );
         }
         if self.peers.len() > MOST {
             return Err(format!("--web.peers can be given {MOST} times at most; with more shards, use the dashboards"));

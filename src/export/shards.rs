@@ -169,9 +169,8 @@ impl ShardsReport {
             text::worst_first(&whole).into_iter().enumerate().map(|(place, of)| (of.name.as_str(), place)).collect();
         elsewhere.sort_by_key(|of| order.get(of.contract.name.as_str()).copied());
         elsewhere.truncate(SHOWN);
-        let silent = peers.iter().filter_map(|peer| {
-            Some(SilentPeer { url: peer.url.clone(), error: peer.error.clone()? })
-        });
+        let silent =
+            peers.iter().filter_map(|peer| Some(SilentPeer { url: peer.url.clone(), error: peer.error.clone()? }));
         let (silent, summary) = (silent.collect(), text::summary(&whole));
         Some(Self { now: own.now, failover, summary, shards, silent, elsewhere })
     }
@@ -182,7 +181,9 @@ fn strangers(mine: &ShardStatus, peers: &[Peer], now: Timestamp) -> Vec<Doubt> {
     let fresh = peers.iter().filter_map(|peer| Some((peer, fresh(peer, now)?.0)));
     let strangers = fresh.filter_map(|(Peer { url, .. }, report)| match &report.shard {
         Some(shard) if shard.total_shards == mine.total_shards => None,
-        Some(shard) => Some(format!("{url} is one of {} shards, and this is one of {}", shard.total_shards, mine.total_shards)),
+        Some(shard) => {
+            Some(format!("{url} is one of {} shards, and this is one of {}", shard.total_shards, mine.total_shards))
+        }
         None => Some(format!("{url} is not a shard")),
     });
     strangers.map(doubt).collect()
@@ -262,7 +263,10 @@ fn doubt(text: String) -> Doubt {
 /// What a shard cannot tell alone: everything about the others. None if there are no others.
 pub(super) fn alone(report: &StatusReport) -> Vec<Doubt> {
     let others = report.shard.as_ref().filter(|shard| shard.total_shards > 1);
-    others.map(|shard| doubt(format!("{} and nobody can tell here about the others", part(shard)))).into_iter().collect()
+    others
+        .map(|shard| doubt(format!("{} and nobody can tell here about the others", part(shard))))
+        .into_iter()
+        .collect()
 }
 
 /// Which part of the configuration a shard holds, in words.

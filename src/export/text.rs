@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::shards;
 use super::report::{CheckStatus, ContractStatus, ObjectiveStatus, StatusReport};
+use super::shards;
 use crate::domain::contract::Objective;
 use crate::domain::status::Status;
 use crate::domain::time::Timestamp;

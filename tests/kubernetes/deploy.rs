@@ -198,7 +198,8 @@ fn replicas_and_shards_hang_together() {
     assert_eq!(apart["labelSelector"]["matchLabels"], app);
     assert_eq!(of_kind(&replicas, "PodDisruptionBudget")[0]["spec"]["selector"]["matchLabels"], app);
     // The connection that the storage uses is in the configuration.
-    let args: Vec<_> = pod["containers"][0]["args"].as_array().expect("arguments").iter().filter_map(Value::as_str).collect();
+    let args: Vec<_> =
+        pod["containers"][0]["args"].as_array().expect("arguments").iter().filter_map(Value::as_str).collect();
     let connection = args.iter().find_map(|arg| arg.strip_prefix("--storage.nats=")).expect("a connection");
     assert!(!yaml(&read("config/kgents.yaml"))["nats"][connection].is_null(), "{connection}");
 

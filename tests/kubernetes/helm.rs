@@ -149,7 +149,10 @@ fn replicas_and_shards_are_in_step_with_the_manifests() {
             (spec["ingress"].as_array().map(Vec::len), spec["egress"].as_array().map(Vec::len))
         };
         assert_eq!(policy(&chart), policy(&manifests), "{values}");
-        assert!(of_kind(&chart, "PersistentVolumeClaim").is_empty() && of_kind(&manifests, "PersistentVolumeClaim").is_empty());
+        assert!(
+            of_kind(&chart, "PersistentVolumeClaim").is_empty()
+                && of_kind(&manifests, "PersistentVolumeClaim").is_empty()
+        );
     }
 }
 

@@ -61,11 +61,21 @@ impl Check for Fake {
 fn start(clock: Clock, contracts: usize) -> (Running, Arc<Lateness>) {
     let lateness = Arc::new(Lateness::default());
     let fake = || -> Arc<dyn Check> {
-        Arc::new(Fake { lateness: Arc::clone(&lateness), last: std::sync::Mutex::default(), takes: Duration::from_millis(20) })
+        Arc::new(Fake {
+            lateness: Arc::clone(&lateness),
+            last: std::sync::Mutex::default(),
+            takes: Duration::from_millis(20),
+        })
     };
     let spec = |index: usize| CheckSpec { interval: INTERVAL, ..check(&format!("check-{index}")) };
     let plans: Vec<Plan> = (0..contracts)
-        .map(|index| plan(&format!("contract-{index:05}"), (0..CHECKS).map(spec).collect(), (0..CHECKS).map(|_| fake()).collect()))
+        .map(|index| {
+            plan(
+                &format!("contract-{index:05}"),
+                (0..CHECKS).map(spec).collect(),
+                (0..CHECKS).map(|_| fake()).collect(),
+            )
+        })
         .collect();
     let plans = Plans { contracts: plans, ..Plans::default() };
     (engine::start(plans, clock, FirstRun::Spread, Recalled::default()), lateness)
@@ -87,8 +97,13 @@ fn cpu() -> f64 {
 }
 
 fn healthy(snapshot: &Snapshot) -> u64 {
-    let records = snapshot.contracts.iter().flat_map(|record| record.checks().map(|(_, runs)| runs).collect::<Vec<_>>());
-    records.flat_map(|runs| runs.runs().collect::<Vec<_>>()).filter(|(of, _)| *of == Outcome::Healthy).map(|(_, count)| count).sum()
+    let records =
+        snapshot.contracts.iter().flat_map(|record| record.checks().map(|(_, runs)| runs).collect::<Vec<_>>());
+    records
+        .flat_map(|runs| runs.runs().collect::<Vec<_>>())
+        .filter(|(of, _)| *of == Outcome::Healthy)
+        .map(|(_, count)| count)
+        .sum()
 }
 
 fn shown(running: &Running, moment: Moment) {
@@ -104,7 +119,8 @@ fn shown(running: &Running, moment: Moment) {
 }
 
 fn told(what: &str, lateness: &Lateness) {
-    let [runs, late, sum, most] = [&lateness.runs, &lateness.late, &lateness.sum, &lateness.most].map(|of| of.load(Relaxed));
+    let [runs, late, sum, most] =
+        [&lateness.runs, &lateness.late, &lateness.sum, &lateness.most].map(|of| of.load(Relaxed));
     println!(
         "{what}: {runs} runs, late by {:.1} ms on average and {most} ms at most; {late} by more than 1 s; {} MiB",
         sum as f64 / runs.max(1) as f64,
@@ -150,7 +166,11 @@ async fn checks_against_the_real_clock() {
         }
         sleep(Duration::from_secs(60)).await;
         let counted = healthy(&running.snapshots.borrow()) - counted;
-        println!("{} checks, real: {:.2} cores, {counted} runs were counted", contracts * CHECKS, (cpu() - from) / 60.0);
+        println!(
+            "{} checks, real: {:.2} cores, {counted} runs were counted",
+            contracts * CHECKS,
+            (cpu() - from) / 60.0
+        );
         told("real", &lateness);
         shown(&running, clock.moment());
         running.stop().await;

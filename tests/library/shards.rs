@@ -123,7 +123,8 @@ fn config_check_lists_what_the_shards_hold() {
     assert_eq!(code, Some(0), "{said}");
     let lines: Vec<&str> = said.lines().collect();
     assert!(lines[0].ends_with(": ok, contracts: 4, checks: 5"), "{said}");
-    for line in ["shard 0 of 3: contracts: 2, checks: 3", "  contract secrets", "shard 1 of 3: contracts: 2, checks: 2"] {
+    for line in ["shard 0 of 3: contracts: 2, checks: 3", "  contract secrets", "shard 1 of 3: contracts: 2, checks: 2"]
+    {
         assert!(lines.contains(&line), "{line}: {said}");
     }
     assert!(lines.contains(&"  incident outage, also in shard 1"), "{said}");
@@ -233,7 +234,11 @@ fn yes_needs_every_shard() {
         left.remove(lost);
         let all = all(&own, &left);
         assert_eq!(all.failover.answer, Answer::Unknown);
-        assert!(all.failover.sentence.contains(&format!("shard {} is not known", lost + 1)), "{}", all.failover.sentence);
+        assert!(
+            all.failover.sentence.contains(&format!("shard {} is not known", lost + 1)),
+            "{}",
+            all.failover.sentence
+        );
         assert!(all.shards[lost + 1].contracts.is_none() && all.failover.data.is_none());
     }
 }
@@ -253,7 +258,11 @@ fn an_answer_that_proves_nothing_is_no_yes() {
         ("another number of shards", 1, changed(&other, "/shard/total_shards", json!(3))),
         ("another configuration", 1, changed(&other, "/shard/of_contracts", json!(3))),
         ("no shard", 1, changed(&other, "/shard", Value::Null)),
-        ("its proof has grown too old since", 5, changed(&other, "/contracts/0/objectives/0/observed_seconds", json!(96.0))),
+        (
+            "its proof has grown too old since",
+            5,
+            changed(&other, "/contracts/0/objectives/0/observed_seconds", json!(96.0)),
+        ),
         ("a contract is nowhere", 1, changed(&other, "/contracts", json!([]))),
     ] {
         let all = all(&own, &[peer("http://one", age, &report)]);

@@ -7,13 +7,14 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::exit;
+use crate::store::damage::Damage;
 use crate::store::sqlite::Sqlite;
 use crate::store::{Backend, Export};
 
 /// The subcommands of `storage`.
 #[derive(Debug, Subcommand)]
 pub enum Storage {
-    /// Tell whether the storage is intact, and what it holds.
+    /// Tell whether the storage is intact, and what it holds. Exit code 1: something is damaged.
     Check(Place),
     /// Print everything in the storage.
     Export {
@@ -45,15 +46,27 @@ impl Storage {
     #[must_use]
     pub fn run(self) -> ExitCode {
         let (Self::Check(place) | Self::Export { place, .. }) = &self;
-        let export = match Sqlite::of(&place.path).export() {
-            Ok(export) => export,
+        let backend = Sqlite::of(&place.path);
+        let (export, damage) = match backend.damage().and_then(|damage| Ok((backend.export()?, damage))) {
+            Ok(read) => read,
             Err(error) => {
                 eprintln!("{error}");
                 return exit::CONFIG.into();
             }
         };
+        if !damage.is_none() {
+            eprintln!("damaged or lost, {} in all:", damage.count);
+            for example in &damage.examples {
+                eprintln!("  {example}");
+            }
+            eprintln!("What is set aside stands in the table `damaged`. Delete its rows once you have read them.");
+        }
+        let code = match self {
+            Self::Check(_) if !damage.is_none() => ExitCode::FAILURE,
+            _ => ExitCode::SUCCESS,
+        };
         let text = match self {
-            Self::Check(_) => summary(&export),
+            Self::Check(_) => summary(&export, &damage),
             Self::Export { output: Form::Json, .. } => match serde_json::to_string_pretty(&export) {
                 Ok(text) => text,
                 Err(error) => {
@@ -64,18 +77,19 @@ impl Storage {
         };
         // A closed pipe means that the reader has enough.
         let _ = writeln!(std::io::stdout(), "{text}");
-        ExitCode::SUCCESS
+        code
     }
 }
 
-fn summary(export: &Export) -> String {
+fn summary(export: &Export, damage: &Damage) -> String {
+    let intact = if damage.is_none() { "ok" } else { "damaged" };
     let running =
         export.state.clocks.iter().filter(|(_, clock)| clock.running.is_some()).map(|(name, _)| name.as_str());
     let running: Vec<&str> = running.collect();
     let running = if running.is_empty() { "none".to_owned() } else { running.join(", ") };
     let checks: usize = export.state.checks.values().map(std::collections::BTreeMap::len).sum();
     format!(
-        "ok, schema {}: {} contracts, {checks} checks, {} recoveries, {} changed statuses; running clocks: {running}",
+        "{intact}, schema {}: {} contracts, {checks} checks, {} recoveries, {} changed statuses; running clocks: {running}",
         export.schema,
         export.state.clocks.len(),
         export.recoveries.len(),

@@ -137,11 +137,8 @@ impl EventReport {
 fn achieved(view: View<'_>, contract: String, history: &History, (from, to): (Timestamp, Timestamp)) -> Achieved {
     let record = view.snapshot.contracts.iter().find(|record| record.contract.spec().name == contract);
     let running = record.and_then(|record| record.contract.clock().running());
-    let mut recoveries: Vec<Measured> = history
-        .recoveries(from, view.moment.wall(view.moment.now))
-        .filter(|of| of.contract == contract)
-        .cloned()
-        .collect();
+    let mut recoveries: Vec<Measured> =
+        history.recoveries(from).filter(|of| of.contract == contract).cloned().collect();
     // An outage belongs to what went on when it was triggered.
     recoveries.retain(|of| of.trigger <= to);
     Achieved {

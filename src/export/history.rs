@@ -51,6 +51,8 @@ pub struct Piece {
 pub const NOT_OBSERVED: &str = "not observed: the exporter did not measure this contract then";
 /// What the piece before the oldest record says, if older ones were left out.
 pub const LEFT_OUT: &str = "left out: there were more changes than can be shown";
+/// What a piece says in which a change is missing: the next change began from another status.
+pub const RECORD_MISSING: &str = "unknown: a record of this time was lost";
 /// The beginning of a time is noted with the minute. So the last time reaches to the present if it
 /// ended less than this ago.
 const NOTED_WITHIN: Duration = Duration::from_secs(180);
@@ -104,9 +106,13 @@ fn pieces(
     push(&mut pieces, piece(from, first.min(until), None, before));
     // Only the last time can go on. Those before it ended when the exporter was started again.
     let present = observed.iter().filter(|time| time.from <= until).map(|time| time.from).max();
-    let ends = changes.iter().skip(1).map(|change| change.at).chain([until]);
-    for (change, end) in changes.iter().zip(ends) {
-        let (begin, end) = (change.at.max(from), end.min(until));
+    let next = changes.iter().skip(1).map(|change| Some(*change)).chain([None]);
+    for (change, next) in changes.iter().zip(next) {
+        let (begin, end) = (change.at.max(from), next.map_or(until, |next| next.at).min(until));
+        if next.and_then(|next| next.was).is_some_and(|was| was != change.status) {
+            push(&mut pieces, piece(begin, end, None, RECORD_MISSING));
+            continue;
+        }
         let mut at = begin;
         for time in observed {
             let still = Some(time.from) == present && until.since(time.until) <= NOTED_WITHIN;
@@ -201,6 +207,24 @@ mod tests {
         let changes = [(500, Basis::ExposureWithinTarget)];
         let expected = [(1000, 4850, MET), (4850, 4980, None), (4980, 5000, MET)];
         assert_eq!(told(&changes, &[(0, 4850), (4980, 4980)], 9), expected);
+    }
+
+    #[test]
+    fn a_change_that_was_lost_leaves_a_time_without_a_status() {
+        let change = |at, was, basis: Basis| Transition {
+            contract: "api".to_owned(),
+            objective: Objective::Rpo,
+            at: t(at),
+            was,
+            status: basis.status(),
+            basis,
+        };
+        // Between the two it was breached, and nobody knows since when.
+        let (first, second) = (change(500, None, Basis::ExposureWithinTarget), change(3000, LOST, Basis::ProofTooOld));
+        let observed = Observed { contract: "api".to_owned(), from: t(0), until: t(5000) };
+        let found = pieces(&[&first, &second], &[&observed], t(1000), t(5000), true);
+        let found: Vec<_> = found.iter().map(|piece| (piece.status, piece.because.as_str())).collect();
+        assert_eq!(found, [(None, RECORD_MISSING), (Some(Status::Unproven), Basis::ProofTooOld.text())]);
     }
 
     #[test]

@@ -162,6 +162,8 @@ descriptions! {
         "The number of contracts in the whole configuration, over all shards";
     STORE_ERRORS: Counter "dr_exporter_store_errors" [""]
         "Errors of the storage";
+    STORE_DAMAGED: Gauge "dr_exporter_store_damaged" [""]
+        "Rows of the storage that were found damaged or lost, until a person clears them away";
     WEB_CONNECTIONS: Gauge "dr_exporter_web_connections" [""]
         "Open connections of the web server";
     WEB_CLOSED: Counter "dr_exporter_web_connections_closed" ["reason"]
@@ -217,6 +219,7 @@ fn families(view: View<'_>) -> BTreeMap<&'static str, Family> {
     builder.people();
     if let Some(storage) = &view.snapshot.storage {
         builder.counter(STORE_ERRORS, &[], as_f64(storage.errors));
+        builder.gauge(STORE_DAMAGED, &[], as_f64(storage.damage.count));
     }
     for (description, value) in process::figures() {
         match description.kind {

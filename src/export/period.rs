@@ -139,9 +139,7 @@ impl PeriodReport {
         let plans = &view.snapshot.plans;
         let concerns = |names: &[String]| contract.is_none_or(|name| names.iter().any(|of| of == name));
         let incidents = plans.incidents.values().filter(|of| concerns(&of.clocks));
-        let open =
-            |closed: Option<Timestamp>, began: Timestamp| began <= to && closed.is_none_or(|closed| closed >= from);
-        let incidents = incidents.filter(|of| open(of.closed.as_ref().map(|stamp| stamp.at), of.began));
+        let incidents = incidents.filter(|of| of.closed.as_ref().is_none_or(|stamp| stamp.at >= from));
         let incidents = incidents.map(|of| IncidentLine {
             id: of.id.clone(),
             began: of.began,
@@ -159,7 +157,7 @@ impl PeriodReport {
             head: history.head().clone(),
             contracts,
             incidents: incidents.collect(),
-            runs: runs(view, history, (from, to), concerns, verified),
+            runs: runs(view, history, from, concerns, verified),
             drills,
             gaps: gaps(view, to),
             not_observed: history.silences(from, to),
@@ -175,7 +173,7 @@ fn of_contract(
 ) -> ContractPeriod {
     let name = promise.contract.as_str();
     let objectives = promise.objectives().map(|objective| {
-        let shares = shares(&history.changes(name, objective), from, to);
+        let shares = shares(&history.changes(name, objective, to), from, to);
         let target_seconds = match objective {
             Objective::Rto => promise.rto_seconds,
             Objective::Rpo => promise.rpo_seconds,
@@ -192,7 +190,7 @@ fn of_contract(
     ContractPeriod {
         objectives: objectives.collect(),
         worst_exposure: worst.reduce(|a, b| (a.0.max(b.0), a.1.zip(b.1).map(|(a, b)| a.max(b)))),
-        recoveries: history.recoveries(from, to).filter(|of| of.contract == name).cloned().collect(),
+        recoveries: history.recoveries(from).filter(|of| of.contract == name).cloned().collect(),
         promise: promise.clone(),
     }
 }
@@ -225,11 +223,10 @@ fn percent(shares: &Shares) -> InStatus<f64> {
 fn runs(
     view: View<'_>,
     history: &History,
-    (from, to): (Timestamp, Timestamp),
+    from: Timestamp,
     concerns: impl Fn(&[String]) -> bool,
     verified: impl Fn(&str) -> bool,
 ) -> Vec<RunLine> {
-    let within = |at: &Timestamp| *at >= from && *at <= to;
     let started = view.snapshot.plans.drills.values().filter(|run| concerns(&run.contracts));
     let started = started.map(|run| RunLine {
         id: run.id.clone(),
@@ -246,7 +243,7 @@ fn runs(
         }),
         _ => None,
     });
-    let mut runs: Vec<RunLine> = started.chain(verified).filter(|run| within(&run.at)).collect();
+    let mut runs: Vec<RunLine> = started.chain(verified).filter(|run| run.at >= from).collect();
     runs.sort_by_key(|run| run.at);
     runs
 }

@@ -4,7 +4,7 @@ use crate::domain::contract::Objective;
 use crate::domain::drill::Measured;
 use crate::domain::people::Stamp;
 use crate::domain::time::Timestamp;
-use crate::domain::timeline::Change;
+use crate::domain::timeline::{self, Change};
 use crate::store::record::{Fact, Head, Link, Promise};
 
 /// One fact of the record.
@@ -59,10 +59,11 @@ impl History {
         promised.unwrap_or_default()
     }
 
-    /// The recoveries that ended within a time, the oldest first.
-    pub fn recoveries(&self, from: Timestamp, to: Timestamp) -> impl Iterator<Item = &Measured> {
+    /// The recoveries that ended since then, the oldest first. One from a clock that ran ahead is among
+    /// them.
+    pub fn recoveries(&self, from: Timestamp) -> impl Iterator<Item = &Measured> {
         self.facts.iter().filter_map(move |recorded| match &recorded.fact {
-            Fact::Recovery(measured) if measured.healthy >= from && measured.healthy <= to => Some(measured),
+            Fact::Recovery(measured) if measured.healthy >= from => Some(measured),
             _ => None,
         })
     }
@@ -86,40 +87,41 @@ impl History {
         within.filter(|(since, until)| since < until).collect()
     }
 
-    /// The changes of one objective, for [`crate::domain::timeline::shares`].
+    /// The changes of one objective up to `now`, for [`crate::domain::timeline::shares`].
     #[must_use]
-    pub fn changes(&self, contract: &str, objective: Objective) -> Vec<(Timestamp, Change)> {
+    pub fn changes(&self, contract: &str, objective: Objective, now: Timestamp) -> Vec<(Timestamp, Change)> {
         let mut changes = Vec::new();
         let mut promised = true;
-        for Recorded { at, fact, .. } in &self.facts {
-            match fact {
+        for recorded in &self.facts {
+            let changed = |at, change| timeline::Recorded { recorded: recorded.at, at, change };
+            match &recorded.fact {
                 Fact::Started { silent_since, .. } => {
-                    changes.extend(silent_since.map(|since| (since, Change::Silent)));
-                    changes.extend(promised.then_some((*at, Change::Observed)));
+                    changes.extend(silent_since.map(|since| changed(since, Change::Silent)));
+                    changes.extend(promised.then(|| changed(recorded.at, Change::Observed)));
                 }
-                Fact::Stopped => changes.push((*at, Change::Silent)),
+                Fact::Stopped => changes.push(changed(recorded.at, Change::Silent)),
                 Fact::Silent { from, until } => {
-                    changes.push((*from, Change::Silent));
-                    changes.extend(promised.then_some((*until, Change::Observed)));
+                    changes.push(changed(*from, Change::Silent));
+                    changes.extend(promised.then(|| changed(*until, Change::Observed)));
                 }
                 Fact::Promised { contracts } => {
                     let now = contracts.iter().any(|promise| {
                         promise.contract == contract && promise.objectives().any(|has| has == objective)
                     });
                     match (promised, now) {
-                        (true, false) => changes.push((*at, Change::Silent)),
-                        (false, true) => changes.push((*at, Change::Observed)),
+                        (true, false) => changes.push(changed(recorded.at, Change::Silent)),
+                        (false, true) => changes.push(changed(recorded.at, Change::Observed)),
                         _ => {}
                     }
                     promised = now;
                 }
                 Fact::Status(of) if of.contract == contract && of.objective == objective => {
-                    changes.push((of.at, Change::Status(of.status)));
+                    changes.push(changed(of.at, Change::Status(of.status)));
                 }
                 _ => {}
             }
         }
-        changes
+        timeline::dated(&changes, now)
     }
 }
 

@@ -104,6 +104,10 @@ pub struct StorageStatus {
     pub errors: u64,
     /// The current error. While there is one, new state is only kept in memory.
     pub failing: Option<String>,
+    /// What of the storage was damaged or lost. It is left out of every answer. Absent if nothing is
+    /// known to be damaged.
+    #[serde(default)]
+    pub damaged: Option<String>,
 }
 
 /// The status of one contract.

@@ -40,12 +40,14 @@ fn faults(report: &StatusReport) -> impl Iterator<Item = String> {
     let failing = report.storage.as_ref().and_then(|storage| storage.failing.as_ref());
     let failing =
         failing.map(|failing| format!("the storage fails, and a restart would lose what is not stored: {failing}"));
+    let damaged = report.storage.as_ref().and_then(|storage| storage.damaged.as_ref());
+    let damaged = damaged.map(|damaged| format!("a part of the storage was damaged or lost: {damaged}"));
     let configuration = report.configuration.as_ref();
     let refused = configuration.and_then(|configuration| Some((configuration.refused.as_ref()?, configuration.read)));
     let refused = refused.map(|(refused, read)| {
         format!("the configuration of {read} is in use, because a later one was refused: {refused}")
     });
-    failing.into_iter().chain(refused)
+    failing.into_iter().chain(damaged).chain(refused)
 }
 
 /// The whole report in one line, e.g. `3 objectives: 2 met, 1 at risk; api is DOWN`.

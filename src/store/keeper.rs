@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
+use super::damage::Damage;
 use super::history::{History, HistoryQuery};
 use super::record::{EntryQuery, Head, Link};
 use super::{Backend, Batch, ClosedRecovery, Firing, FiringQuery, RecoveryQuery, Store, StoreError, Stored};
@@ -41,6 +42,8 @@ pub struct StoreHealth {
     pub failing: Option<String>,
     /// The end of the record on the disk. None before it was first read.
     pub head: Option<Head>,
+    /// What of the storage was damaged or lost.
+    pub damage: Damage,
 }
 
 enum Order {
@@ -100,6 +103,9 @@ impl Storage {
             Err(error) => {
                 keeper.failed(&error);
                 // A store that cannot be written can often still be read.
+                if let Ok(damage) = keeper.options.backend.damage() {
+                    keeper.tell_of_damage(damage);
+                }
                 keeper.options.backend.load().unwrap_or_default()
             }
         };
@@ -217,7 +223,14 @@ impl Keeper {
 
     fn read<T>(&mut self, read: impl FnOnce(&mut dyn Store) -> Result<T, StoreError>) -> Result<T, String> {
         match &mut self.store {
-            Some(store) => read(store.as_mut()).map_err(|error| error.to_string()),
+            Some(store) => {
+                let answer = read(store.as_mut()).map_err(|error| error.to_string());
+                // Damaged rows are left out of the answer, and told beside it.
+                if let Ok(damage) = store.damage() {
+                    self.tell_of_damage(damage);
+                }
+                answer
+            }
             None => Err("the storage cannot be used at the moment; see the log for the reason".to_owned()),
         }
     }
@@ -226,6 +239,7 @@ impl Keeper {
         let mut store = self.options.backend.open()?;
         let stored = store.load()?;
         self.tell_of_head(store.head()?);
+        self.tell_of_damage(store.damage()?);
         self.store = Some(store);
         Ok(stored)
     }
@@ -275,6 +289,18 @@ impl Keeper {
 
     fn tell_of_head(&self, head: Head) {
         self.health.lock().unwrap_or_else(PoisonError::into_inner).head = Some(head);
+    }
+
+    fn tell_of_damage(&self, damage: Damage) {
+        let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
+        if damage.count > health.damage.count {
+            error!(
+                count = damage.count,
+                %damage,
+                "a part of the storage was damaged or lost: it is left out of everything; see storage check"
+            );
+        }
+        health.damage = damage;
     }
 
     fn is_failing(&self) -> bool {

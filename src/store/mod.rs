@@ -5,7 +5,6 @@
 //! in UTC.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -19,10 +18,14 @@ use crate::domain::remembered::{RememberedCheck, RememberedClock};
 use crate::domain::status::{Basis, Status};
 use crate::domain::time::Timestamp;
 use crate::domain::trigger::{RememberedTrigger, TriggerMode};
+use damage::Damage;
+pub use error::StoreError;
 use history::{History, HistoryQuery, Observed, ObservedTimes};
 use plans::Plans;
 use record::{Broken, Entry, EntryQuery, Head, Link};
 
+pub mod damage;
+mod error;
 pub mod history;
 pub mod keeper;
 pub mod plans;
@@ -53,8 +56,9 @@ pub struct Export {
 ///
 /// Every backend must pass the tests in `tests/real/storage/conformance.rs`.
 pub trait Backend: std::fmt::Debug + Send {
-    /// Opens the store for writing. While it is open, no other process can open it for writing. A
-    /// damaged store is set aside, and a new one is created.
+    /// Opens the store for writing. While it is open, no other process can open it for writing. What
+    /// is damaged is set aside, and what can be read of a damaged store is used. The state of a
+    /// contract of which something was lost proves nothing any more.
     ///
     /// # Errors
     /// Another process uses the store, a later version wrote it, or it cannot be read or written.
@@ -85,6 +89,14 @@ pub trait Backend: std::fmt::Debug + Send {
     /// # Errors
     /// There is no store, or it cannot be read.
     fn entries(&self, query: &EntryQuery) -> Result<Vec<Link>, StoreError>;
+
+    /// What of the store was damaged or lost. It is looked for in everything that is stored.
+    ///
+    /// # Errors
+    /// There is no store, or it cannot be read.
+    fn damage(&self) -> Result<Damage, StoreError> {
+        Ok(Damage::default())
+    }
 
     /// The name of the place, as shown to people.
     fn place(&self) -> String;
@@ -127,6 +139,7 @@ pub trait Store: Send {
     /// # Errors
     /// They cannot be read.
     fn entries(&mut self, query: &EntryQuery) -> Result<Vec<Link>, StoreError>;
+
     /// Changed statuses, and the times during which somebody looked.
     ///
     /// # Errors
@@ -141,6 +154,14 @@ pub trait Store: Send {
     /// # Errors
     /// The store cannot be written.
     fn forget(&mut self, retention: Duration, ran: Duration, now: Timestamp) -> Result<(), StoreError>;
+
+    /// What of the store was damaged or lost, as far as it was noticed.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    fn damage(&mut self) -> Result<Damage, StoreError> {
+        Ok(Damage::default())
+    }
 }
 
 /// The stored state of a check.
@@ -353,46 +374,4 @@ pub struct RecoveryQuery {
     pub since: Option<Timestamp>,
     /// At most this many.
     pub limit: u32,
-}
-
-/// Why a store cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// Another process uses it.
-    #[error("{} is in use by another dr-exporter; give each one its own --storage.path", .0.display())]
-    Locked(PathBuf),
-    /// A later version of this program wrote it.
-    #[error("{} was written by a later version of dr-exporter (schema {found}; this version knows {known}); use that version, or another --storage.path", path.display())]
-    Newer {
-        /// The file.
-        path: PathBuf,
-        /// The version of its schema.
-        found: i64,
-        /// The newest version that this program knows.
-        known: i64,
-    },
-    /// The file is not a store, or it is damaged.
-    #[error("{} is damaged: {message}", path.display())]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// What was found.
-        message: String,
-    },
-    /// It cannot be read or written.
-    #[error("{}: {message}", path.display())]
-    Failed {
-        /// The file.
-        path: PathBuf,
-        /// The error of the system.
-        message: String,
-    },
-}
-
-impl StoreError {
-    /// Whether the program must not start with this store, because it would harm the stored state.
-    #[must_use]
-    pub fn is_final(&self) -> bool {
-        matches!(self, Self::Locked(_) | Self::Newer { .. })
-    }
 }

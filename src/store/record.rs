@@ -283,6 +283,12 @@ impl Link {
         Self { seq, key: key.to_owned(), at, body, previous, hash }
     }
 
+    /// Whether its hash is that of its content.
+    #[must_use]
+    pub fn is_itself(&self) -> bool {
+        self.hash == hash(self.seq, &self.key, &self.at, &self.body, &self.previous)
+    }
+
     /// The head of a record that ends here.
     #[must_use]
     pub fn head(&self) -> Head {
@@ -364,7 +370,7 @@ impl Verification {
         if link.seq != expected {
             return Err(Broken::Missing(expected));
         }
-        if link.hash != hash(link.seq, &link.key, &link.at, &link.body, &link.previous) {
+        if !link.is_itself() {
             return Err(Broken::Changed(link.seq));
         }
         if link.previous != self.head.hash {

@@ -4,25 +4,39 @@ use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags, Transaction, params};
-use tracing::warn;
+use rusqlite::{Connection, OpenFlags, params};
+use tracing::error;
 
+use super::damage::Damage;
 use super::history::{History, HistoryQuery};
 use super::record::{Broken, EntryQuery, Head, Link};
 use super::{
-    Backend, Batch, ClosedRecovery, Export, FiringQuery, RecoveryQuery, Store, StoreError, Stored, StoredCheck,
+    Backend, Batch, ClosedRecovery, Export, FiringQuery, RecoveryQuery, Store, StoreError, Stored, Transition,
 };
 use crate::domain::time::Timestamp;
-use file::{connect, of, set_aside, uri_of_one_that_nobody_writes, verify, version};
+use file::{connect, of, uri_of_one_that_nobody_writes, verify};
+use findings::Findings;
+use head::Sealed;
 use inspection::Inspection;
-use rows::{from_json, json, optional_word, text, word};
+use reading::{Doubts, Reading};
+use rows::{json, optional_word, text};
+use seals::Writer;
+use tables::{CHECKS, CONTRACTS, RECOVERIES};
 
 mod file;
+mod findings;
+mod head;
 mod history;
 mod inspection;
+mod mend;
+mod parse;
+mod reading;
 mod record;
 mod retention;
 mod rows;
+mod salvage;
+mod seals;
+mod tables;
 mod triggers;
 
 /// The name of the file in the directory of the storage.
@@ -68,6 +82,10 @@ impl Backend for Sqlite {
         SqliteStore::inspect(&self.directory)?.entries(query)
     }
 
+    fn damage(&self) -> Result<Damage, StoreError> {
+        SqliteStore::inspect(&self.directory)?.damage()
+    }
+
     fn place(&self) -> String {
         self.directory.display().to_string()
     }
@@ -78,13 +96,17 @@ impl Backend for Sqlite {
 struct SqliteStore {
     path: PathBuf,
     connection: Connection,
+    /// Rows that were found to be damaged since the file was opened.
+    doubts: Doubts,
+    /// What is wrong with the record.
+    record: Option<String>,
     // The lock is held as long as the store is open.
     _lock: File,
 }
 
 impl SqliteStore {
     /// Opens the store in a directory, and creates both if they do not exist. A damaged file is set
-    /// aside under a name with the time, and a new one is created.
+    /// aside under a name with the time, and what can be read of it is written to a new one.
     ///
     /// # Errors
     /// Another process uses the store, a later version wrote it, or it cannot be read or written.
@@ -99,15 +121,52 @@ impl SqliteStore {
             Err(TryLockError::WouldBlock) => return Err(StoreError::Locked(path)),
             Err(TryLockError::Error(error)) => return Err(failed(error)),
         }
-        let opened = match connect(&path) {
-            Err(StoreError::Damaged { message, .. }) => {
-                let aside = set_aside(&path).map_err(failed)?;
-                warn!(file = %path.display(), message, aside = %aside.display(), "the storage was damaged; it is set aside, and a new one is created");
-                connect(&path)
-            }
-            opened => opened,
+        let head = findings::head_of(&path)?;
+        let (connection, doubt) = match connect(&path) {
+            Err(StoreError::Damaged { message, .. }) => salvage::salvaged(&path, &message)?,
+            opened => (opened?, None),
         };
-        Ok(Self { connection: opened?, path, _lock: lock })
+        let mut store = Self { path, connection, doubts: Doubts::default(), record: None, _lock: lock };
+        store.mend(head, doubt)?;
+        Ok(store)
+    }
+
+    /// Looks for damage, sets it aside, and notes the last commit in the file beside the database.
+    fn mend(&mut self, head: Option<Sealed>, doubt: Option<String>) -> Result<(), StoreError> {
+        let mut found = Findings::of(&self.path, &self.connection, head)?;
+        if let Some(why) = doubt {
+            found.doubt_everything(why);
+        }
+        let failed = |error: rusqlite::Error| of(&self.path, &error);
+        let sealed = if found.is_empty() {
+            seals::sealed(&self.connection).map_err(failed)?
+        } else {
+            let (stored, marks) = kept(&self.connection, &found).map_err(failed)?;
+            for (what, why) in found.told() {
+                error!(file = %self.path.display(), what, why, "damaged or lost: what this told is unknown now");
+            }
+            let mended = self.connection.transaction().and_then(|transaction| {
+                let sealed = mend::mend(&transaction, &found, &stored, &marks)?;
+                let record = record::follow(&transaction, None)?.err().map(|broken| broken.to_string());
+                transaction.commit().map(|()| (sealed, record))
+            });
+            let (sealed, record) = mended.map_err(failed)?;
+            found.record = record;
+            Some(sealed)
+        };
+        if let Some(broken) = &found.record {
+            error!(file = %self.path.display(), broken, "the record is not what was written; see verify-record");
+        }
+        self.record = found.record;
+        self.note(sealed.filter(|sealed| Some(*sealed) != head))
+    }
+
+    /// Notes a commit in the file beside the database.
+    fn note(&self, sealed: Option<Sealed>) -> Result<(), StoreError> {
+        let Some(sealed) = sealed else { return Ok(()) };
+        file::empty_the_log(&self.connection).map_err(|error| of(&self.path, &error))?;
+        head::write(&self.path, sealed)
+            .map_err(|error| StoreError::Failed { path: head::beside(&self.path), message: error.to_string() })
     }
 
     /// Opens the store in a directory for reading, also while a daemon uses it.
@@ -116,6 +175,7 @@ impl SqliteStore {
     /// There is no store, or it cannot be read.
     fn inspect(directory: &Path) -> Result<Inspection, StoreError> {
         let path = directory.join(FILE);
+        let head = findings::head_of(&path)?;
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
         let opened = match uri_of_one_that_nobody_writes(&path) {
             Some(uri) => Connection::open_with_flags(uri, flags),
@@ -124,29 +184,37 @@ impl SqliteStore {
         let connection = opened.map_err(|error| of(&path, &error))?;
         connection.busy_timeout(BUSY).map_err(|error| of(&path, &error))?;
         verify(&path, &connection)?;
-        Ok(Inspection { path, connection })
+        Ok(Inspection { path, connection, head, doubts: Doubts::default() })
+    }
+
+    fn read<T>(&self, read: impl FnOnce(&Reading<'_>) -> rusqlite::Result<T>) -> Result<T, StoreError> {
+        let reading = Reading::new(&self.connection, &self.doubts).and_then(|reading| read(&reading));
+        reading.map_err(|error| of(&self.path, &error))
     }
 }
 
 impl Store for SqliteStore {
     fn load(&mut self) -> Result<Stored, StoreError> {
-        stored(&self.connection).map_err(|error| of(&self.path, &error))
+        self.read(|reading| Ok(stored(reading)?.0))
     }
 
     fn save(&mut self, batch: &Batch) -> Result<(), StoreError> {
         let saved = self.connection.transaction().and_then(|transaction| {
-            write(&transaction, batch)?;
-            transaction.commit()
+            let writer = Writer::new(&transaction);
+            write(&writer, batch)?;
+            let sealed = writer.settle()?;
+            transaction.commit().map(|()| sealed)
         });
-        saved.map_err(|error| of(&self.path, &error))
+        let sealed = saved.map_err(|error| of(&self.path, &error))?;
+        self.note(Some(sealed))
     }
 
     fn recoveries(&mut self, query: &RecoveryQuery) -> Result<Vec<ClosedRecovery>, StoreError> {
-        recoveries(&self.connection, query).map_err(|error| of(&self.path, &error))
+        self.read(|reading| recoveries(reading, query))
     }
 
     fn firings(&mut self, query: &FiringQuery) -> Result<Vec<super::Firing>, StoreError> {
-        triggers::firings(&self.connection, query).map_err(|error| of(&self.path, &error))
+        self.read(|reading| triggers::firings(reading, query))
     }
 
     fn head(&mut self) -> Result<Head, StoreError> {
@@ -158,31 +226,42 @@ impl Store for SqliteStore {
     }
 
     fn history(&mut self, query: &HistoryQuery) -> Result<History, StoreError> {
-        history::history(&self.connection, query).map_err(|error| of(&self.path, &error))
+        self.read(|reading| history::history(reading, query))
     }
 
     fn forget(&mut self, retention: Duration, ran: Duration, now: Timestamp) -> Result<(), StoreError> {
-        retention::forget(&mut self.connection, retention, ran, now).map_err(|error| of(&self.path, &error))
+        let doubts = &self.doubts;
+        let forgot = self.connection.transaction().and_then(|transaction| {
+            let writer = Writer::new(&transaction);
+            if !retention::forget(&writer, doubts, retention, ran, now)? {
+                return Ok(None);
+            }
+            let sealed = writer.settle()?;
+            transaction.commit().map(|()| Some(sealed))
+        });
+        let sealed = forgot.map_err(|error| of(&self.path, &error))?;
+        self.note(sealed)
+    }
+
+    fn damage(&mut self) -> Result<Damage, StoreError> {
+        let record = self.record.iter().map(|why| ("the record".to_owned(), why.clone()));
+        let beside: Vec<_> = record.chain(self.doubts.all()).collect();
+        mend::noted(&self.connection, &beside).map_err(|error| of(&self.path, &error))
     }
 }
 
-fn write(transaction: &Transaction<'_>, batch: &Batch) -> rusqlite::Result<()> {
+fn write(writer: &Writer<'_>, batch: &Batch) -> rusqlite::Result<()> {
     for (name, clock) in &batch.clocks {
-        let mut statement = transaction.prepare_cached("INSERT OR REPLACE INTO contracts VALUES (?1, ?2)")?;
-        statement.execute(params![name, json(clock)])?;
+        writer.put(&CONTRACTS, params![name, json(clock)])?;
     }
     for ((contract, name), check) in &batch.checks {
-        let mut statement = transaction.prepare_cached("INSERT OR REPLACE INTO checks VALUES (?1, ?2, ?3, ?4, ?5)")?;
         let memory = check.memory.as_ref().map(json);
-        statement.execute(params![contract, name, check.fingerprint, json(&check.state), memory])?;
+        writer.put(&CHECKS, params![contract, name, check.fingerprint, json(&check.state), memory])?;
     }
     for recovery in &batch.recoveries {
         // A batch without an acknowledged commit is written again. A recovery is identified by its
         // trigger.
-        let mut statement = transaction.prepare_cached(
-            "INSERT OR REPLACE INTO recoveries VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
-        )?;
-        statement.execute(params![
+        let row = params![
             recovery.contract,
             text(&recovery.trigger),
             text(&recovery.first_failure),
@@ -196,78 +275,53 @@ fn write(transaction: &Transaction<'_>, batch: &Batch) -> rusqlite::Result<()> {
             recovery.check,
             recovery.reason,
             recovery.data_at_risk_seconds,
-        ])?;
+        ];
+        writer.put(&RECOVERIES, row)?;
     }
-    for transition in &batch.transitions {
-        let mut statement =
-            transaction.prepare_cached("INSERT OR REPLACE INTO transitions VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?;
-        statement.execute(params![
-            transition.contract,
-            text(&transition.objective),
-            text(&transition.at),
-            transition.was.as_ref().map(text),
-            text(&transition.status),
-            text(&transition.basis),
-        ])?;
-    }
-    triggers::write(transaction, batch)?;
-    history::write(transaction, batch)?;
-    record::write(transaction, &batch.plans)?;
-    if batch.entries.is_empty() { Ok(()) } else { record::append(transaction, &batch.entries) }
+    triggers::write(writer, batch)?;
+    history::write(writer, batch)?;
+    record::write(writer, &batch.plans)?;
+    if batch.entries.is_empty() { Ok(()) } else { record::append(writer, &batch.entries) }
 }
 
-fn stored(connection: &Connection) -> rusqlite::Result<Stored> {
-    let mut stored = Stored::default();
-    let mut statement = connection.prepare("SELECT name, state FROM contracts")?;
-    let clocks = statement.query_map([], |row| Ok((row.get(0)?, from_json(row, 1)?)))?;
-    stored.clocks = clocks.collect::<rusqlite::Result<_>>()?;
-    let mut statement = connection.prepare("SELECT contract, name, fingerprint, state, memory FROM checks")?;
-    let mut rows = statement.query([])?;
-    while let Some(row) = rows.next()? {
-        let memory = row.get::<_, Option<String>>(4)?.and_then(|text| serde_json::from_str(&text).ok());
-        let check = StoredCheck { fingerprint: row.get(2)?, state: from_json(row, 3)?, memory };
-        stored.checks.entry(row.get(0)?).or_default().insert(row.get(1)?, check);
+/// The stored state, and the firings that are not known to have ended.
+fn stored(reading: &Reading<'_>) -> rusqlite::Result<(Stored, Vec<super::Firing>)> {
+    let clocks = reading.rows(&CONTRACTS, "SELECT {} FROM contracts", [], parse::clock)?;
+    let mut stored = Stored { clocks: clocks.into_iter().collect(), ..Stored::default() };
+    for (contract, name, check) in reading.rows(&CHECKS, "SELECT {} FROM checks", [], parse::check)? {
+        stored.checks.entry(contract).or_default().insert(name, check);
     }
-    // SQLite gives the other columns of the row that has the greatest `at`.
-    let mut statement = connection
-        .prepare("SELECT contract, objective, basis, max(at) FROM transitions GROUP BY contract, objective")?;
-    let mut rows = statement.query([])?;
-    while let Some(row) = rows.next()? {
-        stored.told.entry(row.get(0)?).or_default().insert(word(row, 1)?, word(row, 2)?);
+    for last in history::last(reading)? {
+        stored.told.entry(last.contract).or_default().insert(last.objective, last.basis);
     }
-    // A store that is only read was not migrated.
-    if version(connection)? >= triggers::SINCE {
-        triggers::load(connection, &mut stored)?;
-    }
-    if version(connection)? >= record::SINCE {
-        stored.plans = record::load(connection)?;
-    }
-    Ok(stored)
+    let open = triggers::load(reading, &mut stored)?;
+    stored.plans = record::load(reading)?;
+    Ok((stored, open))
 }
 
-fn recoveries(connection: &Connection, query: &RecoveryQuery) -> rusqlite::Result<Vec<ClosedRecovery>> {
-    let mut statement = connection.prepare_cached(
-        "SELECT contract, first_failure, trigger, healthy, earliest, recovery_seconds, downtime_seconds, target_seconds,
-         result, mode, failed_check, reason, data_at_risk_seconds FROM recoveries
-         WHERE (?1 IS NULL OR contract = ?1) AND (?2 IS NULL OR healthy >= ?2) ORDER BY healthy DESC, contract LIMIT ?3",
-    )?;
+/// The stored state as far as it can be relied on, and the marks for a history that is not whole.
+fn kept(connection: &Connection, found: &Findings) -> rusqlite::Result<(Stored, Vec<Transition>)> {
+    // What is left out is among the findings.
+    let doubts = Doubts::default();
+    let reading = Reading::new(connection, &doubts)?;
+    let (stored, open) = stored(&reading)?;
+    let mut stored = mend::after_loss(stored, &open, found);
+    if found.is_empty() {
+        return Ok((stored, Vec::new()));
+    }
+    // The last change that can be read may not be the last one of all.
+    let last = history::transitions(&reading)?.into_iter();
+    let last = last.map(|change| ((change.contract.clone(), change.objective), change)).collect();
+    let marks = mend::marks(&last, found);
+    for told in last.values().chain(&marks) {
+        stored.told.entry(told.contract.clone()).or_default().insert(told.objective, told.basis);
+    }
+    Ok((stored, marks))
+}
+
+fn recoveries(reading: &Reading<'_>, query: &RecoveryQuery) -> rusqlite::Result<Vec<ClosedRecovery>> {
+    let sql = "SELECT {} FROM recoveries
+               WHERE (?1 IS NULL OR contract = ?1) AND (?2 IS NULL OR healthy >= ?2) ORDER BY healthy DESC, contract LIMIT ?3";
     let since = query.since.as_ref().map(text);
-    let rows = statement.query_map(params![query.contract, since, query.limit], |row| {
-        Ok(ClosedRecovery {
-            contract: row.get(0)?,
-            first_failure: word(row, 1)?,
-            trigger: word(row, 2)?,
-            healthy: word(row, 3)?,
-            earliest: word(row, 4)?,
-            recovery_seconds: row.get(5)?,
-            downtime_seconds: row.get(6)?,
-            target_seconds: row.get(7)?,
-            result: optional_word(row, 8)?,
-            mode: word(row, 9)?,
-            check: row.get(10)?,
-            reason: row.get(11)?,
-            data_at_risk_seconds: row.get(12)?,
-        })
-    })?;
-    rows.collect()
+    reading.rows(&RECOVERIES, sql, params![query.contract, since, query.limit], parse::recovery)
 }

@@ -46,6 +46,10 @@ pub(super) struct ErrorAnswer {
 pub(super) struct RecoveriesAnswer {
     /// The newest first.
     recoveries: Vec<ClosedRecovery>,
+    /// What of the storage was damaged or lost, so that it may be missing here. Absent if nothing is
+    /// known to be damaged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    damaged: Option<String>,
 }
 
 /// The triggers as they stand, and their firings.
@@ -55,6 +59,10 @@ pub(super) struct TriggersAnswer {
     triggers: Vec<TriggerStatus>,
     /// The newest first.
     firings: Vec<Firing>,
+    /// What of the storage was damaged or lost, so that it may be missing here. Absent if nothing is
+    /// known to be damaged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    damaged: Option<String>,
 }
 
 /// The routes.
@@ -114,7 +122,7 @@ async fn recoveries(State(seen): State<Seen>, query: Result<Query<Recoveries>, Q
     };
     let limit = limit.unwrap_or(RECORDS).min(MOST_RECORDS);
     match seen.recoveries(RecoveryQuery { contract, since, limit }).await {
-        Ok(recoveries) => answer(StatusCode::OK, &RecoveriesAnswer { recoveries }),
+        Ok(recoveries) => answer(StatusCode::OK, &RecoveriesAnswer { recoveries, damaged: seen.damaged() }),
         Err(message) => error(StatusCode::SERVICE_UNAVAILABLE, &message),
     }
 }
@@ -141,7 +149,7 @@ async fn triggers(State(seen): State<Seen>, query: Result<Query<Triggers>, Query
         return error(StatusCode::NOT_FOUND, "there is no storage");
     };
     match in_time(storage.firings(FiringQuery { trigger, since, limit })).await {
-        Ok(firings) => answer(StatusCode::OK, &TriggersAnswer { triggers, firings }),
+        Ok(firings) => answer(StatusCode::OK, &TriggersAnswer { triggers, firings, damaged: seen.damaged() }),
         Err(message) => error(StatusCode::SERVICE_UNAVAILABLE, &message),
     }
 }
@@ -184,6 +192,12 @@ impl Seen {
         let objectives = text::objectives(report).map(|(of, objective)| (of.name.as_str(), objective.objective));
         let asked = |(name, _): &(&str, Objective)| contract.as_deref().is_none_or(|contract| contract == *name);
         Ok(HistoryReport::of(&history, objectives.filter(asked), since, report.now, limit))
+    }
+
+    /// What of the storage was damaged or lost.
+    fn damaged(&self) -> Option<String> {
+        let damage = self.storage.as_ref()?.health().damage;
+        (!damage.is_none()).then(|| damage.to_string())
     }
 
     /// Recoveries that are over, the newest first.

@@ -144,6 +144,20 @@ impl RememberedCheck {
         self.carried(|at| at.min(now))
     }
 
+    /// What is left of it if a part of the contract's stored state was lost, or if this may be an
+    /// older state. It proves nothing. When the component was last seen healthy stays known, because
+    /// an outage that nobody remembers began after that.
+    #[must_use]
+    pub fn after_loss(self) -> Self {
+        let healthy = self.last_success.or(self.health_seen.filter(|_| self.failures == 0));
+        Self {
+            last_success: healthy,
+            last_failure: self.last_failure,
+            copy_identity: self.copy_identity,
+            ..Self::default()
+        }
+    }
+
     /// Whether `self` holds news compared with the older `stored`. It is no news that time passed
     /// and nothing changed: a newer look with the same result, a proof that moved forward, one more
     /// success in a row.
@@ -185,6 +199,14 @@ impl RememberedClock {
         self.running = self.running.map(|running| running.carried(&carry));
         self.last = self.last.map(|last| last.carried(&carry));
         self
+    }
+
+    /// What is left of it if a part of the contract's stored state was lost, or if this may be an
+    /// older state. A running clock goes on. The last recovery proves nothing, because a later one may
+    /// have missed its target.
+    #[must_use]
+    pub fn after_loss(self) -> Self {
+        Self { last: None, ..self }
     }
 
     fn is_ahead(&self, now: Timestamp) -> bool {

@@ -17,6 +17,47 @@ pub enum Change {
     Observed,
 }
 
+/// How far apart two instants may be if no clock was set. A time service corrects a wall clock by
+/// about this much.
+const CORRECTED: Duration = Duration::from_secs(5);
+
+/// A change, and what the wall clock showed when it was recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Recorded {
+    /// When it was recorded.
+    pub recorded: Timestamp,
+    /// Since when it counts.
+    pub at: Timestamp,
+    /// The change.
+    pub change: Change,
+}
+
+/// The changes with the times at which they count. They are given in the order in which they were
+/// recorded, up to `now`.
+///
+/// A change that lies after something that was recorded later was stamped by a clock that ran ahead.
+/// When it was is not known, so nobody observed from the last time that is trusted until then.
+#[must_use]
+pub fn dated(changes: &[Recorded], now: Timestamp) -> Vec<(Timestamp, Change)> {
+    let mut bound = now;
+    let mut bounded: Vec<(&Recorded, Timestamp)> = Vec::with_capacity(changes.len());
+    for change in changes.iter().rev() {
+        bound = bound.min(change.recorded);
+        bounded.push((change, bound));
+    }
+    let mut dated = Vec::with_capacity(changes.len());
+    let mut trusted = None;
+    for (Recorded { recorded, at, change }, bound) in bounded.into_iter().rev() {
+        if recorded.max(at).since(bound) > CORRECTED {
+            dated.extend(trusted.map(|trusted| (trusted, Change::Silent)));
+        } else {
+            trusted = trusted.max(Some(bound));
+        }
+        dated.push(((*at).min(bound), *change));
+    }
+    dated
+}
+
 /// How long an objective had each status within a period.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Shares {

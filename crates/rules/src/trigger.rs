@@ -182,6 +182,13 @@ impl RememberedTrigger {
         Self { watched: watched.recalled(set_back, now), firing, last }
     }
 
+    /// What is left of it if a part of the stored state was lost. A firing goes on until the
+    /// condition is seen to be clear.
+    #[must_use]
+    pub fn after_loss(self) -> Self {
+        Self { watched: self.watched.after_loss(), ..self }
+    }
+
     /// Whether `self` holds news compared with the older `stored`. It is no news that time passed
     /// and nothing changed.
     #[must_use]

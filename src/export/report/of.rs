@@ -26,11 +26,10 @@ impl StatusReport {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             now: view.moment.wall(view.moment.now),
             ready: view.snapshot.is_ready(),
-            storage: view
-                .snapshot
-                .storage
-                .clone()
-                .map(|StoreHealth { errors, failing, .. }| StorageStatus { errors, failing }),
+            storage: view.snapshot.storage.clone().map(|StoreHealth { errors, failing, damage, .. }| {
+                let damaged = (!damage.is_none()).then(|| damage.to_string());
+                StorageStatus { errors, failing, damaged }
+            }),
             configuration: view.snapshot.configuration.as_ref().map(|configuration| ConfigurationStatus {
                 read: view.moment.wall(configuration.read),
                 refused: configuration.refused.as_deref().map(str::to_owned),

@@ -1,8 +1,11 @@
 //! Changed statuses of the past, and when anybody looked.
 
-use rusqlite::{Connection, Row, Transaction, params};
+use rusqlite::{Row, params};
 
+use super::reading::Reading;
 use super::rows::{optional_word, text, word};
+use super::seals::Writer;
+use super::tables::{OBSERVED, TRANSITIONS};
 use crate::store::history::{History, HistoryQuery, Observed, ObservedTimes};
 use crate::store::{Batch, Transition};
 
@@ -19,52 +22,68 @@ pub(super) const TABLE: &str = "
 /// The version of the schema that added it.
 pub(super) const SINCE: i64 = 4;
 
-pub(super) fn write(transaction: &Transaction<'_>, batch: &Batch) -> rusqlite::Result<()> {
+pub(super) fn write(writer: &Writer<'_>, batch: &Batch) -> rusqlite::Result<()> {
+    for transition in &batch.transitions {
+        put(writer, transition)?;
+    }
     let times: &ObservedTimes = &batch.observed;
     for ((contract, from), until) in times {
-        let mut statement = transaction.prepare_cached("INSERT OR REPLACE INTO observed VALUES (?1, ?2, ?3)")?;
-        statement.execute(params![contract, text(from), text(until)])?;
+        writer.put(&OBSERVED, params![contract, text(from), text(until)])?;
     }
     Ok(())
 }
 
+/// Writes a changed status.
+pub(super) fn put(writer: &Writer<'_>, transition: &Transition) -> rusqlite::Result<()> {
+    let Transition { contract, objective, at, was, status, basis } = transition;
+    let was = was.as_ref().map(text);
+    writer.put(&TRANSITIONS, params![contract, text(objective), text(at), was, text(status), text(basis)])
+}
+
 /// All changed statuses, the oldest first.
-pub(super) fn transitions(connection: &Connection) -> rusqlite::Result<Vec<Transition>> {
-    let mut statement =
-        connection.prepare("SELECT contract, objective, at, was, status, basis FROM transitions ORDER BY at")?;
-    statement.query_map([], transition)?.collect()
+pub(super) fn transitions(reading: &Reading<'_>) -> rusqlite::Result<Vec<Transition>> {
+    reading.rows(&TRANSITIONS, "SELECT {} FROM transitions ORDER BY at", [], transition)
+}
+
+/// The last change of each objective.
+pub(super) fn last(reading: &Reading<'_>) -> rusqlite::Result<Vec<Transition>> {
+    // SQLite gives the other columns of the row that has the greatest `at`.
+    let sql = "SELECT {}, max(at) FROM transitions GROUP BY contract, objective";
+    reading.rows(&TRANSITIONS, sql, [], transition)
 }
 
 /// All times during which somebody looked, the oldest first.
-pub(super) fn all_observed(connection: &Connection) -> rusqlite::Result<Vec<Observed>> {
-    let mut statement = connection.prepare("SELECT contract, since, until FROM observed ORDER BY since, contract")?;
-    statement.query_map([], observed)?.collect()
+pub(super) fn all_observed(reading: &Reading<'_>) -> rusqlite::Result<Vec<Observed>> {
+    reading.rows(&OBSERVED, "SELECT {} FROM observed ORDER BY since, contract", [], observed)
 }
 
-pub(super) fn history(connection: &Connection, query: &HistoryQuery) -> rusqlite::Result<History> {
+pub(super) fn history(reading: &Reading<'_>, query: &HistoryQuery) -> rusqlite::Result<History> {
     let HistoryQuery { contract, since, limit } = query;
     let since = text(since);
-    let mut statement = connection.prepare_cached(
-        "SELECT contract, objective, at, was, status, basis FROM (
+    let transitions = reading.rows(
+        &TRANSITIONS,
+        "SELECT {} FROM (
              SELECT *, ROW_NUMBER() OVER (PARTITION BY contract, objective ORDER BY at DESC) AS newest
              FROM transitions AS t WHERE (?1 IS NULL OR contract = ?1) AND at >= coalesce(
                  (SELECT max(at) FROM transitions AS b
                   WHERE b.contract = t.contract AND b.objective = t.objective AND b.at < ?2), ?2)
          ) WHERE newest <= ?3 ORDER BY at, contract, objective",
+        params![contract, since, limit],
+        transition,
     )?;
-    let transitions = statement.query_map(params![contract, since, limit], transition)?;
-    let transitions = transitions.collect::<rusqlite::Result<_>>()?;
-    let mut statement = connection.prepare_cached(
-        "SELECT contract, since, until FROM (
+    let observed = reading.rows(
+        &OBSERVED,
+        "SELECT {} FROM (
              SELECT *, ROW_NUMBER() OVER (PARTITION BY contract ORDER BY since DESC) AS newest
              FROM observed WHERE (?1 IS NULL OR contract = ?1) AND until >= ?2
          ) WHERE newest <= ?3 ORDER BY since, contract",
+        params![contract, since, limit],
+        observed,
     )?;
-    let observed = statement.query_map(params![contract, since, limit], observed)?;
-    Ok(History { transitions, observed: observed.collect::<rusqlite::Result<_>>()? })
+    Ok(History { transitions, observed })
 }
 
-fn transition(row: &Row<'_>) -> rusqlite::Result<Transition> {
+pub(super) fn transition(row: &Row<'_>) -> rusqlite::Result<Transition> {
     Ok(Transition {
         contract: row.get(0)?,
         objective: word(row, 1)?,
@@ -75,6 +94,6 @@ fn transition(row: &Row<'_>) -> rusqlite::Result<Transition> {
     })
 }
 
-fn observed(row: &Row<'_>) -> rusqlite::Result<Observed> {
+pub(super) fn observed(row: &Row<'_>) -> rusqlite::Result<Observed> {
     Ok(Observed { contract: row.get(0)?, from: word(row, 1)?, until: word(row, 2)? })
 }

@@ -4,8 +4,12 @@ use std::path::PathBuf;
 
 use rusqlite::Connection;
 
-use super::file::{of, version};
-use super::{history, record, recoveries, stored, triggers};
+use super::file::{CHECKSUMS, of, version};
+use super::findings::Findings;
+use super::head::Sealed;
+use super::reading::{Doubts, Reading};
+use super::{history, kept, mend, record, recoveries, triggers};
+use crate::store::damage::Damage;
 use crate::store::record::{Broken, EntryQuery, Head, Link, Verification};
 use crate::store::{Export, FiringQuery, RecoveryQuery, StoreError, Stored};
 
@@ -14,15 +18,42 @@ use crate::store::{Export, FiringQuery, RecoveryQuery, StoreError, Stored};
 pub(super) struct Inspection {
     pub(super) path: PathBuf,
     pub(super) connection: Connection,
+    /// The last commit, as it was noted beside the file before that was opened.
+    pub(super) head: Option<Sealed>,
+    pub(super) doubts: Doubts,
 }
 
 impl Inspection {
-    /// The state that a restart continues from.
+    fn failed(&self, error: &rusqlite::Error) -> StoreError {
+        of(&self.path, error)
+    }
+
+    fn findings(&self) -> Result<Findings, StoreError> {
+        Findings::of(&self.path, &self.connection, self.head)
+    }
+
+    /// The state that a restart continues from, as far as it can be relied on.
     ///
     /// # Errors
     /// The store cannot be read.
     pub(super) fn stored(&self) -> Result<Stored, StoreError> {
-        stored(&self.connection).map_err(|error| of(&self.path, &error))
+        let found = self.findings()?;
+        kept(&self.connection, &found).map(|(stored, _)| stored).map_err(|error| self.failed(&error))
+    }
+
+    /// What was damaged or lost.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub(super) fn damage(&self) -> Result<Damage, StoreError> {
+        let found = self.findings()?;
+        let record = found.record.iter().map(|why| ("the record".to_owned(), why.clone()));
+        let beside: Vec<_> = found.told().into_iter().chain(record).collect();
+        let read = || match version(&self.connection)? {
+            since if since >= CHECKSUMS => mend::noted(&self.connection, &beside),
+            _ => Ok(mend::damage(&beside)),
+        };
+        read().map_err(|error| self.failed(&error))
     }
 
     /// Entries of the record, in their order. A store that was not migrated has none.
@@ -34,7 +65,7 @@ impl Inspection {
             since if since >= record::SINCE => record::entries(&self.connection, query),
             _ => Ok(Vec::new()),
         };
-        read().map_err(|error| of(&self.path, &error))
+        read().map_err(|error| self.failed(&error))
     }
 
     /// Follows the whole record.
@@ -42,23 +73,15 @@ impl Inspection {
     /// # Errors
     /// The store cannot be read.
     pub(super) fn verify(&self, pin: Option<&str>) -> Result<Result<Head, Broken>, StoreError> {
-        const AT_ONCE: u32 = 1000;
-        let failed = |error: rusqlite::Error| of(&self.path, &error);
-        // One transaction: a daemon may append meanwhile.
-        let reading = self.connection.unchecked_transaction().map_err(failed)?;
-        let mut verification = Verification::with_pin(pin);
-        let mut after = i64::MIN;
-        loop {
-            let links = self.entries(&EntryQuery { after, limit: AT_ONCE })?;
-            let Some(last) = links.last() else { break };
-            after = last.seq;
-            if let Some(broken) = links.iter().find_map(|link| verification.take(link).err()) {
-                return Ok(Err(broken));
+        let read = || {
+            // One transaction: a daemon may append meanwhile.
+            let reading = self.connection.unchecked_transaction()?;
+            if version(&reading)? >= record::SINCE {
+                return record::follow(&reading, pin);
             }
-        }
-        let since = version(&reading).map_err(failed)?;
-        let head = if since >= record::SINCE { record::head(&reading).map_err(failed)? } else { Head::default() };
-        Ok(verification.end(&head))
+            Ok(Verification::with_pin(pin).end(&Head::default()))
+        };
+        read().map_err(|error| self.failed(&error))
     }
 
     /// Everything in the store.
@@ -67,27 +90,20 @@ impl Inspection {
     /// The store cannot be read.
     pub(super) fn export(&self) -> Result<Export, StoreError> {
         let all = RecoveryQuery { contract: None, since: None, limit: u32::MAX };
+        let found = self.findings()?;
         let read = || -> rusqlite::Result<Export> {
-            let schema = version(&self.connection)?;
-            let (mut firings, mut degraded_operation, mut observed) = Default::default();
-            if schema >= triggers::SINCE {
-                let all = FiringQuery { trigger: None, since: None, limit: u32::MAX };
-                firings = triggers::firings(&self.connection, &all)?;
-                degraded_operation = triggers::operations(&self.connection)?;
-            }
-            if schema >= history::SINCE {
-                observed = history::all_observed(&self.connection)?;
-            }
+            let reading = Reading::new(&self.connection, &self.doubts)?;
+            let every = FiringQuery { trigger: None, since: None, limit: u32::MAX };
             Ok(Export {
-                schema,
-                state: stored(&self.connection)?,
-                recoveries: recoveries(&self.connection, &all)?,
-                transitions: history::transitions(&self.connection)?,
-                firings,
-                degraded_operation,
-                observed,
+                schema: reading.version,
+                state: kept(&self.connection, &found)?.0,
+                recoveries: recoveries(&reading, &all)?,
+                transitions: history::transitions(&reading)?,
+                firings: triggers::firings(&reading, &every)?,
+                degraded_operation: triggers::operations(&reading)?,
+                observed: history::all_observed(&reading)?,
             })
         };
-        read().map_err(|error| of(&self.path, &error))
+        read().map_err(|error| self.failed(&error))
     }
 }

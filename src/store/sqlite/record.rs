@@ -2,14 +2,21 @@
 
 use std::collections::BTreeMap;
 
+use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::reading::Reading;
 use super::rows::{from_json, json, text};
+use super::seals::Writer;
+use super::tables::{PLANS, owned, shown};
+use crate::domain::drill::DrillRun;
+use crate::domain::incident::Incident;
+use crate::domain::response::Alarms;
 use crate::domain::time::Timestamp;
-use crate::store::plans::{Plans, Worst};
-use crate::store::record::{Entry, EntryQuery, Head, Link};
+use crate::store::plans::{Answered, Plans, Worst};
+use crate::store::record::{Broken, Entry, EntryQuery, Head, Link, Promise, Verification};
 
 /// The fifth migration. The triggers keep people from changing the record by accident. What a
 /// changed file hides, the hashes show.
@@ -43,7 +50,8 @@ pub(super) const TABLES: &str = "
 pub(super) const SINCE: i64 = 5;
 
 /// Appends entries. An entry that was appended before is left as it is.
-pub(super) fn append(transaction: &Transaction<'_>, entries: &[Entry]) -> rusqlite::Result<()> {
+pub(super) fn append(writer: &Writer<'_>, entries: &[Entry]) -> rusqlite::Result<()> {
+    let transaction = writer.transaction();
     let mut head = head(transaction)?;
     for Entry { key, at, fact } in entries {
         let known = transaction
@@ -58,27 +66,27 @@ pub(super) fn append(transaction: &Transaction<'_>, entries: &[Entry]) -> rusqli
         statement.execute(params![link.seq, link.key, link.at, link.body, link.previous, link.hash])?;
         head = link.head();
     }
-    let mut statement = transaction.prepare_cached("INSERT OR REPLACE INTO record_head VALUES (0, ?1, ?2)")?;
-    statement.execute(params![head.seq, head.hash])?;
-    Ok(())
+    writer.note_record(&head);
+    note_head(transaction, &head)
 }
 
 /// The head that was noted with the last entry.
 pub(super) fn head(connection: &Connection) -> rusqlite::Result<Head> {
     let mut statement = connection.prepare_cached("SELECT seq, hash FROM record_head")?;
-    let head = statement.query_row([], |row| Ok(Head { seq: row.get(0)?, hash: row.get(1)? })).optional()?;
+    let head = statement.query_row([], |row| Ok(Head { seq: whole(row, 0)?, hash: shown(&owned(row.get_ref(1)?)) }));
+    let head = head.optional()?;
     Ok(head.unwrap_or_default())
 }
 
+/// A number as it stands, and 0 for what is none.
+fn whole(row: &Row<'_>, column: usize) -> rusqlite::Result<i64> {
+    Ok(if let ValueRef::Integer(number) = row.get_ref(column)? { number } else { 0 })
+}
+
+/// An entry as it stands. What was damaged is read as well as it can be: its hash will differ.
 fn link(row: &Row<'_>) -> rusqlite::Result<Link> {
-    Ok(Link {
-        seq: row.get(0)?,
-        key: row.get(1)?,
-        at: row.get(2)?,
-        body: row.get(3)?,
-        previous: row.get(4)?,
-        hash: row.get(5)?,
-    })
+    let text = |index| row.get_ref(index).map(|value| shown(&owned(value)));
+    Ok(Link { seq: whole(row, 0)?, key: text(1)?, at: text(2)?, body: text(3)?, previous: text(4)?, hash: text(5)? })
 }
 
 /// Entries in their order.
@@ -89,9 +97,37 @@ pub(super) fn entries(connection: &Connection, query: &EntryQuery) -> rusqlite::
     rows.collect()
 }
 
+/// Notes the end of the record.
+pub(super) fn note_head(transaction: &Transaction<'_>, head: &Head) -> rusqlite::Result<()> {
+    let mut statement = transaction.prepare_cached("INSERT OR REPLACE INTO record_head VALUES (0, ?1, ?2)")?;
+    statement.execute(params![head.seq, head.hash]).map(drop)
+}
+
+/// The last entry as it stands.
+pub(super) fn last(connection: &Connection) -> rusqlite::Result<Option<Link>> {
+    let sql = "SELECT seq, key, at, body, previous, hash FROM record ORDER BY seq DESC LIMIT 1";
+    connection.query_row(sql, [], link).optional()
+}
+
+/// Follows the whole record.
+pub(super) fn follow(connection: &Connection, pin: Option<&str>) -> rusqlite::Result<Result<Head, Broken>> {
+    const AT_ONCE: u32 = 1000;
+    let mut verification = Verification::with_pin(pin);
+    let mut after = i64::MIN;
+    loop {
+        let links = entries(connection, &EntryQuery { after, limit: AT_ONCE })?;
+        let Some(last) = links.last() else { break };
+        after = last.seq;
+        if let Some(broken) = links.iter().find_map(|link| verification.take(link).err()) {
+            return Ok(Err(broken));
+        }
+    }
+    Ok(verification.end(&head(connection)?))
+}
+
 /// Writes what changed.
-pub(super) fn write(transaction: &Transaction<'_>, plans: &Plans) -> rusqlite::Result<()> {
-    let writer = Writer(transaction);
+pub(super) fn write(writer: &Writer<'_>, plans: &Plans) -> rusqlite::Result<()> {
+    let writer = PlanWriter(writer);
     writer.all("incident", &plans.incidents, |incident| incident.declared.at)?;
     writer.all("drill", &plans.drills, |run| run.started.at)?;
     writer.all("done", &plans.done, |at| *at)?;
@@ -110,9 +146,9 @@ pub(super) fn write(transaction: &Transaction<'_>, plans: &Plans) -> rusqlite::R
     Ok(())
 }
 
-struct Writer<'a>(&'a Transaction<'a>);
+struct PlanWriter<'a>(&'a Writer<'a>);
 
-impl Writer<'_> {
+impl PlanWriter<'_> {
     fn all<T: Serialize>(
         &self,
         kind: &str,
@@ -123,15 +159,13 @@ impl Writer<'_> {
     }
 
     fn one(&self, kind: &str, id: &str, at: Timestamp, state: &impl Serialize) -> rusqlite::Result<()> {
-        let mut statement = self.0.prepare_cached("INSERT OR REPLACE INTO plans VALUES (?1, ?2, ?3, ?4)")?;
-        statement.execute(params![kind, id, text(&at), json(state)])?;
-        Ok(())
+        self.0.put(&PLANS, params![kind, id, text(&at), json(state)])
     }
 }
 
 /// The state that a restart continues from.
-pub(super) fn load(connection: &Connection) -> rusqlite::Result<Plans> {
-    let reader = Reader(connection);
+pub(super) fn load(reading: &Reading<'_>) -> rusqlite::Result<Plans> {
+    let reader = PlanReader(reading);
     Ok(Plans {
         incidents: reader.all("incident")?,
         drills: reader.all("drill")?,
@@ -144,17 +178,33 @@ pub(super) fn load(connection: &Connection) -> rusqlite::Result<Plans> {
     })
 }
 
-struct Reader<'a>(&'a Connection);
+/// Fails if the program cannot read a row of plans.
+pub(super) fn readable(row: &Row<'_>) -> rusqlite::Result<()> {
+    row.get::<_, String>(1)?;
+    match row.get::<_, String>(0)?.as_str() {
+        "incident" => from_json::<Incident>(row, 3).map(drop),
+        "drill" => from_json::<DrillRun>(row, 3).map(drop),
+        "done" | "alive" => from_json::<Timestamp>(row, 3).map(drop),
+        "alarms" => from_json::<Alarms>(row, 3).map(drop),
+        "answer" => from_json::<Answered>(row, 3).map(drop),
+        "exposure" => from_json::<Option<Worst>>(row, 3).map(drop),
+        "promised" => from_json::<Vec<Promise>>(row, 3).map(drop),
+        _ => Ok(()),
+    }
+}
 
-impl Reader<'_> {
+struct PlanReader<'a>(&'a Reading<'a>);
+
+impl PlanReader<'_> {
     fn all<T: DeserializeOwned>(&self, kind: &str) -> rusqlite::Result<BTreeMap<String, T>> {
-        let mut statement = self.0.prepare_cached("SELECT id, state FROM plans WHERE kind = ?1")?;
-        let rows = statement.query_map([kind], |row| Ok((row.get(0)?, from_json(row, 1)?)))?;
-        rows.collect()
+        let rows = self.0.rows(&PLANS, "SELECT {} FROM plans WHERE kind = ?1", [kind], |row| {
+            Ok((row.get(1)?, from_json(row, 3)?))
+        })?;
+        Ok(rows.into_iter().collect())
     }
 }
 
 /// Forgets answers to requests from before this time. Nobody repeats them any more.
-pub(super) fn forget(transaction: &Transaction<'_>, before: &str) -> rusqlite::Result<usize> {
-    transaction.execute("DELETE FROM plans WHERE kind = 'answer' AND at < ?1", [before])
+pub(super) fn forget(writer: &Writer<'_>, before: &str) -> rusqlite::Result<usize> {
+    writer.delete(&PLANS, "kind = 'answer' AND at < ?1", params![before])
 }

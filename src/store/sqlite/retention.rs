@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, Row, params};
 use tracing::info;
 
+use super::reading::{Doubts, Reading};
 use super::rows::{text, word};
+use super::seals::Writer;
+use super::tables::{FIRINGS, OBSERVED, OPERATIONS, RECOVERIES, RETENTION, TRANSITIONS};
 use crate::domain::time::Timestamp;
 use crate::store::retention::Date;
 
@@ -18,55 +21,54 @@ pub(super) const TABLE: &str = "
     );
 ";
 
-/// Deletes what ended before the retention. See [`Date`] for why `now` is not simply trusted.
+/// Deletes what ended before the retention. See [`Date`] for why `now` is not simply trusted. False
+/// if there is nothing yet that has an age.
 pub(super) fn forget(
-    connection: &mut Connection,
+    writer: &Writer<'_>,
+    doubts: &Doubts,
     retention: Duration,
     ran: Duration,
     now: Timestamp,
-) -> rusqlite::Result<()> {
-    let transaction = connection.transaction()?;
-    let Some(newest) = newest(&transaction)? else { return Ok(()) };
-    let date = date(&transaction)?.unwrap_or_else(|| Date::first(now, newest)).after(ran, now, newest);
-    transaction.execute(
-        "INSERT OR REPLACE INTO retention VALUES (0, ?1, ?2)",
-        params![text(&date.at), date.haste.as_secs_f64()],
-    )?;
+) -> rusqlite::Result<bool> {
+    let transaction = writer.transaction();
+    let Some(newest) = newest(transaction)? else { return Ok(false) };
+    let known = Reading::new(transaction, doubts)?.rows(&RETENTION, "SELECT {} FROM retention", [], stored_date)?;
+    let known = known.into_iter().next();
+    let date = known.unwrap_or_else(|| Date::first(now, newest)).after(ran, now, newest);
+    writer.put(&RETENTION, params![0, text(&date.at), date.haste.as_secs_f64()])?;
     let before = text(&date.horizon(now, retention));
-    let recoveries = transaction.execute("DELETE FROM recoveries WHERE healthy < ?1", [&before])?;
+    let recoveries = writer.delete(&RECOVERIES, "healthy < ?1", params![before])?;
     // A restart continues from the last change of each objective.
-    let transitions = transaction.execute(
-        "DELETE FROM transitions AS old WHERE at < ?1 AND EXISTS (SELECT 1 FROM transitions AS newer
+    let transitions = writer.delete(
+        &TRANSITIONS,
+        "at < ?1 AND EXISTS (SELECT 1 FROM transitions AS newer
          WHERE newer.contract = old.contract AND newer.objective = old.objective AND newer.at > old.at)",
-        [&before],
+        params![before],
     )?;
-    let firings = transaction.execute("DELETE FROM firings WHERE ended < ?1", [&before])?;
+    let firings = writer.delete(&FIRINGS, "ended < ?1", params![before])?;
     // The last test of each kind tells when that was last tested.
-    let operations = transaction.execute(
-        "DELETE FROM degraded_operation AS old WHERE ended < ?1 AND EXISTS (SELECT 1 FROM degraded_operation AS newer
+    let operations = writer.delete(
+        &OPERATIONS,
+        "ended < ?1 AND EXISTS (SELECT 1 FROM degraded_operation AS newer
          WHERE newer.contract = old.contract AND newer.without = old.without AND newer.ok = old.ok
          AND newer.started > old.started)",
-        [&before],
+        params![before],
     )?;
-    super::record::forget(&transaction, &before)?;
-    let observed = transaction.execute("DELETE FROM observed WHERE until < ?1", [&before])?;
-    transaction.commit()?;
+    super::record::forget(writer, &before)?;
+    let observed = writer.delete(&OBSERVED, "until < ?1", params![before])?;
     if [recoveries, transitions, firings, operations, observed].iter().any(|forgotten| *forgotten > 0) {
         info!(
             recoveries,
             transitions, firings, operations, observed, before, "deleted records that are older than the retention"
         );
     }
-    Ok(())
+    Ok(true)
 }
 
-fn date(connection: &Connection) -> rusqlite::Result<Option<Date>> {
-    let read = connection.query_row("SELECT date, haste_seconds FROM retention", [], |row| {
-        // A value that is not a duration counts as zero.
-        let haste = Duration::try_from_secs_f64(row.get(1)?).unwrap_or_default();
-        Ok(Date { at: word(row, 0)?, haste })
-    });
-    read.optional()
+pub(super) fn stored_date(row: &Row<'_>) -> rusqlite::Result<Date> {
+    // A value that is not a duration counts as zero.
+    let haste = Duration::try_from_secs_f64(row.get(2)?).unwrap_or_default();
+    Ok(Date { at: word(row, 1)?, haste })
 }
 
 /// The time of the newest record.

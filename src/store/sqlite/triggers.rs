@@ -1,8 +1,11 @@
 //! Triggers, their firings, and tests of degraded operation.
 
-use rusqlite::{Connection, Row, Transaction, params};
+use rusqlite::{Row, params};
 
+use super::reading::Reading;
 use super::rows::{from_json, json, optional_word, text, word};
+use super::seals::Writer;
+use super::tables::{FIRINGS, OPERATIONS, TRIGGERS};
 use crate::domain::independence::DegradedOperation;
 use crate::store::{Batch, Firing, FiringQuery, Stored, StoredTrigger};
 
@@ -38,15 +41,12 @@ pub(super) const TABLES: &str = "
 /// The version of the schema that added these tables.
 pub(super) const SINCE: i64 = 2;
 
-pub(super) fn write(transaction: &Transaction<'_>, batch: &Batch) -> rusqlite::Result<()> {
-    for (name, trigger) in &batch.triggers {
-        let mut statement = transaction.prepare_cached("INSERT OR REPLACE INTO triggers VALUES (?1, ?2, ?3)")?;
-        statement.execute(params![name, trigger.fingerprint, json(&trigger.state)])?;
+pub(super) fn write(writer: &Writer<'_>, batch: &Batch) -> rusqlite::Result<()> {
+    for (name, stored) in &batch.triggers {
+        put(writer, name, stored)?;
     }
     for firing in &batch.firings {
-        let mut statement =
-            transaction.prepare_cached("INSERT OR REPLACE INTO firings VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")?;
-        statement.execute(params![
+        let row = params![
             firing.trigger,
             text(&firing.started),
             firing.ended.as_ref().map(text),
@@ -56,34 +56,32 @@ pub(super) fn write(transaction: &Transaction<'_>, batch: &Batch) -> rusqlite::R
             text(&firing.mode),
             firing.reason,
             firing.detail,
-        ])?;
+        ];
+        writer.put(&FIRINGS, row)?;
     }
     for operation in &batch.operations {
-        let mut statement =
-            transaction.prepare_cached("INSERT OR REPLACE INTO degraded_operation VALUES (?1, ?2, ?3, ?4, ?5)")?;
         let (started, ended) = (text(&operation.started), operation.ended.as_ref().map(text));
-        statement.execute(params![operation.contract, operation.without, started, ended, operation.ok])?;
+        writer.put(&OPERATIONS, params![operation.contract, operation.without, started, ended, operation.ok])?;
     }
     Ok(())
 }
 
-/// Adds the state that a restart continues from.
-pub(super) fn load(connection: &Connection, stored: &mut Stored) -> rusqlite::Result<()> {
-    let mut statement = connection.prepare("SELECT name, fingerprint, state FROM triggers")?;
-    let mut rows = statement.query([])?;
-    while let Some(row) = rows.next()? {
-        let trigger = StoredTrigger { fingerprint: row.get(1)?, state: from_json(row, 2)?, open: None };
-        stored.triggers.insert(row.get(0)?, trigger);
-    }
-    let mut statement =
-        connection.prepare(&format!("SELECT {FIRING} FROM firings WHERE ended IS NULL ORDER BY started"))?;
-    for firing in statement.query_map([], firing)? {
-        let firing = firing?;
+/// Writes the state of a trigger.
+pub(super) fn put(writer: &Writer<'_>, name: &str, stored: &StoredTrigger) -> rusqlite::Result<()> {
+    writer.put(&TRIGGERS, params![name, stored.fingerprint, json(&stored.state)])
+}
+
+/// Adds the state that a restart continues from. Returns the firings that are not known to have
+/// ended.
+pub(super) fn load(reading: &Reading<'_>, stored: &mut Stored) -> rusqlite::Result<Vec<Firing>> {
+    stored.triggers.extend(reading.rows(&TRIGGERS, "SELECT {} FROM triggers", [], trigger)?);
+    let open = reading.rows(&FIRINGS, "SELECT {} FROM firings WHERE ended IS NULL ORDER BY started", [], firing)?;
+    for firing in &open {
         if let Some(trigger) = stored.triggers.get_mut(&firing.trigger) {
-            trigger.open = Some(firing);
+            trigger.open = Some(firing.clone());
         }
     }
-    for operation in operations(connection)? {
+    for operation in operations(reading)? {
         let of = stored.independence.entry(operation.contract.clone()).or_default();
         let known = of.entry(operation.without.clone()).or_default();
         let last = Some(operation.ended.unwrap_or(operation.started));
@@ -96,12 +94,14 @@ pub(super) fn load(connection: &Connection, stored: &mut Stored) -> rusqlite::Re
             known.open = Some(operation);
         }
     }
-    Ok(())
+    Ok(open)
 }
 
-const FIRING: &str = "trigger, started, ended, holds_since, action, notification, mode, reason, detail";
+pub(super) fn trigger(row: &Row<'_>) -> rusqlite::Result<(String, StoredTrigger)> {
+    Ok((row.get(0)?, StoredTrigger { fingerprint: row.get(1)?, state: from_json(row, 2)?, open: None }))
+}
 
-fn firing(row: &Row<'_>) -> rusqlite::Result<Firing> {
+pub(super) fn firing(row: &Row<'_>) -> rusqlite::Result<Firing> {
     Ok(Firing {
         trigger: row.get(0)?,
         started: word(row, 1)?,
@@ -116,28 +116,24 @@ fn firing(row: &Row<'_>) -> rusqlite::Result<Firing> {
 }
 
 /// Firings, the newest first.
-pub(super) fn firings(connection: &Connection, query: &FiringQuery) -> rusqlite::Result<Vec<Firing>> {
-    let mut statement = connection.prepare_cached(&format!(
-        "SELECT {FIRING} FROM firings WHERE (?1 IS NULL OR trigger = ?1) AND (?2 IS NULL OR started >= ?2)
-         ORDER BY started DESC, trigger LIMIT ?3"
-    ))?;
+pub(super) fn firings(reading: &Reading<'_>, query: &FiringQuery) -> rusqlite::Result<Vec<Firing>> {
+    let sql = "SELECT {} FROM firings WHERE (?1 IS NULL OR trigger = ?1) AND (?2 IS NULL OR started >= ?2)
+               ORDER BY started DESC, trigger LIMIT ?3";
     let since = query.since.as_ref().map(text);
-    let rows = statement.query_map(params![query.trigger, since, query.limit], firing)?;
-    rows.collect()
+    reading.rows(&FIRINGS, sql, params![query.trigger, since, query.limit], firing)
 }
 
 /// Tests of contracts' independence, the oldest first.
-pub(super) fn operations(connection: &Connection) -> rusqlite::Result<Vec<DegradedOperation>> {
-    let mut statement =
-        connection.prepare("SELECT contract, without, started, ended, ok FROM degraded_operation ORDER BY started")?;
-    let rows = statement.query_map([], |row| {
-        Ok(DegradedOperation {
-            contract: row.get(0)?,
-            without: row.get(1)?,
-            started: word(row, 2)?,
-            ended: optional_word(row, 3)?,
-            ok: row.get(4)?,
-        })
-    })?;
-    rows.collect()
+pub(super) fn operations(reading: &Reading<'_>) -> rusqlite::Result<Vec<DegradedOperation>> {
+    reading.rows(&OPERATIONS, "SELECT {} FROM degraded_operation ORDER BY started", [], operation)
+}
+
+pub(super) fn operation(row: &Row<'_>) -> rusqlite::Result<DegradedOperation> {
+    Ok(DegradedOperation {
+        contract: row.get(0)?,
+        without: row.get(1)?,
+        started: word(row, 2)?,
+        ended: optional_word(row, 3)?,
+        ok: row.get(4)?,
+    })
 }

@@ -59,9 +59,9 @@
 
   /** Why this page is old. Null if it is fresh. */
   function old() {
-    if (failure) return `The exporter does not answer (${failure}). This page`;
+    if (failure) return `The exporter does not answer (${failure}).`;
     if (!main.dataset.now || passed() <= OLD) return null;
-    return isSelecting() ? "This page waits while text is selected. It" : "This page is old. It";
+    return isSelecting() ? "This page waits while text is selected." : "This page was not refreshed.";
   }
 
   /** Tells that the page is old, so that nobody takes it for a fresh one. */
@@ -69,12 +69,11 @@
     const why = old();
     document.body.classList.toggle("stale", why !== null);
     connection.hidden = why === null;
-    if (why === null) {
-      connection.textContent = "";
-      return;
-    }
-    const text = `${why} shows what was so ${age(passed())} ago.`;
-    if (connection.textContent !== text) connection.textContent = text;
+    const [reason, since] = connection.children;
+    // A screen reader reads the reason aloud when it changes, and the age, which changes all the time, never.
+    if (reason.textContent !== (why || "")) reason.textContent = why || "";
+    since.textContent = why === null ? "" : ` This page shows what was so ${age(passed())} ago.`;
+    if (why === null) return;
     if (!document.title.startsWith("(old) ")) document.title = "(old) " + document.title;
   }
 

@@ -91,7 +91,7 @@ impl Page {
                         p { "dr-exporter" }
                         (navigation(links))
                     }
-                    p.notice #connection role="alert" hidden {}
+                    p.notice #connection hidden { span role="alert" {} span {} }
                     p.unseen #news role="status" {}
                     main #main tabindex="-1" data-now=[now] data-answer=[answer] { (body) }
                     footer { p { "dr-exporter " (env!("CARGO_PKG_VERSION")) ". All times are in UTC." } }

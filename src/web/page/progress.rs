@@ -74,7 +74,15 @@ fn firing(trigger: &TriggerStatus, report: &StatusReport) -> Markup {
 /// What is wrong with the exporter itself.
 fn faults(report: &StatusReport) -> Markup {
     let failing = report.storage.as_ref().and_then(|storage| storage.failing.as_ref());
+    let damaged = report.storage.as_ref().and_then(|storage| storage.damaged.as_ref());
     html! {
+        @if let Some(damaged) = damaged {
+            div.notice.at_risk {
+                (told(Some(Status::AtRisk), "A part of the storage was damaged or lost"))
+                " "
+                span { (damaged) ". What it told is unknown now." }
+            }
+        }
         @if let Some(failing) = failing {
             div.notice.breached {
                 (told(Some(Status::Breached), "The storage fails"))

@@ -4,10 +4,10 @@ use std::future::Future;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use dr_testkit::process::Process;
-use dr_testkit::{skip, tool, wait_until};
+use dr_testkit::{let_pass, skip, tool, wait_until};
 use fantoccini::wd::WebDriverCompatibleCommand;
 use fantoccini::{Client, ClientBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -103,6 +103,20 @@ fn capabilities(profile: &Path, script: bool) -> serde_json::Map<String, Value> 
     wanted.as_object().cloned().expect("an object")
 }
 
+/// Waits until a text has all of these parts, and shows the text if it never does.
+async fn contains(parts: &[&str], text: impl AsyncFn() -> String) -> String {
+    let deadline = Instant::now() + SOON;
+    loop {
+        let text = text().await;
+        let missing: Vec<_> = parts.iter().filter(|part| !text.contains(**part)).collect();
+        if missing.is_empty() {
+            return text;
+        }
+        assert!(Instant::now() < deadline, "{missing:?} is not on the page:\n{text}");
+        let_pass(Duration::from_millis(50)).await;
+    }
+}
+
 impl Browser {
     pub async fn open(&self, url: &str) {
         self.client.goto(url).await.expect("the page opens");
@@ -120,6 +134,18 @@ impl Browser {
     /// All that a person reads on the page.
     pub async fn words(&self) -> String {
         self.text("return document.body.innerText").await
+    }
+
+    /// Waits until a person reads all of this. The page loads itself anew, and a machine that is busy
+    /// may look late: until then, "unproven" is right.
+    pub async fn words_with(&self, parts: &[&str]) -> String {
+        contains(parts, async || self.words().await).await
+    }
+
+    /// Waits until all of this stands in the source of the page.
+    pub async fn source_with(&self, parts: &[&str]) -> String {
+        // While the page loads, it may have no source.
+        contains(parts, async || self.client.source().await.unwrap_or_default()).await
     }
 
     /// Waits until a script gives true.

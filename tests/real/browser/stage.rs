@@ -52,6 +52,7 @@ pub async fn two() -> Two {
     ))
     .await;
     exporter.seen_healthy("shop", SOON).await;
+    exporter.seen_healthy("mail", SOON).await;
     fails.well(false);
     exporter
         .until("the clock runs", SOON, |scrape| {

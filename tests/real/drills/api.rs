@@ -1,10 +1,12 @@
 //! The admin API: what is accepted, what is refused, and that a refusal changes nothing.
 
 use dr_testkit::exporter::{Config, Exporter, client};
+use dr_testkit::wait_until;
+use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{PASSWORD, Rig, USER};
+use super::{PASSWORD, Rig, SOON, USER};
 
 fn declaration() -> Value {
     json!({"incident": "region_outage", "by": "oncall", "reason": "the region does not answer"})
@@ -176,14 +178,15 @@ async fn a_drill_does_not_begin_while_something_is_wrong() {
 #[tokio::test(flavor = "multi_thread")]
 async fn too_many_writes_are_refused() {
     let rig = Rig::start().await;
-    let mut refused = 0;
-    for _ in 0..80 {
-        let body = json!({"incident": "flood", "by": "oncall", "reason": "x"});
-        let (status, _) = rig.ask(Method::POST, "incidents", Some(body), &[]).await;
-        assert!(status == 404 || status == 429, "{status}");
-        refused += usize::from(status == 429);
-    }
-    assert!(refused > 0);
+    let body = || json!({"incident": "flood", "by": "oncall", "reason": "x"});
+    // A busy machine answers fewer a second than are allowed, so it may take a few floods.
+    wait_until("a write is refused", SOON, async || {
+        let asked = (0..80).map(|_| rig.ask(Method::POST, "incidents", Some(body()), &[]));
+        let statuses: Vec<_> = join_all(asked).await.into_iter().map(|(status, _)| status).collect();
+        assert!(statuses.iter().all(|status| *status == 404 || *status == 429), "{statuses:?}");
+        statuses.iter().any(|status| *status == 429).then_some(())
+    })
+    .await;
     rig.get("status").await;
 }
 

@@ -4,7 +4,11 @@ use std::fs;
 use std::process::Command;
 use std::time::Duration;
 
-use super::{API, SOON, Service, ask, config, recoveries};
+use super::{API, BACK_TO_5, SOON, Service, ask, config, open, recoveries};
+use dr_exporter::domain::contract::Objective;
+use dr_exporter::domain::status::{Basis, Status};
+use dr_exporter::store::sqlite::Sqlite;
+use dr_exporter::store::{Backend, Batch, ClosedRecovery, Transition};
 use dr_testkit::exporter::{Config, Exporter};
 use dr_testkit::process::Process;
 use dr_testkit::scrape::Scrape;
@@ -41,7 +45,7 @@ async fn a_file_of_a_later_version_is_refused_and_left_alone() {
     let before = fs::read(&file).expect("the file");
     let (code, said) = refused(exporter.config());
     assert_eq!(code, Some(78), "{said}");
-    assert!(said.contains("later version of dr-exporter (schema 99; this version knows 5)"), "{said}");
+    assert!(said.contains("later version of dr-exporter (schema 99; this version knows 6)"), "{said}");
     assert_eq!(fs::read(&file).expect("the file"), before);
 }
 
@@ -186,7 +190,7 @@ async fn the_command_line_looks_at_it_while_it_is_used() {
     let (code, said, wrong) = run(&["export", "--output=json"]);
     assert_eq!(code, Some(0), "{wrong}");
     let export: serde_json::Value = serde_json::from_str(&said).expect("JSON");
-    assert_eq!(export["schema"], 5);
+    assert_eq!(export["schema"], 6);
     assert_eq!(export["state"]["clocks"]["api"]["circumstances"]["reason"], "unexpected_status");
     assert!(export["transitions"].as_array().is_some_and(|all| !all.is_empty()));
     let (code, _, wrong) = run(&["check", "--storage.path=nowhere"]);
@@ -242,17 +246,23 @@ async fn what_the_retention_lets_go_is_forgotten_and_nothing_else() {
     service.well(true);
     exporter.until("it is over", SOON, clock(0.0)).await;
     exporter.kill();
-    let file = exporter.config().directory().join("data/dr-exporter.db");
-    let connection = rusqlite::Connection::open(file).expect("the file opens");
-    let old = "2020-01-01T00:00:00.000000000Z";
-    connection
-        .execute_batch(&format!(
-            "INSERT INTO recoveries SELECT contract, '{old}', '{old}', '{old}', '{old}', 1, 1, 1, 'met', 'real', 'a', 'b', NULL FROM recoveries;
-             INSERT INTO transitions VALUES ('api', 'rto', '{old}', NULL, 'met', 'last_recovery_met');
-             INSERT INTO transitions VALUES ('left', 'rto', '{old}', NULL, 'met', 'last_recovery_met');"
-        ))
-        .expect("written");
-    drop(connection);
+    let backend = Sqlite::of(exporter.config().path("data"));
+    let mut store = open(&backend);
+    let recovery = backend.export().expect("exported").recoveries.remove(0);
+    let old = "2020-01-01T00:00:00Z".parse::<jiff::Timestamp>().expect("a time").into();
+    let (trigger, first_failure, healthy, earliest) = (old, old, old, old);
+    let recoveries = vec![ClosedRecovery { trigger, first_failure, healthy, earliest, ..recovery }];
+    let transition = |contract: &str| Transition {
+        contract: contract.to_owned(),
+        objective: Objective::Rto,
+        at: old,
+        was: None,
+        status: Status::Met,
+        basis: Basis::LastRecoveryMet,
+    };
+    let transitions = vec![transition("api"), transition("left")];
+    store.save(&Batch { recoveries, transitions, ..Batch::default() }).expect("saved");
+    drop(store);
     exporter.restart().await;
     exporter.logs(&["older than the retention"], SOON).await;
     let directory = exporter.config().directory();
@@ -276,7 +286,9 @@ async fn a_file_of_an_earlier_version_is_migrated() {
     let connection = rusqlite::Connection::open(&file).expect("it opens");
     let back = "DROP TABLE triggers; DROP TABLE firings; DROP TABLE degraded_operation; DROP TABLE retention; \
                 DROP TABLE observed; DROP TABLE record; DROP TABLE record_head; DROP TABLE plans; PRAGMA user_version = 1;";
-    connection.execute_batch(back).expect("it is as version 1 made it");
+    connection.execute_batch(&format!("{BACK_TO_5} {back}")).expect("it is as version 1 made it");
+    // The program of version 1 wrote no number of a commit.
+    fs::remove_file(exporter.config().path("data/dr-exporter.db.head")).expect("it is removed");
     drop(connection);
 
     let looked = std::process::Command::new(env!("CARGO_BIN_EXE_dr-exporter"))
@@ -291,6 +303,6 @@ async fn a_file_of_an_earlier_version_is_migrated() {
     let scrape = exporter.until("the clock runs on", SOON, runs).await;
     let now = scrape.get("dr_recovery_started_timestamp_seconds", &API).expect("a start");
     assert!((now - started).abs() < 0.001, "{scrape}");
-    assert_eq!(ask(exporter.config().directory(), "SELECT user_version FROM pragma_user_version"), 5);
+    assert_eq!(ask(exporter.config().directory(), "SELECT user_version FROM pragma_user_version"), 6);
     assert_eq!(ask(exporter.config().directory(), "SELECT count(*) FROM firings"), 0);
 }

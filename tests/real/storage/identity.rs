@@ -184,7 +184,7 @@ async fn a_store_is_gone_on_from_with_a_record(store: &str) -> Exporter {
     for _ in 0..2 {
         assert_eq!(ask(exporter.config().directory(), past), before);
         let checked = storage_check(&exporter);
-        assert!(checked.starts_with("ok, schema 5") && checked.contains("3 checks, 1 recoveries"), "{checked}");
+        assert!(checked.starts_with("ok, schema 6") && checked.contains("3 checks, 1 recoveries"), "{checked}");
         let head = Sqlite::of(exporter.config().path("data")).verify(None).expect("it can be read");
         assert!(head.expect("the chain is whole").seq > 0, "the start is recorded");
         exporter.kill_and_restart().await;

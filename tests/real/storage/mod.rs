@@ -1,6 +1,7 @@
 //! What the storage must hold: an exporter that is killed goes on as if it had not been.
 
 mod conformance;
+mod damage;
 mod faults;
 mod identity;
 mod record;
@@ -20,6 +21,16 @@ pub(crate) use dr_testkit::service::Service;
 
 const SOON: Duration = Duration::from_secs(15);
 const API: [(&str, &str); 1] = [("contract", "api")];
+
+/// SQL that makes a file what the program of schema 5 would have left.
+const BACK_TO_5: &str = "
+    ALTER TABLE contracts DROP COLUMN checksum; ALTER TABLE checks DROP COLUMN checksum;
+    ALTER TABLE recoveries DROP COLUMN checksum; ALTER TABLE transitions DROP COLUMN checksum;
+    ALTER TABLE observed DROP COLUMN checksum; ALTER TABLE degraded_operation DROP COLUMN checksum;
+    ALTER TABLE triggers DROP COLUMN checksum; ALTER TABLE firings DROP COLUMN checksum;
+    ALTER TABLE plans DROP COLUMN checksum; ALTER TABLE retention DROP COLUMN checksum;
+    DROP TABLE seals; DROP TABLE commits; DROP TABLE damaged; PRAGMA user_version = 5;
+";
 
 /// Opens a store that nobody uses. For a moment somebody can: a process that another test starts holds a
 /// copy of what this one has open, until it runs its own program.

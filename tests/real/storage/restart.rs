@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::{API, SOON, Service, ask, config, recoveries};
+use super::{API, SOON, Service, ask, config, open, recoveries};
+use dr_exporter::store::Batch;
+use dr_exporter::store::sqlite::Sqlite;
 use dr_testkit::exporter::{Config, Exporter};
 use dr_testkit::{let_pass, scrape::Scrape, wait_until};
 
@@ -132,14 +134,13 @@ async fn a_clock_that_was_set_back_makes_no_duration_negative() {
     exporter.until("the clock runs", SOON, runs).await;
     exporter.kill();
     // As if it had been stored by a wall clock that was an hour ahead.
-    let file = exporter.config().directory().join("data/dr-exporter.db");
-    let connection = rusqlite::Connection::open(file).expect("the file opens");
-    let state: String = connection.query_row("SELECT state FROM contracts", [], |row| row.get(0)).expect("a state");
-    let mut state: serde_json::Value = serde_json::from_str(&state).expect("JSON");
+    let backend = Sqlite::of(exporter.config().path("data"));
+    let mut store = open(&backend);
+    let mut clocks = store.load().expect("loaded").clocks;
     let ahead = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(1);
-    state["running"]["trigger"] = serde_json::json!(ahead.to_string());
-    connection.execute("UPDATE contracts SET state = ?1", [state.to_string()]).expect("written");
-    drop(connection);
+    clocks.get_mut("api").and_then(|clock| clock.running.as_mut()).expect("a running clock").trigger = ahead.into();
+    store.save(&Batch { clocks, ..Batch::default() }).expect("saved");
+    drop(store);
     exporter.restart().await;
     let scrape = exporter.scrape().await;
     assert_eq!(scrape.observed("api", "rto"), None, "nobody knows for how long: {scrape}");

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use super::BACK_TO_5;
 use dr_exporter::domain::contract::Objective;
 use dr_exporter::domain::status::Basis;
 use dr_exporter::domain::time::Timestamp;
@@ -113,10 +114,10 @@ fn a_store_without_a_date_is_as_old_as_its_newest_record() {
     let file = directory.path().join("dr-exporter.db");
     let connection = rusqlite::Connection::open(file).expect("it opens");
     connection
-        .execute_batch(
-            "DROP TABLE retention; DROP TABLE observed; DROP TABLE record; DROP TABLE record_head; DROP TABLE plans; \
-             PRAGMA user_version = 2;",
-        )
+        .execute_batch(&format!(
+            "{BACK_TO_5} DROP TABLE retention; DROP TABLE observed; DROP TABLE record; DROP TABLE record_head; \
+             DROP TABLE plans; PRAGMA user_version = 2;",
+        ))
         .expect("as version 2 left it");
     drop(connection);
     let mut store = open(directory.path());

@@ -7,7 +7,7 @@ use dr_rules::recovery_clock::ClockEvent;
 use dr_rules::schedule::{Due, Schedule};
 use dr_rules::status::Status;
 use dr_rules::time::Timestamp;
-use dr_rules::timeline::{Change, shares};
+use dr_rules::timeline::{Change, Recorded, dated, shares};
 use proptest::prelude::*;
 
 use super::{check, contract, healthy, observe, seconds, spec, t, unhealthy};
@@ -176,6 +176,46 @@ fn time_that_nobody_observed_is_told_apart() {
     let shares = shares(&changes, t(10), t(100));
     let of = |status| shares.of(status).as_secs();
     assert_eq!((of(Status::Met), of(Status::Breached), shares.not_observed.as_secs()), (50, 20, 20));
+}
+
+fn status(at: i64, status: Status) -> Recorded {
+    Recorded { recorded: t(at), at: t(at), change: Change::Status(status) }
+}
+
+#[test]
+fn a_clock_that_ran_ahead_hides_nothing() {
+    let truthful = [status(0, Status::Met), status(40, Status::Breached), status(80, Status::Met)];
+    let figures = |changes: &[Recorded]| {
+        let shares = shares(&dated(changes, t(100)), t(0), t(100));
+        [Status::Met, Status::Breached].map(|status| shares.of(status).as_secs())
+    };
+    assert_eq!(figures(&truthful), [60, 40]);
+    // The clock ran ahead when the breach began, then also when it ended.
+    let mut ahead = truthful;
+    ahead[1] = status(4_000, Status::Breached);
+    assert_eq!(figures(&ahead), [20, 0], "from 0 to 80 nobody knows, and that is not `met`");
+    ahead[2] = status(8_000, Status::Met);
+    assert_eq!(figures(&ahead), [0, 0]);
+    // A time service that sets the clock back a little makes no silence.
+    assert_eq!(figures(&[status(0, Status::Met), status(42, Status::Breached), status(40, Status::Met)]), [100, 0]);
+}
+
+proptest! {
+    /// However often the clock ran far ahead, no status is claimed for longer than it was true.
+    #[test]
+    fn a_clock_that_ran_ahead_claims_nothing(changes in prop::collection::vec((1..50_i64, 0..4_usize, any::<bool>()), 1..12)) {
+        let (mut now, mut truth, mut told) = (0, Vec::new(), Vec::new());
+        for (after, which, ahead) in changes {
+            now += after;
+            truth.push((t(now), Change::Status(Status::ALL[which])));
+            told.push(status(if ahead { now + 100_000 } else { now }, Status::ALL[which]));
+        }
+        now += 10;
+        let (truth, told) = (shares(&truth, t(0), t(now)), shares(&dated(&told, t(now)), t(0), t(now)));
+        for status in Status::ALL {
+            prop_assert!(told.of(status) <= truth.of(status), "{status:?}: {told:?}, and {truth:?} is true");
+        }
+    }
 }
 
 #[test]

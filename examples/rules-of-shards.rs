@@ -67,7 +67,7 @@ async fn scrape_of(program: &Path, contracts: usize) -> String {
     for contract in 0..contracts {
         let _ = write!(
             yaml,
-            "  - name: cNNN-{contract}\n    component: Component {contract}\n    owner: ops\n    priority: P1\n    rto: 5m\n    \
+            "  - name: cnnn-{contract}\n    component: Component {contract}\n    owner: ops\n    priority: P1\n    rto: 5m\n    \
              rpo: 1h\n    checks:\n      - {{ name: health, http: {{ url: \"http://{}/\" }} }}\n      - {{ name: backup, \
              promql: {{ prometheus: main, query: max(backup), timestamp_seconds: true }} }}\n",
             service.address
@@ -90,7 +90,7 @@ async fn scrape_of(program: &Path, contracts: usize) -> String {
 
 /// The same scrape as that of one shard of many.
 fn of_shard(scrape: &str, shard: usize, shards: usize, contracts: usize) -> String {
-    let own = scrape.replace("cNNN-", &format!("c{shard:03}-"));
+    let own = scrape.replace("cnnn-", &format!("c{shard:03}-"));
     let lines = own.lines().filter(|line| {
         !["dr_exporter_shard_info{", "dr_exporter_total_shards ", "dr_exporter_config_contracts "]
             .iter()

@@ -101,7 +101,10 @@ impl Failover {
     pub fn with(report: &StatusReport, silence: Duration, unknown: Vec<Doubt>) -> Self {
         let is_whole = unknown.is_empty();
         let mut against = doubts(report);
-        against.extend(unknown);
+        // What is not known at all comes after what is known to be down, and before the rest.
+        let place = against.partition_point(|(rank, _)| *rank <= DOWN);
+        against.splice(place..place, unknown.into_iter().map(|doubt| (DOWN, doubt)));
+        let mut against: Vec<Doubt> = against.into_iter().map(|(_, doubt)| doubt).collect();
         if silence > SILENCE {
             let text = format!("the exporter has not measured for {}", duration(silence));
             against.insert(0, Doubt { contract: None, objective: None, text, proven: false });
@@ -122,27 +125,30 @@ impl Failover {
     }
 }
 
-/// Everything that speaks against a yes, the worst first.
-fn doubts(report: &StatusReport) -> Vec<Doubt> {
+/// The rank of a component that is down, and not late yet.
+const DOWN: u8 = 2;
+
+/// Everything that speaks against a yes, with its rank, the worst first.
+fn doubts(report: &StatusReport) -> Vec<(u8, Doubt)> {
     let mut doubts = Vec::new();
     for (contract, objective) in text::objectives(report) {
         let down = objective.objective == Objective::Rto && text::is_down(contract);
         let rank = match (objective.status, objective.basis) {
             (Status::Breached, Basis::CopyLost) => 0,
             (Status::Breached, _) => 1,
-            _ if down => 2,
+            _ if down => DOWN,
             (Status::Unproven, basis) if !basis.is_standing() => 3,
             (Status::Unproven, _) => 4,
             (Status::Met | Status::AtRisk, _) => continue,
         };
         let share = objective.known_seconds.unwrap_or_default() / objective.target_seconds.max(f64::MIN_POSITIVE);
         let order = (rank, contract.priority.clone(), Reverse(per_mille(share)));
-        let text = if rank == 2 { is_down(contract, objective) } else { objective.because.clone() };
+        let text = if rank == DOWN { is_down(contract, objective) } else { objective.because.clone() };
         let (contract, objective) = (Some(contract.name.clone()), Some(objective.objective));
-        doubts.push((order, Doubt { contract, objective, text, proven: rank < 2 }));
+        doubts.push((order, Doubt { contract, objective, text, proven: rank < DOWN }));
     }
     doubts.sort_by(|(a, _), (b, _)| a.cmp(b));
-    doubts.into_iter().map(|(_, doubt)| doubt).collect()
+    doubts.into_iter().map(|((rank, ..), doubt)| (rank, doubt)).collect()
 }
 
 fn is_down(contract: &ContractStatus, objective: &ObjectiveStatus) -> String {

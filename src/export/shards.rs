@@ -264,7 +264,7 @@ fn doubt(text: String) -> Doubt {
 pub(super) fn alone(report: &StatusReport) -> Vec<Doubt> {
     let others = report.shard.as_ref().filter(|shard| shard.total_shards > 1);
     others
-        .map(|shard| doubt(format!("{} and nobody can tell here about the others", part(shard))))
+        .map(|shard| doubt(format!("{}, and nobody can tell here about the others", part(shard))))
         .into_iter()
         .collect()
 }
@@ -273,5 +273,5 @@ pub(super) fn alone(report: &StatusReport) -> Vec<Doubt> {
 #[must_use]
 pub fn part(shard: &ShardStatus) -> String {
     let ShardStatus { shard, total_shards, contracts, of_contracts, .. } = shard;
-    format!("this is shard {shard} of {total_shards}, with {contracts} of {of_contracts} contracts,")
+    format!("this is shard {shard} of {total_shards}, with {contracts} of {of_contracts} contracts")
 }

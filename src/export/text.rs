@@ -30,7 +30,7 @@ pub fn lines(report: &StatusReport) -> String {
         let _ = writeln!(text, "{fault}");
     }
     if let Some(shard) = &report.shard {
-        let _ = writeln!(text, "{} and the other shards are not shown", shards::part(shard));
+        let _ = writeln!(text, "{}; the other shards are not shown", shards::part(shard));
     }
     text
 }

@@ -34,6 +34,7 @@ pub const ALL: &[(&str, &str)] = compiled_in![
     "DRRecoveryMissedObjective",
     "DRResponseLate",
     "DRSecretsOutOfSync",
+    "DRShardMissing",
     "DRSplitBrain",
     "DRStoreFailing",
     "DRSyncLagWarning",

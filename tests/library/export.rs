@@ -30,6 +30,7 @@ use dr_exporter::engine::snapshot::{
 use dr_exporter::export::metrics::{self, Kind};
 use dr_exporter::export::report::StatusReport;
 use dr_exporter::export::{View, text};
+use dr_exporter::store::damage::Damage;
 use dr_exporter::store::keeper::StoreHealth;
 use dr_exporter::store::record::Head;
 
@@ -258,6 +259,7 @@ fn snapshot() -> Snapshot {
             failing: Some("data/dr-exporter.db: disk is full".to_owned()),
             head: Some(Head { seq: 7, hash: format!("0123456789abc{}", "d".repeat(51)) }),
             share: None,
+            damage: Damage::default(),
         }),
     }
 }

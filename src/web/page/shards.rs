@@ -16,9 +16,9 @@ pub(super) fn section(report: &StatusReport, all: Option<&ShardsReport>, links: 
         h2 #shards { "Shards" }
         p {
             @match all {
-                Some(_) => { "In full, " (shards::part(shard)) " is shown below." }
+                Some(_) => { "The contracts of this shard are shown in full below: " (shards::part(shard)) "." }
                 None => {
-                    "Only a part is shown: " (shards::part(shard)) " and "
+                    "Only a part is shown: " (shards::part(shard)) ", and "
                     (shard.total_shards - 1) " of " (shard.total_shards) " shards are not known here. "
                     "With --web.peers this page shows all."
                 }

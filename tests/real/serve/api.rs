@@ -83,6 +83,8 @@ async fn real_answers_are_as_the_description_says() {
     assert_eq!(description["openapi"], "3.1.0");
     let asked = [
         ("/api/v1/status", "/api/v1/status", 200),
+        // What it is for shards is looked at in `shards`.
+        ("/api/v1/shards", "/api/v1/shards", 404),
         ("/api/v1/contracts/{name}", "/api/v1/contracts/down", 200),
         ("/api/v1/contracts/{name}", "/api/v1/contracts/nobody", 404),
         ("/api/v1/history", "/api/v1/history", 200),

@@ -2,20 +2,22 @@
 
 use serde_json::Value;
 
+use super::api::must_be_as_described;
 use super::{SOON, Service};
-use dr_testkit::exporter::{Config, Exporter};
+use dr_testkit::exporter::{Config, Exporter, client};
 use dr_testkit::{free_ports, own_ip, wait_until};
 
 /// In two shards `api` is in shard 1, and `secrets` in shard 0.
 fn config(service: &Service) -> String {
-    let contract = |name: &str| {
-        format!(
-            "  - name: {name}\n    component: {name}\n    owner: ops\n    priority: P0\n    rto: 1h\n    checks:\n      \
-             - {{ name: health, interval: 200ms, interval_when_down: 100ms, timeout: 2s, http: {{ url: \"{}\" }} }}\n",
-            service.url
-        )
-    };
-    format!("contracts:\n{}{}", contract("api"), contract("secrets"))
+    format!("contracts:\n{}{}", contract(service, "api"), contract(service, "secrets"))
+}
+
+fn contract(service: &Service, name: &str) -> String {
+    format!(
+        "  - name: {name}\n    component: {name}\n    owner: ops\n    priority: P0\n    rto: 1h\n    checks:\n      \
+         - {{ name: health, interval: 200ms, interval_when_down: 100ms, timeout: 2s, http: {{ url: \"{}\" }} }}\n",
+        service.url
+    )
 }
 
 async fn shard(service: &Service, index: u32, total: u32, flags: &[String]) -> Exporter {
@@ -67,6 +69,14 @@ async fn each_shard_measures_its_own_and_says_so() {
         assert!(missing.text().await.expect("an answer").contains("another one may have it"));
         assert!(exporter.log().contains("this is one of several shards"), "{}", exporter.log());
     }
+    // A reload divides the new configuration in the same way. `a` belongs to the last shard.
+    for (exporter, held) in shards.iter().zip([vec!["secrets"], vec!["api"], vec!["a"]]) {
+        exporter.config().file("config.yaml", &(config(&service) + &contract(&service, "a")));
+        let reloaded = client().post(exporter.url("/-/reload")).send().await.expect("an answer");
+        assert_eq!(reloaded.status(), 200);
+        let status = json(exporter, "/api/v1/status").await;
+        assert_eq!((names(&status), &status["shard"]["of_contracts"]), (held, &Value::from(3)));
+    }
 }
 
 /// The other shard answers, dies, and comes back; and one that hangs.
@@ -86,6 +96,8 @@ async fn the_page_of_one_shard_shows_all_and_believes_no_silence() {
         .await
     };
     let all = known(true).await;
+    let description = json(&here, "/api/v1/openapi.json").await;
+    must_be_as_described(&description, "/api/v1/shards", "get", 200, &all);
     assert_eq!(all["elsewhere"][0]["contract"]["name"], "secrets");
     assert_eq!(all["shards"][1]["here"], true);
     assert_eq!(all["silent"][0]["url"], format!("http://{nowhere}"));

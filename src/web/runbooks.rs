@@ -35,6 +35,7 @@ pub const ALL: &[(&str, &str)] = compiled_in![
     "DRResponseLate",
     "DRSecretsOutOfSync",
     "DRSplitBrain",
+    "DRStoreDamaged",
     "DRStoreFailing",
     "DRSyncLagWarning",
     "DRTriggerActive",

@@ -8,6 +8,7 @@ mod record;
 mod reload;
 mod restart;
 mod retention;
+mod told;
 mod torture;
 
 use std::path::Path;

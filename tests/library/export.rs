@@ -30,6 +30,7 @@ use dr_exporter::engine::snapshot::{
 use dr_exporter::export::metrics::{self, Kind};
 use dr_exporter::export::report::StatusReport;
 use dr_exporter::export::{View, text};
+use dr_exporter::store::damage::Damage;
 use dr_exporter::store::keeper::StoreHealth;
 use dr_exporter::store::record::Head;
 
@@ -252,6 +253,7 @@ fn snapshot() -> Snapshot {
             errors: 2,
             failing: Some("data/dr-exporter.db: disk is full".to_owned()),
             head: Some(Head { seq: 7, hash: format!("0123456789abc{}", "d".repeat(51)) }),
+            damage: Damage { count: 3, examples: vec!["contracts (api): its checksum differs".to_owned()] },
         }),
     }
 }

@@ -12,6 +12,7 @@ use async_trait::async_trait;
 use dr_exporter::checks::Kind as _;
 use dr_exporter::checks::http::HttpConfig;
 use dr_exporter::clock::{Clock, Moment};
+use dr_exporter::decode::values::secrets::Secret;
 use dr_exporter::domain::check::{CheckSpec, Feeds};
 use dr_exporter::domain::contract::{ContractSpec, Priority};
 use dr_exporter::domain::kind::KindInfo;
@@ -63,6 +64,8 @@ fn hooked() -> MutexGuard<'static, ()> {
 #[derive(Default)]
 struct Faulty {
     run: bool,
+    /// What the message of the fault in the run quotes.
+    quotes: String,
     /// A task that the run started and waits for, as client libraries do.
     task: bool,
     memory: bool,
@@ -73,7 +76,7 @@ struct Faulty {
 #[async_trait]
 impl Check for Faulty {
     async fn run(&self, _: Run) -> Observation {
-        assert!(!self.run, "a fault in a run\nof two lines");
+        assert!(!self.run, "a fault in a run\nof two lines{}", self.quotes);
         if self.task {
             let (sender, receiver) = tokio::sync::oneshot::channel::<()>();
             tokio::spawn(async move {
@@ -161,6 +164,23 @@ async fn a_panic_in_a_run_is_its_reason() {
     let log = log();
     let line = log.lines().find(|line| line.contains("a fault in a run")).expect("a line");
     assert!(line.contains("of two lines") && line.contains("tests/panics.rs:"), "all in one line: {line}");
+}
+
+#[tokio::test]
+async fn a_panic_that_quotes_a_secret_does_not_tell_it() {
+    let _alone = hooked();
+    let secret = "canary-in-a-panic-7d21";
+    let _known = Secret::new("the test of panics", secret);
+    // The second one stands where the message is cut: no part of it may stay.
+    let start = format!(" of the answer {secret}");
+    let quotes = format!("{start}{}{secret}", ".".repeat(280 - "a fault in a run of two lines".len() - start.len()));
+    let faulty = Faulty { run: true, quotes, ..Faulty::default() };
+    let record = five_runs(Arc::new(faulty), Outcome::NoAnswer).await;
+    let last = format!("{:?}", record.last.expect("a run").observation);
+    for text in [last, log()] {
+        assert!(text.contains("of the answer [secret]"), "{text}");
+        assert!(!text.contains("canary-in"), "{text}");
+    }
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ use tracing::error;
 
 use super::reasons::{INTERNAL_ERROR, failure};
 use crate::clock::Clock;
+use crate::decode::values::secrets;
 use crate::domain::observation::Observation;
 use crate::engine::check::{Check, Run};
 
@@ -39,12 +40,13 @@ fn tell(panic: &PanicHookInfo<'_>) {
     error!(place, thread = thread.name(), message, "panic: this is a fault of dr-exporter, please report it");
 }
 
-/// The message of a panic, cut to one readable line.
+/// The message of a panic without known secrets, cut to one readable line.
 pub(super) fn text(payload: &(dyn Any + Send)) -> String {
     let text = payload.downcast_ref::<&str>().map(ToString::to_string);
     let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
     let text = text.unwrap_or_else(|| "no message".to_owned());
-    text.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).take(300).collect()
+    // Before it is cut: a part of a secret would not be found.
+    secrets::blanked(&text).chars().map(|letter| if letter.is_control() { ' ' } else { letter }).take(300).collect()
 }
 
 /// The result of `work`, or the message of its panic. The hook logs the panic.

@@ -155,7 +155,7 @@ impl SqliteStore {
             Some(sealed)
         };
         if let Some(broken) = &found.record {
-            error!(file = %self.path.display(), broken, "the record is not what was written; see verify-record");
+            error!(file = %self.path.display(), broken, "the record is not what was written; see report verify");
         }
         self.record = found.record;
         self.note(sealed.filter(|sealed| Some(*sealed) != head))

@@ -36,6 +36,7 @@ pub const ALL: &[(&str, &str)] = compiled_in![
     "DRSecretsOutOfSync",
     "DRShardMissing",
     "DRSplitBrain",
+    "DRStoreDamaged",
     "DRStoreFailing",
     "DRSyncLagWarning",
     "DRTriggerActive",

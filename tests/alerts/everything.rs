@@ -135,7 +135,11 @@ async fn every_query_gives_something() {
     // Where its storage should be there is a file.
     other.file("data", "in the way");
     let mut other = Exporter::start_in(other).await;
-    let monitoring = Arc::new(Monitoring::start(&[door.address(), other.address]).await);
+    let worn = Config::new(&format!("{}{}", Service::defaults("500ms"), service.contract("worn", "1m")));
+    std::fs::create_dir(worn.path("data")).expect("a directory");
+    std::fs::write(worn.path("data/dr-exporter.db"), "no database".repeat(1000)).expect("a damaged storage");
+    let mut worn = Exporter::start_in(worn).await;
+    let monitoring = Arc::new(Monitoring::start(&[door.address(), other.address, worn.address]).await);
     let mut exporter = world.exporter(monitoring.prometheus.address).await;
     door.lead_to(exporter.address).await;
 
@@ -168,6 +172,7 @@ async fn every_query_gives_something() {
         "TriggerUnknown",
         "ConfigReloadFailed",
         "StoreFailing",
+        "StoreDamaged",
     ] {
         seen(&open, &format!("alert DR{alert}")).await;
     }
@@ -180,6 +185,7 @@ async fn every_query_gives_something() {
     seen(&open, "dr-contract.json").await;
 
     other.kill();
+    worn.kill();
     monitoring.prometheus.has(r#"ALERTS{alertname="DRExporterDown",scope="contract"}"#).await;
     monitoring.prometheus.has(r#"ALERTS{alertname="DRExporterDown",scope="instance"}"#).await;
     exporter.kill();

@@ -259,7 +259,7 @@ fn snapshot() -> Snapshot {
             failing: Some("data/dr-exporter.db: disk is full".to_owned()),
             head: Some(Head { seq: 7, hash: format!("0123456789abc{}", "d".repeat(51)) }),
             share: None,
-            damage: Damage::default(),
+            damage: Damage { count: 3, examples: vec!["contracts (api): its checksum differs".to_owned()] },
         }),
     }
 }

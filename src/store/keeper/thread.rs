@@ -223,10 +223,13 @@ impl Keeper {
             return Ok(());
         }
         store.save(&self.held)?;
+        // A person may have cleared it away.
+        let damage = store.damage()?;
         if !self.held.entries.is_empty() {
             let head = store.head()?;
             self.tell_of_head(head);
         }
+        self.tell_of_damage(damage);
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::Write;
 use std::net::SocketAddr;
-use std::sync::LazyLock;
+use std::sync::{LazyLock, Mutex, OnceLock};
 use std::time::Duration;
 
 use flate2::Compression;
@@ -14,6 +14,8 @@ use tokio::task::JoinHandle;
 
 use dr_testkit::exporter::{Config, Exporter};
 use dr_testkit::scrape::Scrape;
+
+mod raw;
 
 const SOON: Duration = Duration::from_secs(60);
 /// What the exporter may take more for all of them together.
@@ -46,11 +48,17 @@ enum Madness {
     RedirectsToFile,
     /// Numbers that no integer holds, at every place.
     Numbers,
+    /// A list with one more page, again and again.
+    EndlessPages,
+    /// A redirect to another server, which answers well.
+    RedirectsElsewhere,
+    /// A redirect to a scheme that is not spoken.
+    RedirectsToScheme,
     /// Takes the request and never answers.
     Silent,
 }
 
-const ALL: [Madness; 13] = [
+const ALL: [Madness; 16] = [
     Madness::EndlessHead,
     Madness::ManyLines,
     Madness::EndlessBody,
@@ -63,6 +71,9 @@ const ALL: [Madness; 13] = [
     Madness::Redirects,
     Madness::RedirectsToFile,
     Madness::Numbers,
+    Madness::EndlessPages,
+    Madness::RedirectsElsewhere,
+    Madness::RedirectsToScheme,
     Madness::Silent,
 ];
 
@@ -74,6 +85,11 @@ static BOMB: LazyLock<Vec<u8>> = LazyLock::new(|| {
     }
     encoder.finish().expect("memory")
 });
+
+/// The server that is well, once it runs.
+static WELL: OnceLock<SocketAddr> = OnceLock::new();
+/// The credentials that reached it. None may.
+static LEAKED: Mutex<Vec<String>> = Mutex::new(Vec::new());
 
 static MILLIONS: LazyLock<String> = LazyLock::new(|| {
     let items = vec!["{}"; 1_000_000].join(",");
@@ -136,6 +152,22 @@ impl Madness {
                             \"status\":{\"observedGeneration\":-99999999999999999999}}],\"version\":1e999}";
                 stream.write_all(whole(body).as_bytes()).await
             }
+            Self::EndlessPages => {
+                let body = "{\"kind\":\"PodList\",\"apiVersion\":\"v1\",\"metadata\":{\"resourceVersion\":\"1\",\
+                            \"continue\":\"more\",\"remainingItemCount\":1000000},\"items\":[]}";
+                stream.write_all(whole(body).as_bytes()).await
+            }
+            Self::RedirectsElsewhere => {
+                let to = WELL.get().map(ToString::to_string).unwrap_or_default();
+                let head =
+                    format!("HTTP/1.1 302 Found\r\nLocation: http://{to}/elsewhere\r\nContent-Length: 0\r\n\r\n");
+                stream.write_all(head.as_bytes()).await
+            }
+            Self::RedirectsToScheme => {
+                let head =
+                    "HTTP/1.1 307 Temporary Redirect\r\nLocation: gopher://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n";
+                stream.write_all(head.as_bytes()).await
+            }
             Self::Silent => {
                 let _ = stream.read(&mut [0; 1]).await?;
                 Ok(())
@@ -188,7 +220,7 @@ async fn yaml(servers: &[SocketAddr], control: SocketAddr) -> Config {
     owner: ops
     priority: P0
     rto: 5m
-    checks: [{{ name: control, interval: 200ms, http: {{ url: \"http://{control}/\" }} }}]
+    checks: [{{ name: control, interval: 200ms, timeout: 5s, http: {{ url: \"http://{control}/\" }} }}]
 "
     );
     let (mut prometheus, mut kubernetes) = (String::new(), String::new());
@@ -216,7 +248,12 @@ async fn yaml(servers: &[SocketAddr], control: SocketAddr) -> Config {
 async fn control() -> (SocketAddr, JoinHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
-    let router = axum::Router::new().fallback(async || "ok");
+    let router = axum::Router::new().fallback(async |uri: axum::http::Uri, headers: axum::http::HeaderMap| {
+        if let Some(sent) = headers.get("authorization") {
+            LEAKED.lock().expect("no panic").push(format!("{uri}: {sent:?}"));
+        }
+        if uri.path() == "/elsewhere" { "elsewhere" } else { "ok" }
+    });
     (address, tokio::spawn(async move { axum::serve(listener, router).await.expect("it serves") }))
 }
 
@@ -239,10 +276,12 @@ async fn mad_servers_cost_neither_memory_nor_schedules() {
         tasks.push(task);
     }
     let (well, serving) = control().await;
+    WELL.set(well).expect("once");
     let mut exporter = Exporter::start_in(yaml(&servers, well).await).await;
     let runs = |scrape: &Scrape, labels: &[(&str, &str)]| {
         scrape.series("dr_check_runs_total", labels).map(|(_, runs)| runs).sum::<f64>()
     };
+    let of_mad = |madness| format!("mad-{}", ALL.iter().position(|one| *one == madness).expect("one of them"));
     let before = kib(exporter.process().id(), "VmRSS");
     let each = |scrape: &Scrape| {
         (0..ALL.len()).all(|index| {
@@ -273,9 +312,11 @@ async fn mad_servers_cost_neither_memory_nor_schedules() {
         assert_eq!(count, 0.0, "{reason}: {}", exporter.log());
     }
     let control = runs(&scrape, &[("contract", "control"), ("outcome", "healthy")]);
-    let others = runs(&scrape, &[("contract", "mad-12"), ("check", "http")]);
+    let others = runs(&scrape, &[("contract", &of_mad(Madness::Silent)), ("check", "http")]);
     assert!(control >= 2.0 * others, "the control ran {control} times, a mad one {others} times");
     assert_eq!(runs(&scrape, &[("contract", "control")]), control, "the control was always well");
+    let leaked = LEAKED.lock().expect("no panic").clone();
+    assert!(leaked.is_empty(), "sent to another server than it is for: {leaked:?}");
     assert!(peak < before + GROWTH_KIB, "{before} KiB before, {peak} KiB at most");
     println!("{before} KiB before, {peak} KiB at most");
     for task in tasks.into_iter().chain([serving]) {

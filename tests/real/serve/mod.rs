@@ -4,6 +4,7 @@ pub(crate) mod api;
 mod check;
 mod health;
 mod leaks;
+mod leaks_in_config;
 mod outage;
 mod prometheus;
 mod routes;

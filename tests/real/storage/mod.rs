@@ -8,8 +8,9 @@ mod record;
 mod reload;
 mod restart;
 mod retention;
-pub(crate) use conformance::stream_on;
+mod told;
 mod torture;
+pub(crate) use conformance::stream_on;
 
 use std::path::Path;
 use std::time::{Duration, Instant};

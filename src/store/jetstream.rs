@@ -74,7 +74,7 @@ impl JetStream {
         let extent = log.first_extent()?;
         let mut copy = Copy::empty(&log.subjects)?;
         copy.follow(&log, extent.last)?;
-        Ok(copy.into_inspection())
+        copy.into_inspection()
     }
 }
 

@@ -179,9 +179,14 @@ impl SqliteStore {
     }
 
     /// The same store, to be read only.
-    pub(in crate::store) fn inspected(self) -> Inspection {
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub(in crate::store) fn inspected(self) -> Result<Inspection, StoreError> {
         let Self { path, connection, doubts, .. } = self;
-        Inspection { path, connection, head: None, doubts }
+        // What was just written to memory is not an older copy of anything.
+        let head = seals::sealed(&connection).map_err(|error| of(&path, &error))?;
+        Ok(Inspection { path, connection, head, doubts })
     }
 
     /// Opens the store in a directory for reading, also while a daemon uses it.

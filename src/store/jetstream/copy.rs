@@ -167,7 +167,7 @@ impl Copy {
         self.answered.retain(|_, sequence| *sequence >= before);
     }
 
-    pub(super) fn into_inspection(self) -> Inspection {
+    pub(super) fn into_inspection(self) -> Result<Inspection, StoreError> {
         self.database.inspected()
     }
 }

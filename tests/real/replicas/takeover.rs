@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use super::{Rig, seconds, trigger};
-use dr_testkit::let_pass;
+use super::{Rig, SOON, seconds, trigger};
+use dr_testkit::{let_pass, wait_until};
 use std::time::Duration;
 
 /// The facts of a kind.
@@ -64,9 +64,12 @@ async fn a_leader_that_is_stopped_hands_the_lead_over_at_once() {
     rig.replicas[leader].exporter.process().signal("TERM");
     rig.replicas[leader].exporter.process().wait(Duration::from_secs(10)).expect("it ends");
     let next = rig.leader_of(&rig.others(leader)).await;
-    let record = rig.replicas[next].record().await;
-    let last: Vec<_> = record.iter().rev().take(20).map(|fact| fact["what"].clone()).collect();
-    assert!(last.contains(&json!("stopped")) && last.contains(&json!("took_over")), "{last:?}");
+    wait_until("both are recorded", SOON, async || {
+        let record = rig.replicas[next].record().await;
+        let has = |what: &str| record.iter().any(|fact| fact["what"] == what);
+        (has("stopped") && has("took_over")).then_some(())
+    })
+    .await;
 }
 
 /// The leader is killed again and again while the record grows: the chain is whole, and all replicas

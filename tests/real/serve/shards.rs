@@ -144,7 +144,8 @@ async fn a_peer_that_answers_nonsense_is_unknown_and_costs_no_memory() {
     let here = shard(&service, 1, 2, &peers).await;
     let all = wait_until("all three have failed", SOON, async || {
         let all = json(&here, "/api/v1/shards").await;
-        let silent = all["silent"].as_array().expect("peers");
+        // Before the configuration is shown there are no shards.
+        let silent = all["silent"].as_array()?;
         let asked = silent.iter().all(|peer| peer["error"] != "it was not asked yet");
         (asked && silent.len() == 3).then_some(all)
     })

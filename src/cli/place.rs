@@ -56,7 +56,7 @@ pub struct Replica {
     stream_replicas: u8,
     /// The name of this replica, for logs, metrics and the page. Default: the name of the host.
     #[arg(long = "storage.replica", value_name = "NAME")]
-    replica: Option<String>,
+    name: Option<String>,
     /// How long the leader must be silent before another replica takes the lead.
     #[arg(
         long = "storage.takeover-after",
@@ -81,9 +81,8 @@ impl Place {
     /// # Errors
     /// The configuration has no such connection.
     pub fn backend(&self, connections: &Connections, replica: Option<&Replica>) -> Result<Box<dyn Backend>, String> {
-        let nats = match (self.backend, &self.nats) {
-            (Kind::Jetstream, Some(nats)) => nats,
-            _ => return Ok(Box::new(Sqlite::of(&self.path))),
+        let (Kind::Jetstream, Some(nats)) = (self.backend, &self.nats) else {
+            return Ok(Box::new(Sqlite::of(&self.path)));
         };
         let Some(connection) = connections.nats.get(nats) else {
             let known: Vec<&str> = connections.nats.keys().map(Name::as_str).collect();
@@ -93,7 +92,7 @@ impl Place {
                 nats.as_str()
             ));
         };
-        let name = replica.and_then(|replica| replica.replica.clone()).unwrap_or_else(host);
+        let name = replica.and_then(|replica| replica.name.clone()).unwrap_or_else(host);
         let mut store = JetStream::new(nats.as_str(), connection.clone(), self.stream.clone(), &name);
         if let Some(replica) = replica {
             store.stream_replicas = replica.stream_replicas.into();

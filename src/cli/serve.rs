@@ -17,11 +17,12 @@ use super::place::{Place, Replica};
 use super::{LogOptions, ShardOptions, exit, runtime};
 use crate::app;
 use crate::app::{ConfigFile, Served};
-use crate::config::Reading;
+use crate::config::{Config, Reading};
 use crate::decode::values::PromDuration;
 use crate::engine::memory::Recalled;
 use crate::engine::panics;
-use crate::store::keeper::{Storage, StorageOptions};
+use crate::store::Stored;
+use crate::store::keeper::{Storage, StorageOptions, StorageThread};
 use crate::web::front::FrontOptions;
 use crate::web::limits::Limits;
 use crate::web::live::WebConfigFile;
@@ -121,18 +122,10 @@ impl Serve {
             eprintln!("{message}");
             return exit::CONFIG.into();
         }
-        let backend = match self.storage.backend(&config.connections, Some(&self.replica)) {
-            Ok(backend) => backend,
+        let (storage, thread, stored) = match self.open(&config) {
+            Ok(started) => started,
             Err(message) => {
                 eprintln!("{message}");
-                return exit::CONFIG.into();
-            }
-        };
-        let options = StorageOptions { backend, retention: self.storage_retention.get() };
-        let (storage, thread, stored) = match Storage::start(options) {
-            Ok(started) => started,
-            Err(error) => {
-                eprintln!("{error}");
                 return exit::CONFIG.into();
             }
         };
@@ -166,6 +159,13 @@ impl Serve {
 }
 
 impl Serve {
+    /// Opens the storage.
+    fn open(&self, config: &Config) -> Result<(Storage, StorageThread, Stored), String> {
+        let backend = self.storage.backend(&config.connections, Some(&self.replica))?;
+        let options = StorageOptions { backend, retention: self.storage_retention.get() };
+        Storage::start(options).map_err(|error| error.to_string())
+    }
+
     /// Whether the admin API may be served: only if every client must prove who it is.
     fn admits_admins(&self, web_config: Option<&WebConfigFile>) -> Result<(), &'static str> {
         let authenticates = web_config.is_some_and(|file| file.settings().borrow().authenticates());

@@ -105,7 +105,9 @@ impl Storage {
                 keeper.load().unwrap_or_default()
             }
         };
-        keeper.take_turn();
+        if keeper.is_open() {
+            keeper.take_turn();
+        }
         let (orders, incoming) = mpsc::channel();
         let thread = std::thread::Builder::new().name("storage".to_owned()).spawn(move || keeper.run(&incoming));
         let thread = thread.map_err(|error| StoreError::Failed {

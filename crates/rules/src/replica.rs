@@ -41,7 +41,7 @@ fn extent(recovery: &Recovery) -> (Timestamp, Timestamp) {
 /// itself, or if it has not seen the component healthy since that trigger. Counts are the shared
 /// ones.
 #[must_use]
-pub fn heard(own: Remembered, shared: RememberedClock) -> Remembered {
+pub fn heard(own: Remembered, shared: &RememberedClock) -> Remembered {
     joined(own, shared, false)
 }
 
@@ -58,7 +58,7 @@ pub fn taken_over(
     rto: Option<Duration>,
 ) -> (Remembered, Vec<Measured>) {
     count(&mut shared.clock, &mut mine, rto);
-    (joined(with_newer_checks(own, shared.checks), shared.clock, true), mine)
+    (joined(with_newer_checks(own, shared.checks), &shared.clock, true), mine)
 }
 
 /// What a leader continues from which records recoveries that only others measured.
@@ -100,13 +100,13 @@ fn count(clock: &mut RememberedClock, mine: &mut [Measured], rto: Option<Duratio
 /// What a follower continues from, which could not read the shared state until now.
 #[must_use]
 pub fn caught_up(own: Remembered, shared: Remembered) -> Remembered {
-    heard(with_newer_checks(own, shared.checks), shared.clock)
+    heard(with_newer_checks(own, shared.checks), &shared.clock)
 }
 
 fn with_newer_checks(own: Remembered, mut shared: BTreeMap<String, RememberedCheck>) -> Remembered {
     let Remembered { clock, checks } = own;
     let checks = checks.into_iter().map(|(name, check)| match shared.remove(&name) {
-        Some(other) => (name, newer(check, other)),
+        Some(other) => (name, newer(&check, &other)),
         None => (name, check),
     });
     Remembered { clock, checks: checks.collect() }
@@ -114,10 +114,10 @@ fn with_newer_checks(own: Remembered, mut shared: BTreeMap<String, RememberedChe
 
 /// The state of one check of which two replicas know something. Health and copy are looks of their
 /// own, and each is taken as a whole from the newer one.
-fn newer(own: RememberedCheck, other: RememberedCheck) -> RememberedCheck {
+fn newer(own: &RememberedCheck, other: &RememberedCheck) -> RememberedCheck {
     let health = |check: &RememberedCheck| check.health_seen.max(check.pending);
-    let mut check = if health(&other) > health(&own) { other.clone() } else { own.clone() };
-    let (copy, before) = if other.copy_seen > own.copy_seen { (&other, &own) } else { (&own, &other) };
+    let mut check = if health(other) > health(own) { other.clone() } else { own.clone() };
+    let (copy, before) = if other.copy_seen > own.copy_seen { (other, own) } else { (own, other) };
     check.copy_seen = copy.copy_seen;
     // Every withdrawal is a look. So without a newer look both are proofs, and the newest counts.
     check.latched = if copy.copy_seen == before.copy_seen { copy.latched.max(before.latched) } else { copy.latched };
@@ -135,14 +135,14 @@ fn newer(own: RememberedCheck, other: RememberedCheck) -> RememberedCheck {
         check.latched = None;
     }
     check.copy_identity = copy.copy_identity.clone().or(before.copy_identity.clone());
-    let warned = if other.warning_seen > own.warning_seen { &other } else { &own };
+    let warned = if other.warning_seen > own.warning_seen { other } else { own };
     (check.warning_seen, check.warns) = (warned.warning_seen, warned.warns);
     check
 }
 
 /// Joins what this replica knows with the shared clock. A replica that `leads` from now on also ends
 /// and continues what the leader before it left.
-fn joined(own: Remembered, shared: RememberedClock, leads: bool) -> Remembered {
+fn joined(own: Remembered, shared: &RememberedClock, leads: bool) -> Remembered {
     let Remembered { clock: RememberedClock { running, last, circumstances, .. }, mut checks } = own;
     // The component was well then, as everybody knows.
     let well = shared.last.map(|last| last.healthy);
@@ -160,7 +160,9 @@ fn joined(own: Remembered, shared: RememberedClock, leads: bool) -> Remembered {
         (Some(own), None) => match well.filter(|well| leads && own.first_failure <= *well) {
             // This outage is recorded, with its end. What failed since is another one.
             Some(well) => {
-                checks.values_mut().for_each(|check| fail_again(check, well));
+                for check in checks.values_mut() {
+                    fail_again(check, well);
+                }
                 None
             }
             None => Some(own),
@@ -173,7 +175,9 @@ fn joined(own: Remembered, shared: RememberedClock, leads: bool) -> Remembered {
             let adopted = Some(other).filter(|_| leads || is_news && !saw_the_end);
             if let Some(outage) = &adopted {
                 of_shared = true;
-                checks.values_mut().for_each(|check| see_anew(check, outage));
+                for check in checks.values_mut() {
+                    see_anew(check, outage);
+                }
             }
             adopted
         }
@@ -187,7 +191,7 @@ fn joined(own: Remembered, shared: RememberedClock, leads: bool) -> Remembered {
         running,
         circumstances: if is_own { circumstances } else { shared.circumstances.clone() },
         last: own_last.or(shared.last),
-        ..shared
+        ..shared.clone()
     };
     Remembered { clock, checks }
 }

@@ -169,7 +169,7 @@ impl Ledger {
         let Some(shared) = followed.others.clock.clone() else { return };
         let shared = shared.carried(|wall| clock.recalled(wall));
         let before = followed.record.contract.clock().running().copied();
-        let heard = replica::heard(followed.record.contract.remember(), shared);
+        let heard = replica::heard(followed.record.contract.remember(), &shared);
         followed.go_on(heard);
         let planned = self.journal.is_planned(contract);
         Arc::make_mut(&mut followed.record).contract.plan(planned);

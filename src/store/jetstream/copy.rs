@@ -94,14 +94,14 @@ impl Copy {
     /// Applies the next message of the log. `own` is the word of this process.
     pub(super) fn apply(&mut self, log: &Log, own: &str, message: &LogMessage) -> Result<Applied, StoreError> {
         let read: Message = serde_json::from_slice(&message.payload).map_err(|error| {
-            log.failed(format!(
+            log.failed(&format!(
                 "message {} cannot be read; a later version may have written it: {error}",
                 message.sequence
             ))
         })?;
         if read.v > VERSION {
             let text = format!("message {} was written by a later version of dr-exporter", message.sequence);
-            return Err(log.failed(text));
+            return Err(log.failed(&text));
         }
         let foreign = read.by != own;
         self.own = if foreign { self.own } else { Some(read.id) };
@@ -157,7 +157,7 @@ impl Copy {
             clocks: stored.clocks,
             checks: checks.collect(),
             triggers: stored.triggers,
-            plans: Plans { alive, exposures, ..Plans::default() },
+            plans: Plans { exposures, alive, ..Plans::default() },
             ..Batch::default()
         })
     }

@@ -1,5 +1,6 @@
 //! The stream, read and written by a thread that waits.
 
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -56,7 +57,7 @@ impl Log {
             .thread_name("storage-nats")
             .enable_all()
             .build();
-        let runtime = runtime.map_err(|error| failed(&name, error))?;
+        let runtime = runtime.map_err(|error| failed(&name, &error))?;
         let connection = {
             let _inside = runtime.enter();
             Arc::new(Connection::start(&settings.connection_name, settings.connection.clone()))
@@ -75,7 +76,7 @@ impl Log {
 
     /// The same at the beginning, when there is no connection yet.
     pub(super) fn first_extent(&self) -> Result<Extent, StoreError> {
-        self.patiently(|deadline| self.extent_by(deadline))
+        Self::patiently(|deadline| self.extent_by(deadline))
     }
 
     /// The same; a stream that does not exist is made.
@@ -85,7 +86,7 @@ impl Log {
             "retention": "limits", "discard": "new", "allow_rollup_hdrs": true,
             "description": "The storage of dr-exporter: its log of changes",
         });
-        self.patiently(|deadline| match self.runtime.block_on(self.stream.info(deadline)) {
+        Self::patiently(|deadline| match self.runtime.block_on(self.stream.info(deadline)) {
             Err(StreamError::NotFound) => {
                 let made = self.runtime.block_on(self.stream.create(&config, deadline));
                 made.map_err(|error| self.told(error))?;
@@ -97,7 +98,7 @@ impl Log {
     }
 
     /// Asks again until there is an answer: at the beginning, a server or a leader may be late.
-    fn patiently<T>(&self, ask: impl Fn(Instant) -> Result<T, StoreError>) -> Result<T, StoreError> {
+    fn patiently<T>(ask: impl Fn(Instant) -> Result<T, StoreError>) -> Result<T, StoreError> {
         let end = clock::instant() + BEGIN;
         loop {
             match ask(end.min(clock::instant() + REQUEST)) {
@@ -202,17 +203,17 @@ impl Log {
 
     fn told(&self, error: StreamError) -> StoreError {
         match error {
-            StreamError::NotFound => failed(&self.name, NO_STREAM),
-            StreamError::Unanswered(finding) => failed(&self.name, finding),
+            StreamError::NotFound => failed(&self.name, &NO_STREAM),
+            StreamError::Unanswered(finding) => failed(&self.name, &finding),
         }
     }
 
     /// An error about this stream.
-    pub(super) fn failed(&self, message: impl ToString) -> StoreError {
+    pub(super) fn failed(&self, message: &dyn Display) -> StoreError {
         failed(&self.name, message)
     }
 }
 
-fn failed(stream: &str, message: impl ToString) -> StoreError {
+fn failed(stream: &str, message: &dyn Display) -> StoreError {
     StoreError::Failed { path: format!("stream {stream}").into(), message: message.to_string() }
 }

@@ -136,7 +136,7 @@ impl JetStreamStore {
         if extent.created != self.created || extent.last < self.copy.applied {
             let text = "the stream was replaced, or has lost messages. Nothing is written to it. Restore it, or restart \
                         every replica to begin with what it holds now";
-            return Err(self.log.failed(text));
+            return Err(self.log.failed(&text));
         }
         self.looked = clock::instant();
         Ok(())
@@ -153,7 +153,7 @@ impl JetStreamStore {
         self.next += 1;
         let how = Append { after: None, rolls_up: matches!(what, What::Lead { .. }) };
         let message = Message { v: VERSION, by: self.by.clone(), id: self.next, what };
-        let payload = serde_json::to_vec(&message).map_err(|error| self.log.failed(error))?;
+        let payload = serde_json::to_vec(&message).map_err(|error| self.log.failed(&error))?;
         for _ in 0..ATTEMPTS {
             if !may(&self.lead) {
                 return Err(StoreError::NotLeading);
@@ -171,7 +171,7 @@ impl JetStreamStore {
                 Appended::Elsewhere => {}
             }
         }
-        Err(self.log.failed("the end of the log is not known"))
+        Err(self.log.failed(&"the end of the log is not known"))
     }
 
     fn write(&mut self, batch: Batch) -> Result<(), StoreError> {
@@ -329,7 +329,7 @@ impl Store for JetStreamStore {
         if self.lead.leads() && self.copy.states >= self.settings.states_kept {
             match self.snapshot() {
                 Ok(()) => {
-                    info!(stream = self.settings.stream.as_str(), "the state in the storage's stream was condensed")
+                    info!(stream = self.settings.stream.as_str(), "the state in the storage's stream was condensed");
                 }
                 // It is tried again in the next turn.
                 Err(error) => warn!(%error, "the state in the storage's stream was not condensed"),
@@ -351,7 +351,7 @@ impl Store for JetStreamStore {
         let subject = self.log.subjects.for_message(&what);
         self.next += 1;
         let message = Message { v: VERSION, by: self.by.clone(), id: self.next, what };
-        let payload = serde_json::to_vec(&message).map_err(|error| self.log.failed(error))?;
+        let payload = serde_json::to_vec(&message).map_err(|error| self.log.failed(&error))?;
         // An order may stand anywhere: it changes nothing until the leader carries it out.
         self.log.append(&subject, Append::default(), payload, USUAL).map(drop)
     }

@@ -62,6 +62,11 @@ impl Keeper {
         }
     }
 
+    /// Whether the store is open.
+    pub(super) fn is_open(&self) -> bool {
+        self.store.is_some()
+    }
+
     /// Reads what cannot be opened.
     pub(super) fn load(&self) -> Result<Stored, StoreError> {
         if let Ok(damage) = self.options.backend.damage() {

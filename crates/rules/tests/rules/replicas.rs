@@ -58,44 +58,44 @@ fn trigger(state: &Remembered) -> Option<i64> {
 fn a_follower_adopts_a_clock_unless_it_saw_the_component_well_since() {
     let shared = || running(outage(40, 60));
     let well_before = saw(&[(50, healthy())]);
-    assert_eq!(trigger(&heard(well_before.remember(), shared())), Some(60));
+    assert_eq!(trigger(&heard(well_before.remember(), &shared())), Some(60));
     let well_since = saw(&[(65, healthy())]);
-    assert_eq!(trigger(&heard(well_since.remember(), shared())), None);
+    assert_eq!(trigger(&heard(well_since.remember(), &shared())), None);
     let never_looked = saw(&[]);
-    assert_eq!(trigger(&heard(never_looked.remember(), shared())), Some(60));
+    assert_eq!(trigger(&heard(never_looked.remember(), &shared())), Some(60));
     let declared = RememberedClock { running: Some(Outage { declared: true, ..outage(60, 60) }), ..shared() };
-    assert_eq!(trigger(&heard(well_since.remember(), declared)), Some(60), "people know better");
+    assert_eq!(trigger(&heard(well_since.remember(), &declared)), Some(60), "people know better");
     // The earlier trigger counts, whoever has it.
     let later = saw(&down(50, 80));
-    assert_eq!(trigger(&heard(later.remember(), shared())), Some(60));
+    assert_eq!(trigger(&heard(later.remember(), &shared())), Some(60));
     let earlier = saw(&down(30, 80));
-    assert_eq!(trigger(&heard(earlier.remember(), shared())), Some(50));
+    assert_eq!(trigger(&heard(earlier.remember(), &shared())), Some(50));
 }
 
 #[test]
 fn an_adopted_clock_stops_at_the_next_healthy_look_and_not_by_one_before() {
     let follower = saw(&[(50, healthy())]);
-    let state = heard(follower.remember(), running(outage(40, 60)));
+    let state = heard(follower.remember(), &running(outage(40, 60)));
     let mut follower = gone_on(&follower, state);
     assert!(follower.clock().running().is_some());
     let event = observe(&mut follower, 0, 70, healthy());
     let Some(ClockEvent::Stopped(recovery)) = event else { panic!("{event:?}") };
     assert_eq!((recovery.outage.trigger, recovery.healthy), (t(60), t(70)));
     // The leader's clock is heard of once more, late. This replica has seen the end.
-    let state = heard(follower.remember(), running(outage(40, 60)));
+    let state = heard(follower.remember(), &running(outage(40, 60)));
     assert_eq!(trigger(&state), None);
 }
 
 #[test]
 fn counts_are_the_shared_ones() {
     let follower = saw(&[(0, healthy())]);
-    let state = heard(follower.remember(), over(recovery(40, 60, 90)));
+    let state = heard(follower.remember(), &over(recovery(40, 60, 90)));
     assert_eq!((state.clock.met, state.clock.last.map(|last| last.healthy)), (1, Some(t(90))));
     // Its own end of the same outage counts no second time.
     let mut measured = saw(&[vec![(30, healthy())], down(40, 80)].concat());
     observe(&mut measured, 0, 95, healthy());
     assert_eq!(measured.remember().clock.met, 1);
-    let state = heard(measured.remember(), over(recovery(40, 60, 90)));
+    let state = heard(measured.remember(), &over(recovery(40, 60, 90)));
     assert_eq!((state.clock.met, state.clock.last.map(|last| last.healthy)), (1, Some(t(90))));
 }
 
@@ -104,7 +104,7 @@ fn another_outage_does_not_begin_at_the_trigger_of_the_one_before() {
     // This replica did not see the component well in between, at 100.
     let follower = saw(&down(40, 140));
     let shared = RememberedClock { running: Some(outage(110, 130)), ..over(recovery(40, 60, 100)) };
-    assert_eq!(trigger(&heard(follower.remember(), shared)), Some(130));
+    assert_eq!(trigger(&heard(follower.remember(), &shared)), Some(130));
 }
 
 #[test]

@@ -224,7 +224,11 @@ fn a_shard_alone_never_says_yes() {
 fn a_lost_shard_is_named_first_among_the_doubts() {
     let own = report(0, 2, "api", "unproven", 500.0);
     let all_of = all(&own, &[]);
-    assert!(all_of.failover.sentence.starts_with("Nobody can tell: shard 1 is not known"), "{}", all_of.failover.sentence);
+    assert!(
+        all_of.failover.sentence.starts_with("Nobody can tell: shard 1 is not known"),
+        "{}",
+        all_of.failover.sentence
+    );
     let all_of = all(&report(0, 2, "api", "breached", 500.0), &[]);
     assert!(all_of.failover.sentence.starts_with("No: api (RPO)"), "{}", all_of.failover.sentence);
 }

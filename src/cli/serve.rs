@@ -18,6 +18,7 @@ use super::{LogOptions, ShardOptions, exit, runtime};
 use crate::app;
 use crate::app::{ConfigFile, Served};
 use crate::config::{Config, Reading};
+use crate::decode::ConfigWarnings;
 use crate::decode::values::PromDuration;
 use crate::engine::memory::Recalled;
 use crate::engine::panics;
@@ -88,24 +89,11 @@ impl Serve {
     /// Serves until SIGTERM or SIGINT. SIGHUP reloads the configuration.
     #[must_use]
     pub fn run(self) -> ExitCode {
-        let shard = match self.shard.shard() {
-            Ok(shard) => shard,
-            Err(message) => {
+        let (config_file, config, warnings) = match self.read() {
+            Ok(read) => read,
+            Err((message, code)) => {
                 eprintln!("{message}");
-                return exit::USAGE.into();
-            }
-        };
-        if let Err(message) = self.peers.fit(shard) {
-            eprintln!("{message}");
-            return exit::USAGE.into();
-        }
-        let (config_file, Reading { config, warnings, .. }) =
-            ConfigFile::open(&self.config_file, self.config_watch, shard);
-        let config = match config {
-            Ok(config) => config,
-            Err(errors) => {
-                eprintln!("{errors}");
-                return exit::CONFIG.into();
+                return code.into();
             }
         };
         self.log.install();
@@ -164,6 +152,15 @@ impl Serve {
         let backend = self.storage.backend(&config.connections, Some(&self.replica))?;
         let options = StorageOptions { backend, retention: self.storage_retention.get() };
         Storage::start(options).map_err(|error| error.to_string())
+    }
+
+    /// Reads the configuration of the shard. An error comes with its exit code.
+    fn read(&self) -> Result<(ConfigFile, Config, ConfigWarnings), (String, u8)> {
+        let shard = self.shard.shard().and_then(|shard| self.peers.fit(shard).map(|()| shard));
+        let shard = shard.map_err(|message| (message, exit::USAGE))?;
+        let (file, Reading { config, warnings, .. }) = ConfigFile::open(&self.config_file, self.config_watch, shard);
+        let config = config.map_err(|errors| (errors.to_string(), exit::CONFIG))?;
+        Ok((file, config, warnings))
     }
 
     /// Whether the admin API may be served: only if every client must prove who it is.

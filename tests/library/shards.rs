@@ -75,6 +75,10 @@ fn nothing_is_lost_and_nothing_is_doubled() {
         for shard in Shard::all(total) {
             let part = whole().of_shard(shard);
             assert_eq!((part.share.shard, part.share.contracts), (shard, 4));
+            for watched in part.triggers.iter().filter_map(|trigger| trigger.watched()) {
+                let is_here = part.contracts.iter().any(|of| of.spec.name == watched.contract.as_str());
+                assert!(is_here, "a trigger without its check in shard {shard}");
+            }
             for held in held(&part).into_iter().filter(|of| !needless.contains(of)) {
                 assert!(seen.insert(held.clone()), "{held} is in two of {total} shards");
             }

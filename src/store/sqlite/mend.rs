@@ -145,12 +145,13 @@ fn set_passed_tests_aside(writer: &Writer<'_>, found: &Findings) -> rusqlite::Re
     Ok(())
 }
 
-/// Notes the end of the record anew, if that was damaged and the last entry is whole.
+/// Notes the end of the record anew, if that was damaged.
 fn mend_head(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
     let Some(last) = record::last(transaction)? else { return Ok(()) };
     let noted = record::head(transaction)?;
-    // A head beyond the last entry is the only trace of entries that were lost.
-    if last.is_itself() && noted != last.head() && noted.seq <= last.seq {
+    // A head beyond the last entry is the only trace of entries that were lost. One before it is old.
+    let is_old = noted.seq < last.seq || noted.seq == last.seq && last.is_itself();
+    if is_old && noted != last.head() {
         record::note_head(transaction, &last.head())?;
     }
     Ok(())

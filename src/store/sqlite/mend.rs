@@ -75,8 +75,8 @@ fn still_firing(firing: &Firing) -> StoredTrigger {
 /// A mark in the past of a contract whose history is not whole: after the last change that is left,
 /// nobody knows its statuses.
 pub(super) fn marks(last: &BTreeMap<(String, Objective), Transition>, found: &Findings) -> Vec<Transition> {
-    let lost = last.values().filter(|last| found.history_is_lost(&last.contract));
-    let unknown = lost.filter(|last| last.status != Status::Unproven);
+    let concerned = last.values().filter(|last| found.history_is_lost(&last.contract));
+    let unknown = concerned.filter(|last| last.status != Status::Unproven);
     let mark = unknown.map(|last| {
         let basis = match last.objective {
             Objective::Rto => Basis::HealthUnknown,

@@ -48,7 +48,7 @@ pub(super) fn after_loss(mut stored: Stored, open: &[Firing], found: &Findings) 
         trigger.state = std::mem::take(&mut trigger.state).after_loss();
     }
     for name in found.lost_triggers() {
-        let firing = open.iter().filter(|firing| firing.trigger == name).next_back();
+        let firing = open.iter().rfind(|firing| firing.trigger == name);
         if let Some(firing) = firing {
             stored.triggers.entry(name).or_insert_with(|| still_firing(firing));
         }
@@ -75,8 +75,8 @@ fn still_firing(firing: &Firing) -> StoredTrigger {
 /// A mark in the past of a contract whose history is not whole: after the last change that is left,
 /// nobody knows its statuses.
 pub(super) fn marks(last: &BTreeMap<(String, Objective), Transition>, found: &Findings) -> Vec<Transition> {
-    let lost = last.values().filter(|last| found.history_is_lost(&last.contract));
-    let unknown = lost.filter(|last| last.status != Status::Unproven);
+    let concerned = last.values().filter(|last| found.history_is_lost(&last.contract));
+    let unknown = concerned.filter(|last| last.status != Status::Unproven);
     let mark = unknown.map(|last| {
         let basis = match last.objective {
             Objective::Rto => Basis::HealthUnknown,
@@ -100,8 +100,9 @@ pub(super) fn mend(
         transaction.execute(&sql, params_from_iter(bad.values.iter().take(bad.table.key)))?;
     }
     for (what, why) in found.told() {
-        let content = found.bad.iter().find(|bad| bad.table.called(&bad.values) == what);
-        note(transaction, &what, &why, content.map(|bad| shown(&bad.values)))?;
+        let bad = found.bad.iter().find(|bad| bad.table.called(&bad.values) == what);
+        let content = bad.map(|bad| shown(&bad.values));
+        note(transaction, &what, &why, content.as_deref())?;
     }
     let writer = Writer::new(transaction);
     set_passed_tests_aside(&writer, found)?;
@@ -136,7 +137,7 @@ fn set_passed_tests_aside(writer: &Writer<'_>, found: &Findings) -> rusqlite::Re
         let contract = values.first().map(tables::shown).unwrap_or_default();
         if found.operation_is_lost(&contract) {
             let why = "it was passed; it is set aside because a later one that failed may be lost";
-            note(writer.transaction(), &OPERATIONS.called(&values), why, Some(shown(&values)))?;
+            note(writer.transaction(), &OPERATIONS.called(&values), why, Some(&shown(&values)))?;
             let [contract, without, started] = [0, 1, 2].map(|index| values.get(index).cloned().unwrap_or(Value::Null));
             let condition = "contract = ?1 AND without = ?2 AND started = ?3";
             writer.delete(&OPERATIONS, condition, params![contract, without, started])?;
@@ -145,19 +146,20 @@ fn set_passed_tests_aside(writer: &Writer<'_>, found: &Findings) -> rusqlite::Re
     Ok(())
 }
 
-/// Notes the end of the record anew, if that was damaged and the last entry is whole.
+/// Notes the end of the record anew, if that was damaged.
 fn mend_head(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
     let Some(last) = record::last(transaction)? else { return Ok(()) };
     let noted = record::head(transaction)?;
-    // A head beyond the last entry is the only trace of entries that were lost.
-    if last.is_itself() && noted != last.head() && noted.seq <= last.seq {
+    // A head beyond the last entry is the only trace of entries that were lost. One before it is old.
+    let is_old = noted.seq < last.seq || noted.seq == last.seq && last.is_itself();
+    if is_old && noted != last.head() {
         record::note_head(transaction, &last.head())?;
     }
     Ok(())
 }
 
 /// Keeps a line about damage for a person.
-pub(super) fn note(connection: &Connection, what: &str, why: &str, content: Option<String>) -> rusqlite::Result<()> {
+pub(super) fn note(connection: &Connection, what: &str, why: &str, content: Option<&str>) -> rusqlite::Result<()> {
     let found = text(&clock::wall());
     let sql = "INSERT INTO damaged (found, what, why, content) VALUES (?1, ?2, ?3, ?4)";
     connection.execute(sql, params![found, what, why, content]).map(drop)

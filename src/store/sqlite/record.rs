@@ -53,6 +53,10 @@ pub(super) const SINCE: i64 = 5;
 pub(super) fn append(writer: &Writer<'_>, entries: &[Entry]) -> rusqlite::Result<()> {
     let transaction = writer.transaction();
     let mut head = head(transaction)?;
+    // Never before an entry that is there, whatever the head says: its number is taken.
+    if let Some(last) = last(transaction)?.filter(|last| last.seq > head.seq) {
+        head = last.head();
+    }
     for Entry { key, at, fact } in entries {
         let known = transaction
             .prepare_cached("SELECT 1 FROM record WHERE key = ?1")?

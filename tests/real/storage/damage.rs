@@ -346,6 +346,8 @@ fn the_end_of_the_record_is_mended_only_if_the_last_entry_is_whole() {
     for (sql, broken) in [
         ("UPDATE record_head SET hash = 'x'", false),
         ("DELETE FROM record_head", false),
+        // Both are old or damaged: what comes next still has a number.
+        ("UPDATE record_head SET seq = 5; UPDATE record SET body = 'x' WHERE seq = 12", true),
         ("DELETE FROM record WHERE seq = 12", true),
         ("UPDATE record SET body = 'x' WHERE seq = 5", true),
     ] {

@@ -7,6 +7,7 @@ mod clock;
 mod drills;
 mod incidents;
 mod independence;
+mod known;
 mod properties;
 mod recall;
 mod replicas;

@@ -179,21 +179,25 @@ fn rpo_table_of_copies_that_differ() {
 #[test]
 fn rto_table_while_a_clock_runs() {
     use Basis::{DownAboveRatio, DownReachedTarget, DownUncertain, HealthUnknown, NoRecovery};
-    // RTO 300 s, at risk above 240 s, fresh for 35 s; healthy at -10, triggered at 20. When it was last seen to fail; the
+    // RTO 300 s, at risk above 240 s, fresh for 35 s, a look every 10 s at
+    // most; healthy at -10, triggered at 20. When it was last seen to fail; the
     // question.
     let table = [
         // An outage proves nothing: what holds is what held before.
         (20, 20, NoRecovery),
         (250, 260, NoRecovery),
-        (250, 261, DownAboveRatio),
-        (290, 319, DownAboveRatio),
-        (285, 320, DownReachedTarget),
+        (251, 261, DownAboveRatio),
+        (309, 319, DownAboveRatio),
+        (310, 320, DownReachedTarget),
         (99_990, 100_000, DownReachedTarget),
         // Within the target, but nobody has looked lately.
         (20, 260, HealthUnknown),
         // It may have been well again long before.
         (20, 261, DownUncertain),
         (20, 319, DownUncertain),
+        // So it may between two looks, where one is missing.
+        (250, 261, DownUncertain),
+        (309, 320, DownUncertain),
         (284, 320, DownUncertain),
         (20, 100_000, DownUncertain),
         // It was seen to outlast the target, and nothing takes that back.

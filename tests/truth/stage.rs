@@ -56,12 +56,13 @@ struct Stage {
 pub async fn play<W: World>(plan: &Plan<W::Act>) -> Record {
     let pulse = Pulse::start();
     let mut world = W::start(plan.flavour).await;
-    let chronicle = Chronicle::of(&world.truths());
+    let mut chronicle = Chronicle::of(&world.truths());
+    let begun = SystemTime::now();
     let exporter = Exporter::start_in(world.config()).await;
+    chronicle.awake.set(begun, SystemTime::now(), true);
     let promises = world.promises();
     let scraper = Scraper::start(&exporter, promises.iter().map(|promise| promise.contract).collect());
     let mut stage = Stage { exporter, state: State::Running, scraper, chronicle, reloads: 0 };
-    let begun = SystemTime::now();
     for (after, step) in &plan.steps {
         tokio::time::sleep(*after).await;
         match step {

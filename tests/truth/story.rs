@@ -135,7 +135,7 @@ impl Chronicle {
             setbacks: Vec::new(),
         };
         let stories = truths.iter().map(|truth| (truth.contract, story(truth))).collect();
-        Self { stories, awake: Track::new(true), forgot: Vec::new() }
+        Self { stories, awake: Track::new(false), forgot: Vec::new() }
     }
 
     /// This is so after what was done between the two.

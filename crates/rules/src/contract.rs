@@ -206,6 +206,7 @@ impl Contract {
         if let Some(state) = self.checks.get_mut(check) {
             state.observe(at, observation);
         }
+        let at = observation.health_at(at);
         let event = self.clock.observe(&mut self.checks, check, at, &observation.health);
         if let Some(ClockEvent::Started(_)) = event {
             self.circumstances = Some(self.circumstances_of(check, at, &observation.health));

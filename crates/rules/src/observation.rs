@@ -180,6 +180,10 @@ pub struct Observation {
     pub readings: Vec<Reading>,
     /// When this was seen, if that was before the run ended: several checks can share one answer.
     pub seen: Option<Timestamp>,
+    /// When the last of the answers was complete on which this rests, if that was before the run
+    /// ended. An answer is about some instant between the question and then. So a copy is dated as
+    /// of `seen`, and health as of this instant: a recovery is never dated before it happened.
+    pub answered: Option<Timestamp>,
     /// What a person should look at although nothing fails. None if the check does not look for
     /// warnings, or could not.
     pub warnings: Option<Vec<Finding>>,
@@ -197,9 +201,16 @@ impl Observation {
             copy_identity: None,
             readings: Vec::new(),
             seen: None,
+            answered: None,
             warnings: None,
             notes: Vec::new(),
         }
+    }
+
+    /// The instant as of which the health counts, for an observation that counts as of `seen`.
+    #[must_use]
+    pub fn health_at(&self, seen: Timestamp) -> Timestamp {
+        self.answered.map_or(seen, |answered| answered.max(seen))
     }
 
     /// One word for the whole run. A failure of component or copy has priority over a failed

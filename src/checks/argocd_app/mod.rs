@@ -232,7 +232,10 @@ struct Seen {
     reconciled: Option<Timestamp>,
     deployed: Option<Timestamp>,
     operated: Option<Timestamp>,
+    /// When it was asked for.
     at: Timestamp,
+    /// When the answer was complete.
+    answered: Timestamp,
 }
 
 /// The result of reading. None if there is no such application.
@@ -251,11 +254,12 @@ impl Check for ArgocdAppCheck {
         let now = run.clock.now();
         let seen =
             [Some(&dr), primary.as_ref()].into_iter().flatten().filter_map(|found| found.as_ref().ok()?.as_ref());
-        let seen = seen.map(|seen| seen.at).min();
+        let (sent, answered): (Vec<_>, Vec<_>) = seen.map(|seen| (seen.at, seen.answered)).unzip();
+        let (seen, answered) = (sent.into_iter().min(), answered.into_iter().max());
         let observation = verdict(&dr, primary.as_ref(), &self.rules, now);
         let found = dr.as_ref().ok().and_then(Option::as_ref);
         let readings = found.map(|dr| readings::of(dr, self.rules.stale_after, now)).unwrap_or_default();
-        Observation { readings, seen, ..observation }
+        Observation { readings, seen, answered, ..observation }
     }
 }
 
@@ -274,13 +278,19 @@ impl Source {
         };
         let read = application.read(terms(run)).await?;
         let instant = |stamp| read.instant(stamp, run.clock);
-        let seen = |application: &Application| Seen::new(application.clone(), instant, run.clock.at(read.sent));
+        let seen = |application: &Application| {
+            Seen::new(application.clone(), instant, [read.sent, read.received].map(|at| run.clock.at(at)))
+        };
         Ok(read.answer.as_ref().as_ref().map(seen))
     }
 }
 
 impl Seen {
-    fn new(application: Application, instant: impl Fn(jiff::Timestamp) -> Timestamp, at: Timestamp) -> Self {
+    fn new(
+        application: Application,
+        instant: impl Fn(jiff::Timestamp) -> Timestamp,
+        [at, answered]: [Timestamp; 2],
+    ) -> Self {
         let status = &application.status;
         let operated = status.operation_state.as_ref().and_then(|operation| operation.finished_at);
         Self {
@@ -289,6 +299,7 @@ impl Seen {
             operated: operated.map(&instant),
             application,
             at,
+            answered,
         }
     }
 }

@@ -253,6 +253,8 @@ struct Side {
     secret: Option<Result<SecretState, Finding>>,
     /// The earliest time at which the answers can have been true.
     seen: Timestamp,
+    /// The latest.
+    answered: Timestamp,
 }
 
 impl Side {
@@ -297,11 +299,13 @@ impl Check for ExternalSecretCheck {
             verdict
         };
         let seen = primary.as_ref().map_or(dr.seen, |primary| primary.seen.min(dr.seen));
+        let answered = primary.as_ref().map_or(dr.answered, |primary| primary.answered.max(dr.answered));
         Observation {
             readings: readings::of(&dr, primary.as_ref(), &verdict),
             copy: Some(verdict.copy),
             copy_identity: dr.identity(self.compare),
             seen: Some(seen),
+            answered: Some(answered),
             ..Observation::of_health(verdict.health)
         }
     }
@@ -324,20 +328,21 @@ impl ExternalSecretCheck {
             Ok(read) => read,
             Err(finding) => {
                 let seen = run.clock.now();
-                return Side { object: Err(finding), refreshed: None, secret: None, seen };
+                return Side { object: Err(finding), refreshed: None, secret: None, seen, answered: seen };
             }
         };
         let object = read.answer.as_ref().clone();
         let refreshed = object.iter().find_map(|object| object.status.refresh_time);
         let refreshed = refreshed.map(|stamp| read.instant(stamp, run.clock));
-        let (secret, asked) = match &object {
+        let (secret, asked, answered) = match &object {
             Some(object) if self.compare == Compare::DataHash && fresh::makes_a_secret(object) => {
-                let (secret, asked) = self.secret(watched.cluster(), object, run).await;
-                (Some(secret), asked)
+                let (secret, asked, answered) = self.secret(watched.cluster(), object, run).await;
+                (Some(secret), asked, answered)
             }
-            _ => (None, read.sent),
+            _ => (None, read.sent, read.received),
         };
-        Side { object: Ok(object), refreshed, secret, seen: run.clock.at(read.sent.min(asked)) }
+        let [seen, answered] = [read.sent.min(asked), read.received.max(answered)].map(|at| run.clock.at(at));
+        Side { object: Ok(object), refreshed, secret, seen, answered }
     }
 
     async fn secret(
@@ -345,16 +350,16 @@ impl ExternalSecretCheck {
         cluster: &Cluster,
         object: &ExternalSecret,
         run: Run,
-    ) -> (Result<SecretState, Finding>, Instant) {
+    ) -> (Result<SecretState, Finding>, Instant, Instant) {
         let now = clock::instant();
         let Some(name) = ObjectName::of(fresh::secret_name(object)) else {
             let detail =
                 format!("cluster {}: the name of the secret in the ExternalSecret is not valid", cluster.name());
-            return (Err(Finding::new(&BAD_ANSWER, detail)), now);
+            return (Err(Finding::new(&BAD_ANSWER, detail)), now, now);
         };
         match cluster.data_hash(&self.config.namespace, &name, terms(run)).await {
-            Ok(Read { answer, sent, .. }) => (Ok((*answer).clone()), sent),
-            Err(finding) => (Err(finding), now),
+            Ok(Read { answer, sent, received, .. }) => (Ok((*answer).clone()), sent, received),
+            Err(finding) => (Err(finding), now, now),
         }
     }
 }

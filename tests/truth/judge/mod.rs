@@ -30,6 +30,8 @@ pub struct Promise {
     pub failures: u32,
     /// How late what the check reads may be itself, such as the samples of a Prometheus.
     pub grain: Duration,
+    /// Whether a look tells how old a copy is that is not whole; otherwise that rests on what was seen before.
+    pub tells_age: bool,
 }
 
 impl Promise {

@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use super::{Case, ERROR, MARGIN, SLACK, Verdict};
+use crate::story::Copy;
 
 /// What a disaster could have cost in a span of time: at least and at most.
 fn exposure(case: &Case<'_>, from: SystemTime, to: SystemTime) -> (Duration, Duration) {
@@ -12,6 +13,17 @@ fn exposure(case: &Case<'_>, from: SystemTime, to: SystemTime) -> (Duration, Dur
         (turn.is.exposure(first).0, turn.is.exposure(last.max(first)).1)
     });
     spans.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1))).unwrap_or((Duration::ZERO, Duration::MAX))
+}
+
+/// Whether the copy was whole after this instant for as long as a look takes.
+fn proven_since(case: &Case<'_>, since: SystemTime, until: SystemTime, noticed: Duration) -> bool {
+    let shows = &case.story.copy_shows;
+    let step = Duration::from_millis(250);
+    let mut ends = std::iter::successors(Some(since + noticed), |at| Some(*at + step)).take_while(|at| *at <= until);
+    ends.any(|end| {
+        let from = end - noticed;
+        case.watched(shows, from, end) && case.story.copy.always(from, end, |copy| *copy == Copy::Whole)
+    })
 }
 
 pub(super) fn hold(case: &Case<'_>, verdict: &mut Verdict) {
@@ -44,7 +56,7 @@ pub(super) fn hold(case: &Case<'_>, verdict: &mut Verdict) {
             verdict.false_green += case.stands(index);
             fault = Some("falsely green");
         }
-        if figure.status == "breached" && most + MARGIN < rpo {
+        if figure.status == "breached" && most.saturating_add(MARGIN) < rpo {
             verdict.false_red += case.stands(index);
             fault = Some("falsely red");
         }
@@ -55,7 +67,10 @@ pub(super) fn hold(case: &Case<'_>, verdict: &mut Verdict) {
             fault = fault.or(Some("more is called missing than is"));
         }
         let error = promise.interval + ERROR + promise.grain;
-        let calm = awake && setback.is_none_or(|back| back + noticed + promise.freshness() <= from);
+        // Who forgot what was proven needs a copy that is whole to know anything again.
+        let forgot = record.chronicle.forgot.iter().rev().find(|forgot| **forgot <= to);
+        let knows = promise.tells_age || forgot.is_none_or(|forgot| proven_since(case, *forgot, from, noticed));
+        let calm = awake && knows && setback.is_none_or(|back| back + noticed + promise.freshness() <= from);
         if calm && most < Duration::MAX {
             match figure.observed {
                 Some(observed) => {
@@ -75,7 +90,7 @@ pub(super) fn hold(case: &Case<'_>, verdict: &mut Verdict) {
         let watched_over = !over.is_zero()
             && least < Duration::MAX
             && case.watched(&story.copy_shows, from - rpo - noticed - over, to);
-        if figure.status == "unproven" && (within || (watched_over && calm)) {
+        if figure.status == "unproven" && knows && (within || (watched_over && calm)) {
             verdict.needless += case.stands(index);
             fault = fault.or(Some("needlessly unproven"));
         }

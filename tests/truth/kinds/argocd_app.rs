@@ -179,6 +179,7 @@ contracts:
             failures: 2,
             // It compares twice a second, and writes times to the second.
             grain: Duration::from_millis(1600),
+            tells_age: false,
         }]
     }
 

@@ -130,6 +130,7 @@ contracts:
             timeout: Duration::from_millis(600),
             failures: 3,
             grain: Duration::ZERO,
+            tells_age: false,
         }]
     }
 

@@ -147,6 +147,7 @@ contracts:
             failures: 3,
             // Prometheus scrapes five times a second.
             grain: Duration::from_millis(400),
+            tells_age: true,
         };
         vec![promise(0, Some(8), None), promise(1, None, Some(8)), promise(2, None, Some(8))]
     }
@@ -166,6 +167,7 @@ contracts:
             }
             Act::PrometheusLives if !self.prometheus_lives => {
                 self.prometheus.run().await;
+                self.scrapes().await;
                 self.prometheus_lives = true;
             }
             _ => {}
@@ -219,6 +221,15 @@ contracts:
 }
 
 impl Promql {
+    /// Waits until Prometheus scrapes what lives. It finds its targets some seconds after its start.
+    async fn scrapes(&self) {
+        let deadline = SystemTime::now() + Duration::from_secs(8);
+        let scraped = async || self.prometheus.ask("time() - max(timestamp(up)) < 0.5").await.is_some();
+        while !scraped().await && SystemTime::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
     fn live(&mut self) {
         if self.target.is_some() {
             return;

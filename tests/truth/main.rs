@@ -10,6 +10,10 @@
 
 mod judge;
 mod kinds;
+/// Shared with the tests of the alerts, which use more of it.
+#[allow(dead_code)]
+#[path = "../alerts/monitoring.rs"]
+mod monitoring;
 mod nats;
 mod plan;
 mod pulse;

@@ -26,7 +26,8 @@ pub trait Scenario: Send + Sync {
     fn text(&self) -> String;
 }
 
-struct Of<W: World>(Plan<W::Act>, PhantomData<fn() -> W>);
+/// Of a world, with alerts or without.
+struct Of<W: World>(Plan<W::Act>, bool, PhantomData<fn() -> W>);
 
 impl<W: World + 'static> Scenario for Of<W> {
     fn steps(&self) -> usize {
@@ -34,11 +35,11 @@ impl<W: World + 'static> Scenario for Of<W> {
     }
 
     fn without(&self, step: usize) -> Box<dyn Scenario> {
-        Box::new(Self(self.0.without(step), PhantomData))
+        Box::new(Self(self.0.without(step), self.1, PhantomData))
     }
 
     fn play(&self, runtime: &Runtime) -> (Verdict, String) {
-        let record = runtime.block_on(stage::play::<W>(&self.0));
+        let record = runtime.block_on(stage::play::<W>(&self.0, self.1));
         (judge::hold(&record), record.log)
     }
 
@@ -66,7 +67,7 @@ impl Scenario for nats::plan::Plan {
 }
 
 /// The kinds, each with the number of its seeds in CI.
-pub const KINDS: [(&str, u64); 7] = [
+pub const KINDS: [(&str, u64); 8] = [
     ("nats_mirror", 8),
     (Http::NAME, 5),
     (Dns::NAME, 4),
@@ -74,10 +75,17 @@ pub const KINDS: [(&str, u64); 7] = [
     (ArgocdApp::NAME, 5),
     (Pods::NAME, 3),
     (Promql::NAME, 5),
+    ("alerts", 2),
 ];
 
 fn made<W: World + 'static>(seed: u64) -> Box<dyn Scenario> {
-    Box::new(Of::<W>(Plan::of(seed, W::FIRST, W::block), PhantomData))
+    Box::new(Of::<W>(Plan::of(seed, W::FIRST, W::block), false, PhantomData))
+}
+
+/// A service with plain HTTP, whose breaches are soon told of.
+fn with_alerts(seed: u64) -> Box<dyn Scenario> {
+    let plan = Plan { flavour: 1, ..Plan::of(seed, Http::FIRST, Http::block) };
+    Box::new(Of::<Http>(plan, true, PhantomData))
 }
 
 /// The scenario of a seed, without these of its steps.
@@ -90,6 +98,7 @@ pub fn of(kind: &str, seed: u64, without: &[usize]) -> Box<dyn Scenario> {
         ArgocdApp::NAME => made::<ArgocdApp>(seed),
         Pods::NAME => made::<Pods>(seed),
         Promql::NAME => made::<Promql>(seed),
+        "alerts" => with_alerts(seed),
         other => panic!("there is no kind {other}"),
     };
     let mut without = without.to_vec();

@@ -5,11 +5,13 @@ use std::fs;
 use std::time::{Duration, SystemTime};
 
 use super::judge::{Promise, Record};
+use super::monitoring::Monitoring;
 use super::plan::{Dice, Fate, Plan, Step};
 use super::pulse::Pulse;
 use super::said::Scraper;
 use super::story::{Chronicle, Truth};
 use dr_testkit::exporter::{Config, Exporter, client};
+use dr_testkit::proxy::Proxy;
 
 /// What the exporter watches, in one kind of scenario.
 pub trait World: Sized {
@@ -50,10 +52,12 @@ struct Stage {
     scraper: Scraper,
     chronicle: Chronicle,
     reloads: usize,
+    /// Prometheus and Alertmanager, and the one address under which they know the exporter.
+    alerts: Option<(Proxy, Monitoring)>,
 }
 
-/// Plays it to the end.
-pub async fn play<W: World>(plan: &Plan<W::Act>) -> Record {
+/// Plays it to the end. `with_alerts` adds a Prometheus with the shipped rules, and an Alertmanager.
+pub async fn play<W: World>(plan: &Plan<W::Act>, with_alerts: bool) -> Record {
     let pulse = Pulse::start();
     let mut world = W::start(plan.flavour).await;
     let mut chronicle = Chronicle::of(&world.truths());
@@ -62,7 +66,15 @@ pub async fn play<W: World>(plan: &Plan<W::Act>) -> Record {
     chronicle.awake.set(begun, SystemTime::now(), true);
     let promises = world.promises();
     let scraper = Scraper::start(&exporter, promises.iter().map(|promise| promise.contract).collect());
-    let mut stage = Stage { exporter, state: State::Running, scraper, chronicle, reloads: 0 };
+    let alerts = if with_alerts {
+        let door = Proxy::to(exporter.address).await;
+        let monitoring = Monitoring::start(&[door.address()]).await;
+        monitoring.prometheus.has("dr:contract:info").await;
+        Some((door, monitoring))
+    } else {
+        None
+    };
+    let mut stage = Stage { exporter, state: State::Running, scraper, chronicle, reloads: 0, alerts };
     for (after, step) in &plan.steps {
         tokio::time::sleep(*after).await;
         match step {
@@ -75,9 +87,9 @@ pub async fn play<W: World>(plan: &Plan<W::Act>) -> Record {
         }
     }
     tokio::time::sleep(plan.rest).await;
-    let Stage { exporter, scraper, chronicle, .. } = stage;
-    let log = exporter.log();
-    Record { begun, promises, said: scraper.said(), chronicle, lateness: pulse.lateness(), log }
+    let Stage { exporter, scraper, chronicle, alerts, .. } = stage;
+    let (log, told) = (exporter.log(), alerts.map(|(_, monitoring)| monitoring.told()).unwrap_or_default());
+    Record { begun, promises, said: scraper.said(), chronicle, lateness: pulse.lateness(), with_alerts, told, log }
 }
 
 impl Stage {
@@ -126,6 +138,9 @@ impl Stage {
         let before = SystemTime::now();
         self.exporter.restart().await;
         self.scraper.turn_to(&self.exporter);
+        if let Some((door, _)) = &mut self.alerts {
+            door.lead_to(self.exporter.address).await;
+        }
         self.chronicle.awake.set(before, SystemTime::now(), true);
         self.state = State::Running;
     }

@@ -144,6 +144,8 @@ pub enum CopyState {
     Outdated {
         /// The newest instant at which the copy was proven complete, if this run learned one.
         up_to: Option<Timestamp>,
+        /// The copy went back to something old, if this run learned that.
+        went_back: Option<WentBack>,
         /// A token for what the copy holds. It changes whenever the copy changes, and reveals no
         /// secret. While it stays the same, the change that was first seen missing is still
         /// missing.
@@ -162,6 +164,15 @@ pub enum CopyState {
     Lost(Finding),
     /// Nothing was learned.
     Unknown(Finding),
+}
+
+/// A copy that went back to what it held before. Proofs from before that no longer hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WentBack {
+    /// The newest instant up to which what it holds now is proven.
+    pub to: Timestamp,
+    /// When it went back, at the latest.
+    pub at: Timestamp,
 }
 
 /// The result of one run of a check.

@@ -13,6 +13,7 @@ mod tests;
 mod verdict;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -26,7 +27,7 @@ use crate::decode::config;
 use crate::decode::values::{FilePath, HttpUrl, Namespace, ObjectName, PromDuration, SecretFile, Word};
 use crate::decode::{Decoder, Fields};
 use crate::domain::check::Feeds;
-use crate::domain::observation::{Finding, Observation};
+use crate::domain::observation::{Finding, Observation, WentBack};
 use crate::domain::time::Timestamp;
 use api::Api;
 use reasons::{OPERATION_FAILED, REASONS};
@@ -231,12 +232,17 @@ struct Seen {
     /// The times of Argo CD, such as `reconciledAt`, converted to the exporter's clock.
     reconciled: Option<Timestamp>,
     deployed: Option<Timestamp>,
+    /// The cluster was rolled back to an earlier revision.
+    rolled_back: Option<WentBack>,
     operated: Option<Timestamp>,
     /// When it was asked for.
     at: Timestamp,
     /// When the answer was complete.
     answered: Timestamp,
 }
+
+/// Times are whole seconds, and those of two answers are rounded differently.
+const ROUNDED: Duration = Duration::from_secs(2);
 
 /// The result of reading. None if there is no such application.
 type Found = Result<Option<Seen>, Finding>;
@@ -296,6 +302,8 @@ impl Seen {
         Self {
             reconciled: status.reconciled_at.map(&instant),
             deployed: sync::deployed(&application).map(&instant),
+            rolled_back: sync::rolled_back(&application)
+                .map(|(to, at)| WentBack { to: instant(to), at: instant(at).plus(ROUNDED) }),
             operated: operated.map(&instant),
             application,
             at,

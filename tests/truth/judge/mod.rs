@@ -1,5 +1,6 @@
 //! Holds what the exporter said against what was true.
 
+mod alerts;
 mod rpo;
 mod rto;
 
@@ -7,6 +8,7 @@ use std::fmt;
 use std::ops::AddAssign;
 use std::time::{Duration, SystemTime};
 
+use super::monitoring::Told;
 use super::pulse::Lateness;
 use super::said::Said;
 use super::story::{Chronicle, Story, Track};
@@ -64,6 +66,9 @@ pub struct Record {
     pub said: Vec<Said>,
     pub chronicle: Chronicle,
     pub lateness: Lateness,
+    pub with_alerts: bool,
+    /// What Alertmanager told.
+    pub told: Vec<Told>,
     pub log: String,
 }
 
@@ -83,6 +88,10 @@ pub struct Verdict {
     pub outages: usize,
     pub missed: usize,
     pub phantom: usize,
+    /// Alerts on breaches that should have been told, that were not, and that should not have been.
+    pub alerts: usize,
+    pub alerts_missed: usize,
+    pub alerts_false: usize,
     /// By how much the exposure was overstated while all was to be seen, at most.
     pub exposure: Duration,
     /// By how much the end of an outage was dated too late, at most.
@@ -103,6 +112,9 @@ impl AddAssign<&Self> for Verdict {
         self.outages += other.outages;
         self.missed += other.missed;
         self.phantom += other.phantom;
+        self.alerts += other.alerts;
+        self.alerts_missed += other.alerts_missed;
+        self.alerts_false += other.alerts_false;
         self.exposure = self.exposure.max(other.exposure);
         self.recovery = self.recovery.max(other.recovery);
         self.faults.extend(other.faults.iter().cloned());
@@ -112,19 +124,20 @@ impl AddAssign<&Self> for Verdict {
 impl Verdict {
     /// The names of the columns.
     pub const HEAD: &str = "scrapes statuses in-breach | false-green false-red needless-unproven false-clock [s] | outages \
-                            missed phantom | exposure recovery [s, worst]";
+                            missed phantom | alerts missed false | exposure recovery [s, worst]";
 }
 
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { scrapes, judged, breaches, outages, missed, phantom, .. } = self;
+        let Self { scrapes, judged, breaches, outages, missed, phantom, alerts, alerts_missed, alerts_false, .. } =
+            self;
         let [green, red, needless, clock, exposure, recovery] =
             [self.false_green, self.false_red, self.needless, self.false_clock, self.exposure, self.recovery]
                 .map(|time| time.as_secs_f64());
         write!(
             f,
             "{scrapes:7} {judged:8} {breaches:9} | {green:11.1} {red:9.1} {needless:17.1} {clock:11.1}     | {outages:7} \
-             {missed:6} {phantom:7} | {exposure:8.2} {recovery:8.2}"
+             {missed:6} {phantom:7} | {alerts:6} {alerts_missed:6} {alerts_false:5} | {exposure:8.2} {recovery:8.2}"
         )
     }
 }
@@ -137,6 +150,9 @@ pub fn hold(record: &Record) -> Verdict {
         let case = Case { promise, record, story };
         if promise.rto.is_some() {
             rto::hold(&case, &mut verdict);
+            if record.with_alerts {
+                alerts::hold(&case, &mut verdict);
+            }
         }
         if promise.rpo.is_some() {
             rpo::hold(&case, &mut verdict);

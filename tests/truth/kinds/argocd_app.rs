@@ -31,6 +31,8 @@ pub enum Act {
     /// It is brought to the cluster, or that fails.
     Sync,
     SyncFails,
+    /// A person brings back the revision of before.
+    RollsBack,
     GitDown,
     GitUp,
     ControllerDies,
@@ -49,14 +51,25 @@ const PERIOD: Duration = Duration::from_millis(500);
 struct State {
     /// When git got each commit, between these two.
     commits: Vec<(SystemTime, SystemTime)>,
-    /// Which of them the cluster has.
-    deployed: usize,
-    deployed_at: Value,
+    /// Which of them the cluster got, and when; the last is what it has.
+    deployed: Vec<(usize, Value)>,
     operation: &'static str,
     git: bool,
     alive: bool,
     there: bool,
     told: Told,
+}
+
+impl State {
+    fn has(&self) -> usize {
+        self.deployed[self.deployed.len() - 1].0
+    }
+
+    fn history(&self) -> Value {
+        let entries = self.deployed.iter().enumerate();
+        let entry = |(id, (number, at)): (usize, &(usize, Value))| json!({"id": id, "revision": revision(*number), "deployedAt": at});
+        entries.map(entry).collect()
+    }
 }
 
 pub struct ArgocdApp {
@@ -79,7 +92,8 @@ impl World for ArgocdApp {
         let pause = dice.between(1.5, 4.0);
         let during = dice.one(&[Act::Commit, Act::Is(Told::Degraded), Act::Commit, Act::Sync]);
         let lasts = dice.between(0.5, 9.0);
-        match dice.number(9) {
+        match dice.number(10) {
+            9 => vec![(pause, Act::RollsBack), (dice.between(0.5, 12.0), Act::Sync)],
             0 | 1 => vec![(pause, Act::Commit), (dice.between(0.5, 12.0), Act::Sync)],
             2 => vec![
                 (pause, Act::Commit),
@@ -125,8 +139,7 @@ impl World for ArgocdApp {
         let now = SystemTime::now();
         let state = Arc::new(Mutex::new(State {
             commits: vec![(now, now)],
-            deployed: 0,
-            deployed_at: stamp(),
+            deployed: vec![(0, stamp())],
             operation: "Succeeded",
             git: true,
             alive: true,
@@ -198,7 +211,7 @@ contracts:
 
     fn truths(&self) -> Vec<Truth> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let copy = match state.commits.get(state.deployed + 1) {
+        let copy = match state.commits.get(state.has() + 1) {
             _ if !state.there => Copy::Gone,
             None => Copy::Whole,
             Some((before, after)) => Copy::UpTo(*before, *after),
@@ -223,8 +236,16 @@ impl ArgocdApp {
             Act::Commit => state.commits.push((begun, SystemTime::now())),
             // Argo CD can only bring what it can read.
             Act::Sync if state.git && state.alive && state.there => {
-                state.deployed = state.commits.len() - 1;
-                (state.deployed_at, state.operation) = (stamp(), "Succeeded");
+                let head = state.commits.len() - 1;
+                if state.has() != head {
+                    state.deployed.push((head, stamp()));
+                }
+                state.operation = "Succeeded";
+            }
+            Act::RollsBack if state.git && state.alive && state.there => {
+                let before = state.has().saturating_sub(1);
+                state.deployed.push((before, stamp()));
+                state.operation = "Succeeded";
             }
             Act::SyncFails if state.git && state.alive && state.there => state.operation = "Failed",
             Act::GitDown => state.git = false,
@@ -236,7 +257,7 @@ impl ArgocdApp {
             Act::Healed => self.trouble = None,
             Act::Deleted => state.there = false,
             Act::Recreated => state.there = true,
-            Act::Sync | Act::SyncFails => {}
+            Act::Sync | Act::SyncFails | Act::RollsBack => {}
         }
         was_there
     }
@@ -265,7 +286,7 @@ async fn compare(cluster: &Cluster, state: &Mutex<State>, pen: &tokio::sync::Mut
             return;
         }
         let head = state.commits.len() - 1;
-        let sync = match (state.git, state.deployed == head) {
+        let sync = match (state.git, state.has() == head) {
             (false, _) => "Unknown",
             (true, true) => "Synced",
             (true, false) => "OutOfSync",
@@ -274,8 +295,8 @@ async fn compare(cluster: &Cluster, state: &Mutex<State>, pen: &tokio::sync::Mut
         let mut status = json!({
             "sync": {"status": sync, "revision": revision(head), "comparedTo": {"source": source, "destination": destination}},
             "health": {"status": health}, "reconciledAt": at,
-            "operationState": {"phase": state.operation, "finishedAt": state.deployed_at},
-            "history": [{"id": state.deployed, "revision": revision(state.deployed), "deployedAt": state.deployed_at}],
+            "operationState": {"phase": state.operation, "finishedAt": state.deployed[state.deployed.len() - 1].1},
+            "history": state.history(),
             "resources": [{"kind": "Role", "status": sync}], "conditions": [],
         });
         if !state.git {

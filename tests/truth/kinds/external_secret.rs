@@ -223,7 +223,7 @@ contracts:
 }
 
 fn secret(value: u32, data: &str) -> serde_json::Value {
-    let hash = json!({"reconcile.external-secrets.io/data-hash": format!("hash-of-{value:03}")});
+    let hash = json!({"reconcile.external-secrets.io/data-hash": format!("{value:04}-of-the-data")});
     json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"namespace": SPACE, "name": "api", "annotations": hash},
         "data": {"password": base64(data.as_bytes())}})
 }

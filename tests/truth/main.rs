@@ -98,6 +98,9 @@ async fn the_exporter_says_nothing_that_is_false() {
         let smallest = of(kind, *seed, &left_out);
         println!("{kind} {seed} still fails as: {}\n    {}", smallest.text(), command(kind, *seed, &left_out));
     }
+    let unplayed = verdicts.iter().filter_map(|(kind, seed, verdict)| Some((kind, seed, verdict.unplayed.as_ref()?)));
+    let unplayed: Vec<_> = unplayed.map(|(kind, seed, why)| format!("{kind} {seed}: {why}")).collect();
     let wrong: Vec<_> = wrong.iter().map(|(kind, seed, _)| format!("{kind} {seed}")).collect();
     assert!(wrong.is_empty(), "what the exporter said was false in these scenarios: {wrong:?}");
+    assert!(unplayed.is_empty(), "these scenarios did not come to their end: {unplayed:#?}");
 }

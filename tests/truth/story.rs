@@ -102,6 +102,8 @@ pub struct Truth {
     pub health_shows: bool,
     /// The same of what the copy holds.
     pub copy_shows: bool,
+    /// Whether one can tell how old the copy is, and not only that it is older than something.
+    pub dated: bool,
 }
 
 /// The past of a contract.
@@ -111,6 +113,7 @@ pub struct Story {
     pub copy: Track<Copy>,
     pub health_shows: Track<bool>,
     pub copy_shows: Track<bool>,
+    pub dated: Track<bool>,
     /// When the copy became worth less than before, other than by the passing of time.
     pub setbacks: Vec<(SystemTime, SystemTime)>,
 }
@@ -132,6 +135,7 @@ impl Chronicle {
             copy: Track::new(truth.copy),
             health_shows: Track::new(truth.health_shows),
             copy_shows: Track::new(truth.copy_shows),
+            dated: Track::new(truth.dated),
             setbacks: Vec::new(),
         };
         let stories = truths.iter().map(|truth| (truth.contract, story(truth))).collect();
@@ -149,6 +153,7 @@ impl Chronicle {
             story.copy.set(before, after, truth.copy);
             story.health_shows.set(before, after, truth.health_shows);
             story.copy_shows.set(before, after, truth.copy_shows);
+            story.dated.set(before, after, truth.dated);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::{Case, MARGIN, Verdict};
+use super::{Case, MARGIN, TOO_LATE, Verdict};
 use crate::monitoring::{BUSY, SCRAPE, Told};
 use crate::story::Outage;
 
@@ -29,7 +29,7 @@ pub(super) fn hold(case: &Case<'_>, verdict: &mut Verdict) {
         let begins = outage.down.1 + promise.triggered() + rto + late;
         let ends = outage.up.map_or(end, |up| up.0);
         let watched = case.watched(&story.health_shows, outage.down.0 - promise.freshness(), begins + DELAY);
-        if !outage.plain || !watched || ends < begins + DELAY || begins + DELAY + BUSY + late > end {
+        if late > TOO_LATE || !outage.plain || !watched || ends < begins + DELAY || begins + DELAY + BUSY + late > end {
             continue;
         }
         verdict.alerts += 1;
@@ -47,7 +47,7 @@ pub(super) fn hold(case: &Case<'_>, verdict: &mut Verdict) {
         let seen = |up: SystemTime| case.seen_by(&story.health_shows, up, promise.recovered() + late).unwrap_or(end);
         let lately = |up: SystemTime| seen(up) + KEPT + DELAY + BUSY + late >= told.at;
         let is_true = outages.iter().any(|outage| reached(outage) && outage.up.is_none_or(|up| lately(up.1)));
-        if !is_true {
+        if !is_true && late <= TOO_LATE {
             verdict.alerts_false += 1;
             verdict.faults.push(format!("somebody was told at {:.1}s of a breach that was none", case.into(told.at)));
         }

@@ -20,6 +20,9 @@ const MARGIN: Duration = Duration::from_millis(300);
 /// More than the interval by which a figure may be off.
 const ERROR: Duration = Duration::from_secs(1);
 
+/// Who is late by more than this in the time that a judgement rests on is not judged: nobody could look.
+pub const TOO_LATE: Duration = Duration::from_secs(2);
+
 /// What is configured of a contract with one check.
 #[derive(Debug, Clone)]
 pub struct Promise {
@@ -76,8 +79,11 @@ pub struct Record {
 #[derive(Debug, Clone, Default)]
 pub struct Verdict {
     pub scrapes: usize,
-    /// Statuses that were held against the truth, and how many of them while the truth was a breach.
+    /// Statuses that were held against the truth.
     pub judged: usize,
+    /// Those that were not, since the machine was too busy.
+    pub late: usize,
+    /// Those that were judged while the truth was a breach.
     pub breaches: usize,
     pub false_green: Duration,
     pub false_red: Duration,
@@ -96,6 +102,8 @@ pub struct Verdict {
     pub exposure: Duration,
     /// By how much the end of an outage was dated too late, at most.
     pub recovery: Duration,
+    /// Why the scenario could not be played: the rig's fault.
+    pub unplayed: Option<String>,
     /// In words, each with the seconds into the scenario.
     pub faults: Vec<String>,
 }
@@ -104,6 +112,7 @@ impl AddAssign<&Self> for Verdict {
     fn add_assign(&mut self, other: &Self) {
         self.scrapes += other.scrapes;
         self.judged += other.judged;
+        self.late += other.late;
         self.breaches += other.breaches;
         self.false_green += other.false_green;
         self.false_red += other.false_red;
@@ -123,20 +132,21 @@ impl AddAssign<&Self> for Verdict {
 
 impl Verdict {
     /// The names of the columns.
-    pub const HEAD: &str = "scrapes statuses in-breach | false-green false-red needless-unproven false-clock [s] | outages \
+    pub const HEAD: &str = "scrapes statuses in-breach too-late | false-green false-red needless-unproven false-clock [s] | outages \
                             missed phantom | alerts missed false | exposure recovery [s, worst]";
 }
 
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { scrapes, judged, breaches, outages, missed, phantom, alerts, alerts_missed, alerts_false, .. } =
-            self;
+        let Self {
+            scrapes, judged, breaches, late, outages, missed, phantom, alerts, alerts_missed, alerts_false, ..
+        } = self;
         let [green, red, needless, clock, exposure, recovery] =
             [self.false_green, self.false_red, self.needless, self.false_clock, self.exposure, self.recovery]
                 .map(|time| time.as_secs_f64());
         write!(
             f,
-            "{scrapes:7} {judged:8} {breaches:9} | {green:11.1} {red:9.1} {needless:17.1} {clock:11.1}     | {outages:7} \
+            "{scrapes:7} {judged:8} {breaches:9} {late:8} | {green:11.1} {red:9.1} {needless:17.1} {clock:11.1}     | {outages:7} \
              {missed:6} {phantom:7} | {alerts:6} {alerts_missed:6} {alerts_false:5} | {exposure:8.2} {recovery:8.2}"
         )
     }

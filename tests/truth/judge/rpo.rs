@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::{Case, ERROR, MARGIN, SLACK, Verdict};
+use super::{Case, ERROR, MARGIN, SLACK, TOO_LATE, Verdict};
 use crate::story::Copy;
 
 /// What a disaster could have cost in a span of time: at least and at most.
@@ -32,9 +32,13 @@ pub(super) fn hold(case: &Case<'_>, verdict: &mut Verdict) {
     for (index, said) in record.said.iter().enumerate() {
         let Some(figure) = said.contracts.get(promise.contract).and_then(|view| view.rpo.as_ref()) else { continue };
         let (from, to) = (said.sent, said.got);
-        let late = case.late(from - Duration::from_secs(10), to);
+        let late = case.late(from - promise.noticed() - promise.freshness(), to);
         let noticed = promise.noticed() + late;
         let (least, _) = exposure(case, from, to);
+        if late > TOO_LATE {
+            verdict.late += 1;
+            continue;
+        }
         verdict.judged += 1;
         verdict.breaches += usize::from(least >= rpo);
 
@@ -51,26 +55,29 @@ pub(super) fn hold(case: &Case<'_>, verdict: &mut Verdict) {
         let (_, most) = exposure(case, recent, to);
         let awake = case.watched(&story.copy_shows, from - promise.freshness() - noticed, to);
 
+        // A source that is late itself says for a while that something is missing that has just come.
+        let told = most.saturating_add(MARGIN + promise.grain + late);
         let mut fault = None;
         if figure.is_green() && seen && least >= rpo + Duration::from_millis(20) {
             verdict.false_green += case.stands(index);
             fault = Some("falsely green");
         }
-        if figure.status == "breached" && most.saturating_add(MARGIN) < rpo {
+        if figure.status == "breached" && told < rpo {
             verdict.false_red += case.stands(index);
             fault = Some("falsely red");
         }
         if seen && figure.observed.is_some_and(|observed| observed + MARGIN < least) {
             fault = fault.or(Some("the exposure is understated"));
         }
-        if figure.known.is_some_and(|known| known > most.saturating_add(MARGIN)) {
+        if figure.known.is_some_and(|known| known > told) {
             fault = fault.or(Some("more is called missing than is"));
         }
         let error = promise.interval + ERROR + promise.grain;
         // Who forgot what was proven needs a copy that is whole to know anything again.
         let forgot = record.chronicle.forgot.iter().rev().find(|forgot| **forgot <= to);
         let knows = promise.tells_age || forgot.is_none_or(|forgot| proven_since(case, *forgot, from, noticed));
-        let calm = awake && knows && setback.is_none_or(|back| back + noticed + promise.freshness() <= from);
+        let dated = story.dated.always(recent, to, |dated| *dated);
+        let calm = awake && knows && dated && setback.is_none_or(|back| back + noticed + promise.freshness() <= from);
         if calm && most < Duration::MAX {
             match figure.observed {
                 Some(observed) => {

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::{Case, ERROR, MARGIN, Verdict};
+use super::{Case, ERROR, MARGIN, TOO_LATE, Verdict};
 use crate::said::{Said, View};
 use crate::story::{Health, Outage};
 
@@ -42,11 +42,15 @@ fn scrape(case: &Case<'_>, outages: &[Outage], (index, said, view): (usize, &Sai
     let (promise, story) = (case.promise, case.story);
     let (Some(rto), Some(figure)) = (promise.rto, view.rto.as_ref()) else { return };
     let (from, to) = (said.sent, said.got);
-    let late = case.late(from - Duration::from_secs(12), to);
+    let late = case.late(from - promise.triggered(), to);
     let (triggered, recovered) = (promise.triggered() + late, promise.recovered() + late);
     let is = |health: Health, time: Duration| story.health.always(from - time, to, |was| *was == health);
     let watched = |time: Duration| case.watched(&story.health_shows, from - time, to);
     let awake = |time: Duration| case.record.chronicle.awake.always(from - time, to, |awake| *awake);
+    if late > TOO_LATE {
+        verdict.late += 1;
+        return;
+    }
     verdict.judged += 1;
     verdict.breaches += usize::from(is(Health::Down, rto));
 
@@ -142,7 +146,10 @@ fn recoveries(case: &Case<'_>, outages: &[Outage], verdict: &mut Verdict) {
     let parts: Vec<Part<'_>> = story.outages(Duration::ZERO).into_iter().filter_map(part).collect();
     let mut found = vec![0; parts.len()];
     for (end, took, said, view) in &told(case) {
-        let late = case.late(*end - Duration::from_secs(5), *end);
+        let late = case.late(*end - *took - promise.triggered(), *end);
+        if late > TOO_LATE {
+            continue;
+        }
         let recovered = promise.recovered() + late;
         // It ended when somebody could look, at the latest.
         let by = |up: (SystemTime, SystemTime)| case.seen_by(&story.health_shows, up.1, recovered).unwrap_or(said.got);
@@ -219,7 +226,7 @@ fn hold_count(case: &Case<'_>, Part { own, whole }: &Part<'_>, found: usize, ver
     let watched = case.watched(&story.health_shows, own.down.0 - promise.recovered(), seen);
     let long = whole.parts == 1 && own.plain && own.shortest() > promise.triggered() + late;
     let told = case.record.said.iter().any(|said| said.sent > seen && said.sent < seen + Duration::from_secs(1));
-    if found == 0 && watched && long && told && remembers {
+    if found == 0 && watched && long && told && remembers && late <= TOO_LATE {
         verdict.missed += 1;
         verdict.faults.push(format!("missed: the outage at {at:.1}s of {} led to no recovery", promise.contract));
     }

@@ -86,7 +86,7 @@ impl World for ArgocdApp {
     type Act = Act;
 
     const NAME: &'static str = "argocd_app";
-    const FIRST: &'static [(f64, Act)] = &[(2.5, Act::Is(Told::Degraded)), (4.0, Act::Is(Told::Healthy))];
+    const FIRST: &'static [(f64, Act)] = &[(2.5, Act::Is(Told::Degraded)), (5.5, Act::Is(Told::Healthy))];
 
     fn block(dice: &mut Dice) -> Vec<(f64, Act)> {
         let pause = dice.between(1.5, 4.0);
@@ -111,7 +111,7 @@ impl World for ArgocdApp {
             ],
             5 => {
                 let told = dice.one(&[Told::Degraded, Told::Missing]);
-                vec![(pause, Act::Is(told)), (dice.between(0.5, 10.0), Act::Is(Told::Healthy))]
+                vec![(pause, Act::Is(told)), (dice.between(0.5, 19.0), Act::Is(Told::Healthy))]
             }
             6 => vec![
                 (pause, Act::Is(Told::Progressing)),
@@ -170,7 +170,7 @@ contracts:
     component: Manifests
     owner: ops-0
     priority: P0
-    rto: 8s
+    rto: 10s
     rpo: 8s
     checks:
       - name: app
@@ -184,7 +184,7 @@ contracts:
     fn promises(&self) -> Vec<Promise> {
         vec![Promise {
             contract: CONTRACT,
-            rto: Some(Duration::from_secs(8)),
+            rto: Some(Duration::from_secs(10)),
             rpo: Some(Duration::from_secs(8)),
             interval: Duration::from_millis(500),
             when_down: Duration::from_millis(250),
@@ -223,7 +223,9 @@ contracts:
             Told::Progressing => Health::Unsure,
         };
         let shows = !self.trouble.is_some_and(Trouble::blinds) && (!state.there || (state.alive && state.git));
-        vec![Truth { contract: CONTRACT, health, copy, health_shows: shows, copy_shows: shows }]
+        // The history tells when a revision was deployed, and not until when it was the newest.
+        let rolled_back = state.deployed.iter().any(|(number, _)| *number > state.has());
+        vec![Truth { contract: CONTRACT, health, copy, health_shows: shows, copy_shows: shows, dated: !rolled_back }]
     }
 }
 

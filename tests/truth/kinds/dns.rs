@@ -52,7 +52,7 @@ impl World for Dns {
     const FIRST: &'static [(f64, Act)] = &[
         (2.5, Act::Holds(0, Zone::Nowhere)),
         (0.0, Act::Holds(1, Zone::Nowhere)),
-        (4.0, Act::Holds(0, Zone::Primary)),
+        (5.0, Act::Holds(0, Zone::Primary)),
         (0.0, Act::Holds(1, Zone::Primary)),
     ];
 
@@ -75,7 +75,7 @@ impl World for Dns {
             // Both fail, one after the other, and come back in some order.
             _ => {
                 let mut acts = vec![(pause, bad(dice, one)), (dice.between(0.0, 2.0), bad(dice, other))];
-                acts.extend(well(dice.one(&[one, other]), dice.between(1.5, 11.0)));
+                acts.extend(well(dice.one(&[one, other]), dice.between(1.5, 16.0)));
                 acts.extend(well(one, dice.between(0.1, 3.0)));
                 acts.extend(well(other, 0.0));
                 acts
@@ -147,7 +147,7 @@ contracts:
     fn truths(&self) -> Vec<Truth> {
         let leads = |at: usize| self.ways[at] == Way::Serves && [Zone::Primary, Zone::Dr].contains(&self.zones[at]);
         let health = if leads(0) || leads(1) { Health::Up } else { Health::Down };
-        vec![Truth { contract: CONTRACT, health, copy: Copy::Whole, health_shows: true, copy_shows: true }]
+        vec![Truth { contract: CONTRACT, health, copy: Copy::Whole, health_shows: true, copy_shows: true, dated: true }]
     }
 }
 

@@ -64,7 +64,7 @@ impl World for ExternalSecret {
     type Act = Act;
 
     const NAME: &'static str = "external_secret";
-    const FIRST: &'static [(f64, Act)] = &[(2.0, Act::Rotates), (2.5, Act::Follows)];
+    const FIRST: &'static [(f64, Act)] = &[(2.0, Act::Rotates), (3.0, Act::Follows)];
 
     fn block(dice: &mut Dice) -> Vec<(f64, Act)> {
         let pause = dice.between(1.5, 4.0);
@@ -77,7 +77,7 @@ impl World for ExternalSecret {
                 (dice.between(0.3, 2.0), Act::Rotates),
                 (dice.between(0.5, 12.0), Act::Follows),
             ],
-            1 | 2 => vec![(pause, Act::Rotates), (dice.between(0.5, 12.0), Act::Follows)],
+            1 | 2 => vec![(pause, Act::Rotates), (dice.between(0.5, 15.0), Act::Follows)],
             3 => vec![(pause, Act::NotReady), (dice.between(0.5, 9.0), Act::Ready)],
             4 => {
                 let gone = dice.one(&[Act::SecretDeleted, Act::ObjectDeleted]);
@@ -137,7 +137,7 @@ contracts:
     component: Secrets
     owner: ops-0
     priority: P0
-    rto: 6s
+    rto: 8s
     rpo: 7s
     checks:
       - name: api
@@ -153,7 +153,7 @@ contracts:
     fn promises(&self) -> Vec<Promise> {
         vec![Promise {
             contract: CONTRACT,
-            rto: Some(Duration::from_secs(6)),
+            rto: Some(Duration::from_secs(8)),
             rpo: Some(Duration::from_secs(7)),
             interval: Duration::from_millis(500),
             when_down: Duration::from_millis(250),
@@ -218,6 +218,7 @@ contracts:
             copy,
             health_shows: shows && !self.edited,
             copy_shows: shows && !self.edited && (self.ready || !equal),
+            dated: true,
         }]
     }
 }

@@ -67,7 +67,7 @@ impl World for Http {
     type Act = Answer;
 
     const NAME: &'static str = "http";
-    const FIRST: &'static [(f64, Answer)] = &[(2.5, Answer::Fails), (4.0, Answer::Well)];
+    const FIRST: &'static [(f64, Answer)] = &[(2.5, Answer::Fails), (5.0, Answer::Well)];
 
     fn block(dice: &mut Dice) -> Vec<(f64, Answer)> {
         let bad = |dice: &mut Dice| dice.one(&Answer::BAD);
@@ -84,7 +84,7 @@ impl World for Http {
             ],
             // Another fault in the middle of it.
             2 => vec![(pause, bad(dice)), (dice.between(0.5, 3.0), bad(dice)), (dice.between(0.5, 5.0), good)],
-            _ => vec![(pause, bad(dice)), (dice.between(2.0, 11.0), good)],
+            _ => vec![(pause, bad(dice)), (dice.between(2.0, 16.0), good)],
         }
     }
 
@@ -98,7 +98,7 @@ impl World for Http {
             address,
             answer: Arc::new(Mutex::new(Answer::Well)),
             tls,
-            rto: if flavour % 2 == 0 { 8 } else { 4 },
+            rto: if flavour == 1 { 4 } else { 8 },
             task: None,
         };
         http.listen();
@@ -157,7 +157,7 @@ contracts:
     fn truths(&self) -> Vec<Truth> {
         let answer = *self.answer.lock().unwrap_or_else(PoisonError::into_inner);
         let health = if Answer::GOOD.contains(&answer) { Health::Up } else { Health::Down };
-        vec![Truth { contract: CONTRACT, health, copy: Copy::Whole, health_shows: true, copy_shows: true }]
+        vec![Truth { contract: CONTRACT, health, copy: Copy::Whole, health_shows: true, copy_shows: true, dated: true }]
     }
 }
 

@@ -45,7 +45,7 @@ impl World for Pods {
     const FIRST: &'static [(f64, Act)] = &[
         (2.5, Act::Is(0, Pod::NotReady)),
         (0.0, Act::Is(1, Pod::Deleted)),
-        (4.0, Act::Is(0, Pod::Ready)),
+        (4.2, Act::Is(0, Pod::Ready)),
         (0.0, Act::Is(1, Pod::Ready)),
     ];
 
@@ -71,7 +71,7 @@ impl World for Pods {
             _ => vec![
                 (pause, Act::Is(one, dice.one(&bad))),
                 (dice.between(0.0, 1.0), Act::Is(other, dice.one(&bad))),
-                (dice.between(1.0, 10.0), Act::Is(one, Pod::Ready)),
+                (dice.between(1.0, 14.0), Act::Is(one, Pod::Ready)),
             ],
         };
         acts.extend([(dice.between(0.5, 4.0), Act::Is(one, Pod::Ready)), (0.0, Act::Is(other, Pod::Ready))]);
@@ -156,6 +156,7 @@ contracts:
             copy: Copy::Whole,
             health_shows: !self.trouble.is_some_and(Trouble::blinds),
             copy_shows: true,
+            dated: true,
         }]
     }
 }

@@ -65,14 +65,14 @@ impl World for Promql {
 
     const NAME: &'static str = "promql";
     const FIRST: &'static [(f64, Act)] =
-        &[(1.0, Act::Backup), (1.5, Act::ServiceFails), (3.0, Act::Backup), (1.0, Act::ServiceWorks)];
+        &[(1.0, Act::Backup), (1.5, Act::ServiceFails), (3.0, Act::Backup), (2.2, Act::ServiceWorks)];
 
     fn block(dice: &mut Dice) -> Vec<(f64, Act)> {
         let pause = dice.between(1.0, 3.0);
         let lasts = dice.between(0.5, 9.0);
         let during = dice.one(&[Act::ServiceFails, Act::Backup, Act::ReplicaStalls, Act::BackupDeleted]);
         let mut acts = match dice.number(9) {
-            0 => vec![(pause, Act::ServiceFails), (dice.between(0.5, 11.0), Act::ServiceWorks)],
+            0 => vec![(pause, Act::ServiceFails), (dice.between(0.5, 17.0), Act::ServiceWorks)],
             1 => vec![(pause, Act::Backup), (dice.between(2.0, 9.0), Act::Backup)],
             2 => vec![(pause, Act::Backup), (1.5, Act::BackupDeleted), (dice.between(1.0, 5.0), Act::Backup)],
             3 => vec![(pause, dice.one(&[Act::AllBackupsDeleted, Act::BackupNan])), (lasts, Act::Backup)],
@@ -124,7 +124,7 @@ impl World for Promql {
             )
         };
         Config::new(&format!(
-            "defaults: {{ interval: 500ms, timeout: 800ms, interval_when_down: 250ms, failures_to_trigger: 3 }}
+            "defaults: {{ interval: 500ms, timeout: 600ms, interval_when_down: 250ms, failures_to_trigger: 3 }}
 prometheus:
   main: {{ url: \"{}\" }}
 contracts:
@@ -143,7 +143,7 @@ contracts:
             rpo: rpo.map(Duration::from_secs),
             interval: Duration::from_millis(500),
             when_down: Duration::from_millis(250),
-            timeout: Duration::from_millis(800),
+            timeout: Duration::from_millis(600),
             failures: 3,
             // Prometheus scrapes five times a second.
             grain: Duration::from_millis(400),
@@ -209,6 +209,7 @@ contracts:
             copy,
             health_shows: health_shows && shows,
             copy_shows: copy_shows && shows,
+            dated: true,
         };
         let backup = if state.backup_nan { Copy::Gone } else { up_to(state.backups[0]) };
         let replica = state.applied.map_or(Copy::Whole, |applied| Copy::UpTo(applied, applied));

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use super::observer::Seen;
 use super::plan::{Act, Plan};
 use super::world::{CONTRACT, INTERVAL, RPO, Record};
-use crate::judge::Verdict;
+use crate::judge::{TOO_LATE, Verdict};
 use crate::said::{Said, View};
 
 /// Clocks of a process and of what it reads differ by a few milliseconds.
@@ -38,10 +38,14 @@ pub fn hold(plan: &Plan, record: &Record) -> Verdict {
         let Some(view) = said.contracts.get(CONTRACT) else { continue };
         let Some(figure) = view.rpo.as_ref() else { continue };
         let truth = &truths[index];
-        let late = record.lateness.within(said.sent - NOTICED, said.got);
+        let late = record.lateness.within(said.sent - UNHEALTHY, said.got);
         let noticed = NOTICED + late;
         let stands = record.said.get(index + 1).and_then(|next| next.got.duration_since(said.got).ok());
         let stands = stands.unwrap_or_default().min(Duration::from_millis(500));
+        if late > TOO_LATE {
+            verdict.late += 1;
+            continue;
+        }
         verdict.judged += 1;
         verdict.breaches += usize::from(truth.least >= RPO);
         let recent = record.said[..=index].iter().zip(&truths).rev();

@@ -6,7 +6,7 @@ BIN := $(CURDIR)/.tools/bin
 # it takes 15 minutes of CPU instead of 6.
 DEMO_BUILD := cargo build --locked --bin dr-exporter --examples
 
-.PHONY: fuzz help test test-unit test-kubernetes fmt check-assets check-docs book test-image torture lint build dist tools demo demo-drill check-demo demo-cut demo-heal demo-kill-api demo-revive-api demo-rotate demo-drift demo-pin demo-git-down
+.PHONY: fuzz help test truth test-unit test-kubernetes fmt check-assets check-docs book test-image torture lint build dist tools demo demo-drill check-demo demo-cut demo-heal demo-kill-api demo-revive-api demo-rotate demo-drift demo-pin demo-git-down
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -55,6 +55,13 @@ test-image: ## build the image without an engine, and check it; needs root
 
 torture: ## kill the exporter a thousand times during outages
 	DR_TORTURE=$${DR_TORTURE:-1000} cargo test --locked --test real -- --nocapture storage::torture
+
+# KINDS=http,dns plays only these; a seed that fails prints how to play it again.
+truth: ## compare the exporter with the truth, in SEEDS random scenarios of each kind from FROM on
+	@scripts/tools cc nats nats-old prometheus alertmanager >/dev/null
+	NATS_SERVER=$(BIN)/nats-server NATS_SERVER_OLD=$(BIN)/nats-server-old PROMETHEUS=$(BIN)/prometheus ALERTMANAGER=$(BIN)/alertmanager \
+	DR_TRUTH_KINDS=$${KINDS:-} DR_TRUTH_SEEDS=$${FROM:-0}..$$(($${FROM:-0} + $${SEEDS:-20})) \
+	cargo test --locked --test truth -- --nocapture
 
 fuzz: ## feed DR_FUZZ broken inputs to each parser
 	DR_FUZZ=$${DR_FUZZ:-10000000} cargo test --locked --release --lib -- break --nocapture

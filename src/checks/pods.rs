@@ -168,6 +168,7 @@ impl Check for PodsCheck {
                 .flatten()
                 .collect(),
             seen: Some(run.clock.at(pods.sent)),
+            answered: Some(run.clock.at(pods.received)),
             ..Observation::of_health(health(&tally, &replicas, self.config.min_ready.get()))
         }
     }

@@ -34,7 +34,10 @@ fn memories(at: i64) -> [(Arc<dyn Check>, Value); 3] {
     [
         (
             check("external_secret", "{ primary: primary, dr: dr, namespace: a, name: b }"),
-            json!({ "since": at, "holds": "a word" }),
+            json!({
+                "difference": { "since": at, "holds": "a word" },
+                "past": [{ "value": "a1b2", "until": at }, { "value": "c3d4", "until": at }],
+            }),
         ),
         (
             check("dns", "{ name: api.example.com, resolvers: [127.0.0.1], regions: { dr: [192.0.2.1] } }"),

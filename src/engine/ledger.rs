@@ -247,7 +247,7 @@ impl Ledger {
         if let Watched::Own(own) = &record.trigger.spec().watched {
             self.durations.entry(own.kind.name).or_default().observe(report.took);
         }
-        let event = record.trigger.observe(report.seen(), &report.observation.health);
+        let event = record.trigger.observe(report.health_seen(), &report.observation.health);
         let last = LastRun { at: report.at, took: report.took, observation: report.observation.clone() };
         tell::of_trigger(record, &last, event);
         record.last = Some(last);

@@ -1,9 +1,14 @@
 //! Pods.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::{Pair, SOON, contract, failed, fails, labels};
+use dr_testkit::kube::fake::Fault;
 use dr_testkit::kube::{Cluster, Flavour};
+use dr_testkit::let_pass;
+use dr_testkit::prometheus::unix;
 use dr_testkit::proxy::Proxy;
 
 dr_testkit::both! {
@@ -145,4 +150,27 @@ async fn a_trigger_fires_while_all_pods_are_unhealthy(flavour: Flavour) {
     assert_eq!(unknown.get("dr_trigger_known", &trigger), Some(0.0), "{unknown}");
     link.heal().await;
     exporter.until("there is still none", SOON, is(Some(1.0))).await;
+}
+
+/// An answer that comes late tells what was so when it was made, and not when it was asked for.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recovery_is_not_dated_before_it_happened() {
+    let pair = Pair::new(Flavour::Fake).await;
+    for (name, ready) in [("nats-0", true), ("nats-1", false)] {
+        pod(&pair, pair.dr, name, "nats", ready, json!([])).await;
+    }
+    let exporter = pair.exporter(&contract("nats", "rto: 15m", &check(&pair, ""))).await;
+    let running = |running: f64| {
+        move |scrape: &super::Scrape| scrape.get("dr_recovery_in_progress", &[("contract", "nats")]) == Some(running)
+    };
+    exporter.until("the clock runs", SOON, running(1.0)).await;
+    // The next question comes at once after each answer, and waits for this long.
+    pair.dr.fake().fault(&pair.namespace, "pods", Fault::Delay(Duration::from_millis(800)));
+    exporter.runs_on("nats", 1, SOON).await;
+    let_pass(Duration::from_millis(600)).await;
+    let ready = unix();
+    readiness(&pair, "nats-1", true).await;
+    let scrape = exporter.until("it has recovered", SOON, running(0.0)).await;
+    let end = scrape.get("dr_recovery_last_end_timestamp_seconds", &[("contract", "nats")]).expect("a recovery");
+    assert!(end >= ready, "it was ready {:.3} s after it had recovered:\n{scrape}", ready - end);
 }

@@ -1,181 +1,125 @@
 //! What happens in a scenario, made from its seed.
 
-use std::fmt;
+use std::fmt::{self, Debug};
 use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use serde_json::{Value, json};
 
-/// What the limits of the two streams are.
-#[derive(Debug, Clone)]
-pub struct Limits {
-    pub origin: Value,
-    pub mirror: Value,
+/// What happens to the exporter, whatever it watches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// SIGKILL, and a new start at once.
+    Killed,
+    /// SIGKILL, until it is back.
+    Away,
+    Back,
+    /// SIGSTOP, until it is thawed.
+    Frozen,
+    Thawed,
+    /// It reads a configuration that says something else about what does not matter.
+    Reloaded,
+    /// SIGKILL, and a new start without what it stored.
+    Forgot,
 }
 
 /// One thing that happens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Act {
-    Cut,
-    BlackHole,
-    Throttle(u32),
-    Heal,
-    FreezeOrigin,
-    ThawOrigin,
-    KillOrigin,
-    RunOrigin,
-    /// Keeps aside what the origin holds.
-    SaveOrigin,
-    /// The origin comes back with what was kept aside.
-    LoseTail,
-    PurgeOrigin,
-    DeleteOnOrigin,
-    RecreateOrigin,
-    FreezeMirror,
-    ThawMirror,
-    KillMirror,
-    RunMirror,
-    SaveMirror,
-    RestoreMirror,
-    PurgeMirror,
-    DeleteOnMirror,
-    RecreateMirror,
-    Promote,
-    KillExporter,
-    ExporterAway,
-    ExporterBack,
-    Pause,
-    Resume,
+pub enum Step<A> {
+    World(A),
+    Exporter(Fate),
 }
 
 /// A scenario.
 #[derive(Debug, Clone)]
-pub struct Plan {
-    pub seed: u64,
-    /// Both servers are 2.9.
-    pub old: bool,
-    /// The origin has three replicas.
-    pub replicated: bool,
-    pub limits: Limits,
-    pub keys: u64,
-    pub per_second: u32,
+pub struct Plan<A> {
+    /// Chooses among the worlds of a kind.
+    pub flavour: u32,
     /// What happens, and how long after the one before.
-    pub acts: Vec<(Duration, Act)>,
+    pub steps: Vec<(Duration, Step<A>)>,
     /// How long the world goes on after the last.
     pub rest: Duration,
 }
 
-impl fmt::Display for Plan {
+impl<A: Copy> Plan<A> {
+    /// The scenario of a seed: it begins with `first`, and goes on with a few `blocks` at random.
+    pub fn of(seed: u64, first: &[(f64, A)], block: impl Fn(&mut Dice) -> Vec<(f64, A)>) -> Self {
+        let mut dice = Dice(StdRng::seed_from_u64(seed));
+        let mut steps: Vec<_> = first.iter().map(|(after, act)| (*after, Step::World(*act))).collect();
+        for _ in 0..dice.0.random_range(2..=4) {
+            let mut acts: Vec<_> = block(&mut dice).into_iter().map(|(after, act)| (after, Step::World(act))).collect();
+            if dice.chance(0.4) {
+                dice.strike(&mut acts);
+            }
+            steps.extend(acts);
+        }
+        let steps = steps.into_iter().map(|(after, step)| (Duration::from_secs_f64(after), step)).collect();
+        Self { flavour: dice.0.random(), steps, rest: Duration::from_secs_f64(dice.between(5.0, 9.0)) }
+    }
+}
+
+impl<A: Copy> Plan<A> {
+    /// The same without one step. All others happen when they did.
+    pub fn without(&self, index: usize) -> Self {
+        let mut smaller = self.clone();
+        let (after, _) = smaller.steps.remove(index);
+        match smaller.steps.get_mut(index) {
+            Some(next) => next.0 += after,
+            None => smaller.rest += after,
+        }
+        smaller
+    }
+}
+
+impl<A: Debug> fmt::Display for Plan<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let version = if self.old { "2.9" } else { "current" };
-        let origin = if self.replicated { "R3" } else { "R1" };
-        write!(
-            f,
-            "{version} {origin}, origin {}, mirror {}, {} keys, {}/s:",
-            self.limits.origin, self.limits.mirror, self.keys, self.per_second
-        )?;
         let mut at = Duration::ZERO;
-        for (after, act) in &self.acts {
+        for (after, step) in &self.steps {
             at += *after;
-            write!(f, " {:.1}s {act:?},", at.as_secs_f64())?;
+            match step {
+                Step::World(act) => write!(f, "{:.1}s {act:?}, ", at.as_secs_f64())?,
+                Step::Exporter(fate) => write!(f, "{:.1}s the exporter is {fate:?}, ", at.as_secs_f64())?,
+            }
         }
-        Ok(())
+        write!(f, "{:.1}s end", (at + self.rest).as_secs_f64())
     }
 }
 
-/// Faults that are ended by something else, later.
-const PAIRS: [(Act, Act); 8] = [
-    (Act::Cut, Act::Heal),
-    (Act::BlackHole, Act::Heal),
-    (Act::Throttle(2_000), Act::Heal),
-    (Act::FreezeOrigin, Act::ThawOrigin),
-    (Act::KillOrigin, Act::RunOrigin),
-    (Act::FreezeMirror, Act::ThawMirror),
-    (Act::KillMirror, Act::RunMirror),
-    (Act::ExporterAway, Act::ExporterBack),
-];
+/// Where a scenario comes from.
+pub struct Dice(StdRng);
 
-const SINGLE: [Act; 9] = [
-    Act::PurgeOrigin,
-    Act::DeleteOnOrigin,
-    Act::DeleteOnOrigin,
-    Act::PurgeMirror,
-    Act::DeleteOnMirror,
-    Act::DeleteOnMirror,
-    Act::RecreateMirror,
-    Act::KillExporter,
-    Act::RecreateOrigin,
-];
-
-impl Plan {
-    /// The scenario of a seed.
-    pub fn of(seed: u64) -> Self {
-        let mut random = StdRng::seed_from_u64(seed);
-        let replicated = random.random_ratio(1, 6);
-        let old = !replicated && random.random_ratio(1, 5);
-        let limits = limits(&mut random);
-        let keys = random.random_range(1..=6);
-        let per_second = [2, 5, 10, 30][random.random_range(0..4)];
-        let mut acts = Vec::new();
-        for _ in 0..random.random_range(2..=4) {
-            block(&mut random, replicated, &mut acts);
-        }
-        let rest = seconds(&mut random, 4.0, 10.0);
-        Self { seed, old, replicated, limits, keys, per_second, acts, rest }
+impl Dice {
+    pub fn between(&mut self, from: f64, to: f64) -> f64 {
+        self.0.random_range(from..to)
     }
-}
 
-fn seconds(random: &mut StdRng, from: f64, to: f64) -> Duration {
-    Duration::from_secs_f64(random.random_range(from..to))
-}
-
-fn limits(random: &mut StdRng) -> Limits {
-    let same = |limits: Value| Limits { origin: limits.clone(), mirror: limits };
-    match random.random_range(0..8) {
-        0..=2 => same(json!({})),
-        3 => same(json!({"max_msgs_per_subject": 1})),
-        4 => same(json!({"max_msgs_per_subject": 3})),
-        5 => same(json!({"max_msgs": 25})),
-        6 => same(json!({"max_age": 8_000_000_000_u64})),
-        _ => Limits { origin: json!({"max_msgs_per_subject": 5}), mirror: json!({"max_msgs_per_subject": 1}) },
+    pub fn chance(&mut self, of: f64) -> bool {
+        self.0.random_bool(of)
     }
-}
 
-/// Adds a few acts that belong together.
-fn block(random: &mut StdRng, replicated: bool, acts: &mut Vec<(Duration, Act)>) {
-    let pause = seconds(random, 1.5, 5.0);
-    match random.random_range(0..10) {
-        // A fault that lasts, perhaps with another in the middle of it.
-        0..=4 => {
-            let (begin, end) = PAIRS[random.random_range(0..PAIRS.len())];
-            acts.push((pause, begin));
-            if random.random_bool(0.4) {
-                let act = SINGLE[random.random_range(0..SINGLE.len())];
-                acts.push((seconds(random, 0.5, 4.0), act));
-            }
-            acts.push((seconds(random, 1.0, 11.0), end));
-        }
-        5..=6 => acts.push((pause, SINGLE[random.random_range(0..SINGLE.len())])),
-        7 if !replicated => {
-            let away = random.random_bool(0.4);
-            acts.push((pause, Act::SaveOrigin));
-            if away {
-                acts.push((seconds(random, 1.5, 4.0), Act::ExporterAway));
-            }
-            acts.push((seconds(random, 1.5, 4.0), Act::LoseTail));
-            if away {
-                acts.push((seconds(random, 0.5, 8.0), Act::ExporterBack));
-            }
-        }
-        8 => {
-            acts.push((pause, Act::SaveMirror));
-            acts.push((seconds(random, 1.5, 4.0), Act::RestoreMirror));
-        }
-        9 => acts.push((pause, Act::Promote)),
-        _ => {
-            acts.push((pause, Act::Pause));
-            acts.push((seconds(random, 2.0, 6.0), Act::Resume));
+    pub fn one<T: Copy>(&mut self, of: &[T]) -> T {
+        of[self.0.random_range(0..of.len())]
+    }
+
+    pub fn number(&mut self, below: usize) -> usize {
+        self.0.random_range(0..below)
+    }
+
+    /// Something befalls the exporter before, during or after these acts.
+    fn strike<A: Copy>(&mut self, acts: &mut Vec<(f64, Step<A>)>) {
+        let at = self.number(acts.len() + 1);
+        let pause = self.between(0.2, 3.0);
+        let (first, second) = match self.number(7) {
+            0 => (Fate::Killed, None),
+            1 | 2 => (Fate::Away, Some(Fate::Back)),
+            3 | 4 => (Fate::Frozen, Some(Fate::Thawed)),
+            5 => (Fate::Reloaded, None),
+            _ => (Fate::Forgot, None),
+        };
+        acts.insert(at, (pause, Step::Exporter(first)));
+        if let Some(second) = second {
+            let end = at + 1 + self.number(acts.len() - at);
+            acts.insert(end, (self.between(0.5, 6.0), Step::Exporter(second)));
         }
     }
 }

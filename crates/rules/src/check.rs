@@ -71,6 +71,7 @@ impl CheckSpec {
             hold: Duration::ZERO,
             successes_to_recover: self.successes_to_recover,
             freshness: self.freshness(),
+            pace: self.interval_when_down.min(self.interval).saturating_add(self.timeout),
         })
     }
 }

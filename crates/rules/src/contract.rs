@@ -206,6 +206,7 @@ impl Contract {
         if let Some(state) = self.checks.get_mut(check) {
             state.observe(at, observation);
         }
+        let at = observation.health_at(at);
         let event = self.clock.observe(&mut self.checks, check, at, &observation.health);
         if let Some(ClockEvent::Started(_)) = event {
             self.circumstances = Some(self.circumstances_of(check, at, &observation.health));
@@ -331,14 +332,11 @@ impl Contract {
     /// The length of the running outage at `now`. None while no clock runs.
     ///
     /// The lower end reaches to the last instant at which a check is known to fail. That is `now`
-    /// while the failure is fresh.
+    /// until its next look is due: later, the component may have recovered.
     #[must_use]
     pub fn outage(&self, now: Timestamp) -> Option<Interval> {
         let outage: &Outage = self.clock.running()?;
-        let failing = self.feeding(Objective::Rto).filter_map(|check| match check.healthy(now) {
-            Some(false) => Some(now),
-            _ => check.watch().last_failure(),
-        });
+        let failing = self.feeding(Objective::Rto).filter_map(|check| check.watch().known_to_fail(now));
         Some(outage.lasted(failing.max().unwrap_or(outage.trigger), now))
     }
 

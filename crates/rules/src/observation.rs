@@ -144,6 +144,8 @@ pub enum CopyState {
     Outdated {
         /// The newest instant at which the copy was proven complete, if this run learned one.
         up_to: Option<Timestamp>,
+        /// The copy went back to something old, if this run learned that.
+        went_back: Option<WentBack>,
         /// A token for what the copy holds. It changes whenever the copy changes, and reveals no
         /// secret. While it stays the same, the change that was first seen missing is still
         /// missing.
@@ -164,6 +166,15 @@ pub enum CopyState {
     Unknown(Finding),
 }
 
+/// A copy that went back to what it held before. Proofs from before that no longer hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WentBack {
+    /// The newest instant up to which what it holds now is proven.
+    pub to: Timestamp,
+    /// When it went back, at the latest.
+    pub at: Timestamp,
+}
+
 /// The result of one run of a check.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Observation {
@@ -180,6 +191,10 @@ pub struct Observation {
     pub readings: Vec<Reading>,
     /// When this was seen, if that was before the run ended: several checks can share one answer.
     pub seen: Option<Timestamp>,
+    /// When the last of the answers was complete on which this rests, if that was before the run
+    /// ended. An answer is about some instant between the question and then. So a copy is dated as
+    /// of `seen`, and health as of this instant: a recovery is never dated before it happened.
+    pub answered: Option<Timestamp>,
     /// What a person should look at although nothing fails. None if the check does not look for
     /// warnings, or could not.
     pub warnings: Option<Vec<Finding>>,
@@ -197,9 +212,16 @@ impl Observation {
             copy_identity: None,
             readings: Vec::new(),
             seen: None,
+            answered: None,
             warnings: None,
             notes: Vec::new(),
         }
+    }
+
+    /// The instant as of which the health counts, for an observation that counts as of `seen`.
+    #[must_use]
+    pub fn health_at(&self, seen: Timestamp) -> Timestamp {
+        self.answered.map_or(seen, |answered| answered.max(seen))
     }
 
     /// One word for the whole run. A failure of component or copy has priority over a failed

@@ -20,6 +20,10 @@ pub struct Thresholds {
     /// How long an observation counts as fresh. If the first healthy look comes later than this
     /// after the look before, health may have begun at any time in between.
     pub freshness: Duration,
+    /// The longest time from one look to the next while a clock runs, if no look is late or without
+    /// an answer. If the first healthy look comes later than this after the look before, the
+    /// component can have recovered at any time in between.
+    pub pace: Duration,
 }
 
 /// What an observation did to the clock.
@@ -124,7 +128,11 @@ impl Watch {
                 runs.last_success = runs.last_success.max(Some(at));
                 runs.successes = runs.successes.saturating_add(1);
                 if runs.first_success.is_none() {
-                    (runs.first_success, runs.unseen_since) = (Some(at), unseen_since);
+                    // While a clock runs, looks are close together: a gap that is none otherwise
+                    // leaves open when the component recovered.
+                    let is_late = |before: &Timestamp| own.is_some_and(|own| at.since(*before) > own.pace);
+                    let late = runs.evidence.filter(|before| running.is_some() && is_late(before));
+                    (runs.first_success, runs.unseen_since) = (Some(at), unseen_since.or(late));
                 }
                 (runs.failures, runs.first_failure) = (0, None);
             }
@@ -172,6 +180,15 @@ impl Watch {
             evidence: check.health_seen,
             pending: check.pending,
         };
+    }
+
+    /// The last instant until which the component is known to have failed while a clock runs: `now`
+    /// until the next look is due, and then the last failed look. None if it never failed.
+    #[must_use]
+    pub fn known_to_fail(&self, now: Timestamp) -> Option<Timestamp> {
+        let last = self.runs.last_failure?;
+        let is_due = self.thresholds.is_none_or(|own| now.since(last) > own.pace);
+        Some(if self.is_healthy() == Some(false) && !is_due { now.max(last) } else { last })
     }
 
     /// When the check last learned the health of the component.

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::interval::Interval;
-use super::observation::{CopyState, Observation};
+use super::observation::{CopyState, Observation, WentBack};
 use super::remembered::RememberedCheck;
 use super::status;
 use super::time::Timestamp;
@@ -98,9 +98,12 @@ impl RecoveryPoint {
                 let certain = certain_since.map_or(latest, |certain| certain.min(at));
                 Some(Missing { since: certain.max(latest), token: None })
             }
-            Some(CopyState::Outdated { up_to, holds, .. }) => {
+            Some(CopyState::Outdated { up_to, went_back, holds, .. }) => {
                 let up_to = up_to.map(|up_to| up_to.min(at));
                 self.latched = self.latched.max(up_to);
+                if let Some(WentBack { to, at }) = went_back {
+                    self.latched = self.latched.map(|proven| if proven > *at { proven } else { proven.min(*to) });
+                }
                 self.lost = false;
                 Some(self.missing_still(holds, up_to, at))
             }

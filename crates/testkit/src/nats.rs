@@ -97,6 +97,11 @@ impl Server {
         }));
     }
 
+    /// Whether it was started, and not killed since.
+    pub fn runs(&self) -> bool {
+        self.process.is_some()
+    }
+
     /// Waits until the process listens.
     pub async fn listens(&self) {
         wait_until("the server listens", Duration::from_secs(15), async || TcpStream::connect(self.address).await.ok())

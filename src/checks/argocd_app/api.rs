@@ -55,7 +55,7 @@ impl Api {
                 })?;
                 let read = Read::of((), answer.sent, answer.date);
                 let instant = |stamp| read.instant(stamp, run.clock);
-                Ok(Some(Seen::new(application, instant, run.clock.at(answer.sent))))
+                Ok(Some(Seen::new(application, instant, [answer.sent, answer.received].map(|at| run.clock.at(at)))))
             }
             // The server says this in JSON. A proxy in front of it does not.
             StatusCode::NOT_FOUND

@@ -13,6 +13,7 @@ mod tests;
 mod verdict;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -26,7 +27,7 @@ use crate::decode::config;
 use crate::decode::values::{FilePath, HttpUrl, Namespace, ObjectName, PromDuration, SecretFile, Word};
 use crate::decode::{Decoder, Fields};
 use crate::domain::check::Feeds;
-use crate::domain::observation::{Finding, Observation};
+use crate::domain::observation::{Finding, Observation, WentBack};
 use crate::domain::time::Timestamp;
 use api::Api;
 use reasons::{OPERATION_FAILED, REASONS};
@@ -231,9 +232,17 @@ struct Seen {
     /// The times of Argo CD, such as `reconciledAt`, converted to the exporter's clock.
     reconciled: Option<Timestamp>,
     deployed: Option<Timestamp>,
+    /// The cluster was rolled back to an earlier revision.
+    rolled_back: Option<WentBack>,
     operated: Option<Timestamp>,
+    /// When it was asked for.
     at: Timestamp,
+    /// When the answer was complete.
+    answered: Timestamp,
 }
+
+/// Times are whole seconds, and those of two answers are rounded differently.
+const ROUNDED: Duration = Duration::from_secs(2);
 
 /// The result of reading. None if there is no such application.
 type Found = Result<Option<Seen>, Finding>;
@@ -251,11 +260,12 @@ impl Check for ArgocdAppCheck {
         let now = run.clock.now();
         let seen =
             [Some(&dr), primary.as_ref()].into_iter().flatten().filter_map(|found| found.as_ref().ok()?.as_ref());
-        let seen = seen.map(|seen| seen.at).min();
+        let (sent, answered): (Vec<_>, Vec<_>) = seen.map(|seen| (seen.at, seen.answered)).unzip();
+        let (seen, answered) = (sent.into_iter().min(), answered.into_iter().max());
         let observation = verdict(&dr, primary.as_ref(), &self.rules, now);
         let found = dr.as_ref().ok().and_then(Option::as_ref);
         let readings = found.map(|dr| readings::of(dr, self.rules.stale_after, now)).unwrap_or_default();
-        Observation { readings, seen, ..observation }
+        Observation { readings, seen, answered, ..observation }
     }
 }
 
@@ -274,21 +284,30 @@ impl Source {
         };
         let read = application.read(terms(run)).await?;
         let instant = |stamp| read.instant(stamp, run.clock);
-        let seen = |application: &Application| Seen::new(application.clone(), instant, run.clock.at(read.sent));
+        let seen = |application: &Application| {
+            Seen::new(application.clone(), instant, [read.sent, read.received].map(|at| run.clock.at(at)))
+        };
         Ok(read.answer.as_ref().as_ref().map(seen))
     }
 }
 
 impl Seen {
-    fn new(application: Application, instant: impl Fn(jiff::Timestamp) -> Timestamp, at: Timestamp) -> Self {
+    fn new(
+        application: Application,
+        instant: impl Fn(jiff::Timestamp) -> Timestamp,
+        [at, answered]: [Timestamp; 2],
+    ) -> Self {
         let status = &application.status;
         let operated = status.operation_state.as_ref().and_then(|operation| operation.finished_at);
         Self {
             reconciled: status.reconciled_at.map(&instant),
             deployed: sync::deployed(&application).map(&instant),
+            rolled_back: sync::rolled_back(&application)
+                .map(|(to, at)| WentBack { to: instant(to), at: instant(at).plus(ROUNDED) }),
             operated: operated.map(&instant),
             application,
             at,
+            answered,
         }
     }
 }

@@ -135,6 +135,20 @@ pub(super) fn deployed(application: &Application) -> Option<jiff::Timestamp> {
     last.deployed_at.filter(|_| same || is_auto_synced(application))
 }
 
+/// When the deployed revision was deployed before, if others have been deployed since: the cluster
+/// was rolled back, and is as old as that. Also when it was deployed again.
+pub(super) fn rolled_back(application: &Application) -> Option<(jiff::Timestamp, jiff::Timestamp)> {
+    let mut history: Vec<&Deployed> = application.status.history.iter().collect();
+    history.sort_by_key(|deployed| deployed.deployed_at);
+    let (last, before) = history.split_last()?;
+    let is_last = |deployed: &&&Deployed| {
+        of_sources(&deployed.revision, &deployed.revisions) == of_sources(&last.revision, &last.revisions)
+    };
+    // Deployed again, with nothing else in between, it is no older than it was.
+    let others = before.iter().rev().skip_while(is_last);
+    others.skip(1).find(is_last)?.deployed_at.zip(last.deployed_at)
+}
+
 /// The revisions that Argo CD last compared the application with. None if the status has no
 /// comparison.
 ///

@@ -49,7 +49,7 @@ fn with(mut status: Value, changes: &Value) -> Value {
 #[expect(clippy::unnecessary_wraps, reason = "what was read is a result")]
 fn found_of(spec: &Value, status: &Value) -> Found {
     let application = serde_json::from_value(json!({"spec": spec, "status": status})).expect("an Application");
-    Ok(Some(Seen::new(application, Timestamp::from, t(NOW))))
+    Ok(Some(Seen::new(application, Timestamp::from, [t(NOW); 2])))
 }
 
 fn found(status: &Value) -> Found {
@@ -556,8 +556,32 @@ fn no_application_breaks_the_verdict() {
     let primary = found(&healthy());
     crate::fuzzing::json(&corpus, |object| {
         let Ok(application) = serde_json::from_value(object.clone()) else { return };
-        let seen = Seen::new(application, Timestamp::from, t(NOW));
+        let seen = Seen::new(application, Timestamp::from, [t(NOW); 2]);
         let _ = readings::of(&seen, TEN_MINUTES, t(NOW));
         let _ = verdict(&Ok(Some(seen)), Some(&primary), &rules(), t(NOW));
     });
+}
+
+#[test]
+fn a_rollback_is_known_by_the_history() {
+    let back = |revisions: &[&str]| {
+        let entry = |(id, revision): (usize, &&str)| json!({"id": id, "revision": revision, "deployedAt": format!("2026-09-1{id}T08:00:00Z")});
+        let history: Vec<_> = revisions.iter().enumerate().map(entry).collect();
+        let Ok(Some(seen)) = found(&with(healthy(), &json!({"history": history}))) else { panic!("it is there") };
+        seen.rolled_back.map(|back| back.to)
+    };
+    let day = |day: usize| Some(t(&format!("2026-09-1{day}T08:00:00Z")));
+    for (revisions, expected) in [
+        (&[][..], None),
+        (&["a"], None),
+        (&["a", "b"], None),
+        (&["a", "a"], None),
+        (&["b", "a", "a"], None),
+        (&["a", "b", "a"], day(0)),
+        (&["a", "b", "a", "a"], day(0)),
+        (&["a", "b", "c", "b"], day(1)),
+        (&["a", "b", "a", "b"], day(1)),
+    ] {
+        assert_eq!(back(revisions), expected, "{revisions:?}");
+    }
 }

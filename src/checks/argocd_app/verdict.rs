@@ -90,9 +90,12 @@ fn copy(sync: Verdict, seen: &Seen) -> CopyState {
         // A time of comparison never disappears by itself: if it is gone, somebody removed it.
         Verdict::Unknown(finding) if seen.reconciled.is_none() => CopyState::Withdrawn(finding),
         Verdict::Silent { in_sync: None, finding } | Verdict::Unknown(finding) => CopyState::Unknown(finding),
-        Verdict::Different(finding) => {
-            CopyState::Outdated { up_to: seen.deployed, holds: sync::holds(&seen.application), finding }
-        }
+        Verdict::Different(finding) => CopyState::Outdated {
+            up_to: seen.deployed,
+            went_back: seen.rolled_back,
+            holds: sync::holds(&seen.application),
+            finding,
+        },
     }
 }
 
@@ -109,7 +112,12 @@ fn with_primary(
         Verdict::Same { at } => (Some(at), None),
         Verdict::Silent { finding, .. } | Verdict::Unknown(finding) => (None, Some(finding)),
         Verdict::Different(finding) => {
-            return CopyState::Outdated { up_to: None, holds: sync::holds(&dr.application), finding };
+            return CopyState::Outdated {
+                up_to: None,
+                went_back: dr.rolled_back,
+                holds: sync::holds(&dr.application),
+                finding,
+            };
         }
     };
     let of_primary = |finding: &Finding| Finding::new(finding.reason, format!("primary: {}", finding.detail));
@@ -137,7 +145,7 @@ fn with_primary(
         let is_behind = sync::has_left(&primary.application, &here)
             || (doubted.is_none() && !sync::has_left(&dr.application, &there));
         if is_behind {
-            return CopyState::Outdated { up_to: None, holds: here.join("+"), finding };
+            return CopyState::Outdated { up_to: None, went_back: dr.rolled_back, holds: here.join("+"), finding };
         }
         if doubt.is_none() && doubted.is_none() {
             return CopyState::Unknown(finding);

@@ -9,6 +9,7 @@
 //! prove that the two are equal, but it can prove that they differ.
 
 mod fresh;
+mod past;
 mod readings;
 #[cfg(test)]
 mod tests;
@@ -18,7 +19,7 @@ mod writers;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use crate::checks::rights::{Access, Right};
@@ -33,8 +34,9 @@ use crate::decode::config;
 use crate::decode::values::{Namespace, ObjectName, Word};
 use crate::decode::{Decoder, Fields};
 use crate::domain::check::Feeds;
-use crate::domain::observation::{Finding, Observation, Reason, join};
+use crate::domain::observation::{CopyState, Finding, Observation, Reason, WentBack, join};
 use crate::domain::time::Timestamp;
+use past::Past;
 use verdict::Difference;
 
 config! {
@@ -211,7 +213,7 @@ impl Kind for ExternalSecretConfig {
             dr: watch(&self.dr),
             compare: self.compare(),
             config: self.clone(),
-            difference: Mutex::default(),
+            known: Mutex::default(),
         })
     }
 
@@ -238,8 +240,26 @@ struct ExternalSecretCheck {
     dr: Watched<ExternalSecret>,
     compare: Compare,
     config: ExternalSecretConfig,
+    known: Mutex<Known>,
+}
+
+/// What earlier runs found.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+struct Known {
     /// How the two differ, if they still do.
-    difference: Mutex<Option<Difference>>,
+    #[serde(default)]
+    difference: Option<Difference>,
+    /// What both held before.
+    #[serde(default)]
+    past: Past,
+}
+
+impl Known {
+    /// The same on another timeline.
+    fn carried(self, carry: impl Fn(Timestamp) -> Timestamp) -> Self {
+        let difference = self.difference.map(|known| Difference { since: carry(known.since), ..known });
+        Self { difference, past: self.past.carried(carry) }
+    }
 }
 
 /// What was read from one side.
@@ -253,6 +273,8 @@ struct Side {
     secret: Option<Result<SecretState, Finding>>,
     /// The earliest time at which the answers can have been true.
     seen: Timestamp,
+    /// The latest.
+    answered: Timestamp,
 }
 
 impl Side {
@@ -291,30 +313,39 @@ impl Check for ExternalSecretCheck {
         };
         let (dr, primary) = tokio::join!(self.side(&self.dr, run), primary);
         let verdict = {
-            let mut known = self.difference.lock().unwrap_or_else(PoisonError::into_inner);
-            let verdict = verdict::of(&dr, primary.as_ref(), self.compare, known.as_ref(), run.clock.now());
-            known.clone_from(&verdict.difference);
+            let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+            let difference = known.difference.as_ref();
+            let mut verdict = verdict::of(&dr, primary.as_ref(), self.compare, difference, run.clock.now());
+            known.difference.clone_from(&verdict.difference);
+            match &mut verdict.copy {
+                CopyState::Vouched { up_to, .. } if verdict.in_sync == Some(true) => known.past.is_equal(&dr, *up_to),
+                CopyState::Outdated { went_back, .. } => {
+                    *went_back = known.past.went_back_to(&dr).map(|to| WentBack { to, at: run.clock.now() });
+                }
+                _ => {}
+            }
             verdict
         };
         let seen = primary.as_ref().map_or(dr.seen, |primary| primary.seen.min(dr.seen));
+        let answered = primary.as_ref().map_or(dr.answered, |primary| primary.answered.max(dr.answered));
         Observation {
             readings: readings::of(&dr, primary.as_ref(), &verdict),
             copy: Some(verdict.copy),
             copy_identity: dr.identity(self.compare),
             seen: Some(seen),
+            answered: Some(answered),
             ..Observation::of_health(verdict.health)
         }
     }
 
     fn memory(&self, moment: Moment) -> Option<serde_json::Value> {
-        let known = self.difference.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        serde_json::to_value(known.map(|known| Difference { since: moment.wall(known.since), ..known })).ok()
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        serde_json::to_value(known.carried(|at| moment.wall(at))).ok()
     }
 
     fn recall(&self, memory: &serde_json::Value, clock: Clock) {
-        let known = Option::<Difference>::deserialize(memory).unwrap_or_default();
-        let known = known.map(|known| Difference { since: clock.recalled(known.since), ..known });
-        *self.difference.lock().unwrap_or_else(PoisonError::into_inner) = known;
+        let known = Known::deserialize(memory).unwrap_or_default();
+        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = known.carried(|at| clock.recalled(at));
     }
 }
 
@@ -324,20 +355,21 @@ impl ExternalSecretCheck {
             Ok(read) => read,
             Err(finding) => {
                 let seen = run.clock.now();
-                return Side { object: Err(finding), refreshed: None, secret: None, seen };
+                return Side { object: Err(finding), refreshed: None, secret: None, seen, answered: seen };
             }
         };
         let object = read.answer.as_ref().clone();
         let refreshed = object.iter().find_map(|object| object.status.refresh_time);
         let refreshed = refreshed.map(|stamp| read.instant(stamp, run.clock));
-        let (secret, asked) = match &object {
+        let (secret, asked, answered) = match &object {
             Some(object) if self.compare == Compare::DataHash && fresh::makes_a_secret(object) => {
-                let (secret, asked) = self.secret(watched.cluster(), object, run).await;
-                (Some(secret), asked)
+                let (secret, asked, answered) = self.secret(watched.cluster(), object, run).await;
+                (Some(secret), asked, answered)
             }
-            _ => (None, read.sent),
+            _ => (None, read.sent, read.received),
         };
-        Side { object: Ok(object), refreshed, secret, seen: run.clock.at(read.sent.min(asked)) }
+        let [seen, answered] = [read.sent.min(asked), read.received.max(answered)].map(|at| run.clock.at(at));
+        Side { object: Ok(object), refreshed, secret, seen, answered }
     }
 
     async fn secret(
@@ -345,16 +377,16 @@ impl ExternalSecretCheck {
         cluster: &Cluster,
         object: &ExternalSecret,
         run: Run,
-    ) -> (Result<SecretState, Finding>, Instant) {
+    ) -> (Result<SecretState, Finding>, Instant, Instant) {
         let now = clock::instant();
         let Some(name) = ObjectName::of(fresh::secret_name(object)) else {
             let detail =
                 format!("cluster {}: the name of the secret in the ExternalSecret is not valid", cluster.name());
-            return (Err(Finding::new(&BAD_ANSWER, detail)), now);
+            return (Err(Finding::new(&BAD_ANSWER, detail)), now, now);
         };
         match cluster.data_hash(&self.config.namespace, &name, terms(run)).await {
-            Ok(Read { answer, sent, .. }) => (Ok((*answer).clone()), sent),
-            Err(finding) => (Err(finding), now),
+            Ok(Read { answer, sent, received, .. }) => (Ok((*answer).clone()), sent, received),
+            Err(finding) => (Err(finding), now, now),
         }
     }
 }

@@ -82,7 +82,7 @@ fn side_of(spec: &Value, status: &Value, hash: Option<&str>) -> Side {
     let object: ExternalSecret = serde_json::from_value(object).expect("an ExternalSecret");
     let refreshed = object.status.refresh_time.map(Timestamp::from);
     let secret = hash.map(|hash| Ok(secret_with(Some(DataHash::new(hash)))));
-    Side { object: Ok(Some(object)), refreshed, secret, seen: t("2026-09-20T11:59:59Z") }
+    Side { object: Ok(Some(object)), refreshed, secret, seen: t("2026-09-20T11:59:59Z"), answered: t(NOW) }
 }
 
 fn side(status: &Value, hash: Option<&str>) -> Side {
@@ -95,11 +95,11 @@ fn healthy() -> Side {
 
 fn unanswered() -> Side {
     let finding = Finding::new(&kubernetes::CONNECT_FAILED, "refused");
-    Side { object: Err(finding), refreshed: None, secret: None, seen: t(NOW) }
+    Side { object: Err(finding), refreshed: None, secret: None, seen: t(NOW), answered: t(NOW) }
 }
 
 fn absent() -> Side {
-    Side { object: Ok(None), refreshed: None, secret: None, seen: t(NOW) }
+    Side { object: Ok(None), refreshed: None, secret: None, seen: t(NOW), answered: t(NOW) }
 }
 
 fn without_secret() -> Side {
@@ -527,4 +527,23 @@ fn no_external_secret_breaks_the_verdict() {
             let _ = readings::of(&dr, Some(&primary), &verdict);
         }
     });
+}
+
+/// DR that goes back to a value of before is as old as that value, however lately the two were equal.
+#[test]
+fn dr_that_goes_back_is_known_by_what_it_held_before() {
+    let [noon, one, two] = ["2026-09-20T12:00:00Z", "2026-09-20T13:00:00Z", "2026-09-20T14:00:00Z"].map(t);
+    let of = |hash: &str| side(&ready("2026-09-20T11:40:00Z"), Some(hash));
+    let (old, new, newest) = (of(HASH), of(OTHER), of("b1cb70febeda2eb2f47fe3c0b255b6dd8047cdffa772587bb829efe7"));
+    let mut past = Past::default();
+    assert_eq!(past.went_back_to(&old), None, "nothing is known of before");
+    past.is_equal(&old, noon);
+    assert_eq!(past.went_back_to(&old), None, "the primary has something new");
+    past.is_equal(&new, one);
+    assert_eq!(past.went_back_to(&old), Some(noon));
+    assert_eq!(past.went_back_to(&newest), None, "DR may be ahead");
+    assert_eq!(past.went_back_to(&without_secret()), None);
+    // It was rolled back in both: from then on the other value is the old one.
+    past.is_equal(&old, two);
+    assert_eq!((past.went_back_to(&old), past.went_back_to(&new)), (None, Some(one)));
 }

@@ -133,7 +133,7 @@ fn different(dr: &Side, primary: &Side, state: &State, known: Option<&Difference
     let known = same.unwrap_or(Difference { since: now, holds: holds.clone() });
     let finding = difference(now.since(known.since), state, &state_of(primary, now));
     let health = Health::Unhealthy(not_ready(state).unwrap_or_else(|| finding.clone()));
-    let copy = CopyState::Outdated { up_to: None, holds, finding };
+    let copy = CopyState::Outdated { up_to: None, went_back: None, holds, finding };
     Verdict { health, copy, in_sync: Some(false), difference: Some(known) }
 }
 

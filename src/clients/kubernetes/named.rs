@@ -146,9 +146,9 @@ impl<R: ByName> Watched<R> {
             Way::Get => self.get_or_list(terms).await,
             Way::List => self.list_or_get(terms).await,
         };
-        let Read { answer, sent, date } = found.map_err(|finding| self.cluster.named(&finding))?;
-        match Arc::unwrap_or_clone(answer).transpose() {
-            Ok(object) => Ok(Read::of(object, sent, date)),
+        let read = found.map_err(|finding| self.cluster.named(&finding))?;
+        match read.answer.as_ref().clone().transpose() {
+            Ok(object) => Ok(read.with(object)),
             Err(wrong) => {
                 let detail = format!("{} {} is malformed: {wrong}", R::KIND, self.name.as_str());
                 Err(self.cluster.named(&Finding::new(&BAD_ANSWER, detail)))
@@ -217,9 +217,9 @@ impl<R: ByName> Watched<R> {
                 }
                 listed.map(|(listing, _)| listing)
             };
-            let Read { answer, sent, date } = named.lists.get(&self.namespace, terms, read).await?;
-            if answer.was_asked_for(&self.name) {
-                return Ok(Read::of(answer.get(&self.name).cloned(), sent, date));
+            let read = named.lists.get(&self.namespace, terms, read).await?;
+            if read.answer.was_asked_for(&self.name) {
+                return Ok(read.with(read.answer.get(&self.name).cloned()));
             }
             terms.max_age = Duration::ZERO;
         }

@@ -50,21 +50,28 @@ pub struct Read<T> {
     pub answer: Arc<T>,
     /// When the request was sent. The answer is about no earlier moment.
     pub sent: Instant,
+    /// When the answer was complete. The answer is about no later moment.
+    pub received: Instant,
     /// The time of the server's clock, to the second, if it was sent.
     pub(super) date: Option<jiff::Timestamp>,
 }
 
 impl<T> Clone for Read<T> {
     fn clone(&self) -> Self {
-        Self { answer: Arc::clone(&self.answer), sent: self.sent, date: self.date }
+        Self { answer: Arc::clone(&self.answer), sent: self.sent, received: self.received, date: self.date }
     }
 }
 
 impl<T> Read<T> {
-    /// An answer of a server whose clock showed `date`.
+    /// An answer that is complete now, of a server whose clock showed `date`.
     #[must_use]
     pub fn of(answer: T, sent: Instant, date: Option<jiff::Timestamp>) -> Self {
-        Self { answer: Arc::new(answer), sent, date }
+        Self { answer: Arc::new(answer), sent, received: clock::instant(), date }
+    }
+
+    /// The same answer in another form.
+    pub(super) fn with<U>(&self, answer: U) -> Read<U> {
+        Read { answer: Arc::new(answer), sent: self.sent, received: self.received, date: self.date }
     }
 
     /// The instant of this process at which the cluster's clock showed `stamp`.

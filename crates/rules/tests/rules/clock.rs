@@ -11,7 +11,7 @@ use dr_rules::recovery_clock::{ClockEvent, RecoveryClock, Thresholds, Watch};
 use dr_rules::remembered::{Remembered, RememberedClock};
 use dr_rules::status::Basis;
 
-use super::{check, contract, finding, healthy, no_answer, observe, seconds, spec, t, unhealthy};
+use super::{check, contract, finding, healthy, no_answer, observe, recalled, seconds, spec, t, unhealthy};
 
 /// `F` fails, `H` is healthy, `P` is pending, `?` gives no answer; one observation every 10 s, of one check that was healthy
 /// before.
@@ -76,6 +76,7 @@ fn one_check() {
             hold: seconds(0),
             successes_to_recover: *successes,
             freshness: seconds(1000),
+            pace: seconds(1000),
         };
         assert_eq!(play(script, thresholds).1, *expected, "{script}, {successes} to recover");
     }
@@ -147,8 +148,13 @@ fn a_check_that_feeds_no_rto_moves_no_clock() {
 
 #[test]
 fn a_declared_clock_keeps_its_first_trigger_and_needs_health_seen_anew() {
-    let thresholds =
-        Thresholds { failures_to_trigger: 3, hold: seconds(0), successes_to_recover: 1, freshness: seconds(1000) };
+    let thresholds = Thresholds {
+        failures_to_trigger: 3,
+        hold: seconds(0),
+        successes_to_recover: 1,
+        freshness: seconds(1000),
+        pace: seconds(1000),
+    };
     let (mut watch, mut clock) = ([Watch::new(Some(thresholds))], RecoveryClock::default());
     clock.observe(&mut watch, 0, t(0), &healthy());
     assert!(clock.declare(&mut watch, t(5), Mode::Real).is_some());
@@ -316,14 +322,14 @@ fn a_check_that_was_never_seen_before_can_have_been_well_from_the_start() {
         observe(&mut contract, 0, at, unhealthy());
     }
     // The component is back after 30 s, in time; the other check has its first answer long after.
-    for at in (50..=600).step_by(10) {
+    for at in (30..=600).step_by(10) {
         observe(&mut contract, 0, at, healthy());
         observe(&mut contract, 1, at, no_answer());
     }
     let Some(ClockEvent::Stopped(recovery)) = observe(&mut contract, 1, 610, healthy()) else {
         panic!("all are healthy");
     };
-    assert_eq!((recovery.earliest, recovery.healthy, recovery.met(seconds(300))), (t(50), t(610), None));
+    assert_eq!((recovery.earliest, recovery.healthy, recovery.met(seconds(300))), (t(30), t(610), None));
 }
 
 #[test]
@@ -365,4 +371,43 @@ fn an_outage_of_two_checks_may_have_begun_after_the_earlier_of_their_last_health
     }
     let running = contract.clock().running().expect("it is down");
     assert_eq!(running.beginning, Beginning::After(t(-200)));
+}
+
+/// One check every 10 s, every 5 s while the clock runs, with a time-out of 5 s; down since 0, and the clock runs since 20.
+fn down() -> Contract {
+    let mut contract = contract(spec(), vec![check("a")]);
+    observe(&mut contract, 0, -10, healthy());
+    for at in [0, 10, 20] {
+        observe(&mut contract, 0, at, unhealthy());
+    }
+    contract
+}
+
+/// Looks are at most 10 s apart while the clock runs. Where one is missing, nobody knows when in between it recovered.
+#[test]
+fn a_recovery_that_nobody_looked_for_is_an_interval() {
+    for (seen, unsure) in [(30, false), (31, true), (45, true)] {
+        let mut contract = down();
+        let Some(ClockEvent::Stopped(recovery)) = observe(&mut contract, 0, seen, healthy()) else { panic!("{seen}") };
+        let earliest = if unsure { 20 } else { seen };
+        assert_eq!((recovery.healthy, recovery.earliest), (t(seen), t(earliest)), "seen at {seen}");
+    }
+    // A restart makes the same gap, and so does whoever gives no answer.
+    let mut contract = recalled(&down());
+    observe(&mut contract, 0, 40, no_answer());
+    let Some(ClockEvent::Stopped(recovery)) = observe(&mut contract, 0, 50, healthy()) else { panic!("it recovered") };
+    assert_eq!((recovery.healthy, recovery.earliest), (t(50), t(20)));
+}
+
+/// It may have recovered since the last look, so an outage is not known to go on for longer than until the next is due.
+#[test]
+fn an_outage_is_known_to_last_until_the_next_look_is_due() {
+    let known = |contract: &Contract, now: i64| contract.outage(t(now)).map(|lasted| (lasted.least, lasted.most));
+    let mut contract = down();
+    assert_eq!(known(&contract, 30), Some((seconds(10), Some(seconds(10)))));
+    assert_eq!(known(&contract, 31), Some((seconds(0), Some(seconds(11)))), "no look for 11 s");
+    observe(&mut contract, 0, 35, no_answer());
+    assert_eq!(known(&contract, 36), Some((seconds(0), Some(seconds(16)))));
+    observe(&mut contract, 0, 40, unhealthy());
+    assert_eq!(known(&contract, 45), Some((seconds(25), Some(seconds(25)))), "it goes on");
 }

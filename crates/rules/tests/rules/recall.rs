@@ -100,6 +100,7 @@ fn a_clock_that_was_set_back_makes_no_trigger_known() {
         hold: seconds(0),
         successes_to_recover: 1,
         freshness: seconds(35),
+        pace: seconds(35),
     };
     let spec = Arc::new(TriggerSpec {
         name: "trigger".to_owned(),

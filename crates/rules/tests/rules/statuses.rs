@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use dr_rules::contract::{Contract, Objective};
 use dr_rules::observation::CopyState::{self, Behind, Complete, Damaged, Lost, Outdated, Unknown, Vouched, Withdrawn};
-use dr_rules::observation::{Finding, Observation, Outcome};
+use dr_rules::observation::{Finding, Observation, Outcome, WentBack};
 use dr_rules::status::{Basis, Status};
 
 use super::{check, contract, finding, healthy, no_answer, of_copy, of_health, recalled, seconds, spec, t, unhealthy};
@@ -30,7 +30,7 @@ fn outdated(up_to: Option<i64>) -> CopyState {
 }
 
 fn holding(holds: &str, up_to: Option<i64>) -> CopyState {
-    Outdated { up_to: up_to.map(t), holds: holds.to_owned(), finding: finding() }
+    Outdated { up_to: up_to.map(t), went_back: None, holds: holds.to_owned(), finding: finding() }
 }
 
 fn basis(contract: &Contract, objective: Objective, now: i64) -> Basis {
@@ -179,21 +179,25 @@ fn rpo_table_of_copies_that_differ() {
 #[test]
 fn rto_table_while_a_clock_runs() {
     use Basis::{DownAboveRatio, DownReachedTarget, DownUncertain, HealthUnknown, NoRecovery};
-    // RTO 300 s, at risk above 240 s, fresh for 35 s; healthy at -10, triggered at 20. When it was last seen to fail; the
+    // RTO 300 s, at risk above 240 s, fresh for 35 s, a look every 10 s at
+    // most; healthy at -10, triggered at 20. When it was last seen to fail; the
     // question.
     let table = [
         // An outage proves nothing: what holds is what held before.
         (20, 20, NoRecovery),
         (250, 260, NoRecovery),
-        (250, 261, DownAboveRatio),
-        (290, 319, DownAboveRatio),
-        (285, 320, DownReachedTarget),
+        (251, 261, DownAboveRatio),
+        (309, 319, DownAboveRatio),
+        (310, 320, DownReachedTarget),
         (99_990, 100_000, DownReachedTarget),
         // Within the target, but nobody has looked lately.
         (20, 260, HealthUnknown),
         // It may have been well again long before.
         (20, 261, DownUncertain),
         (20, 319, DownUncertain),
+        // So it may between two looks, where one is missing.
+        (250, 261, DownUncertain),
+        (309, 320, DownUncertain),
         (284, 320, DownUncertain),
         (20, 100_000, DownUncertain),
         // It was seen to outlast the target, and nothing takes that back.
@@ -523,4 +527,40 @@ fn what_is_wrong_with_a_copy_is_told_and_makes_the_run_unhealthy() {
         assert_eq!(observation.outcome(), outcome, "{observation:?}");
         assert_eq!(observation.findings().count(), told, "{observation:?}");
     }
+}
+
+/// A copy that went back to what it held before is as old as that.
+#[test]
+fn a_copy_that_goes_back_takes_its_recovery_point_back() {
+    use Basis::{ExposureReachedTarget, ExposureWithinTarget, ProofTooOld};
+    let back = |to| Outdated {
+        up_to: None,
+        went_back: Some(WentBack { to: t(to), at: t(210) }),
+        holds: "old".to_owned(),
+        finding: finding(),
+    };
+    rpo_rows(&[
+        ("a little", &[(200, complete(200)), (210, back(150))], 230, ExposureWithinTarget),
+        ("beyond the target", &[(200, complete(200)), (210, back(100))], 210, ProofTooOld),
+        ("known to be missing only since it was seen", &[(200, complete(200)), (210, back(100))], 240, ProofTooOld),
+        (
+            "for as long as the target",
+            &[(200, complete(200)), (210, back(100)), (310, back(100))],
+            310,
+            ExposureReachedTarget,
+        ),
+        ("not further than what was proven", &[(100, complete(100)), (110, back(105))], 180, ExposureWithinTarget),
+        (
+            "what was proven since holds",
+            &[(210, back(100)), (220, complete(220)), (230, back(100))],
+            230,
+            ExposureWithinTarget,
+        ),
+        (
+            "and then it follows",
+            &[(200, complete(200)), (210, back(100)), (220, complete(220))],
+            230,
+            ExposureWithinTarget,
+        ),
+    ]);
 }

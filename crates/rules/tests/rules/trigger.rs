@@ -17,7 +17,13 @@ fn spec(failures_to_trigger: u32, hold: u64) -> Arc<TriggerSpec> {
         notification: "pager".to_owned(),
         mode: TriggerMode::Auto,
         watched: Watched::Check { contract: "api".to_owned(), check: "health".to_owned() },
-        when: Thresholds { failures_to_trigger, hold: seconds(hold), successes_to_recover: 1, freshness: seconds(35) },
+        when: Thresholds {
+            failures_to_trigger,
+            hold: seconds(hold),
+            successes_to_recover: 1,
+            freshness: seconds(35),
+            pace: seconds(35),
+        },
     })
 }
 

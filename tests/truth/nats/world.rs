@@ -11,22 +11,16 @@ use tokio::task::JoinHandle;
 
 use super::observer::{Observer, Seen};
 use super::plan::{Act, Plan};
+use crate::pulse::{Lateness, Pulse};
+use crate::said::{Said, Scraper};
 use dr_testkit::cluster::Region;
-use dr_testkit::exporter::{Config, Exporter, client};
+use dr_testkit::exporter::{Config, Exporter};
 use dr_testkit::nats::{Api, MIRROR, ORIGIN, Server, app, current, old};
 use dr_testkit::proxy::Mode;
-use dr_testkit::scrape::Scrape;
 
 pub const CONTRACT: &str = "streams";
 pub const RPO: Duration = Duration::from_secs(6);
-
-/// What the exporter said.
-#[derive(Debug, Clone)]
-pub struct Said {
-    pub at: SystemTime,
-    pub status: String,
-    pub healthy: Option<bool>,
-}
+pub const INTERVAL: Duration = Duration::from_millis(500);
 
 /// Everything that was done, said and seen.
 pub struct Record {
@@ -38,6 +32,7 @@ pub struct Record {
     pub acked: Vec<(u64, SystemTime)>,
     /// When a message was taken, by whichever side.
     pub taken: Vec<SystemTime>,
+    pub lateness: Lateness,
     pub log: String,
 }
 
@@ -88,6 +83,7 @@ pub struct World {
     writer: Writer,
     on_mirror: Option<Writer>,
     scraper: Scraper,
+    pulse: Pulse,
     random: StdRng,
 }
 
@@ -126,8 +122,9 @@ contracts:
             [Observer::start(region.origin.clone(), ORIGIN), Observer::start(region.mirror.clone(), MIRROR)];
         let writer = Writer::start(region.origin.clone(), plan);
         let random = StdRng::seed_from_u64(plan.seed);
-        let scraper = Scraper::start(&exporter);
-        Self { region, exporter, away: false, observers, writer, on_mirror: None, scraper, random }
+        let scraper = Scraper::start(&exporter, vec![CONTRACT]);
+        let pulse = Pulse::start();
+        Self { region, exporter, away: false, observers, writer, on_mirror: None, scraper, pulse, random }
     }
 
     /// Plays it to the end.
@@ -147,8 +144,8 @@ contracts:
         let acked = self.writer.acked();
         let on_mirror = self.on_mirror.iter().flat_map(Writer::acked);
         let taken = acked.iter().copied().chain(on_mirror).map(|(_, at)| at).collect();
-        let said = self.scraper.said.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        Record { done, said, origin: origin.seen(), mirror: mirror.seen(), acked, taken, log: self.exporter.log() }
+        let (said, lateness, log) = (self.scraper.said(), self.pulse.lateness(), self.exporter.log());
+        Record { done, said, origin: origin.seen(), mirror: mirror.seen(), acked, taken, lateness, log }
     }
 
     async fn act(&mut self, act: Act, plan: &Plan) {
@@ -159,6 +156,10 @@ contracts:
             Act::BlackHole => region.link.set(Mode::BlackHole).await,
             Act::Throttle(rate) => region.link.set(Mode::Throttle(rate)).await,
             Act::Heal => region.link.heal().await,
+            Act::FreezeOrigin | Act::ThawOrigin if region.some_of_origin().iter().any(|server| !server.runs()) => {}
+            Act::RunOrigin if region.some_of_origin().iter().all(|server| server.runs()) => {}
+            Act::FreezeMirror | Act::ThawMirror if !region.dr.runs() => {}
+            Act::RunMirror if region.dr.runs() => {}
             Act::FreezeOrigin => region.some_of_origin().iter().for_each(|server| server.freeze()),
             Act::ThawOrigin => region.some_of_origin().iter().for_each(|server| server.thaw()),
             Act::KillOrigin => region.some_of_origin().iter_mut().for_each(Server::kill),
@@ -168,6 +169,8 @@ contracts:
                 region.origin_servers[0].run();
                 let _ = region.origin_servers[0].api(app()).await;
             }
+            // A smaller plan may leave out what belongs before it.
+            Act::LoseTail if !region.origin_servers[0].path("saved").exists() => {}
             Act::LoseTail => {
                 region.origin_servers[0].kill_and_restore();
                 origin.another_life();
@@ -190,6 +193,7 @@ contracts:
                 region.dr.run();
                 let _ = region.dr.api(app()).await;
             }
+            Act::RestoreMirror if !region.dr.path("saved").exists() => {}
             Act::RestoreMirror => {
                 region.dr.kill_and_restore();
                 mirror.another_life();
@@ -215,16 +219,18 @@ contracts:
             Act::KillExporter if self.away => {}
             Act::KillExporter => {
                 self.exporter.kill_and_restart().await;
-                self.rescrape();
+                self.scraper.turn_to(&self.exporter);
             }
+            Act::ExporterAway if self.away => {}
             Act::ExporterAway => {
                 self.exporter.kill();
                 self.away = true;
             }
+            Act::ExporterBack if !self.away => {}
             Act::ExporterBack => {
                 self.exporter.restart().await;
                 self.away = false;
-                self.rescrape();
+                self.scraper.turn_to(&self.exporter);
             }
             Act::Pause => self.writer.paused.store(true, Ordering::SeqCst),
             Act::Resume => self.writer.paused.store(false, Ordering::SeqCst),
@@ -243,48 +249,9 @@ contracts:
         let sequence = seen.messages.keys().nth(at).copied().unwrap_or_default();
         let _ = try_call(api, format!("STREAM.MSG.DELETE.{stream}"), json!({"seq": sequence})).await;
     }
-
-    fn rescrape(&mut self) {
-        *self.scraper.url.lock().unwrap_or_else(PoisonError::into_inner) = self.exporter.url("/metrics");
-    }
 }
 
 /// A call that fails where the server is gone, which is no fault of the scenario.
 async fn try_call(api: &Api, subject: String, body: Value) -> Option<Value> {
     tokio::time::timeout(Duration::from_secs(2), api.call(&subject, body)).await.ok()?.ok()
-}
-
-/// Scrapes all the time until it is dropped.
-struct Scraper {
-    said: Arc<Mutex<Vec<Said>>>,
-    url: Arc<Mutex<String>>,
-    task: JoinHandle<()>,
-}
-
-impl Scraper {
-    fn start(exporter: &Exporter) -> Self {
-        let (said, url) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(exporter.url("/metrics"))));
-        let (kept, from, http) = (Arc::clone(&said), Arc::clone(&url), client());
-        let task = tokio::spawn(async move {
-            loop {
-                tokio::time::sleep(Duration::from_millis(100)).await;
-                let url = from.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                let Ok(answer) = http.get(&url).header("accept", "text/plain; version=0.0.4").send().await else {
-                    continue;
-                };
-                let Ok(text) = answer.text().await else { continue };
-                let scrape = Scrape::parse(&text);
-                let healthy = scrape.get("dr_check_healthy", &[("contract", CONTRACT)]).map(|healthy| healthy == 1.0);
-                let said = Said { at: SystemTime::now(), status: scrape.status(CONTRACT, "rpo"), healthy };
-                kept.lock().unwrap_or_else(PoisonError::into_inner).push(said);
-            }
-        });
-        Self { said, url, task }
-    }
-}
-
-impl Drop for Scraper {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
 }

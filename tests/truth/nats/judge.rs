@@ -8,9 +8,13 @@ use std::time::{Duration, SystemTime};
 
 use super::observer::Seen;
 use super::plan::{Act, Plan};
-use super::world::{RPO, Record, Said};
+use super::world::{CONTRACT, INTERVAL, RPO, Record};
+use crate::judge::{TOO_LATE, Verdict};
+use crate::said::{Said, View};
 
-/// A scrape is rendered some milliseconds before it is received.
+/// Clocks of a process and of what it reads differ by a few milliseconds.
+const MARGIN: Duration = Duration::from_millis(50);
+/// A figure is not exact.
 const SLACK: Duration = Duration::from_millis(300);
 /// From a change until the run that sees it has ended, on a busy machine.
 const NOTICED: Duration = Duration::from_millis(3500);
@@ -19,15 +23,6 @@ const UNHEALTHY: Duration = Duration::from_secs(10);
 
 /// Writers wait for half a second at most between two messages.
 const STEADY: Duration = Duration::from_millis(900);
-
-/// What came out.
-#[derive(Debug, Default)]
-pub struct Verdict {
-    pub scrapes: usize,
-    /// Scrapes while the truth was a breach.
-    pub breaches: usize,
-    pub faults: Vec<String>,
-}
 
 /// What a disaster at a scrape would have cost.
 struct Truth {
@@ -38,37 +33,87 @@ struct Truth {
 /// Judges a whole scenario.
 pub fn hold(plan: &Plan, record: &Record) -> Verdict {
     let mut verdict = Verdict { scrapes: record.said.len(), ..Verdict::default() };
-    let truths: Vec<_> = record.said.iter().map(|said| truth(plan, record, said.at)).collect();
+    let truths: Vec<_> = record.said.iter().map(|said| truth(plan, record, said)).collect();
     for (index, said) in record.said.iter().enumerate() {
+        let Some(view) = said.contracts.get(CONTRACT) else { continue };
+        let Some(figure) = view.rpo.as_ref() else { continue };
         let truth = &truths[index];
+        let late = record.lateness.within(said.sent - UNHEALTHY, said.got);
+        let noticed = NOTICED + late;
+        let stands = record.said.get(index + 1).and_then(|next| next.got.duration_since(said.got).ok());
+        let stands = stands.unwrap_or_default().min(Duration::from_millis(500));
+        if late > TOO_LATE {
+            verdict.late += 1;
+            continue;
+        }
+        verdict.judged += 1;
         verdict.breaches += usize::from(truth.least >= RPO);
         let recent = record.said[..=index].iter().zip(&truths).rev();
         let recent: Vec<_> =
-            recent.take_while(|(past, _)| past.at + NOTICED >= said.at).map(|(_, truth)| truth).collect();
-        let fault = match said.status.as_str() {
-            "met" | "at_risk" => {
-                let lasting = recent.iter().all(|truth| truth.least >= RPO + SLACK);
-                // Time alone brings it about: the exporter knows that without looking.
-                let grown = truth.least >= RPO + SLACK && !changed_within(record, said.at, NOTICED);
-                (lasting || grown).then_some("falsely green")
+            recent.take_while(|(past, _)| past.got + noticed >= said.sent).map(|(_, truth)| truth).collect();
+        let mut fault = None;
+        if figure.is_green() {
+            let lasting = recent.iter().all(|truth| truth.least >= RPO + SLACK);
+            // Time alone brings it about: the exporter knows that without looking.
+            let grown = truth.least >= RPO + SLACK && !changed_within(record, said.sent, noticed);
+            if lasting || grown {
+                verdict.false_green += stands;
+                fault = Some("falsely green");
             }
-            "breached" => {
-                let excluded = recent.iter().all(|truth| truth.most + SLACK < RPO);
-                (excluded && !may_be_lost(record, said.at)).then_some("falsely red")
+        }
+        let lost = may_be_lost(record, said.got);
+        if figure.status == "breached" && recent.iter().all(|truth| truth.most + SLACK < RPO) && !lost {
+            verdict.false_red += stands;
+            fault = Some("falsely red");
+        }
+        let most = recent.iter().map(|truth| truth.most).max().unwrap_or(Duration::MAX);
+        if !lost && most < Duration::MAX && is_calm(record, said.sent, noticed) {
+            let over = figure.observed.map_or(Duration::ZERO, |observed| observed.saturating_sub(most));
+            verdict.exposure = verdict.exposure.max(over);
+            if over > INTERVAL + Duration::from_secs(1) + late {
+                fault = fault.or(Some("the exposure is overstated"));
             }
-            _ => None,
-        };
-        let fault = fault.or_else(|| health(record, said));
+            let begun = said.sent < record.said[0].sent + UNHEALTHY;
+            if figure.status == "unproven" && !begun && most + INTERVAL + Duration::from_secs(1) + late < RPO {
+                verdict.needless += stands;
+                fault = fault.or(Some("needlessly unproven"));
+            }
+        }
+        if recent.iter().all(|truth| figure.observed.is_some_and(|observed| observed + SLACK < truth.least)) {
+            fault = fault.or(Some("the exposure is understated"));
+        }
+        let fault = fault.or_else(|| health(record, said, view, late));
         if let Some(fault) = fault {
             let Truth { least, most } = truth;
-            let into = said.at.duration_since(record.said[0].at).unwrap_or_default();
+            let into = said.got.duration_since(record.said[0].got).unwrap_or_default();
             verdict.faults.push(format!(
-                "{fault} at {into:.1?}: {}, healthy {:?}; the truth is {least:.1?} to {most:.1?}",
-                said.status, said.healthy
+                "{fault} at {into:.1?}: {}, {:.1?} to {:.1?}, healthy {:?}; the truth is {least:.1?} to {most:.1?}; {late:.1?} late",
+                figure.status, figure.known, figure.observed, view.healthy
             ));
         }
     }
+    if record.log.contains("panicked") {
+        verdict.faults.push("the exporter panicked".to_owned());
+    }
     verdict
+}
+
+/// Whether every server and the exporter can be asked, and nothing has happened for a while.
+fn is_calm(record: &Record, at: SystemTime, noticed: Duration) -> bool {
+    let pairs = [
+        (Act::FreezeOrigin, Act::ThawOrigin),
+        (Act::KillOrigin, Act::RunOrigin),
+        (Act::FreezeMirror, Act::ThawMirror),
+        (Act::KillMirror, Act::RunMirror),
+        (Act::ExporterAway, Act::ExporterBack),
+    ];
+    let last =
+        |wanted: Act| record.done.iter().filter(|(done, act)| *done <= at && *act == wanted).map(|(at, _)| *at).max();
+    // A connection that a frozen server left behind is given up after several seconds.
+    let settled = Duration::from_secs(10) + noticed;
+    let over =
+        |(begin, end): &(Act, Act)| last(*begin) <= last(*end) && last(*end).is_none_or(|end| end + settled <= at);
+    !changed_within(record, at, noticed + Duration::from_secs(2)) && pairs.iter().all(over)
 }
 
 fn changed_within(record: &Record, at: SystemTime, time: Duration) -> bool {
@@ -91,8 +136,9 @@ fn after(seen: &[Seen], at: SystemTime) -> Option<&Seen> {
     seen.iter().find(|seen| seen.begun >= at).or(seen.last())
 }
 
-fn truth(plan: &Plan, record: &Record, scraped: SystemTime) -> Truth {
-    let at = scraped - SLACK;
+fn truth(plan: &Plan, record: &Record, said: &Said) -> Truth {
+    // What it says was so at some instant between the two.
+    let (at, scraped) = (said.sent - MARGIN, said.got);
     let age =
         |time: Option<SystemTime>| time.map_or(Duration::ZERO, |time| at.duration_since(time).unwrap_or_default());
     let (Some(origin), Some(origin_next)) = (before(&record.origin, at), after(&record.origin, scraped)) else {
@@ -143,20 +189,20 @@ fn overwritten<'a>(
 }
 
 /// Whether clients could write, by their own acknowledgements.
-fn health(record: &Record, said: &Said) -> Option<&'static str> {
+fn health(record: &Record, said: &Said, view: &View, late: Duration) -> Option<&'static str> {
     let taken = |from: Duration, to: Duration| {
-        let (from, to) = (said.at - from, said.at + to);
+        let (from, to) = (said.sent - from, said.got + to);
         record.taken.iter().filter(|at| **at >= from && **at <= to).count()
     };
     // Nobody writes; or the stream was taken away from under the writer, and its client may not find the new one.
     let paused = record.done.iter().any(|(_, act)| [Act::Pause, Act::RecreateOrigin].contains(act));
-    let begun = record.said.first().is_none_or(|first| said.at < first.at + UNHEALTHY);
-    match said.healthy {
-        Some(true) if !paused && !begun && taken(UNHEALTHY, SLACK) == 0 => Some("falsely healthy"),
+    let begun = record.said.first().is_none_or(|first| said.sent < first.sent + UNHEALTHY);
+    match view.healthy {
+        Some(true) if !paused && !begun && taken(UNHEALTHY + late, SLACK) == 0 => Some("falsely healthy"),
         // A server that is restarted at once is down for less than anybody notices by acknowledgements.
-        Some(false) if !may_be_two(record, said.at) && !changed_within(record, said.at, NOTICED) => {
+        Some(false) if !may_be_two(record, said.got) && !changed_within(record, said.got, NOTICED + late) => {
             // Without a pause that a fault could have made, from before the run that is shown until after the scrape.
-            let around = [said.at - Duration::from_secs(7), said.at + Duration::from_secs(1)];
+            let around = [said.sent - Duration::from_secs(7), said.got + Duration::from_secs(1)];
             let within = record.taken.iter().copied().filter(|at| (around[0]..around[1]).contains(at));
             let mut times: Vec<_> = around.into_iter().chain(within).collect();
             times.sort_unstable();

@@ -13,3 +13,4 @@ mod layers;
 mod people;
 mod reference;
 mod release;
+mod scrapes;

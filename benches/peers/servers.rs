@@ -29,16 +29,6 @@ impl Server {
         self.process.id()
     }
 
-    /// SIGSTOP.
-    pub fn freeze(&self) {
-        self.process.freeze();
-    }
-
-    /// SIGCONT.
-    pub fn thaw(&self) {
-        self.process.signal("CONT");
-    }
-
     /// A new connection to it.
     pub fn client(&self) -> Client {
         Client::new(self.address)
@@ -89,6 +79,7 @@ pub fn exporter_in(directory: &std::path::Path, yaml: &str) -> Server {
     launch(program(), |address| {
         let storage = directory.join("data");
         vec![
+            "serve".to_owned(),
             format!("--web.listen-address={address}"),
             format!("--config.file={}", directory.join("config.yaml").display()),
             format!("--storage.path={}", storage.display()),

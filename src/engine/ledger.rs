@@ -33,6 +33,10 @@ use swap::{Place, named, places};
 /// How often the ledger ticks. Statuses change as time passes, also without a report.
 pub const TICK: Duration = Duration::from_secs(1);
 
+/// How long reports are gathered. Every batch is published as one snapshot, which costs the more the
+/// more contracts there are.
+const GATHER: Duration = Duration::from_millis(10);
+
 /// How long the last batch may take at an orderly shutdown.
 const LAST_COMMIT: Duration = Duration::from_secs(3);
 
@@ -116,7 +120,13 @@ impl Ledger {
             let mut all = false;
             tokio::select! {
                 _ = ticks.tick() => all = true,
-                received = messages.recv_many(&mut batch, super::REPORT_QUEUE) => if received == 0 { return },
+                received = messages.recv_many(&mut batch, super::REPORT_QUEUE) => {
+                    if received == 0 {
+                        return;
+                    }
+                    tokio::time::sleep(GATHER).await;
+                    batch.extend(std::iter::from_fn(|| messages.try_recv().ok()).take(super::REPORT_QUEUE));
+                }
                 () = told_to_stop(&mut stopped) => return self.end().await,
             }
             let mut reports = Vec::new();

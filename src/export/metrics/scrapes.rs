@@ -3,7 +3,8 @@
 //! Each contract has its samples as text, which holds as long as its record and its verdicts do. They
 //! are compared at every scrape. What depends on the moment itself is written for every scrape.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
@@ -64,7 +65,7 @@ impl Scrapes {
         let mut kept = self.kept();
         let fresh = kept.follow(view);
         let (mut pieces, mut written) = (Pieces::default(), Vec::new());
-        kept.each(&fresh, format, |_, loose, large| {
+        kept.each(&fresh, format, |loose, large| {
             written.extend_from_slice(loose.as_bytes());
             if let Some(large) = large {
                 pieces.cut(&mut written);
@@ -82,7 +83,7 @@ impl Scrapes {
         let (mut pieces, mut written) = (Pieces::default(), Stream::HEADER.to_vec());
         let mut stream = Stream::default();
         let mut packer = std::mem::take(&mut kept.packer).unwrap_or_default();
-        kept.each(&fresh, format, |parts, loose, large| {
+        kept.each(&fresh, format, |loose, large| {
             if !loose.is_empty() {
                 stream.add(loose.as_bytes());
                 packer.pack(loose.as_bytes(), &mut written);
@@ -90,7 +91,7 @@ impl Scrapes {
             if let Some(large) = large {
                 stream.add(&large.text);
                 pieces.cut(&mut written);
-                pieces.0.push(large.packed(parts, &mut packer));
+                pieces.0.push(large.packed(&mut packer));
             }
         });
         kept.packer = Some(packer);
@@ -112,54 +113,86 @@ struct Kept {
     packer: Option<Packer>,
 }
 
-/// The samples of one contract.
+/// What the samples of one contract were written from.
 #[derive(Debug)]
 struct Part {
-    /// What they were written from.
     record: Arc<ContractRecord>,
     verdicts: Verdicts,
-    /// The text of all metrics, by name.
-    text: Box<str>,
-    /// The name of each metric, and where its samples end in the text.
-    ends: Box<[(&'static str, usize)]>,
 }
 
 /// The samples of all contracts in one metric.
 #[derive(Debug)]
 struct Metric {
     description: Description,
-    /// Empty if it must be put together again.
+    /// The samples, in the order of the contracts.
     text: Bytes,
-    /// The same, compressed, for every [`SHARED`] contracts. None if it must be compressed again.
+    /// Where the samples of each contract end in the text.
+    ends: Vec<usize>,
+    /// New samples of some contracts, by index, in ascending order. They are not in the text yet.
+    changed: Vec<(usize, Box<str>)>,
+    /// The text compressed, for every [`SHARED`] contracts. None if it must be compressed again.
     packed: Vec<Option<Bytes>>,
 }
 
-impl Part {
-    /// The samples in a metric.
-    fn samples(&self, metric: &str) -> &str {
-        let Ok(at) = self.ends.binary_search_by_key(&metric, |(name, _)| name) else { return "" };
-        let begin = at.checked_sub(1).and_then(|before| self.ends.get(before)).map_or(0, |(_, end)| *end);
-        self.ends.get(at).and_then(|(_, end)| self.text.get(begin..*end)).unwrap_or_default()
-    }
-}
-
 impl Metric {
-    /// Compressed.
-    fn packed(&mut self, parts: &[Part], packer: &mut Packer) -> Bytes {
-        self.packed.resize(parts.len().div_ceil(SHARED), None);
-        let (mut all, mut text) = (Vec::new(), String::new());
-        for (piece, parts) in self.packed.iter_mut().zip(parts.chunks(SHARED)) {
+    fn new(description: Description) -> Self {
+        Self { description, text: Bytes::new(), ends: Vec::new(), changed: Vec::new(), packed: Vec::new() }
+    }
+
+    /// The samples of these contracts, as far as they are in the text.
+    fn samples(&self, contracts: Range<usize>) -> &[u8] {
+        let end_of = |count: usize| match count.checked_sub(1) {
+            Some(last) => self.ends.get(last).copied().unwrap_or(self.text.len()),
+            None => 0,
+        };
+        self.text.get(end_of(contracts.start)..end_of(contracts.end)).unwrap_or_default()
+    }
+
+    /// Takes in the samples of the contract at this index, if they are not the same as before.
+    fn put(&mut self, at: usize, samples: &str) {
+        if self.samples(at..at + 1) == samples.as_bytes() {
+            return;
+        }
+        self.changed.push((at, samples.into()));
+        if let Some(piece) = self.packed.get_mut(at / SHARED) {
+            *piece = None;
+        }
+    }
+
+    /// Makes the text for this number of contracts, if samples changed.
+    fn put_together(&mut self, contracts: usize) {
+        if self.changed.is_empty() {
+            return;
+        }
+        let (mut text, mut ends) = (Vec::with_capacity(self.text.len() + 64), Vec::with_capacity(contracts));
+        let mut changed = std::mem::take(&mut self.changed).into_iter().peekable();
+        for at in 0..contracts {
+            match changed.next_if(|(changed, _)| *changed == at) {
+                Some((_, samples)) => text.extend_from_slice(samples.as_bytes()),
+                None => text.extend_from_slice(self.samples(at..at + 1)),
+            }
+            ends.push(text.len());
+        }
+        (self.text, self.ends) = (text.into(), ends);
+    }
+
+    /// The text, compressed.
+    fn packed(&mut self, packer: &mut Packer) -> Bytes {
+        let mut packed = std::mem::take(&mut self.packed);
+        packed.resize(self.ends.len().div_ceil(SHARED), None);
+        let mut all = Vec::new();
+        for (number, piece) in packed.iter_mut().enumerate() {
             let piece = piece.get_or_insert_with(|| {
-                text.clear();
-                parts.iter().for_each(|part| text.push_str(part.samples(self.description.name)));
+                let samples = self.samples(number * SHARED..(number + 1) * SHARED);
                 let mut packed = Vec::new();
-                if !text.is_empty() {
-                    packer.pack(text.as_bytes(), &mut packed);
+                if !samples.is_empty() {
+                    packer.pack(samples, &mut packed);
                 }
                 packed.into()
             });
             all.extend_from_slice(piece);
         }
+        self.packed = packed;
         all.into()
     }
 }
@@ -184,7 +217,8 @@ impl Kept {
             }
             families.clear();
             contracts::steady(&mut families, record, &verdicts, calendar);
-            self.put(at, record, std::mem::take(&mut verdicts), &families);
+            let part = Part { record: Arc::clone(record), verdicts: std::mem::take(&mut verdicts) };
+            self.put(at, part, &families);
         }
         builder.rest();
         self.put_together();
@@ -192,30 +226,16 @@ impl Kept {
     }
 
     /// Replaces the samples of the contract at this index.
-    fn put(&mut self, at: usize, record: &Arc<ContractRecord>, verdicts: Verdicts, families: &Families) {
-        let (mut text, mut ends) = (String::new(), Vec::new());
-        let mut gone: BTreeSet<&str> =
-            self.parts.get(at).into_iter().flat_map(|part| part.ends.iter().map(|(name, _)| *name)).collect();
+    fn put(&mut self, at: usize, part: Part, families: &Families) {
         for family in families.all() {
             let name = family.description.name;
-            gone.remove(name);
-            text.push_str(&family.lines);
-            ends.push((name, text.len()));
-            let metric = self.metrics.entry(name).or_insert_with(|| Metric {
-                description: family.description,
-                text: Bytes::new(),
-                packed: Vec::new(),
-            });
-            if self.parts.get(at).is_none_or(|part| part.samples(name) != family.lines) {
-                metric.change(at);
-            }
+            self.metrics.entry(name).or_insert_with(|| Metric::new(family.description));
         }
-        for name in gone {
-            if let Some(metric) = self.metrics.get_mut(name) {
-                metric.change(at);
-            }
+        let mut families = families.all().peekable();
+        for (name, metric) in &mut self.metrics {
+            let family = families.next_if(|family| family.description.name == *name);
+            metric.put(at, family.map_or("", |family| family.lines.as_str()));
         }
-        let part = Part { record: Arc::clone(record), verdicts, text: text.into(), ends: ends.into() };
         match self.parts.get_mut(at) {
             Some(known) => *known = part,
             None => self.parts.push(part),
@@ -224,25 +244,19 @@ impl Kept {
 
     /// Puts the metrics together that changed.
     fn put_together(&mut self) {
-        let parts = &self.parts;
-        self.metrics.retain(|name, metric| {
-            if metric.text.is_empty() {
-                let samples = || parts.iter().map(|part| part.samples(name));
-                let mut text = String::with_capacity(samples().map(str::len).sum());
-                text.extend(samples());
-                metric.text = text.into();
-            }
+        let contracts = self.parts.len();
+        self.metrics.retain(|_, metric| {
+            metric.put_together(contracts);
             !metric.text.is_empty()
         });
     }
 
     /// Hands out the scrape in its order: text that is only of this scrape, and then, perhaps, a
     /// large text of a metric that is kept.
-    fn each(&mut self, fresh: &Families, format: Format, mut take: impl FnMut(&[Part], &str, Option<&mut Metric>)) {
+    fn each(&mut self, fresh: &Families, format: Format, mut take: impl FnMut(&str, Option<&mut Metric>)) {
         let mut loose = String::new();
         let mut fresh = fresh.all().peekable();
-        let Self { parts, metrics, .. } = self;
-        for (name, metric) in metrics {
+        for (name, metric) in &mut self.metrics {
             while let Some(family) = fresh.next_if(|family| family.description.name < *name) {
                 push_head(&mut loose, &family.description, format);
                 loose.push_str(&family.lines);
@@ -252,7 +266,7 @@ impl Kept {
                 // Text that is made of text.
                 loose.push_str(std::str::from_utf8(&metric.text).unwrap_or_default());
             } else {
-                take(parts, &loose, Some(metric));
+                take(&loose, Some(metric));
                 loose.clear();
             }
         }
@@ -261,16 +275,6 @@ impl Kept {
             loose.push_str(&family.lines);
         }
         loose.push_str(exposition::end(format));
-        take(parts, &loose, None);
-    }
-}
-
-impl Metric {
-    /// The samples of the contract at this index changed.
-    fn change(&mut self, at: usize) {
-        self.text = Bytes::new();
-        if let Some(piece) = self.packed.get_mut(at / SHARED) {
-            *piece = None;
-        }
+        take(&loose, None);
     }
 }

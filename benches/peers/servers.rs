@@ -17,9 +17,9 @@ pub struct Server {
     process: Process,
     /// Where it listens.
     pub address: SocketAddr,
-    /// Its files.
-    _files: Option<TempDir>,
-    /// From the start of the process until it accepted a connection.
+    /// Its files. They are removed with it.
+    files: Option<TempDir>,
+    /// When it was started.
     pub started: Instant,
 }
 
@@ -59,7 +59,7 @@ pub fn contracts(count: usize, interval: &str, target: &str, with: &str) -> Stri
         let _ = write!(
             yaml,
             "  - name: contract-{number}\n    component: API\n    owner: ops\n    priority: P0\n    rto: 24h\n    \
-             checks:\n      - name: health\n        http: {{ url: \"{target}/\"{with} }}\n"
+             checks:\n      - name: health\n        http: {{ url: \"{target}/{number}\"{with} }}\n"
         );
     }
     yaml
@@ -69,7 +69,7 @@ pub fn contracts(count: usize, interval: &str, target: &str, with: &str) -> Stri
 pub fn exporter(yaml: &str) -> Server {
     let files = TempDir::with_prefix("dr-exporter-bench-").expect("a directory");
     let mut server = exporter_in(files.path(), yaml);
-    server._files = Some(files);
+    server.files = Some(files);
     server
 }
 
@@ -115,7 +115,7 @@ pub fn blackbox(ca: &std::path::Path) -> Server {
             "--log.level=error".to_owned(),
         ]
     });
-    server._files = Some(files);
+    server.files = Some(files);
     server
 }
 
@@ -147,5 +147,5 @@ fn launch(program: PathBuf, arguments: impl FnOnce(SocketAddr) -> Vec<String>) -
         assert!(Instant::now() < deadline, "the program does not listen");
         std::thread::sleep(Duration::from_millis(1));
     }
-    Server { process, address, _files: None, started }
+    Server { process, address, files: None, started }
 }

@@ -1,9 +1,11 @@
 //! Endpoints that are probed. They answer every request with 200 and close the connection.
 
+use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -13,7 +15,22 @@ const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-L
 
 /// An endpoint without TLS.
 pub fn plain() -> SocketAddr {
-    serve(|stream| answer(stream))
+    serve(|stream| drop(answer(stream)))
+}
+
+/// When each path was asked for.
+pub type Asked = Arc<Mutex<HashMap<String, Vec<Instant>>>>;
+
+/// An endpoint without TLS that keeps when it was asked for what.
+pub fn watching() -> (SocketAddr, Asked) {
+    let asked = Asked::default();
+    let seen = Arc::clone(&asked);
+    let address = serve(move |stream| {
+        if let Some(path) = answer(stream) {
+            seen.lock().expect("no panic").entry(path).or_default().push(Instant::now());
+        }
+    });
+    (address, asked)
 }
 
 /// An endpoint with TLS. Its certificate is that of this directory, for 127.0.0.1.
@@ -31,7 +48,7 @@ pub fn secure(certificates: &Path) -> SocketAddr {
     let config = Arc::new(config);
     serve(move |stream| {
         let session = ServerConnection::new(Arc::clone(&config)).expect("a session");
-        answer(StreamOwned::new(session, stream));
+        drop(answer(StreamOwned::new(session, stream)));
     })
 }
 
@@ -50,14 +67,16 @@ fn serve(answer: impl Fn(TcpStream) + Send + Sync + 'static) -> SocketAddr {
     address
 }
 
-fn answer(mut stream: impl Read + Write) {
+/// Answers a request. Returns its path.
+fn answer(mut stream: impl Read + Write) -> Option<String> {
     let (mut read, mut buffer) = (Vec::new(), [0; 4096]);
     while !read.ends_with(b"\r\n\r\n") {
         match stream.read(&mut buffer) {
-            Ok(0) | Err(_) => return,
+            Ok(0) | Err(_) => return None,
             Ok(count) => read.extend_from_slice(&buffer[..count]),
         }
     }
     // Whoever asked may have gone away.
     let _ = stream.write_all(ANSWER).and_then(|()| stream.flush());
+    String::from_utf8_lossy(&read).split(' ').nth(1).map(str::to_owned)
 }

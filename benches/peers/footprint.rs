@@ -9,9 +9,11 @@ use crate::servers::{self, Server};
 use crate::table::Table;
 use crate::targets;
 
-const MEMORY: &str = "1,600 contracts with one check of the kind `http` each, every 5 s, after 100 scrapes over 20 s, half of them with
+const MEMORY: &str =
+    "1,600 contracts with one check of the kind `http` each, every 5 s, after 100 scrapes over 20 s, half of them with
 gzip. pushgateway holds the same samples, and is scraped the same way.";
-const START: &str = "From the start of the process until `/metrics` is full: every check of 1,600 contracts has run (the first
+const START: &str =
+    "From the start of the process until `/metrics` is full: every check of 1,600 contracts has run (the first
 runs are spread over one second), or pushgateway has taken the same samples in.";
 
 pub fn measure(table: &mut Table, rounds: usize) {
@@ -53,7 +55,13 @@ pub fn measure(table: &mut Table, rounds: usize) {
     let size = |path: std::path::PathBuf| std::fs::metadata(path).expect("it exists").len() as f64 / 1e6;
     let peers = [figures::tool("PUSHGATEWAY", "pushgateway"), figures::tool("BLACKBOX_EXPORTER", "blackbox-exporter")];
     for (peer, name) in peers.into_iter().zip(["pushgateway", "blackbox_exporter"]) {
-        table.pair(&format!("size of the binary, beside {name}"), "MB", vec![size(servers::program())], vec![size(peer)], None);
+        table.pair(
+            &format!("size of the binary, beside {name}"),
+            "MB",
+            vec![size(servers::program())],
+            vec![size(peer)],
+            None,
+        );
     }
 }
 

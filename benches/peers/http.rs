@@ -29,7 +29,10 @@ impl Client {
     /// `/metrics` in this format.
     pub fn scrape(&mut self, accept: &str, gzip: bool) -> u16 {
         let encoding = if gzip { "gzip" } else { "identity" };
-        self.ask(&format!("GET /metrics HTTP/1.1\r\nHost: x\r\nAccept: {accept}\r\nAccept-Encoding: {encoding}\r\n\r\n"), b"")
+        self.ask(
+            &format!("GET /metrics HTTP/1.1\r\nHost: x\r\nAccept: {accept}\r\nAccept-Encoding: {encoding}\r\n\r\n"),
+            b"",
+        )
     }
 
     /// Any GET.

@@ -16,7 +16,8 @@ const RATE: usize = 200;
 /// How long one figure is measured.
 const SPAN: Duration = Duration::from_secs(5);
 
-const NOTE: &str = "200 probes a second of endpoints on this machine, each on a new connection. The exporter probes by itself, and
+const NOTE: &str =
+    "200 probes a second of endpoints on this machine, each on a new connection. The exporter probes by itself, and
 is scraped once per figure; blackbox_exporter probes when it is asked, and answers each request with that
 probe's samples, as it does for Prometheus.";
 

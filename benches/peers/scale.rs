@@ -9,7 +9,8 @@ use crate::targets;
 
 const INTERVAL: Duration = Duration::from_secs(30);
 
-const NOTE: &str = "Checks of the kind `http`, each on a new connection, every 30 s, without scrapes, measured once over 90 s after
+const NOTE: &str =
+    "Checks of the kind `http`, each on a new connection, every 30 s, without scrapes, measured once over 90 s after
 every check has run. Without a peer. The time between two runs of a check is at most the interval, and up to a
 tenth shorter at random; a share above 1 is a run that came late. Memory per check is what it adds to that of
 an exporter with one check.";

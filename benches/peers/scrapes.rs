@@ -15,7 +15,8 @@ const SIZES: [(usize, &str, usize); 3] = [(30, "1,000", 600), (310, "10,000", 20
 /// The goal: a tenth.
 const GOAL: Option<f64> = Some(0.1);
 
-const NOTE: &str = "One check of the kind `http` per contract, which runs every 30 s while it is scraped. pushgateway serves the
+const NOTE: &str =
+    "One check of the kind `http` per contract, which runs every 30 s while it is scraped. pushgateway serves the
 samples of one such scrape, with the labels `job` and `instance` that it adds. It has no OpenMetrics, so it serves
 the text format there. The scrapes follow one another on connections that are kept; with several scrapers, all ask
 at once, and the figures are those of one scrape.";
@@ -34,7 +35,13 @@ pub fn measure(table: &mut Table, rounds: usize) {
             client.scrape(TEXT, false);
             client.body.len() as f64 / 1e6
         };
-        table.pair(&format!("size of a scrape of {series} series"), "MB", vec![megabytes(&ours)], vec![megabytes(&theirs)], None);
+        table.pair(
+            &format!("size of a scrape of {series} series"),
+            "MB",
+            vec![megabytes(&ours)],
+            vec![megabytes(&theirs)],
+            None,
+        );
         let mut kinds = vec![
             ("text", TEXT, false, 1),
             ("text, gzip", TEXT, true, 1),
@@ -89,7 +96,10 @@ fn renewed(table: &mut Table, target: &str, theirs: &Server, rounds: usize) {
             }
         }
         let [ours, theirs] = figures;
-        let what = format!("50,000 series, OpenMetrics{}, every check has run since the last scrape", if gzip { ", gzip" } else { "" });
+        let what = format!(
+            "50,000 series, OpenMetrics{}, every check has run since the last scrape",
+            if gzip { ", gzip" } else { "" }
+        );
         table.pair(&format!("{what}: wall"), "ms", ours.0, theirs.0, GOAL);
         table.pair(&format!("{what}: CPU"), "ms", ours.1, theirs.1, GOAL);
     }
@@ -122,13 +132,15 @@ fn scrape(server: &Server, accept: &str, gzip: bool, scrapers: usize, each: usiz
 
 /// Measures two things in turn.
 pub fn in_turn<T>(rounds: usize, mut ours: impl FnMut() -> T, mut theirs: impl FnMut() -> T) -> (Vec<T>, Vec<T>) {
-    (0..rounds).map(|round| {
-        if round % 2 == 0 {
-            let first = ours();
-            (first, theirs())
-        } else {
-            let first = theirs();
-            (ours(), first)
-        }
-    }).unzip()
+    (0..rounds)
+        .map(|round| {
+            if round % 2 == 0 {
+                let first = ours();
+                (first, theirs())
+            } else {
+                let first = theirs();
+                (ours(), first)
+            }
+        })
+        .unzip()
 }

@@ -125,7 +125,8 @@ pub fn samples(server: &Server) -> String {
     let mut client = server.client();
     assert_eq!(client.scrape(TEXT, false), 200, "a scrape");
     let text = String::from_utf8(std::mem::take(&mut client.body)).expect("UTF-8");
-    let ours = |line: &&str| line.starts_with("dr_") || line.starts_with("# HELP dr_") || line.starts_with("# TYPE dr_");
+    let ours =
+        |line: &&str| line.starts_with("dr_") || line.starts_with("# HELP dr_") || line.starts_with("# TYPE dr_");
     text.lines().filter(ours).map(|line| format!("{line}\n")).collect()
 }
 

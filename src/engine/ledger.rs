@@ -217,7 +217,8 @@ impl Ledger {
                 followed.pace();
             }
         }
-        let concerned: Vec<usize> = if all { (0..self.contracts.len()).collect() } else { touched.iter().copied().collect() };
+        let concerned: Vec<usize> =
+            if all { (0..self.contracts.len()).collect() } else { touched.iter().copied().collect() };
         for contract in &concerned {
             let Some(followed) = self.contracts.get_mut(*contract) else { continue };
             followed.tell_of_statuses(moment.now, moment, &mut self.memory, &mut self.journal);
@@ -277,7 +278,9 @@ impl Ledger {
                 if !news(index) && !news(other_index) {
                     continue;
                 }
-                let Some(other) = self.contracts.get(other_index).map(|other| Arc::clone(&other.record)) else { continue };
+                let Some(other) = self.contracts.get(other_index).map(|other| Arc::clone(&other.record)) else {
+                    continue;
+                };
                 let Some(followed) = self.contracts.get_mut(index) else { continue };
                 let works = independence::works_without(&followed.record.contract, &other.contract, moment.now);
                 let outage = other.contract.clock().running().is_some();

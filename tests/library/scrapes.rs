@@ -147,7 +147,11 @@ fn what_did_not_change_is_the_same_piece() {
     let large = |snapshot: &Snapshot| -> Vec<usize> {
         let view = View { snapshot, moment: Moment::at(t(100)) };
         let pieces = scrapes.text(view, Format::Prometheus).into_inner();
-        pieces.iter().filter(|piece| piece.starts_with(b"dr_check_failures")).map(|piece| piece.as_ptr() as usize).collect()
+        pieces
+            .iter()
+            .filter(|piece| piece.starts_with(b"dr_check_failures"))
+            .map(|piece| piece.as_ptr() as usize)
+            .collect()
     };
     let first = large(&snapshot);
     assert_eq!(first.len(), 1, "it is no piece of its own");

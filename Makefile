@@ -6,7 +6,7 @@ BIN := $(CURDIR)/.tools/bin
 # it takes 15 minutes of CPU instead of 6.
 DEMO_BUILD := cargo build --locked --bin dr-exporter --examples
 
-.PHONY: fuzz help test truth test-unit test-kubernetes fmt check-assets check-docs book test-image torture lint build dist tools demo demo-drill check-demo demo-cut demo-heal demo-kill-api demo-revive-api demo-rotate demo-drift demo-pin demo-git-down
+.PHONY: bench guards fuzz help test truth test-unit test-kubernetes fmt check-assets check-docs book test-image torture lint build dist tools demo demo-drill check-demo demo-cut demo-heal demo-kill-api demo-revive-api demo-rotate demo-drift demo-pin demo-git-down
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
@@ -33,6 +33,16 @@ test-kubernetes: ## run the tests of the Kubernetes side
 	@scripts/tools cc nats helm kube >/dev/null
 	KUBEBUILDER_ASSETS=$$(scripts/tools kube) NATS_SERVER=$(BIN)/nats-server \
 	cargo test --locked --no-fail-fast --test kubernetes
+
+# The load is made by the unoptimised program of the bench, the work is done by the release.
+bench: ## measure the release beside its peers, and write docs/performance.md; ONLY=probe ROUNDS=3 for a part
+	@scripts/tools cc peers >/dev/null
+	cargo build --release --locked
+	BENCH_ONLY=$(ONLY) BENCH_ROUNDS=$(ROUNDS) BENCH_WRITE=$(if $(ONLY),,docs/performance.md) cargo test --locked --bench peers
+
+guards: ## count the instructions of what runs most often; UPDATE=1 writes the counts anew
+	@scripts/tools cc valgrind >/dev/null
+	cargo test --locked --bench guards
 
 fmt: ## format the sources
 	cargo fmt

@@ -31,10 +31,14 @@ mod tell;
 
 pub(super) use followed::{Followed, FollowedCheck};
 use shared::Waiting;
-use swap::{Place, places};
+use swap::{Place, named, places};
 
 /// How often the ledger ticks. Statuses change as time passes, also without a report.
 pub const TICK: Duration = Duration::from_secs(1);
+
+/// How long reports are gathered. Every batch is published as one snapshot, which costs the more the
+/// more contracts there are.
+const GATHER: Duration = Duration::from_millis(10);
 
 /// How long the last batch may take at an orderly shutdown.
 const LAST_COMMIT: Duration = Duration::from_secs(3);
@@ -49,6 +53,8 @@ pub struct Ledger {
     triggers: Vec<Arc<TriggerRecord>>,
     /// Which contract and triggers take in the reports of a schedule.
     places: HashMap<CheckId, Place>,
+    /// The index of each contract, by name.
+    named: HashMap<String, usize>,
     clock: Clock,
     memory: Memory,
     journal: Journal,
@@ -91,11 +97,12 @@ impl Ledger {
             configuration: None,
         };
         let (published, snapshots) = watch::channel(Arc::new(snapshot));
-        let places = places(&contracts, &lines);
+        let (places, named) = (places(&contracts, &lines), named(&contracts));
         let mut ledger = Self {
             contracts,
             triggers,
             places,
+            named,
             clock,
             memory,
             journal,
@@ -118,10 +125,18 @@ impl Ledger {
         let mut batch = Vec::new();
         let inbox = self.memory.inbox().cloned();
         loop {
+            // Everything is looked after once per tick, and after an order. A report changes one contract.
+            let mut all = false;
             tokio::select! {
-                _ = ticks.tick() => {}
-                () = rings(inbox.as_ref()) => {}
-                received = messages.recv_many(&mut batch, super::REPORT_QUEUE) => if received == 0 { return },
+                _ = ticks.tick() => all = true,
+                () = rings(inbox.as_ref()) => all = true,
+                received = messages.recv_many(&mut batch, super::REPORT_QUEUE) => {
+                    if received == 0 {
+                        return;
+                    }
+                    tokio::time::sleep(GATHER).await;
+                    batch.extend(std::iter::from_fn(|| messages.try_recv().ok()).take(super::REPORT_QUEUE));
+                }
                 () = told_to_stop(&mut stopped) => return self.end().await,
             }
             let mut answers = self.hear_others();
@@ -131,21 +146,23 @@ impl Ledger {
                     Message::Report(report) => reports.push(*report),
                     Message::Configuration(configuration) => self.configuration = Some(configuration),
                     Message::Swap(lineup, done) => {
-                        self.take(std::mem::take(&mut reports));
+                        self.take(std::mem::take(&mut reports), true);
                         self.swap(lineup);
                         swapped.push(done);
+                        all = true;
                     }
                     Message::Order(request, answer) => {
-                        self.take(std::mem::take(&mut reports));
+                        self.take(std::mem::take(&mut reports), true);
                         if self.memory.leads() {
                             answers.push((self.order(&request), answer));
                         } else {
                             self.forward(&request, answer);
                         }
+                        all = true;
                     }
                 }
             }
-            self.take(reports);
+            self.take(reports, all);
             // What is shown is already on the disk, unless the disk does not answer.
             let stored = self.memory.commit_soon(&mut self.journal).await;
             self.publish();
@@ -176,7 +193,8 @@ impl Ledger {
         self.memory.commit(LAST_COMMIT, &mut self.journal).await;
     }
 
-    fn take(&mut self, reports: Vec<Report>) {
+    /// Takes in reports, and looks after the contracts that they are about, or after all of them.
+    fn take(&mut self, reports: Vec<Report>, all: bool) {
         let moment = self.clock.moment();
         let mut touched = BTreeSet::new();
         for mut report in reports {
@@ -222,19 +240,32 @@ impl Ledger {
                 self.clock_of_others(&name, moment);
             }
         }
-        for followed in &mut self.contracts {
+        let concerned: Vec<usize> =
+            if all { (0..self.contracts.len()).collect() } else { touched.iter().copied().collect() };
+        for contract in &concerned {
+            let Some(followed) = self.contracts.get_mut(*contract) else { continue };
             followed.tell_of_statuses(moment.now, moment, &mut self.memory, &mut self.journal);
         }
-        self.look_after_plans(moment);
-        self.hold_independence(moment);
-        let drift = self.memory.drift_is_due();
+        if all {
+            self.look_after_plans(moment);
+        }
+        // The leader calls people.
+        if self.memory.leads() {
+            for contract in &concerned {
+                self.look_after_alarms(*contract, moment);
+            }
+            self.count_incidents_as_reactions(moment.wall(moment.now));
+        }
+        self.hold_independence(moment, |contract| all || touched.contains(&contract));
+        let drift = all && self.memory.drift_is_due();
         if drift {
             self.journal.alive(moment.wall(moment.now));
         }
         let extent = if drift { Extent::Drift } else { Extent::News };
-        let noted = self.contracts.iter_mut().enumerate().filter(|(index, _)| drift || touched.contains(index));
-        for (_, followed) in noted {
-            self.memory.note(followed, moment, extent);
+        for contract in concerned.into_iter().filter(|contract| drift || touched.contains(contract)) {
+            if let Some(followed) = self.contracts.get_mut(contract) {
+                self.memory.note(followed, moment, extent);
+            }
         }
         for (index, record) in self.triggers.iter().enumerate() {
             self.memory.note_trigger(index, &record.trigger, moment, extent);
@@ -260,15 +291,23 @@ impl Ledger {
         }
     }
 
-    /// Tests the contracts with `independent_of` during the outages of the contracts named there.
-    fn hold_independence(&mut self, moment: Moment) {
-        let records: Vec<_> = self.contracts.iter().map(|followed| Arc::clone(&followed.record)).collect();
-        for followed in &mut self.contracts {
+    /// Tests the contracts with `independent_of` during the outages of the contracts named there, if
+    /// there is news of either.
+    fn hold_independence(&mut self, moment: Moment, news: impl Fn(usize) -> bool) {
+        for index in 0..self.contracts.len() {
+            let Some(followed) = self.contracts.get(index).filter(|of| !of.spec.independent_of.is_empty()) else {
+                continue;
+            };
             let spec = Arc::clone(&followed.spec);
             for without in &spec.independent_of {
-                let Some(other) = records.iter().find(|other| other.contract.spec().name == *without) else {
+                let Some(other_index) = self.named.get(without).copied() else { continue };
+                if !news(index) && !news(other_index) {
+                    continue;
+                }
+                let Some(other) = self.contracts.get(other_index).map(|other| Arc::clone(&other.record)) else {
                     continue;
                 };
+                let Some(followed) = self.contracts.get_mut(index) else { continue };
                 let works = independence::works_without(&followed.record.contract, &other.contract, moment.now);
                 let outage = other.contract.clock().running().is_some();
                 let before = followed.record.independence.get(without);

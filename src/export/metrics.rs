@@ -2,26 +2,30 @@
 //! scrape.
 //!
 //! What is not known is absent. There is never a 0 or a NaN for "unknown".
+//!
+//! A scrape of many contracts is mostly what it was a moment ago. [`Scrapes`] keeps what it wrote, and
+//! writes again only what changed.
 
-use std::collections::BTreeMap;
-
-use exposition::{Family, Format, Labels};
+use exposition::{Families, Labels};
 
 use super::View;
 use crate::clock;
-use crate::domain::check::CheckState;
-use crate::domain::contract::Objective;
 use crate::domain::observation::ReadingKind;
-use crate::domain::status::Status;
 use crate::domain::time::Timestamp;
 use crate::domain::trigger::TriggerSpec;
 use crate::engine::panics;
-use crate::engine::snapshot::{CheckRecord, ContractRecord, TriggerRecord};
+use crate::engine::snapshot::TriggerRecord;
 
+mod contracts;
 mod exporter;
 mod exposition;
+mod packed;
 mod people;
 mod process;
+mod scrapes;
+
+pub use exposition::Format;
+pub use scrapes::{Pieces, Scrapes};
 
 /// Everything about a metric except its values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -184,112 +188,69 @@ descriptions! {
 /// The scrape in OpenMetrics text.
 #[must_use]
 pub fn openmetrics(view: View<'_>) -> String {
-    exposition::text(families(view), Format::OpenMetrics)
+    Scrapes::default().text(view, Format::OpenMetrics).into_string()
 }
 
 /// The scrape in the Prometheus text format, which older scrapers and `promtool` read.
 #[must_use]
 pub fn prometheus(view: View<'_>) -> String {
-    exposition::text(families(view), Format::Prometheus)
+    Scrapes::default().text(view, Format::Prometheus).into_string()
 }
 
-/// Collects samples by the name of their metric family.
+/// Collects the samples that are written anew for every scrape.
 struct Builder<'a> {
     view: View<'a>,
-    families: BTreeMap<&'static str, Family>,
-}
-
-fn families(view: View<'_>) -> BTreeMap<&'static str, Family> {
-    let mut builder = Builder { view, families: BTreeMap::new() };
-    for record in &view.snapshot.contracts {
-        builder.contract(record);
-        for (check, runs) in record.checks() {
-            builder.check(&record.contract.spec().name, check, runs);
-        }
-    }
-    for record in &view.snapshot.triggers {
-        builder.trigger(record);
-    }
-    for (kind, histogram) in &view.snapshot.durations {
-        builder.family(DURATION).histogram(&[("kind", kind)], histogram);
-    }
-    builder.gauge(BUILD_INFO, &[("version", env!("CARGO_PKG_VERSION"))], 1.0);
-    let checks: usize = view.snapshot.contracts.iter().map(|record| record.checks().len()).sum();
-    builder.gauge(CHECKS, &[], as_f64(checks as u64));
-    if let Some(configuration) = &view.snapshot.configuration {
-        builder.configuration(configuration);
-    }
-    builder.counter(PANICS, &[], as_f64(panics::counted()));
-    builder.server();
-    builder.people();
-    if let Some(storage) = &view.snapshot.storage {
-        builder.counter(STORE_ERRORS, &[], as_f64(storage.errors));
-        builder.gauge(STORE_DAMAGED, &[], as_f64(storage.damage.count));
-        if let Some(share) = &storage.share {
-            builder.gauge(LEADER, &[], one_or_zero(share.leads()));
-            builder.gauge(SHARED_AGE, &[], clock::since(share.read).as_secs_f64());
-        }
-    }
-    for (description, value) in process::figures() {
-        match description.kind {
-            Kind::Counter => builder.counter(description, &[], value),
-            _ => builder.gauge(description, &[], value),
-        }
-    }
-    builder.families
+    families: Families,
 }
 
 impl Builder<'_> {
-    fn family(&mut self, description: Description) -> &mut Family {
-        self.families.entry(description.name).or_insert_with(|| Family::new(description))
+    /// Everything but the contracts and their checks.
+    fn rest(&mut self) {
+        for record in &self.view.snapshot.triggers {
+            self.trigger(record);
+        }
+        for (kind, histogram) in &self.view.snapshot.durations {
+            self.families.of(DURATION).histogram(&[("kind", kind)], histogram);
+        }
+        self.gauge(BUILD_INFO, &[("version", env!("CARGO_PKG_VERSION"))], 1.0);
+        let checks: usize = self.view.snapshot.contracts.iter().map(|record| record.checks().len()).sum();
+        self.gauge(CHECKS, &[], as_f64(checks as u64));
+        if let Some(configuration) = &self.view.snapshot.configuration {
+            self.configuration(configuration);
+        }
+        self.counter(PANICS, &[], as_f64(panics::counted()));
+        self.server();
+        self.people();
+        if let Some(storage) = &self.view.snapshot.storage {
+            self.counter(STORE_ERRORS, &[], as_f64(storage.errors));
+            self.gauge(STORE_DAMAGED, &[], as_f64(storage.damage.count));
+            if let Some(share) = &storage.share {
+                self.gauge(LEADER, &[], one_or_zero(share.leads()));
+                self.gauge(SHARED_AGE, &[], clock::since(share.read).as_secs_f64());
+            }
+        }
+        for (description, value) in process::figures() {
+            match description.kind {
+                Kind::Counter => self.counter(description, &[], value),
+                _ => self.gauge(description, &[], value),
+            }
+        }
     }
 
     fn gauge(&mut self, description: Description, labels: Labels<'_>, value: f64) {
-        self.family(description).gauge(labels, value);
+        self.families.of(description).gauge(labels, value);
     }
 
     fn counter(&mut self, description: Description, labels: Labels<'_>, value: f64) {
-        self.family(description).counter(labels, value);
+        self.families.of(description).counter(labels, value);
     }
 
-    /// A gauge that is absent while its value is not known.
     fn known(&mut self, description: Description, labels: Labels<'_>, value: Option<f64>) {
-        if let Some(value) = value {
-            self.gauge(description, labels, value);
-        }
+        self.families.known(description, labels, value);
     }
 
     fn seconds_since_epoch(&self, instant: Timestamp) -> f64 {
         self.view.moment.wall(instant).as_unix_seconds()
-    }
-
-    fn contract(&mut self, record: &ContractRecord) {
-        let contract = &record.contract;
-        let spec = contract.spec();
-        let name = ("contract", spec.name.as_str());
-        let info = [
-            name,
-            ("component", spec.component.as_str()),
-            ("owner", spec.owner.as_str()),
-            ("priority", spec.priority.label()),
-        ];
-        self.gauge(CONTRACT_INFO, &info, 1.0);
-        self.gauge(AT_RISK_RATIO, &[name], spec.at_risk_ratio);
-        for objective in Objective::ALL {
-            self.objective(record, objective);
-        }
-        if spec.rto.is_some() {
-            self.recoveries(record);
-        }
-        for (without, known) in &record.independence {
-            let labels = [name, ("without", without.as_str())];
-            let works = self.view.snapshot.works_without(contract, without, self.view.moment.now);
-            self.known(WITHOUT_OK, &labels, works.map(one_or_zero));
-            for (result, at) in [("ok", known.last_ok), ("violated", known.last_violated)] {
-                let [name, without] = labels;
-                self.known(WITHOUT_TESTED, &[name, without, ("result", result)], at.map(Timestamp::as_unix_seconds));
-            }
-        }
     }
 
     fn trigger(&mut self, record: &TriggerRecord) {
@@ -305,79 +266,6 @@ impl Builder<'_> {
         self.gauge(TRIGGER_KNOWN, &labels, one_or_zero(active.is_some()));
         let fired = record.trigger.last_fired().map(|at| self.seconds_since_epoch(at));
         self.known(TRIGGER_FIRED, &labels, fired);
-    }
-
-    fn objective(&mut self, record: &ContractRecord, objective: Objective) {
-        let Some(judgement) = record.contract.judge(objective, self.view.moment.now) else { return };
-        let (name, label) = (("contract", record.contract.spec().name.as_str()), ("objective", objective.label()));
-        let labels = [name, label];
-        self.gauge(TARGET, &labels, judgement.target.as_secs_f64());
-        self.known(OBSERVED, &labels, judgement.observed().map(|observed| observed.as_secs_f64()));
-        self.known(KNOWN, &labels, judgement.known().map(|known| known.as_secs_f64()));
-        self.known(USED, &labels, judgement.used_ratio());
-        self.known(COMPLIANT, &labels, judgement.status().is_compliant().map(one_or_zero));
-        for status in Status::ALL {
-            let labels = [name, label, ("status", status.label())];
-            self.gauge(STATUS, &labels, one_or_zero(status == judgement.status()));
-        }
-    }
-
-    fn recoveries(&mut self, record: &ContractRecord) {
-        let clock = record.contract.clock();
-        let name = ("contract", record.contract.spec().name.as_str());
-        let labels = [name];
-        self.gauge(IN_PROGRESS, &labels, one_or_zero(clock.running().is_some()));
-        let started = clock.running().map(|outage| self.seconds_since_epoch(outage.trigger));
-        self.known(STARTED, &labels, started);
-        if let Some(last) = clock.last_recovery() {
-            self.gauge(LAST_RECOVERY, &labels, last.recovery_time().as_secs_f64());
-            self.gauge(LAST_DOWNTIME, &labels, last.downtime().as_secs_f64());
-            self.gauge(LAST_END, &labels, self.seconds_since_epoch(last.healthy));
-        }
-        for sort in record.contract.recoveries() {
-            let result = if sort.met { "met" } else { "missed" };
-            let labels = [name, ("result", result), ("mode", sort.mode.label())];
-            self.counter(RECOVERIES, &labels, as_f64(sort.count));
-        }
-    }
-
-    fn check(&mut self, contract: &str, known: &CheckState, record: &CheckRecord) {
-        let (spec, now) = (known.spec(), self.view.moment.now);
-        let place = [("contract", contract), ("check", spec.name.as_str())];
-        let [contract_label, check_label] = place;
-        let labels = [contract_label, check_label, ("kind", spec.kind.name)];
-        self.known(HEALTHY, &labels, known.healthy(now).map(one_or_zero));
-        self.gauge(CONSECUTIVE, &labels, f64::from(known.consecutive_failures()));
-        self.known(WARNING, &labels, known.warns(now).map(one_or_zero));
-        self.known(WARN_AFTER, &labels, spec.warn_after.map(|after| after.as_secs_f64()));
-        self.known(LAG_BUDGET, &labels, spec.lag_budget.map(|budget| budget.as_secs_f64()));
-        let evidence = known.evidence().map(|at| self.seconds_since_epoch(at));
-        self.known(EVIDENCE, &place, evidence);
-        if spec.feeds.rpo {
-            let point = known.point().instant();
-            self.known(RECOVERY_POINT, &place, point.map(|at| self.seconds_since_epoch(at)));
-            self.known(COPY_LOST, &place, known.copy_lost(now).map(one_or_zero));
-        }
-        for (outcome, count) in record.runs() {
-            let [contract, check, kind] = labels;
-            let labels = [contract, check, kind, ("outcome", outcome.label())];
-            self.counter(RUNS, &labels, as_f64(count));
-        }
-        for (reason, count) in &record.failures {
-            let [contract, check, kind] = labels;
-            self.counter(FAILURES, &[contract, check, kind, ("reason", reason)], as_f64(*count));
-        }
-        for reading in record.last.iter().flat_map(|last| &last.observation.readings) {
-            let moment = self.view.moment;
-            let value = reading.value.at(moment.now, |at| moment.wall(at));
-            let description = of_reading(reading.kind);
-            match (reading.kind.label, &reading.label) {
-                (Some(name), Some(label)) => {
-                    self.gauge(description, &[contract_label, check_label, (name, label.as_ref())], value);
-                }
-                _ => self.gauge(description, &place, value),
-            }
-        }
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -17,14 +18,15 @@ use tower_http::compression::CompressionLayer;
 use crate::clock::{Clock, Moment};
 use crate::engine::ledger::TICK;
 use crate::engine::snapshot::Snapshot;
+use crate::export::View;
+use crate::export::metrics::{self, Pieces};
 use crate::export::report::StatusReport;
 use crate::export::shards::ShardsReport;
-use crate::export::{View, metrics};
 use crate::store::keeper::Storage;
 use accept::Format;
 use admin::Admin;
 use peers::Peers;
-use shared::Shared;
+use shared::{Pieced, Shared};
 
 mod accept;
 pub mod address;
@@ -61,9 +63,18 @@ struct Seen {
     clock: Clock,
     storage: Option<Storage>,
     reloads: mpsc::Sender<Reload>,
-    scrapes: Arc<[Shared; 4]>,
+    scrapes: Arc<Scrapes>,
     admin: Admin,
     peers: Option<Peers>,
+}
+
+/// What scrapes share.
+#[derive(Default)]
+struct Scrapes {
+    /// Those that come at the same time: text and OpenMetrics, each plain and compressed.
+    shared: [Shared<Pieces>; 4],
+    /// Those that follow one another.
+    metrics: metrics::Scrapes,
 }
 
 impl Seen {
@@ -119,7 +130,7 @@ async fn scrape(State(seen): State<Seen>, headers: HeaderMap) -> Response {
     let values = |name| headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
     let format = Format::best(values(header::ACCEPT));
     let is_gzip = accept::takes_gzip(values(header::ACCEPT_ENCODING));
-    let [text, text_gzip, open, open_gzip] = &*seen.scrapes;
+    let [text, text_gzip, open, open_gzip] = &seen.scrapes.shared;
     let shared = match (format, is_gzip) {
         (Format::Text, false) => text,
         (Format::Text, true) => text_gzip,
@@ -129,15 +140,17 @@ async fn scrape(State(seen): State<Seen>, headers: HeaderMap) -> Response {
     let rendered = shared.get({
         let seen = seen.clone();
         move || {
-            let text = match format {
-                Format::OpenMetrics => seen.look(metrics::openmetrics),
-                Format::Text => seen.look(metrics::prometheus),
+            let format = match format {
+                Format::OpenMetrics => metrics::Format::OpenMetrics,
+                Format::Text => metrics::Format::Prometheus,
             };
-            if is_gzip { shared::gzip(text.as_bytes()) } else { text.into_bytes() }
+            let scrapes = &seen.scrapes.metrics;
+            seen.look(|view| if is_gzip { scrapes.gzip(view, format) } else { scrapes.text(view, format) })
         }
     });
     let headers = [(header::CONTENT_TYPE, format.content_type()), (header::VARY, "accept")];
-    let mut response = (headers, rendered.await).into_response();
+    let body = Body::new(Pieced::new(rendered.await.into_inner()));
+    let mut response = (headers, body).into_response();
     response.headers_mut().append(header::VARY, HeaderValue::from_static("accept-encoding"));
     if is_gzip {
         response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));

@@ -1,43 +1,50 @@
 //! Scrapes that come at the same time share one rendering. A large scrape would otherwise be made
 //! and held in memory once for every client.
 
+use std::convert::Infallible;
 use std::future;
-use std::io::Write;
 use std::panic;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::task::{Context, Poll};
 
-use axum::body::Bytes;
-use flate2::Compression;
-use flate2::write::GzEncoder;
-use tokio::sync::Mutex;
+use axum::body::{Bytes, HttpBody};
+use hyper::body::{Frame, SizeHint};
+use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::time::Instant;
 
 use crate::clients::blocking;
 use crate::clock;
 
-/// The last rendering of one view, as long as somebody waits for it.
-#[derive(Debug, Default)]
-pub(super) struct Shared {
+/// The last rendering of one view, as long as somebody waits for it. A clone of it must be cheap.
+#[derive(Debug)]
+pub(super) struct Shared<T> {
     waiting: AtomicUsize,
-    last: Arc<Mutex<Option<Last>>>,
+    last: Arc<Mutex<Option<Last<T>>>>,
 }
 
 #[derive(Debug)]
-struct Last {
+struct Last<T> {
     begun: Instant,
-    rendering: Arc<Vec<u8>>,
+    rendering: T,
 }
 
-impl Shared {
+impl<T> Default for Shared<T> {
+    fn default() -> Self {
+        Self { waiting: AtomicUsize::new(0), last: Arc::default() }
+    }
+}
+
+impl<T: Clone + Send + 'static> Shared<T> {
     /// A rendering that began after this call. Callers that wait at the same time get the same one.
-    pub(super) async fn get(&self, render: impl FnOnce() -> Vec<u8> + Send + 'static) -> Bytes {
+    pub(super) async fn get(&self, render: impl FnOnce() -> T + Send + 'static) -> T {
         let asked = clock::instant();
         let waiting = Waiting::begin(&self.waiting);
         let rendering = {
             let last = Arc::clone(&self.last).lock_owned().await;
             match &*last {
-                Some(last) if last.begun >= asked => Arc::clone(&last.rendering),
+                Some(last) if last.begun >= asked => last.rendering.clone(),
                 _ => rendered(last, render).await,
             }
         };
@@ -48,19 +55,19 @@ impl Shared {
         {
             *last = None;
         }
-        Bytes::from_owner(Rendering(rendering))
+        rendering
     }
 }
 
 /// Makes a rendering. It goes on if the caller gives up, so that never two are made at once.
-async fn rendered(
-    mut last: tokio::sync::OwnedMutexGuard<Option<Last>>,
-    render: impl FnOnce() -> Vec<u8> + Send + 'static,
-) -> Arc<Vec<u8>> {
+async fn rendered<T: Clone + Send + 'static>(
+    mut last: OwnedMutexGuard<Option<Last<T>>>,
+    render: impl FnOnce() -> T + Send + 'static,
+) -> T {
     let rendering = tokio::spawn(async move {
         let begun = clock::instant();
-        let rendering = Arc::new(blocking(render).await);
-        *last = Some(Last { begun, rendering: Arc::clone(&rendering) });
+        let rendering = blocking(render).await;
+        *last = Some(Last { begun, rendering: rendering.clone() });
         rendering
     });
     match rendering.await {
@@ -89,21 +96,37 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// Bytes that several answers hold.
-struct Rendering(Arc<Vec<u8>>);
+/// A body of pieces, whose length is known before it is sent.
+pub(super) struct Pieced {
+    pieces: std::vec::IntoIter<Bytes>,
+    left: u64,
+}
 
-impl AsRef<[u8]> for Rendering {
-    fn as_ref(&self) -> &[u8] {
-        &self.0
+impl Pieced {
+    /// The body of these pieces.
+    pub(super) fn new(pieces: Vec<Bytes>) -> Self {
+        let left = pieces.iter().map(|piece| piece.len() as u64).sum();
+        Self { pieces: pieces.into_iter(), left }
     }
 }
 
-/// The text in gzip.
-pub(super) fn gzip(text: &[u8]) -> Vec<u8> {
-    let mut encoder = GzEncoder::new(Vec::with_capacity(text.len() / 8), Compression::fast());
-    // Writing to memory does not fail.
-    let _ = encoder.write_all(text);
-    encoder.finish().unwrap_or_default()
+impl HttpBody for Pieced {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let piece = self.pieces.next();
+        self.left = self.left.saturating_sub(piece.as_ref().map_or(0, |piece| piece.len() as u64));
+        Poll::Ready(piece.map(|piece| Ok(Frame::data(piece))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.left == 0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left)
+    }
 }
 
 #[cfg(test)]
@@ -115,7 +138,7 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread")]
     async fn many_callers_share_few_renderings_and_none_is_kept() {
-        let (shared, made) = (Arc::new(Shared::default()), Arc::new(AtomicUsize::new(0)));
+        let (shared, made) = (Arc::new(Shared::<Vec<u8>>::default()), Arc::new(AtomicUsize::new(0)));
         // The first rendering ends when all callers wait.
         let (go, wait) = mpsc::channel::<()>();
         let first = tokio::spawn({
@@ -142,7 +165,7 @@ mod tests {
         };
         tokio::time::timeout(Duration::from_secs(30), all).await.expect("all wait");
         go.send(()).expect("the first is being made");
-        assert_eq!(first.await.expect("a task").as_ref(), b"first");
+        assert_eq!(first.await.expect("a task"), b"first");
         for caller in callers {
             caller.await.expect("a task");
         }
@@ -152,12 +175,12 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread")]
     async fn a_rendering_goes_on_alone_when_its_caller_gives_up() {
-        let shared = Shared::default();
+        let shared = Shared::<Vec<u8>>::default();
         let (go, wait) = mpsc::channel::<()>();
         let given_up = shared.get(move || wait.recv().map_or_else(|_| Vec::new(), |()| Vec::new()));
         assert!(tokio::time::timeout(Duration::from_millis(50), given_up).await.is_err());
         assert!(shared.last.try_lock().is_err(), "another one could begin meanwhile");
         go.send(()).expect("it is still being made");
-        assert_eq!(shared.get(|| b"next".to_vec()).await.as_ref(), b"next");
+        assert_eq!(shared.get(|| b"next".to_vec()).await, b"next");
     }
 }

@@ -40,11 +40,11 @@ static DOWN: Reason = Reason::new("down", "Start it.");
 static SLOW: Reason = Reason::new("slow", "Make it fast.");
 static GONE: Reason = Reason::new("gone", "Make it anew.");
 
-fn t(seconds: i64) -> Timestamp {
+pub(super) fn t(seconds: i64) -> Timestamp {
     Timestamp::from_unix_seconds(1_800_000_000 + seconds)
 }
 
-fn check(name: &str, kind: &'static str, rpo: bool) -> CheckSpec {
+pub(super) fn check(name: &str, kind: &'static str, rpo: bool) -> CheckSpec {
     CheckSpec {
         name: name.to_owned(),
         kind: KindConfig::ALL.iter().find(|info| info.name == kind).expect("a kind"),
@@ -59,7 +59,7 @@ fn check(name: &str, kind: &'static str, rpo: bool) -> CheckSpec {
     }
 }
 
-fn contract(name: &str, component: &str, rpo: bool, checks: Vec<CheckSpec>) -> Contract {
+pub(super) fn contract(name: &str, component: &str, rpo: bool, checks: Vec<CheckSpec>) -> Contract {
     let spec = ContractSpec {
         name: name.to_owned(),
         component: component.to_owned(),
@@ -75,7 +75,7 @@ fn contract(name: &str, component: &str, rpo: bool, checks: Vec<CheckSpec>) -> C
 }
 
 /// A record that has seen these observations of its one check, at these seconds.
-fn record(contract: Contract, seen: Vec<(i64, Observation)>) -> Arc<ContractRecord> {
+pub(super) fn record(contract: Contract, seen: Vec<(i64, Observation)>) -> Arc<ContractRecord> {
     let tested = Independence { last_ok: Some(t(90)), ..Independence::default() };
     let independence = contract.spec().independent_of.iter().map(|other| (other.clone(), tested.clone())).collect();
     let mut record = ContractRecord::new(contract, |_| CheckRecord::new([&DOWN, &GONE].into_iter()), independence);
@@ -110,7 +110,7 @@ fn trigger(name: &str, mode: TriggerMode, seen: Vec<(i64, Observation)>) -> Arc<
     Arc::new(TriggerRecord { trigger, last })
 }
 
-fn down() -> Observation {
+pub(super) fn down() -> Observation {
     Observation::of_health(Health::Unhealthy(Finding::new(&DOWN, "refused at example.com:443")))
 }
 
@@ -123,7 +123,7 @@ fn reading(metric: &str) -> &'static ReadingKind {
     readings.into_iter().find(|reading| reading.metric == metric).expect("a reading of this name")
 }
 
-fn copied(up_to: i64) -> Observation {
+pub(super) fn copied(up_to: i64) -> Observation {
     let number = |metric, value| Reading { kind: reading(metric), label: None, value: ReadingValue::Number(value) };
     let writer = |label: &'static str, value| Reading {
         kind: reading("dr_nats_writer"),
@@ -209,7 +209,7 @@ fn named() -> Observation {
 }
 
 /// Every state worth seeing, at second 100.
-fn snapshot() -> Snapshot {
+pub(super) fn snapshot() -> Snapshot {
     let lost =
         Observation { copy: Some(CopyState::Lost(Finding::new(&GONE, "there is no stream ORDERS_MIRROR"))), ..up() };
     let api = || vec![check("health", "http", false)];
@@ -269,7 +269,7 @@ fn view(snapshot: &Snapshot) -> View<'_> {
     View { snapshot, moment: Moment::at(t(100)) }
 }
 
-fn without_process(text: &str) -> String {
+pub(super) fn without_process(text: &str) -> String {
     let lines = text.lines().filter(|line| !line.contains("process_"));
     lines.map(|line| format!("{line}\n")).collect()
 }

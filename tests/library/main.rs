@@ -14,4 +14,5 @@ mod many;
 mod people;
 mod reference;
 mod release;
+mod scrapes;
 mod shards;

@@ -281,6 +281,12 @@ impl RecoveryClock {
         self.planned = planned;
     }
 
+    /// Whether an outage that begins now was planned: see [`RecoveryClock::plan`].
+    #[must_use]
+    pub fn is_planned(&self) -> bool {
+        self.planned
+    }
+
     /// Makes an outage real that was part of a drill, because no drill covers it any more. True if
     /// that changed something.
     pub fn unplan(&mut self) -> bool {

@@ -73,8 +73,9 @@ impl Connection {
         let expects = Arc::new(AtomicBool::new(false));
         let stream = TokioIo::new(Lenient::new(stream, Arc::clone(&expects)));
         let mut builder = http1::Builder::new();
-        // The strict form of a head can be longer.
-        builder.max_headers(head::FIELDS + 8).max_buf_size(2 * head::LARGEST);
+        // The strict form of a head can be longer. Its fields are so few that no memory is reserved for
+        // them.
+        builder.max_buf_size(2 * head::LARGEST);
         let made = builder.handshake(stream).await.map_err(Into::into);
         let (sender, connection) = made.map_err(Broken::at(Stage::Answering))?;
         progress.enter(Phase::Waiting);

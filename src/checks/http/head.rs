@@ -5,12 +5,17 @@
 //! violates the grammar is left out. Something that can only have one meaning is rewritten in the
 //! standard form. What no client accepts is left unchanged, so that the library refuses it. Pure.
 
-use http::header::{CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, HeaderName, TRANSFER_ENCODING};
+use http::header::{
+    CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, HeaderName, LOCATION, SET_COOKIE, TRANSFER_ENCODING, UPGRADE,
+};
 
 /// The largest header of an answer, in bytes, including interim answers (`103 Early Hints`).
 pub(super) const LARGEST: usize = 1 << 20;
 /// The highest number of header fields.
 pub(super) const FIELDS: usize = 10_000;
+/// The library takes 100 fields without reserving memory for more. Of a header with more fields than
+/// this, it only gets those that somebody reads. The rest of the 100 is for what is added here.
+const PASSED_ON: usize = 90;
 
 /// A header, as it was received.
 #[derive(Debug, PartialEq, Eq)]
@@ -72,8 +77,14 @@ pub(super) fn strict(head: &[u8]) -> Result<Head, Unread> {
     if status.starts_with('1') && status != "101" {
         return Ok(Head::Interim);
     }
-    let fields = fields(lines)?;
+    let mut fields = fields(lines)?;
     let framing = Framing::of(&fields);
+    if fields.len() > PASSED_ON {
+        fields.retain(|(name, _)| [CONNECTION, CONTENT_ENCODING, LOCATION, SET_COOKIE, UPGRADE].contains(name));
+        // Browsers and curl keep a limited number of cookies, too. `false` sorts first.
+        fields.sort_by_key(|(name, _)| *name == SET_COOKIE);
+        fields.truncate(PASSED_ON);
+    }
     // HTTP/1.0 has no chunks, but every client understands a server that sends them.
     let version = if framing.chunked { "1.1" } else { version };
     let mut strict = format!("HTTP/{version} {status} \r\n").into_bytes();
@@ -86,12 +97,13 @@ pub(super) fn strict(head: &[u8]) -> Result<Head, Unread> {
     for (name, value) in fields.iter().filter(|(name, _)| *name != TRANSFER_ENCODING && *name != CONTENT_LENGTH) {
         write(name, value);
     }
-    for length in framing.lengths.iter().filter(|_| !framing.chunked) {
+    // Two that differ are enough to contradict each other.
+    for length in framing.lengths.iter().filter(|_| !framing.chunked).take(2) {
         write(&CONTENT_LENGTH, length);
     }
     // Transfer codings are applied after content codings.
-    for coding in &framing.codings {
-        write(&CONTENT_ENCODING, coding.as_bytes());
+    if !framing.codings.is_empty() {
+        write(&CONTENT_ENCODING, framing.codings.join(", ").as_bytes());
     }
     if framing.chunked {
         write(&TRANSFER_ENCODING, b"chunked");
@@ -251,6 +263,18 @@ mod tests {
         assert_eq!(of(" X: y\r\n"), Err(Unread::Continued));
         assert!(of(&"X: y\r\n".repeat(FIELDS)).is_ok());
         assert_eq!(of(&"X: y\r\n".repeat(FIELDS + 1)), Err(Unread::TooMany));
+    }
+
+    #[test]
+    fn of_many_fields_those_are_kept_that_are_read() {
+        let many = "X: y\r\n".repeat(5_000);
+        let fields = format!("{many}Location: /a\r\nTransfer-Encoding: gzip, br\r\n{many}Set-Cookie: a=b\r\n");
+        let expected = "HTTP/1.1 200 |location: /a|set-cookie: a=b|content-encoding: gzip, br||";
+        assert_eq!(text(&format!("HTTP/1.1 200 OK\r\n{fields}\r\n")), expected);
+        let cookies = "Set-Cookie: a=b\r\n".repeat(FIELDS - 1);
+        let kept = text(&format!("HTTP/1.1 200 OK\r\n{cookies}Location: /a\r\n\r\n"));
+        assert_eq!(kept.matches("set-cookie").count(), PASSED_ON - 1);
+        assert!(kept.contains("|location: /a|"));
     }
 
     #[test]

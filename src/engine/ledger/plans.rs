@@ -26,7 +26,10 @@ impl Ledger {
     pub(super) fn apply_plans(&mut self, moment: Moment) {
         for followed in &mut self.contracts {
             let planned = self.journal.is_planned(&followed.spec.name);
-            Arc::make_mut(&mut followed.record).contract.plan(planned);
+            // A record is copied if it changes, not otherwise.
+            if followed.record.contract.clock().is_planned() != planned {
+                Arc::make_mut(&mut followed.record).contract.plan(planned);
+            }
         }
         for name in self.running(|outage| outage.mode == Mode::Drill) {
             if !self.journal.open_drills().any(|run| run.covers(&name)) {
@@ -62,7 +65,7 @@ impl Ledger {
         }
     }
 
-    /// Looks after drills, alarms and gaps.
+    /// Looks after drills and gaps.
     pub(super) fn look_after_plans(&mut self, moment: Moment) {
         let at = moment.wall(moment.now);
         if moment.now.since(self.ticked) > SILENCE {
@@ -78,27 +81,26 @@ impl Ledger {
         }
         // A check may have failed when the incident was closed, and be well now.
         self.withdraw_the_closed(moment);
-        // The leader calls people.
-        if !self.memory.leads() {
-            return;
+    }
+
+    /// Looks after the exposure and the alarms of the contract at this index.
+    pub(super) fn look_after_alarms(&mut self, contract: usize, moment: Moment) {
+        let Some(followed) = self.contracts.get(contract) else { return };
+        let at = moment.wall(moment.now);
+        let (name, contract) = (followed.spec.name.as_str(), &followed.record.contract);
+        let severity = response::severity(contract, moment.now);
+        let planned = self.journal.is_planned(name)
+            || contract.clock().running().is_some_and(|outage| outage.mode == Mode::Drill);
+        // Before the first look nothing is known, and that is no exposure.
+        let seen = followed.record.checks().all(|(_, runs)| runs.last.is_some());
+        if let Some(judged) = contract.judge(Objective::Rpo, moment.now).filter(|_| seen) {
+            self.journal.expose(name, judged.figure.unwrap_or(Interval::UNKNOWN), at);
         }
-        for followed in &self.contracts {
-            let (name, contract) = (followed.spec.name.as_str(), &followed.record.contract);
-            let severity = response::severity(contract, moment.now);
-            let planned = self.journal.is_planned(name)
-                || contract.clock().running().is_some_and(|outage| outage.mode == Mode::Drill);
-            // Before the first look nothing is known, and that is no exposure.
-            let seen = followed.record.checks().all(|(_, runs)| runs.last.is_some());
-            if let Some(judged) = contract.judge(Objective::Rpo, moment.now).filter(|_| seen) {
-                self.journal.expose(name, judged.figure.unwrap_or(Interval::UNKNOWN), at);
-            }
-            self.journal.change_alarms(name, |alarms| alarms.observe(severity, planned, at));
-        }
-        self.count_incidents_as_reactions(at);
+        self.journal.change_alarms(name, |alarms| alarms.observe(severity, planned, at));
     }
 
     /// Whoever works on an open incident has reacted to the alarms of its contracts.
-    fn count_incidents_as_reactions(&mut self, at: Timestamp) {
+    pub(super) fn count_incidents_as_reactions(&mut self, at: Timestamp) {
         let open = self.journal.open_incidents().map(|incident| {
             let stamp = Stamp { at, ..incident.declared.clone() };
             (incident.id.clone(), incident.clocks.clone(), stamp)

@@ -42,6 +42,11 @@ pub(super) fn places(contracts: &[Followed], triggers: &[TriggerLine]) -> HashMa
     places
 }
 
+/// The index of each contract, by name.
+pub(super) fn named(contracts: &[Followed]) -> HashMap<String, usize> {
+    contracts.iter().enumerate().map(|(index, followed)| (followed.spec.name.clone(), index)).collect()
+}
+
 impl Ledger {
     /// Changes to other contracts and triggers. Those that stay, by name, keep their state.
     pub(super) fn swap(&mut self, lineup: Lineup) {
@@ -71,6 +76,7 @@ impl Ledger {
         self.journal.promise(specs, moment.wall(moment.now));
         self.apply_plans(moment);
         self.places = places(&self.contracts, &triggers);
+        self.named = named(&self.contracts);
         self.contracts.iter().for_each(Followed::pace);
     }
 

@@ -5,6 +5,7 @@
 //! <https://prometheus.io/docs/specs/om/open_metrics_spec/>.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use super::{Description, Kind};
 use crate::engine::snapshot::Histogram;
@@ -14,7 +15,7 @@ pub(super) type Labels<'a> = &'a [(&'a str, &'a str)];
 
 /// A text format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Format {
+pub enum Format {
     /// OpenMetrics 1.0.
     OpenMetrics,
     /// The older format. The name of a counter's family includes `_total`, and there is no end
@@ -22,43 +23,75 @@ pub(super) enum Format {
     Prometheus,
 }
 
+/// Metrics with their samples, by name.
+#[derive(Debug, Default)]
+pub(super) struct Families(BTreeMap<&'static str, Family>);
+
+impl Families {
+    /// The metric of this description.
+    pub(super) fn of(&mut self, description: Description) -> &mut Family {
+        self.0.entry(description.name).or_insert_with(|| Family::new(description))
+    }
+
+    /// Adds a sample of a gauge, if there is a value.
+    pub(super) fn known(&mut self, description: Description, labels: Labels<'_>, value: Option<f64>) {
+        if let Some(value) = value {
+            self.of(description).gauge(labels, value);
+        }
+    }
+
+    /// The metrics that have a sample, by name.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Family> {
+        self.0.values().filter(|family| !family.lines.is_empty())
+    }
+
+    /// Removes all samples.
+    pub(super) fn clear(&mut self) {
+        self.0.values_mut().for_each(|family| family.lines.clear());
+    }
+}
+
 /// A metric, and its samples as text.
+#[derive(Debug)]
 pub(super) struct Family {
-    description: Description,
-    lines: String,
+    /// What it is.
+    pub(super) description: Description,
+    /// One line for each sample.
+    pub(super) lines: String,
 }
 
 impl Family {
     /// A metric without samples.
-    pub(super) fn new(description: Description) -> Self {
+    fn new(description: Description) -> Self {
         Self { description, lines: String::new() }
     }
 
     /// Adds a sample of a gauge.
     pub(super) fn gauge(&mut self, labels: Labels<'_>, value: f64) {
-        self.sample("", labels, &float(value));
+        self.sample("", labels, |lines| push_float(lines, value));
     }
 
     /// Adds a sample of a counter.
     pub(super) fn counter(&mut self, labels: Labels<'_>, value: f64) {
-        self.sample("_total", labels, &float(value));
+        self.sample("_total", labels, |lines| push_float(lines, value));
     }
 
     /// Adds the samples of a histogram.
     pub(super) fn histogram(&mut self, labels: Labels<'_>, histogram: &Histogram) {
-        self.sample("_sum", labels, &float(histogram.sum()));
-        self.sample("_count", labels, &histogram.count().to_string());
+        self.sample("_sum", labels, |lines| push_float(lines, histogram.sum()));
+        self.sample("_count", labels, |lines| lines.push_str(&histogram.count().to_string()));
         let mut below = 0_u64;
         for (bound, count) in histogram.buckets() {
             below = below.saturating_add(count);
-            let bound = float(bound);
-            let labels: Vec<_> = std::iter::once(("le", bound.as_str())).chain(labels.iter().copied()).collect();
-            self.sample("_bucket", &labels, &below.to_string());
+            let mut le = String::new();
+            push_float(&mut le, bound);
+            let labels: Vec<_> = std::iter::once(("le", le.as_str())).chain(labels.iter().copied()).collect();
+            self.sample("_bucket", &labels, |lines| lines.push_str(&below.to_string()));
         }
     }
 
     /// Writes one line. A sample without labels has no braces.
-    fn sample(&mut self, suffix: &str, labels: Labels<'_>, value: &str) {
+    fn sample(&mut self, suffix: &str, labels: Labels<'_>, value: impl FnOnce(&mut String)) {
         let lines = &mut self.lines;
         lines.push_str(self.description.name);
         lines.push_str(suffix);
@@ -73,44 +106,48 @@ impl Family {
             lines.push('}');
         }
         lines.push(' ');
-        lines.push_str(value);
+        value(lines);
         lines.push('\n');
     }
 }
 
-/// The whole scrape.
-pub(super) fn text(families: BTreeMap<&'static str, Family>, format: Format) -> String {
-    const HEAD: usize = 256;
-    let size: usize = families.values().map(|family| family.lines.len() + HEAD).sum();
-    let mut text = String::with_capacity(size);
-    for Family { description, lines } in families.into_values() {
-        let (suffix, kind) = match description.kind {
-            Kind::Gauge => ("", "gauge"),
-            Kind::Counter if format == Format::Prometheus => ("_total", "counter"),
-            Kind::Counter => ("", "counter"),
-            Kind::Histogram => ("", "histogram"),
-        };
-        for (comment, what) in [("HELP", description.help), ("TYPE", kind)] {
-            for part in ["# ", comment, " ", description.name, suffix, " ", what, "\n"] {
-                text.push_str(part);
-            }
+/// Writes what stands above the samples of a metric.
+pub(super) fn push_head(text: &mut String, description: &Description, format: Format) {
+    let (suffix, kind) = match description.kind {
+        Kind::Gauge => ("", "gauge"),
+        Kind::Counter if format == Format::Prometheus => ("_total", "counter"),
+        Kind::Counter => ("", "counter"),
+        Kind::Histogram => ("", "histogram"),
+    };
+    for (comment, what) in [("HELP", description.help), ("TYPE", kind)] {
+        for part in ["# ", comment, " ", description.name, suffix, " ", what, "\n"] {
+            text.push_str(part);
         }
-        text.push_str(&lines);
     }
-    if format == Format::OpenMetrics {
-        text.push_str("# EOF\n");
-    }
-    text
 }
 
-/// A number as both formats write it: the shortest text that parses to the same number.
-fn float(value: f64) -> String {
-    if value == f64::INFINITY {
-        "+Inf".to_owned()
+/// What stands below all metrics.
+pub(super) const fn end(format: Format) -> &'static str {
+    match format {
+        Format::OpenMetrics => "# EOF\n",
+        Format::Prometheus => "",
+    }
+}
+
+/// Writes a number as both formats do: the shortest text that parses to the same number.
+fn push_float(text: &mut String, value: f64) {
+    // Most samples are one of these.
+    if value.to_bits() == 0.0_f64.to_bits() {
+        text.push_str("0.0");
+    } else if value.to_bits() == 1.0_f64.to_bits() {
+        text.push_str("1.0");
+    } else if value == f64::INFINITY {
+        text.push_str("+Inf");
     } else if value == f64::NEG_INFINITY {
-        "-Inf".to_owned()
+        text.push_str("-Inf");
     } else {
-        format!("{value:?}")
+        // Writing to a string does not fail.
+        let _ = write!(text, "{value:?}");
     }
 }
 
@@ -138,9 +175,15 @@ mod tests {
     use super::*;
 
     fn scrape(kind: Kind, format: Format, add: impl FnOnce(&mut Family)) -> String {
-        let mut family = Family::new(Description { name: "dr_x", help: "Some help", labels: "", kind });
-        add(&mut family);
-        text(BTreeMap::from([("dr_x", family)]), format)
+        let mut families = Families::default();
+        let description = Description { name: "dr_x", help: "Some help", labels: "", kind };
+        add(families.of(description));
+        let mut text = String::new();
+        for family in families.all() {
+            push_head(&mut text, &family.description, format);
+            text.push_str(&family.lines);
+        }
+        text + end(format)
     }
 
     #[test]
@@ -192,8 +235,12 @@ mod tests {
             (f64::INFINITY, "+Inf"),
             (f64::NEG_INFINITY, "-Inf"),
             (f64::NAN, "NaN"),
+            (1.0, "1.0"),
+            (-0.0, "-0.0"),
         ] {
-            assert_eq!(float(value), expected);
+            let mut text = String::new();
+            push_float(&mut text, value);
+            assert_eq!(text, expected);
         }
     }
 }

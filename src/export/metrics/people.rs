@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::{
-    ALARM_LAST, ALARM_TARGET, ALARM_WAITING, Builder, DRILL_ACTIVE, DRILL_CONTRACT, DRILL_DUE, DRILL_LAST,
-    DRILL_OVERDUE, DRILL_TRIGGER, INCIDENT_ACTIVE, INCIDENT_BEGAN, INCIDENT_DONE, INCIDENT_STEPS, RECORD_ENTRIES,
-    RECORD_HEAD, as_f64, one_or_zero,
+    ALARM_LAST, ALARM_TARGET, ALARM_WAITING, Builder, DRILL_ACTIVE, DRILL_DUE, DRILL_LAST, DRILL_OVERDUE,
+    DRILL_TRIGGER, INCIDENT_ACTIVE, INCIDENT_BEGAN, INCIDENT_DONE, INCIDENT_STEPS, RECORD_ENTRIES, RECORD_HEAD, as_f64,
+    one_or_zero,
 };
 use crate::domain::incident::Incident;
 use crate::domain::time::Timestamp;
@@ -59,11 +59,6 @@ impl Builder<'_> {
             self.known(DRILL_DUE, &labels, due.at().map(Timestamp::as_unix_seconds));
             self.gauge(DRILL_OVERDUE, &labels, one_or_zero(due.is_overdue(now)));
             self.gauge(DRILL_ACTIVE, &labels, one_or_zero(running().any(|run| run.name == spec.name)));
-        }
-        for record in &snapshot.contracts {
-            let name = record.contract.spec().name.as_str();
-            let planned = people::is_planned(self.view, &record.contract);
-            self.gauge(DRILL_CONTRACT, &[("contract", name)], one_or_zero(planned));
         }
         for record in &snapshot.triggers {
             let spec = record.trigger.spec();

@@ -182,7 +182,7 @@ fn the_newer_look_counts_as_a_whole_and_nothing_withdrawn_comes_back() {
 fn a_change_that_both_see_missing_is_missing_since_the_first_saw_it() {
     let outdated = |at| {
         let holds = "h1".to_owned();
-        point(at, CopyState::Outdated { up_to: None, holds, finding: Finding::new(&ANY, "differs") })
+        point(at, CopyState::Outdated { up_to: None, went_back: None, holds, finding: Finding::new(&ANY, "differs") })
     };
     let state = caught_up(outdated(50).remember(), outdated(20).remember());
     assert_eq!(state.checks["a"].missing_since, Some(t(20)));

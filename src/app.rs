@@ -246,8 +246,6 @@ pub async fn serve(
     let mut read = in_use(&config, engine.clock);
     tell_of_share(&config);
     engine.running.show(read.clone()).await;
-    // No answer leaves out which shard this is. A ledger that ended shows nothing any more.
-    let _ = engine.snapshots.clone().wait_for(|snapshot| snapshot.configuration.is_some()).await;
     let (reload, mut reloads) = mpsc::channel::<web::Reload>(RELOADS);
     let admin = Admin::new(admin.then(|| engine.running.orders()));
     let peers = peers.map(|peers| Peers::start(&peers, engine.clock));

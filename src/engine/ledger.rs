@@ -140,15 +140,18 @@ impl Ledger {
                 () = told_to_stop(&mut stopped) => return self.end().await,
             }
             let mut answers = self.hear_others();
-            let (mut reports, mut swapped) = (Vec::new(), Vec::new());
+            let (mut reports, mut shown) = (Vec::new(), Vec::new());
             for message in std::mem::take(&mut batch) {
                 match message {
                     Message::Report(report) => reports.push(*report),
-                    Message::Configuration(configuration) => self.configuration = Some(configuration),
+                    Message::Configuration(configuration, done) => {
+                        self.configuration = Some(configuration);
+                        shown.push(done);
+                    }
                     Message::Swap(lineup, done) => {
                         self.take(std::mem::take(&mut reports), true);
                         self.swap(lineup);
-                        swapped.push(done);
+                        shown.push(done);
                         all = true;
                     }
                     Message::Order(request, answer) => {
@@ -171,7 +174,7 @@ impl Ledger {
                 // The caller may have gone away.
                 let _ = caller.send(answer.and_then(|done| if stored { Ok(done) } else { Err(unstored()) }));
             }
-            for done in swapped {
+            for done in shown {
                 // The sender may have stopped waiting for the answer.
                 let _ = done.send(());
             }

@@ -21,8 +21,8 @@ pub enum Message {
     /// The configuration changed: from now on these contracts count. Answered when the ledger has
     /// them.
     Swap(Lineup, oneshot::Sender<()>),
-    /// The result of reading the configuration.
-    Configuration(Configuration),
+    /// The result of reading the configuration. Answered when it is shown.
+    Configuration(Configuration, oneshot::Sender<()>),
     /// An order of a person. Answered when it is on the disk.
     Order(Box<Request>, oneshot::Sender<Answer>),
 }

@@ -308,10 +308,13 @@ impl Running {
         Orders(self.messages.downgrade())
     }
 
-    /// Shows the result of reading the configuration.
+    /// Shows the result of reading the configuration. When this returns, every answer has it.
     pub async fn show(&self, configuration: Configuration) {
+        let (done, shown) = oneshot::channel();
         // A ledger that is gone shows nothing any more.
-        let _ = self.messages.send(Message::Configuration(configuration)).await;
+        if self.messages.send(Message::Configuration(configuration, done)).await.is_ok() {
+            let _ = shown.await;
+        }
     }
 
     /// Waits until a task ends, which none should do, and says how it ended.

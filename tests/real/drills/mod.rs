@@ -118,7 +118,25 @@ impl Rig {
         answer
     }
 
+    /// The answer of the API. An order that was not carried out because the disk of this machine is
+    /// busy is given again.
     async fn ask(
+        &self,
+        method: reqwest::Method,
+        path: &str,
+        body: Option<Value>,
+        headers: &[(&str, &str)],
+    ) -> (u16, Value) {
+        dr_testkit::wait_until("the disk answers", SOON, async || {
+            let answer = self.ask_once(method.clone(), path, body.clone(), headers).await;
+            let busy =
+                answer.1["error"].as_str().is_some_and(|error| error.contains("nothing was done: the disk has not"));
+            (!busy).then_some(answer)
+        })
+        .await
+    }
+
+    async fn ask_once(
         &self,
         method: reqwest::Method,
         path: &str,

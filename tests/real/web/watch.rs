@@ -24,8 +24,11 @@ async fn a_changed_file_is_read_and_a_broken_one_is_told() {
     has(&exporter, 2).await;
     exporter.config().file("config.yaml", "contracts: []\n");
     exporter.logs(&["config.yaml:1:12", "stays in use"], SOON).await;
-    let scrape = exporter.scrape().await;
-    assert_eq!(scrape.get("dr_exporter_config_last_reload_successful", &[]), Some(0.0));
+    exporter
+        .until("the error is shown", SOON, |scrape| {
+            scrape.get("dr_exporter_config_last_reload_successful", &[]) == Some(0.0)
+        })
+        .await;
     // An editor replaces the file.
     let new = exporter.config().file("new.yaml", &many(3));
     fs::rename(new, exporter.config().path("config.yaml")).expect("renamed");

@@ -128,7 +128,9 @@ fn told(what: &str, lateness: &Lateness) {
     );
 }
 
-/// Five minutes on a paused clock: how much work that is, and that no run is lost.
+/// A minute and a half on a paused clock: how much work that is, and that no run is lost. On a paused clock
+/// every millisecond is a batch of its own, which is the worst case for the ledger: it looks at every
+/// contract with each batch.
 #[tokio::test(start_paused = true)]
 #[ignore = "takes long; prints the figures of docs/scaling.md"]
 async fn a_hundred_thousand_checks_on_a_paused_clock() {
@@ -136,10 +138,10 @@ async fn a_hundred_thousand_checks_on_a_paused_clock() {
     let clock = Clock::start();
     let (running, lateness) = start(clock, CONTRACTS);
     let started = begun.elapsed();
-    sleep(Duration::from_secs(300)).await;
+    sleep(Duration::from_secs(90)).await;
     let wall = begun.elapsed();
     println!(
-        "{} checks every {INTERVAL:?}: started in {:.1} s, 300 s in {:.1} s of wall time and {:.1} s of CPU; {before} MiB before",
+        "{} checks every {INTERVAL:?}: started in {:.1} s, 90 s in {:.1} s of wall time and {:.1} s of CPU; {before} MiB before",
         CONTRACTS * CHECKS,
         started.as_secs_f64(),
         wall.as_secs_f64(),
@@ -147,7 +149,7 @@ async fn a_hundred_thousand_checks_on_a_paused_clock() {
     );
     told("paused", &lateness);
     let counted = healthy(&running.snapshots.borrow());
-    assert!(counted >= (CONTRACTS * CHECKS * 10) as u64, "{counted} runs were counted");
+    assert!(counted >= (CONTRACTS * CHECKS * 3) as u64, "{counted} runs were counted");
     shown(&running, clock.moment());
 }
 

@@ -178,21 +178,20 @@ impl Metric {
 
     /// The text, compressed.
     fn packed(&mut self, packer: &mut Packer) -> Bytes {
-        let mut packed = std::mem::take(&mut self.packed);
-        packed.resize(self.ends.len().div_ceil(SHARED), None);
+        let mut pieces = std::mem::take(&mut self.packed);
+        pieces.resize(self.ends.len().div_ceil(SHARED), None);
         let mut all = Vec::new();
-        for (number, piece) in packed.iter_mut().enumerate() {
+        for (number, piece) in pieces.iter_mut().enumerate() {
             let piece = piece.get_or_insert_with(|| {
-                let samples = self.samples(number * SHARED..(number + 1) * SHARED);
-                let mut packed = Vec::new();
+                let (samples, mut bytes) = (self.samples(number * SHARED..(number + 1) * SHARED), Vec::new());
                 if !samples.is_empty() {
-                    packer.pack(samples, &mut packed);
+                    packer.pack(samples, &mut bytes);
                 }
-                packed.into()
+                bytes.into()
             });
             all.extend_from_slice(piece);
         }
-        self.packed = packed;
+        self.packed = pieces;
         all.into()
     }
 }

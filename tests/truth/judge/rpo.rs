@@ -15,14 +15,13 @@ fn exposure(case: &Case<'_>, from: SystemTime, to: SystemTime) -> (Duration, Dur
     spans.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1))).unwrap_or((Duration::ZERO, Duration::MAX))
 }
 
-/// Whether the copy was whole after this instant for as long as a look takes.
-fn proven_since(case: &Case<'_>, since: SystemTime, until: SystemTime, noticed: Duration) -> bool {
-    let shows = &case.story.copy_shows;
-    let step = Duration::from_millis(250);
-    let mut ends = std::iter::successors(Some(since + noticed), |at| Some(*at + step)).take_while(|at| *at <= until);
-    ends.any(|end| {
-        let from = end - noticed;
-        case.watched(shows, from, end) && case.story.copy.always(from, end, |copy| *copy == Copy::Whole)
+/// The newest instant before `until` at which the copy had been whole for as long as a look takes: that much can be proven.
+fn provable(case: &Case<'_>, until: SystemTime, noticed: Duration) -> Option<SystemTime> {
+    let (shows, step) = (&case.story.copy_shows, Duration::from_millis(250));
+    let mut ends = std::iter::successors(Some(until), |at| Some(*at - step)).take(400);
+    ends.find(|end| {
+        let from = *end - noticed;
+        case.watched(shows, from, *end) && case.story.copy.always(from, *end, |copy| *copy == Copy::Whole)
     })
 }
 
@@ -73,16 +72,20 @@ pub(super) fn hold(case: &Case<'_>, verdict: &mut Verdict) {
             fault = fault.or(Some("more is called missing than is"));
         }
         let error = promise.interval + ERROR + promise.grain;
-        // Who forgot what was proven needs a copy that is whole to know anything again.
+        // Where a look does not tell the age of a copy, the exposure rests on the last look that found it whole, unless
+        // that was forgotten since.
+        let proven = provable(case, to, noticed);
         let forgot = record.chronicle.forgot.iter().rev().find(|forgot| **forgot <= to);
-        let knows = promise.tells_age || forgot.is_none_or(|forgot| proven_since(case, *forgot, from, noticed));
+        let knows = promise.tells_age || proven.is_some_and(|at| forgot.is_none_or(|forgot| at - noticed >= *forgot));
+        let since_proof = proven.and_then(|at| to.duration_since(at).ok()).filter(|_| !promise.tells_age);
+        let provable = most.max(since_proof.unwrap_or_default());
         let dated = story.dated.always(recent, to, |dated| *dated);
         let calm = awake && knows && dated && setback.is_none_or(|back| back + noticed + promise.freshness() <= from);
         if calm && most < Duration::MAX {
             match figure.observed {
                 Some(observed) => {
                     let (_, now) = exposure(case, from - SLACK, to);
-                    let over = observed.saturating_sub(now.max(most));
+                    let over = observed.saturating_sub(now.max(provable));
                     verdict.exposure = verdict.exposure.max(over);
                     if over > error + late {
                         fault = fault.or(Some("the exposure is overstated"));
@@ -92,7 +95,7 @@ pub(super) fn hold(case: &Case<'_>, verdict: &mut Verdict) {
             }
         }
         // Below the target for certain; or known to be missing for as long as the target.
-        let within = calm && most.saturating_add(error + late + MARGIN) < rpo;
+        let within = calm && provable.saturating_add(error + late + MARGIN) < rpo;
         let over = least.saturating_sub(rpo + noticed);
         let watched_over = !over.is_zero()
             && least < Duration::MAX

@@ -1,5 +1,5 @@
 //! Measures the exporter beside its peers: pushgateway, which serves a scrape of the same series,
-//! and blackbox_exporter, which probes the same endpoints.
+//! and `blackbox_exporter`, which probes the same endpoints.
 //!
 //! Each figure of ours and of the peer is taken in turn, several times, on this machine. The ratio is
 //! that of such a pair, so it holds even if the machine is slower for a while.

@@ -1,4 +1,4 @@
-//! HTTP probes beside blackbox_exporter.
+//! HTTP probes beside `blackbox_exporter`.
 
 use std::time::{Duration, Instant};
 
@@ -71,7 +71,7 @@ fn ran(server: &Server) -> f64 {
     good
 }
 
-/// CPU of one probe of blackbox_exporter, in milliseconds.
+/// CPU of one probe of `blackbox_exporter`, in milliseconds.
 fn probe_when_asked(server: &Server, module: &str, target: &str) -> f64 {
     let mut client = server.client();
     let path = format!("/probe?module={module}&target={target}/");

@@ -98,7 +98,7 @@ pub fn pushgateway(samples: &str) -> Server {
     server
 }
 
-/// blackbox_exporter, with the modules `plain` and `secure`.
+/// `blackbox_exporter`, with the modules `plain` and `secure`.
 pub fn blackbox(ca: &std::path::Path) -> Server {
     let files = TempDir::with_prefix("blackbox-").expect("a directory");
     let config = files.path().join("blackbox.yaml");

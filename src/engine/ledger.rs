@@ -243,6 +243,11 @@ impl Ledger {
                 self.clock_of_others(&name, moment);
             }
         }
+        self.look_after(&touched, all, moment);
+    }
+
+    /// Looks after the contracts that reports were about, or after all of them.
+    fn look_after(&mut self, touched: &BTreeSet<usize>, all: bool, moment: Moment) {
         let concerned: Vec<usize> =
             if all { (0..self.contracts.len()).collect() } else { touched.iter().copied().collect() };
         for contract in &concerned {

@@ -95,31 +95,31 @@ impl History {
         let mut changes = Vec::new();
         let mut promised = true;
         for recorded in &self.facts {
-            let changed = |at, change| timeline::Recorded { recorded: recorded.at, at, change };
+            let stamped = |at, change| timeline::Recorded { recorded: recorded.at, at, change };
             match &recorded.fact {
                 Fact::Started { silent_since, .. } => {
-                    changes.extend(silent_since.map(|since| changed(since, Change::Silent)));
-                    changes.extend(promised.then(|| changed(recorded.at, Change::Observed)));
+                    changes.extend(silent_since.map(|since| stamped(since, Change::Silent)));
+                    changes.extend(promised.then(|| stamped(recorded.at, Change::Observed)));
                 }
-                Fact::TookOver { .. } => changes.extend(promised.then(|| changed(recorded.at, Change::Observed))),
-                Fact::Stopped => changes.push(changed(recorded.at, Change::Silent)),
+                Fact::TookOver { .. } => changes.extend(promised.then(|| stamped(recorded.at, Change::Observed))),
+                Fact::Stopped => changes.push(stamped(recorded.at, Change::Silent)),
                 Fact::Silent { from, until } => {
-                    changes.push(changed(*from, Change::Silent));
-                    changes.extend(promised.then(|| changed(*until, Change::Observed)));
+                    changes.push(stamped(*from, Change::Silent));
+                    changes.extend(promised.then(|| stamped(*until, Change::Observed)));
                 }
                 Fact::Promised { contracts } => {
                     let now = contracts.iter().any(|promise| {
                         promise.contract == contract && promise.objectives().any(|has| has == objective)
                     });
                     match (promised, now) {
-                        (true, false) => changes.push(changed(recorded.at, Change::Silent)),
-                        (false, true) => changes.push(changed(recorded.at, Change::Observed)),
+                        (true, false) => changes.push(stamped(recorded.at, Change::Silent)),
+                        (false, true) => changes.push(stamped(recorded.at, Change::Observed)),
                         _ => {}
                     }
                     promised = now;
                 }
                 Fact::Status(of) if of.contract == contract && of.objective == objective => {
-                    changes.push(changed(of.at, Change::Status(of.status)));
+                    changes.push(stamped(of.at, Change::Status(of.status)));
                 }
                 _ => {}
             }

@@ -107,12 +107,12 @@ mod tests {
     #[test]
     fn large_pieces_are_whole() {
         let text: Vec<u8> = (0..3_000_000_u32).map(|at| at.wrapping_mul(2_654_435_761).to_be_bytes()[0]).collect();
-        let (mut packer, mut stream, mut packed) = (Packer::default(), Stream::default(), Stream::HEADER.to_vec());
+        let (mut packer, mut stream, mut written) = (Packer::default(), Stream::default(), Stream::HEADER.to_vec());
         for piece in [&text[..], b"", b"end", &text[1..]] {
-            packer.pack(piece, &mut packed);
+            packer.pack(piece, &mut written);
             stream.add(piece);
         }
-        packed.extend_from_slice(&stream.end());
-        assert!(unpacked(&packed) == [&text[..], b"end", &text[1..]].concat());
+        written.extend_from_slice(&stream.end());
+        assert!(unpacked(&written) == [&text[..], b"end", &text[1..]].concat());
     }
 }

@@ -1,5 +1,6 @@
 //! What is counted. Only what happens inside of [`measured`] is.
 
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::path::Path;
@@ -87,7 +88,7 @@ fn snapshot() -> Snapshot {
     let contracts = (0..CONTRACTS).map(|number| {
         let contract = Contract::new(spec(number), [check()]);
         let runs = |check: &CheckSpec| CheckRecord::new(check.kind.reasons.iter().copied());
-        let mut record = ContractRecord::new(contract, runs, Default::default());
+        let mut record = ContractRecord::new(contract, runs, BTreeMap::default());
         record.take(0, good(90));
         Arc::new(record)
     });
@@ -96,7 +97,7 @@ fn snapshot() -> Snapshot {
         triggers: Vec::new(),
         people: Arc::default(),
         plans: Arc::default(),
-        durations: Default::default(),
+        durations: BTreeMap::default(),
         ticked: t(100),
         storage: None,
         configuration: None,

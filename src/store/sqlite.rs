@@ -253,14 +253,13 @@ impl Store for SqliteStore {
         let doubts = &self.doubts;
         let forgot = self.connection.transaction().and_then(|transaction| {
             let writer = Writer::new(&transaction);
-            if !retention::forget(&writer, doubts, retention, ran, now)? {
-                return Ok(None);
-            }
+            let Some(forgotten) = retention::forget(&writer, doubts, retention, ran, now)? else { return Ok(None) };
             let sealed = writer.settle()?;
-            transaction.commit().map(|()| Some(sealed))
+            transaction.commit().map(|()| Some((sealed, forgotten)))
         });
-        let sealed = forgot.map_err(|error| of(&self.path, &error))?;
-        self.note(sealed)
+        let Some((sealed, forgotten)) = forgot.map_err(|error| of(&self.path, &error))? else { return Ok(()) };
+        forgotten.tell();
+        self.note(Some(sealed))
     }
 
     fn damage(&mut self) -> Result<Damage, StoreError> {

@@ -21,7 +21,31 @@ pub(super) const TABLE: &str = "
     );
 ";
 
-/// Deletes what ended before the retention. See [`Date`] for why `now` is not simply trusted. False
+/// How many records were deleted, and before which time all of them were.
+#[derive(Debug, Default)]
+pub(super) struct Forgotten {
+    recoveries: usize,
+    transitions: usize,
+    firings: usize,
+    operations: usize,
+    observed: usize,
+    before: String,
+}
+
+impl Forgotten {
+    /// Logs it, once it is on the disk.
+    pub(super) fn tell(&self) {
+        let Self { recoveries, transitions, firings, operations, observed, before } = self;
+        if [recoveries, transitions, firings, operations, observed].iter().any(|forgotten| **forgotten > 0) {
+            info!(
+                recoveries,
+                transitions, firings, operations, observed, before, "deleted records that are older than the retention"
+            );
+        }
+    }
+}
+
+/// Deletes what ended before the retention. See [`Date`] for why `now` is not simply trusted. None
 /// if there is nothing yet that has an age.
 pub(super) fn forget(
     writer: &Writer<'_>,
@@ -29,9 +53,9 @@ pub(super) fn forget(
     retention: Duration,
     ran: Duration,
     now: Timestamp,
-) -> rusqlite::Result<bool> {
+) -> rusqlite::Result<Option<Forgotten>> {
     let transaction = writer.transaction();
-    let Some(newest) = newest(transaction)? else { return Ok(false) };
+    let Some(newest) = newest(transaction)? else { return Ok(None) };
     let known = Reading::new(transaction, doubts)?.rows(&RETENTION, "SELECT {} FROM retention", [], stored_date)?;
     let known = known.into_iter().next();
     let date = known.unwrap_or_else(|| Date::first(now, newest)).after(ran, now, newest);
@@ -56,13 +80,7 @@ pub(super) fn forget(
     )?;
     super::record::forget(writer, &before)?;
     let observed = writer.delete(&OBSERVED, "until < ?1", params![before])?;
-    if [recoveries, transitions, firings, operations, observed].iter().any(|forgotten| *forgotten > 0) {
-        info!(
-            recoveries,
-            transitions, firings, operations, observed, before, "deleted records that are older than the retention"
-        );
-    }
-    Ok(true)
+    Ok(Some(Forgotten { recoveries, transitions, firings, operations, observed, before }))
 }
 
 pub(super) fn stored_date(row: &Row<'_>) -> rusqlite::Result<Date> {

@@ -88,31 +88,31 @@ mod tests {
         ) {
             let mut packer = Packer::default();
             let pieces: Vec<Vec<u8>> = texts.iter().map(|text| {
-                let mut packed = Vec::new();
-                packer.pack(text.as_bytes(), &mut packed);
-                packed
+                let mut bytes = Vec::new();
+                packer.pack(text.as_bytes(), &mut bytes);
+                bytes
             }).collect();
-            let (mut stream, mut packed, mut expected) = (Stream::default(), Stream::HEADER.to_vec(), Vec::new());
+            let (mut stream, mut bytes, mut expected) = (Stream::default(), Stream::HEADER.to_vec(), Vec::new());
             for index in order {
                 let at = index.index(texts.len());
                 stream.add(texts[at].as_bytes());
-                packed.extend_from_slice(&pieces[at]);
+                bytes.extend_from_slice(&pieces[at]);
                 expected.extend_from_slice(texts[at].as_bytes());
             }
-            packed.extend_from_slice(&stream.end());
-            prop_assert_eq!(unpacked(&packed), expected);
+            bytes.extend_from_slice(&stream.end());
+            prop_assert_eq!(unpacked(&bytes), expected);
         }
     }
 
     #[test]
     fn large_pieces_are_whole() {
         let text: Vec<u8> = (0..3_000_000_u32).map(|at| at.wrapping_mul(2_654_435_761).to_be_bytes()[0]).collect();
-        let (mut packer, mut stream, mut packed) = (Packer::default(), Stream::default(), Stream::HEADER.to_vec());
+        let (mut packer, mut stream, mut bytes) = (Packer::default(), Stream::default(), Stream::HEADER.to_vec());
         for piece in [&text[..], b"", b"end", &text[1..]] {
-            packer.pack(piece, &mut packed);
+            packer.pack(piece, &mut bytes);
             stream.add(piece);
         }
-        packed.extend_from_slice(&stream.end());
-        assert!(unpacked(&packed) == [&text[..], b"end", &text[1..]].concat());
+        bytes.extend_from_slice(&stream.end());
+        assert!(unpacked(&bytes) == [&text[..], b"end", &text[1..]].concat());
     }
 }

@@ -268,7 +268,6 @@ impl Ledger {
     fn record_mine(&mut self, followed: &Followed, mine: &[Measured], moment: Moment) {
         for measured in mine {
             let then = self.memory.record_mine(&followed.spec, measured, moment);
-            self.memory.note_recorded(&followed.spec.name, &measured.recovery, moment);
             tell::of_a_recovery_recorded_late(&followed.spec.name, &measured.recovery);
             let at = moment.wall(moment.now);
             if !measured.is_known {
@@ -351,6 +350,7 @@ impl Ledger {
                 let (state, mine) = replica::recorded_late(own, mine, followed.spec.rto);
                 followed.go_on(state);
                 self.record_mine(followed, &mine, moment);
+                self.memory.note_recorded(&handed.contract, &recovery, moment);
                 self.memory.note(followed, moment, Extent::News);
             }
         }

@@ -39,6 +39,8 @@ pub(super) struct Recoveries {
 struct Mine {
     contract: String,
     measured: Measured,
+    /// The first failure and the end, in wall-clock time.
+    extent: (Timestamp, Timestamp),
     since: Instant,
     /// The number under which it was handed to the leader.
     handed: Option<String>,
@@ -61,14 +63,11 @@ impl Recoveries {
         let name = &contract.spec().name;
         let extent = (moment.wall(recovery.outage.first_failure), moment.wall(recovery.healthy));
         // A leader records what it measures. A follower may see the end after the leader recorded it.
-        if leads {
-            self.recorded.push_back((name.clone(), extent));
-        }
         if leads || !self.is_recorded(name, extent) {
             let circumstances = contract.circumstances().cloned();
             let measured = Measured { recovery: *recovery, circumstances, is_known: false };
             let (contract, since) = (name.clone(), clock::instant());
-            self.mine.push_back(Mine { contract, measured, since, handed: None });
+            self.mine.push_back(Mine { contract, measured, extent, since, handed: None });
             if self.mine.len() > KEPT {
                 self.mine.pop_front();
             }
@@ -81,7 +80,8 @@ impl Recoveries {
 
     /// Everything that this replica measured is on the disk.
     pub(super) fn are_written(&mut self) {
-        self.mine.clear();
+        let mine = self.mine.drain(..).map(|mine| (mine.contract, mine.extent));
+        self.recorded.extend(mine);
     }
 }
 
@@ -171,7 +171,10 @@ impl Memory {
         let extent = (handed.recovery.outage.first_failure, handed.recovery.healthy);
         let waits = self.changed.recoveries.iter().filter(|one| one.contract == handed.contract);
         let mut waits = waits.map(|one| (one.first_failure, one.healthy));
-        self.replicas.is_recorded(&handed.contract, extent) || waits.any(|other| replica::is_same(other, extent))
+        let mut mine = self.replicas.mine.iter().filter(|mine| mine.contract == handed.contract);
+        self.replicas.is_recorded(&handed.contract, extent)
+            || waits.any(|other| replica::is_same(other, extent))
+            || mine.any(|mine| replica::is_same(mine.extent, extent))
     }
 
     /// Notes a recovery that this leader recorded.

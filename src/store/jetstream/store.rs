@@ -289,7 +289,9 @@ impl Store for JetStreamStore {
     }
 
     fn save(&mut self, batch: &Batch) -> Result<(), StoreError> {
-        if !self.lead.leads() && self.lead.is_vacant(clock::instant()) {
+        // Once the ledger knows who leads, only a turn takes the lead: what was composed before that must
+        // not be written after it.
+        if self.told.is_none() && !self.lead.leads() && self.lead.is_vacant(clock::instant()) {
             self.claim()?;
         }
         self.write(batch.clone())

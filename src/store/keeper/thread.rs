@@ -130,6 +130,10 @@ impl Keeper {
         match self.turn() {
             Ok(Some(turn)) => {
                 let standing = &turn.share.standing;
+                if !standing.leads {
+                    // What was held was composed by a leader that was replaced.
+                    self.held = Batch::default();
+                }
                 if standing.leads && standing.term != self.term {
                     // What was held is of an earlier term. The ledger writes it again if it has to.
                     (self.held, self.term) = (Batch::default(), standing.term);

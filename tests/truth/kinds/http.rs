@@ -90,7 +90,7 @@ impl World for Http {
 
     async fn start(flavour: u32) -> Self {
         let [address] = free_ports::<1>(own_ip());
-        let tls = (flavour % 3 == 0).then(|| {
+        let tls = flavour.is_multiple_of(3).then(|| {
             let authority = Authority::new();
             (acceptor(&authority, &address.ip().to_string()), authority.pem())
         });

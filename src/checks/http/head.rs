@@ -267,7 +267,7 @@ mod tests {
 
     #[test]
     fn of_many_fields_those_are_kept_that_are_read() {
-        let many = "X: y\r\n".repeat(5_000);
+        let many = "X: y\r\n".repeat(4_000);
         let fields = format!("{many}Location: /a\r\nTransfer-Encoding: gzip, br\r\n{many}Set-Cookie: a=b\r\n");
         let expected = "HTTP/1.1 200 |location: /a|set-cookie: a=b|content-encoding: gzip, br||";
         assert_eq!(text(&format!("HTTP/1.1 200 OK\r\n{fields}\r\n")), expected);

@@ -101,7 +101,7 @@ mod tests {
     use super::*;
 
     fn sealed(number: i64) -> Sealed {
-        Sealed { number, seals: Count { rows: number * 3, sum: i64::MIN + number } }
+        Sealed { number, seals: Count { rows: number.wrapping_mul(3), sum: i64::MIN + number } }
     }
 
     #[test]

@@ -81,6 +81,9 @@ impl Place {
     /// # Errors
     /// The configuration has no such connection.
     pub fn backend(&self, connections: &Connections, replica: Option<&Replica>) -> Result<Box<dyn Backend>, String> {
+        if self.backend == Kind::Sqlite && self.nats.is_some() {
+            return Err("--storage.nats is for --storage.backend=jetstream, and the storage is a file".to_owned());
+        }
         let (Kind::Jetstream, Some(nats)) = (self.backend, &self.nats) else {
             return Ok(Box::new(Sqlite::of(&self.path)));
         };

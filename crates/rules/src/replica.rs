@@ -148,6 +148,10 @@ fn joined(own: Remembered, shared: &RememberedClock, leads: bool) -> Remembered 
     let well = shared.last.map(|last| last.healthy);
     let mut of_shared = false;
     let running = match (running, shared.running) {
+        // This replica saw the shared outage end, and another one begin. The leader knows of neither yet.
+        (Some(own), Some(other)) if !other.declared && last.is_some_and(|last| last.healthy > other.trigger) => {
+            Some(own)
+        }
         (Some(own), Some(other)) => {
             let is_another = well.is_some_and(|well| own.first_failure <= well && well <= other.first_failure);
             of_shared = is_another || other.trigger <= own.trigger;

@@ -132,6 +132,12 @@ pub struct StreamConfig {
     /// `limits`, `interest` or `workqueue`.
     #[serde(default)]
     pub retention: String,
+    /// Whether it acknowledges no message.
+    #[serde(default)]
+    pub no_ack: bool,
+    /// The largest message that it accepts, in bytes. 0 or less is no limit.
+    #[serde(default)]
+    pub max_msg_size: i64,
     /// What a full stream does: remove `old` messages, or refuse `new` ones.
     #[serde(default)]
     pub discard: String,

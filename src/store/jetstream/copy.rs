@@ -41,6 +41,8 @@ pub(super) struct Copy {
     subjects: Subjects,
     /// The last sequence of the log that was applied.
     pub(super) applied: u64,
+    /// The first message of those that are never removed, if there is one.
+    pub(super) kept: Option<u64>,
     /// The number of this process's last message that was applied.
     pub(super) own: Option<u64>,
     /// The server's time of that message.
@@ -62,6 +64,7 @@ impl Copy {
             database: SqliteStore::in_memory()?,
             subjects: subjects.clone(),
             applied: 0,
+            kept: None,
             own: None,
             time: None,
             pending: BTreeMap::new(),
@@ -109,6 +112,9 @@ impl Copy {
         let applied = match read.what {
             What::Batch(batch) => {
                 self.database.save(&batch)?;
+                if !is_state {
+                    self.kept.get_or_insert(message.sequence);
+                }
                 if is_state {
                     self.states = self.states.saturating_add(1);
                     self.observed.extend(batch.observed.iter().map(|(key, until)| (key.clone(), *until)));

@@ -44,6 +44,8 @@ pub(super) struct Log {
 pub(super) struct Extent {
     /// When the stream was created, by which it is known again.
     pub(super) created: jiff::Timestamp,
+    /// The first sequence that is left.
+    pub(super) first: u64,
     /// The last sequence.
     pub(super) last: u64,
 }
@@ -129,10 +131,16 @@ impl Log {
         if config.max_age().is_some() || config.max_msgs_per_subject().is_some() || !config.refuses_new() {
             return unfit("it must keep every message: no max_age, no max_msgs_per_subject, and `discard: new`");
         }
+        if !matches!(config.retention.as_str(), "" | "limits") {
+            return unfit("it must keep every message, whoever reads it: `retention: limits`");
+        }
+        if config.no_ack || config.max_msg_size > 0 {
+            return unfit("it must accept and acknowledge every message: no `no_ack`, no max_msg_size");
+        }
         if !config.allow_rollup_hdrs {
             return unfit("it needs `allow_rollup_hdrs: true`");
         }
-        Ok(Extent { created: info.created, last: info.state.last_seq })
+        Ok(Extent { created: info.created, first: info.state.first_seq, last: info.state.last_seq })
     }
 
     /// The first message at or after a sequence.

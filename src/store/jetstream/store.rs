@@ -133,7 +133,10 @@ impl JetStreamStore {
     /// Whether the stream is still the one whose log was applied.
     fn look(&mut self) -> Result<(), StoreError> {
         let extent = self.log.extent()?;
-        if extent.created != self.created || extent.last < self.copy.applied {
+        if extent.created != self.created
+            || extent.last < self.copy.applied
+            || self.copy.kept.is_some_and(|kept| extent.first > kept)
+        {
             let text = "the stream was replaced, or has lost messages. Nothing is written to it. Restore it, or restart \
                         every replica to begin with what it holds now";
             return Err(self.log.failed(&text));

@@ -1,5 +1,6 @@
 //! What the thread of a storage does.
 
+use std::collections::BTreeSet;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -25,6 +26,8 @@ const FORGET_EVERY: Duration = Duration::from_secs(60 * 60);
 /// How many changed statuses, and entries of the record, are kept in memory while the disk fails.
 /// Beyond this the oldest are dropped.
 const HELD: usize = 100_000;
+/// How many different errors are logged until it works again.
+const TOLD: usize = 16;
 
 /// Writes to a store, and tries again.
 pub(super) struct Keeper {
@@ -39,6 +42,8 @@ pub(super) struct Keeper {
     /// When a shared store is read next.
     turn_at: Instant,
     health: Arc<Mutex<StoreHealth>>,
+    /// The errors that were logged since it last worked.
+    told: BTreeSet<String>,
     retry_at: Instant,
     forget_at: Instant,
     forgot_at: Instant,
@@ -56,6 +61,7 @@ impl Keeper {
             term: 0,
             turn_at: now,
             health,
+            told: BTreeSet::new(),
             retry_at: now,
             forget_at: now,
             forgot_at: now,
@@ -217,6 +223,7 @@ impl Keeper {
 
     /// Nothing waits to be written, and the last access worked.
     fn works(&mut self) {
+        self.told.clear();
         let was = self.health.lock().unwrap_or_else(PoisonError::into_inner).failing.take();
         if was.is_some() {
             info!(path = self.options.backend.place(), "the storage works again: all waiting changes are written");
@@ -267,7 +274,8 @@ impl Keeper {
         let message = failure.to_string();
         let mut health = self.health.lock().unwrap_or_else(PoisonError::into_inner);
         health.errors = health.errors.saturating_add(1);
-        if health.failing.as_ref() != Some(&message) {
+        // A store that fails in several ways in turn tells each once.
+        if self.told.len() < TOLD && self.told.insert(message.clone()) {
             error!(
                 message,
                 "the storage fails: measuring continues in memory, and new state is lost if the process ends now"

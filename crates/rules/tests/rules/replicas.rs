@@ -65,6 +65,17 @@ fn a_follower_adopts_a_clock_unless_it_saw_the_component_well_since() {
     assert_eq!(trigger(&heard(never_looked.remember(), &shared())), Some(60));
     let declared = RememberedClock { running: Some(Outage { declared: true, ..outage(60, 60) }), ..shared() };
     assert_eq!(trigger(&heard(well_since.remember(), &declared)), Some(60), "people know better");
+    // Who saw that outage end, and another one begin, keeps the trigger of the new one.
+    let another = saw(&[down(40, 70), vec![(90, healthy())], down(100, 130)].concat());
+    assert_eq!(trigger(&another.remember()), Some(120));
+    assert_eq!(trigger(&heard(another.remember(), &shared())), Some(120));
+    let (taken, measured) = taken_over(
+        another.remember(),
+        Remembered { clock: shared(), ..Remembered::default() },
+        vec![mine(recovery(40, 60, 90))],
+        None,
+    );
+    assert_eq!((trigger(&taken), measured.len()), (Some(120), 1));
     // The earlier trigger counts, whoever has it.
     let later = saw(&down(50, 80));
     assert_eq!(trigger(&heard(later.remember(), &shared())), Some(60));

@@ -170,9 +170,9 @@ descriptions! {
     STORE_DAMAGED: Gauge "dr_exporter_store_damaged" [""]
         "Rows of the storage that were found damaged or lost, until a person clears them away";
     LEADER: Gauge "dr_exporter_leader" [""]
-        "1 if this replica leads, so that it records, 0 if it follows. Absent if the storage is not shared";
+        "1 if this replica leads, so that it records, 0 if it follows. Absent if the storage is not shared, and until it was reached once";
     SHARED_AGE: Gauge "dr_exporter_shared_state_age_seconds" [""]
-        "How long ago this replica last knew all that the replicas share. Absent if the storage is not shared";
+        "How long ago this replica last knew all that the replicas share. Absent if the storage is not shared, and until it was reached once";
     WEB_CONNECTIONS: Gauge "dr_exporter_web_connections" [""]
         "Open connections of the web server";
     WEB_CLOSED: Counter "dr_exporter_web_connections_closed" ["reason"]

@@ -181,6 +181,8 @@ fn told<T>(
     let verdict = if good { "ok" } else { "not ok" };
     let warned = if count == 0 { String::new() } else { format!(", warnings: {count}") };
     // A closed pipe means that the reader has enough.
-    let _ = writeln!(io::stdout(), "{}: {verdict}, {}{warned}", file.display(), summary(read));
+    let summary = summary(read);
+    let (first, rest) = summary.split_at(summary.find('\n').unwrap_or(summary.len()));
+    let _ = writeln!(io::stdout(), "{}: {verdict}, {first}{warned}{rest}", file.display());
     good
 }

@@ -149,7 +149,11 @@ fn joined(own: Remembered, shared: &RememberedClock, leads: bool) -> Remembered 
     let mut of_shared = false;
     let running = match (running, shared.running) {
         // This replica saw the shared outage end, and another one begin. The leader knows of neither yet.
-        (Some(own), Some(other)) if !other.declared && last.is_some_and(|last| last.healthy > other.trigger) => {
+        // A new leader records that end first, so here it is not recorded: the leader before it looked,
+        // and saw none.
+        (Some(own), Some(other))
+            if !leads && !other.declared && last.is_some_and(|last| last.healthy > other.trigger) =>
+        {
             Some(own)
         }
         (Some(own), Some(other)) => {

@@ -76,6 +76,10 @@ fn a_follower_adopts_a_clock_unless_it_saw_the_component_well_since() {
         None,
     );
     assert_eq!((trigger(&taken), measured.len()), (Some(120), 1));
+    // The leader answered that it looked all the time, and saw no end: its trigger stays.
+    let before = Remembered { clock: shared(), ..Remembered::default() };
+    let (taken, _) = taken_over(another.remember(), before, Vec::new(), None);
+    assert_eq!(trigger(&taken), Some(60));
     // The earlier trigger counts, whoever has it.
     let later = saw(&down(50, 80));
     assert_eq!(trigger(&heard(later.remember(), &shared())), Some(60));

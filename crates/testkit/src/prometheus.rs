@@ -202,6 +202,8 @@ pub enum Gate {
     Says(u16, Option<String>, String),
     /// Lets everything through but the queries that hold this word: these need too many samples.
     Refuses(&'static str),
+    /// Lets everything through, but the queries that hold this word only after a while.
+    Delays(&'static str, Duration),
     /// Never answers.
     Hangs,
 }
@@ -274,7 +276,11 @@ async fn pass(behind: SocketAddr, gate: Gate, asked: Asked) -> Response {
         Gate::Needs(header, value) if asked.headers.get(header).and_then(|has| has.to_str().ok()) != Some(value) => {
             (StatusCode::UNAUTHORIZED, "no org id\n").into_response()
         }
-        Gate::Needs(..) | Gate::Refuses(_) => forward(behind, asked).await,
+        Gate::Delays(word, a_while) if asked.body.contains(word) => {
+            tokio::time::sleep(a_while).await;
+            forward(behind, asked).await
+        }
+        Gate::Needs(..) | Gate::Refuses(_) | Gate::Delays(..) => forward(behind, asked).await,
     }
 }
 

@@ -228,13 +228,18 @@ struct PromqlCheck {
 #[async_trait]
 impl Check for PromqlCheck {
     async fn run(&self, run: Run) -> Observation {
+        // First what renews the number: then the number is at least as new as that.
+        let renewal = match (&self.prometheus, &self.renewed_by) {
+            (Some(prometheus), Some(renewed_by)) => renewed_by.ask(prometheus, half_of(run.deadline)).await.ok(),
+            _ => None,
+        };
         let number = match &self.prometheus {
             Some(prometheus) => self.ask(prometheus, run.deadline).await,
             // The loader refuses a reference to something that does not exist.
             None => Err(Nothing::NoAnswer(Finding::new(&CREDENTIALS_UNREADABLE, "the check has no Prometheus"))),
         };
         let held = match (&number, &self.prometheus) {
-            (Ok(number), Some(prometheus)) => self.hold(number, prometheus, run).await,
+            (Ok(number), Some(prometheus)) => self.hold(number, renewal.as_ref(), prometheus, run).await,
             _ => None,
         };
         let frozen = held.as_ref().filter(|held| held.is_frozen(self.patience, run.clock.now()));
@@ -312,24 +317,19 @@ impl PromqlCheck {
     }
 
     /// Remembers a number that must move; gives how it was first read.
-    async fn hold(&self, number: &Number, prometheus: &Prometheus, run: Run) -> Option<Held> {
+    async fn hold(&self, number: &Number, renewal: Option<&Number>, prometheus: &Prometheus, run: Run) -> Option<Held> {
         let least = verdict::point(number, &self.meaning).ok().filter(|_| self.must_move)?;
-        let renewal = match &self.renewed_by {
-            Some(renewed_by) => renewed_by.ask(prometheus, run.deadline).await.ok(),
-            None => None,
-        };
         let read = held::Reading {
             value: number.value,
-            renewal: renewal.as_ref().map(|renewal| renewal.value),
+            renewal: renewal.map(|renewal| renewal.value),
             samples: number.samples.clone(),
             at: number.instant(verdict::taken(number), run.clock),
             point: number.instant(least, run.clock),
         };
         let known = self.held().clone();
-        let now = clock::instant();
-        let deadline = now + run.deadline.saturating_duration_since(now) / 2;
+        let deadline = half_of(run.deadline);
         // What moves when it was measured, and where its number was read.
-        let (question, told) = match (&self.renewed_by, &renewal) {
+        let (question, told) = match (&self.renewed_by, renewal) {
             (Some(renewed_by), Some(renewal)) => (renewed_by, renewal),
             _ => (&self.question, number),
         };
@@ -359,6 +359,12 @@ impl PromqlCheck {
         *self.held() = Some(now.clone());
         Some(now)
     }
+}
+
+/// Half of the time until a deadline is left for what comes after.
+fn half_of(deadline: Instant) -> Instant {
+    let now = clock::instant();
+    now + deadline.saturating_duration_since(now) / 2
 }
 
 fn frozen_for(run: Run, meaning: &Meaning) -> impl Fn(&Held) -> Finding {

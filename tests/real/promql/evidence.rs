@@ -1,5 +1,7 @@
 //! Evidence that stops, and evidence that is taken away.
 
+use std::time::Duration;
+
 use super::{SOON, contract, ends, exporter, fails, figure, runs};
 use dr_testkit::prometheus::{Front, Gate, Prometheus, Toy, unix};
 use dr_testkit::scrape::Scrape;
@@ -78,6 +80,30 @@ async fn a_constant_age_that_is_renewed_is_one_of_now() {
         let scrape = exporter.until("a further second", SOON, |_| unix() - before > 2.0).await;
         assert_ne!(scrape.status("renewed", "rpo"), "unproven", "{scrape}");
         assert_ne!(scrape.status("slow", "rpo"), "unproven", "{scrape}");
+    }
+}
+
+/// A number that was read before its collector worked again is not made new by what that collector then counts.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_renews_an_age_is_never_newer_than_the_age() {
+    let toy = Toy::start("lag_seconds 0\ncollections_total 0\n").await;
+    let prometheus = Prometheus::start(&[toy.address]).await;
+    prometheus.has("collections_total").await;
+    // Between the two questions Prometheus scrapes.
+    let front = Front::start(prometheus.address, Gate::Delays("collections_total", Duration::from_millis(700))).await;
+    let connection = format!("url: \"http://{}\"", front.address);
+    let exporter = exporter(&connection, &[contract("renewed", "rpo: 4s", RENEWED)]).await;
+    for count in 1..6 {
+        exporter.becomes("renewed", "rpo", "unproven", SOON).await;
+        toy.tells(&format!("lag_seconds 600\ncollections_total {count}\n"));
+        let never_met = |scrape: &Scrape| {
+            assert_ne!(scrape.status("renewed", "rpo"), "met", "round {count}: {scrape}");
+            scrape.status("renewed", "rpo") == "breached"
+        };
+        exporter.until("the lag shows", SOON, never_met).await;
+        // It works for a moment, and hangs.
+        toy.tells(&format!("lag_seconds 0\ncollections_total {}\n", 100 + count));
+        exporter.becomes("renewed", "rpo", "met", SOON).await;
     }
 }
 

@@ -90,7 +90,7 @@ fn healthy() -> Arc<dyn Check> {
     Scripted::new(|| async { Health::Healthy })
 }
 
-fn unhealthy() -> Health {
+pub(super) fn unhealthy() -> Health {
     Health::Unhealthy(Finding::new(&DOWN, "it is down"))
 }
 

@@ -18,11 +18,14 @@ use dr_exporter::export::report::StatusReport;
 use dr_exporter::export::{View, metrics};
 use tokio::time::{Instant, sleep};
 
-use super::engine::{check, plan};
+use super::engine::{check, plan, unhealthy};
 
 const CONTRACTS: usize = 20_000;
 const CHECKS: usize = 5;
 const INTERVAL: Duration = Duration::from_secs(30);
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+/// How long each check fails once a day.
+const OUTAGE: Duration = Duration::from_secs(300);
 
 /// How late runs began. A run is due at the latest one interval after the start of the one before.
 #[derive(Default)]
@@ -33,11 +36,20 @@ struct Lateness {
     most: AtomicU64,
 }
 
-/// A check that is always well, and answers after a while.
+/// A check that answers after a while. It is well, but for [`OUTAGE`] once a day if it has an hour for that.
 struct Fake {
     lateness: Arc<Lateness>,
     last: std::sync::Mutex<Option<Instant>>,
     takes: Duration,
+    made: Instant,
+    fails_at: Option<Duration>,
+}
+
+impl Fake {
+    fn fails(&self) -> bool {
+        let of_day = Duration::from_secs(self.made.elapsed().as_secs() % DAY.as_secs());
+        self.fails_at.is_some_and(|begin| (begin..begin + OUTAGE).contains(&of_day))
+    }
 }
 
 #[async_trait]
@@ -54,27 +66,26 @@ impl Check for Fake {
             self.lateness.late.fetch_add(u64::from(late > 1000), Relaxed);
         }
         sleep(self.takes).await;
-        Observation::of_health(Health::Healthy)
+        Observation::of_health(if self.fails() { unhealthy() } else { Health::Healthy })
     }
 }
 
-fn start(clock: Clock, contracts: usize) -> (Running, Arc<Lateness>) {
+/// Starts the engine. `fails_at` tells at which time of the day the check of a number fails.
+fn start(clock: Clock, contracts: usize, fails_at: impl Fn(usize) -> Option<Duration>) -> (Running, Arc<Lateness>) {
     let lateness = Arc::new(Lateness::default());
-    let fake = || -> Arc<dyn Check> {
+    let fake = |index: usize| -> Arc<dyn Check> {
         Arc::new(Fake {
             lateness: Arc::clone(&lateness),
             last: std::sync::Mutex::default(),
             takes: Duration::from_millis(20),
+            made: Instant::now(),
+            fails_at: fails_at(index),
         })
     };
     let spec = |index: usize| CheckSpec { interval: INTERVAL, ..check(&format!("check-{index}")) };
     let plans: Vec<Plan> = (0..contracts)
         .map(|index| {
-            plan(
-                &format!("contract-{index:05}"),
-                (0..CHECKS).map(spec).collect(),
-                (0..CHECKS).map(|_| fake()).collect(),
-            )
+            plan(&format!("contract-{index:05}"), (0..CHECKS).map(spec).collect(), (0..CHECKS).map(fake).collect())
         })
         .collect();
     let plans = Plans { contracts: plans, ..Plans::default() };
@@ -136,7 +147,7 @@ fn told(what: &str, lateness: &Lateness) {
 async fn a_hundred_thousand_checks_on_a_paused_clock() {
     let (before, begun) = (memory(), Real::now());
     let clock = Clock::start();
-    let (running, lateness) = start(clock, CONTRACTS);
+    let (running, lateness) = start(clock, CONTRACTS, |_| None);
     let started = begun.elapsed();
     sleep(Duration::from_secs(90)).await;
     let wall = begun.elapsed();
@@ -153,13 +164,63 @@ async fn a_hundred_thousand_checks_on_a_paused_clock() {
     shown(&running, clock.moment());
 }
 
+/// The recoveries that a scrape counts.
+fn recoveries(running: &Running, moment: Moment) -> f64 {
+    let snapshot = Arc::clone(&running.snapshots.borrow());
+    let scrape = metrics::prometheus(View { snapshot: &snapshot, moment });
+    let counts = scrape.lines().filter(|line| line.starts_with("dr_recoveries_total{"));
+    counts.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+}
+
+/// Days of paused time. Each check fails once a day, at a time of its own.
+async fn days(contracts: usize, days: u32) {
+    let clock = Clock::start();
+    let hours = |check: usize| Some(Duration::from_secs(60 * 60 * (2 + 4 * check as u64)));
+    let (running, lateness) = start(clock, contracts, hours);
+    let (begun, cpu_before) = (Real::now(), cpu());
+    let mut first = 0;
+    for day in 1..=days {
+        sleep(DAY).await;
+        let counted = recoveries(&running, clock.moment());
+        let due = f64::from(day) * (contracts * CHECKS) as f64;
+        assert!((counted - due).abs() < 0.5, "{counted} recoveries after day {day}, and there were {due} outages");
+        if day == 1 {
+            first = memory();
+        }
+    }
+    let checks = contracts * CHECKS;
+    println!(
+        "{checks} checks, {days} days in {:.0?} and {:.1} s of CPU; {first} MiB after the first day",
+        begun.elapsed(),
+        cpu() - cpu_before,
+    );
+    told("days", &lateness);
+    assert_eq!(lateness.late.load(Relaxed), 0, "no run is late");
+    let due = f64::from(days) * (DAY.as_secs() / INTERVAL.as_secs()) as f64 * checks as f64;
+    assert!(lateness.runs.load(Relaxed) as f64 >= due * 0.99, "{due} runs are due");
+    assert!(memory() < first + 16, "{} MiB, and {first} MiB after the first day", memory());
+    running.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+#[ignore = "takes long: a soak"]
+async fn a_day_of_a_thousand_checks() {
+    days(200, 1).await;
+}
+
+#[tokio::test(start_paused = true)]
+#[ignore = "takes long: a soak"]
+async fn thirty_days_of_a_few_checks() {
+    days(4, 30).await;
+}
+
 /// The same against the real clock, on the two threads that the exporter has.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "takes long; prints the figures of docs/scaling.md"]
 async fn checks_against_the_real_clock() {
     for contracts in [2_000, 6_000, CONTRACTS] {
         let clock = Clock::start();
-        let (running, lateness) = start(clock, contracts);
+        let (running, lateness) = start(clock, contracts, |_| None);
         // The first runs are all within a second.
         sleep(Duration::from_secs(40)).await;
         let (from, counted) = (cpu(), healthy(&running.snapshots.borrow()));

@@ -29,7 +29,8 @@ pub(super) fn hold(case: &Case<'_>, verdict: &mut Verdict) {
         let begins = outage.down.1 + promise.triggered() + rto + late;
         let ends = outage.up.map_or(end, |up| up.0);
         let watched = case.watched(&story.health_shows, outage.down.0 - promise.freshness(), begins + DELAY);
-        if late > TOO_LATE || !outage.plain || !watched || ends < begins + DELAY || begins + DELAY + BUSY + late > end {
+        let alone = outage.plain && outage.parts == 1;
+        if late > TOO_LATE || !alone || !watched || ends < begins + DELAY || begins + DELAY + BUSY + late > end {
             continue;
         }
         verdict.alerts += 1;

@@ -97,7 +97,10 @@ pub(super) fn hold(case: &Case<'_>, verdict: &mut Verdict) {
         // Below the target for certain; or known to be missing for as long as the target.
         let within = calm && provable.saturating_add(error + late + MARGIN) < rpo;
         let over = least.saturating_sub(rpo + noticed);
+        // What went back differs only since then, whatever its age.
+        let differs = setback.is_none_or(|back| back + rpo + noticed <= from);
         let watched_over = !over.is_zero()
+            && differs
             && least < Duration::MAX
             && case.watched(&story.copy_shows, from - rpo - noticed - over, to);
         if figure.status == "unproven" && knows && (within || (watched_over && calm)) {

@@ -135,11 +135,13 @@ impl RememberedCheck {
     }
 
     /// What a start at `now` may keep of it. If the wall clock was `set_back` since it was stored,
-    /// its age is unknown. Then it proves nothing, and only new looks count.
+    /// its age is unknown. Then it proves nothing, and only new looks count. Only how long a running
+    /// outage was seen to last stays known, unless the clock was set back to before its end.
     #[must_use]
     pub(super) fn recalled(self, set_back: bool, now: Timestamp) -> Self {
         if set_back {
-            return Self { copy_identity: self.copy_identity, ..Self::default() };
+            let last_failure = self.last_failure.map(|at| at.min(now));
+            return Self { last_failure, copy_identity: self.copy_identity, ..Self::default() };
         }
         self.carried(|at| at.min(now))
     }

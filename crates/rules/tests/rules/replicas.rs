@@ -30,6 +30,7 @@ fn outage(first_failure: i64, trigger: i64) -> Outage {
         beginning: Beginning::Seen,
         declared: false,
         confirmed: true,
+        interruption: None,
     }
 }
 

@@ -206,7 +206,7 @@ fn rto_table_while_a_clock_runs() {
     for (failed, now, expected) in table {
         let mut contract = contract(spec(), vec![check("health")]);
         contract.observe(0, t(-10), &of_health(healthy()));
-        for at in [0, 10, 20, failed] {
+        for at in (0..failed).step_by(10).chain([failed]) {
             contract.observe(0, t(at), &of_health(unhealthy()));
         }
         assert_eq!(basis(&contract, Objective::Rto, now), expected, "failed at {failed}, asked at {now}");
@@ -347,7 +347,7 @@ fn rto_table_while_nothing_happens() {
         let mut contract = contract(spec, vec![check("health")]);
         if let Some(recovered) = recovered {
             contract.observe(0, t(-30), &of_health(healthy()));
-            for at in [-20, -10, 0, 299].into_iter().filter(|at| at < recovered) {
+            for at in (-20..300).step_by(10).chain([299]).filter(|at| at < recovered) {
                 contract.observe(0, t(at), &of_health(unhealthy()));
             }
             contract.observe(0, t(*recovered), &of_health(healthy()));

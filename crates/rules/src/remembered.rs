@@ -25,6 +25,9 @@ pub struct RememberedCheck {
     /// A token that tells whether the same change is still missing. None for a change that has its
     /// own time.
     pub missing: Option<String>,
+    /// A token for what the copy should hold.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub missing_expected: Option<String>,
     /// Whether the latest evidence said that the copy is lost.
     pub lost: bool,
     /// The identity of the copy.

@@ -122,7 +122,11 @@ fn newer(own: &RememberedCheck, other: &RememberedCheck) -> RememberedCheck {
     // Every withdrawal is a look. So without a newer look both are proofs, and the newest counts.
     check.latched = if copy.copy_seen == before.copy_seen { copy.latched.max(before.latched) } else { copy.latched };
     (check.missing, check.missing_since, check.lost) = (copy.missing.clone(), copy.missing_since, copy.lost);
-    if copy.missing.is_some() && copy.missing == before.missing {
+    check.missing_expected.clone_from(&copy.missing_expected);
+    // Between the looks of the two, the copy may have been complete.
+    let gap = before.copy_seen < copy.missing_since;
+    let expects_the_same = copy.missing_expected.is_some() && copy.missing_expected == before.missing_expected;
+    if copy.missing.is_some() && copy.missing == before.missing && (!gap || expects_the_same) {
         // The same change is missing. It was seen to be missing before, if the copy was not complete
         // in between.
         let earlier = before.missing_since.filter(|since| copy.latched.is_none_or(|latched| latched <= *since));

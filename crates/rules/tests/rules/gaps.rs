@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use dr_rules::contract::{Contract, Objective};
-use dr_rules::observation::Health;
+use dr_rules::observation::{CopyState, Health};
 use dr_rules::outage::Mode;
 use dr_rules::recovery_clock::ClockEvent;
 use dr_rules::status::{Basis, Status};
@@ -186,6 +186,45 @@ fn a_declaration_counts_until_all_is_seen_to_be_well() {
             observe(&mut contract, 0, at, health);
         }
         assert_eq!(ends(&contract, 30), (seconds(least), Some(seconds(30))), "{found:?} at 5");
+    }
+}
+
+/// DR holds one value, and the primary another; what the primary holds at a look.
+fn outdated(contract: &mut Contract, at: i64, expected: &str) {
+    let copy = CopyState::Outdated {
+        up_to: None,
+        went_back: None,
+        holds: "v1".to_owned(),
+        expected: expected.to_owned(),
+        finding: super::finding(),
+    };
+    contract.observe(0, t(at), &super::of_copy(copy));
+}
+
+/// The primary may have gone back to what DR holds, and on from there: then little is missing.
+#[test]
+fn a_difference_is_not_older_than_the_looks_that_saw_it() {
+    // When it was looked at again, what the primary held then, and the least that is missing.
+    for (again, expected, least) in [(35, "v3", 35), (36, "v3", 0), (36, "", 0), (36, "v2", 36), (3600, "v2", 3600)] {
+        for restart in [false, true] {
+            let mut contract = contract(spec(), vec![check("a")]);
+            outdated(&mut contract, 0, if expected.is_empty() { "" } else { "v2" });
+            let mut contract = if restart { recalled(&contract) } else { contract };
+            outdated(&mut contract, again, expected);
+            let exposure = contract.checks()[0].exposure(t(again));
+            assert_eq!(exposure.least, seconds(least), "{expected} at {again}, {restart}");
+        }
+    }
+}
+
+#[test]
+fn damage_may_have_been_mended_and_done_again_where_nobody_looked() {
+    for (again, least) in [(35, 35), (36, 0)] {
+        let mut contract = contract(spec(), vec![check("a")]);
+        for at in [0, again] {
+            contract.observe(0, t(at), &super::of_copy(CopyState::Damaged(super::finding())));
+        }
+        assert_eq!(contract.checks()[0].exposure(t(again)).least, seconds(least), "again at {again}");
     }
 }
 

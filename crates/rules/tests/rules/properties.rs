@@ -26,8 +26,13 @@ fn copy() -> impl Strategy<Value = CopyOf> {
         Just((|at: Timestamp, ago| CopyState::Vouched { up_to: at.minus(seconds(ago)), doubt: None }) as CopyOf),
         Just((|at: Timestamp, ago| doubted(at.minus(seconds(ago)))) as CopyOf),
         Just(
-            (|_, _| CopyState::Outdated { up_to: None, went_back: None, holds: String::new(), finding: finding() })
-                as CopyOf
+            (|_, _| CopyState::Outdated {
+                up_to: None,
+                went_back: None,
+                holds: String::new(),
+                expected: String::new(),
+                finding: finding()
+            }) as CopyOf
         ),
         Just((|at: Timestamp, ago| outdated(at, ago)) as CopyOf),
         Just((|_, _| CopyState::Damaged(finding())) as CopyOf),
@@ -44,7 +49,13 @@ fn doubted(up_to: Timestamp) -> CopyState {
 /// A copy that holds one of three things, and may have been complete some time ago.
 fn outdated(at: Timestamp, ago: u64) -> CopyState {
     let up_to = ago.is_multiple_of(5).then(|| at.minus(seconds(ago)));
-    CopyState::Outdated { up_to, went_back: None, holds: (ago % 3).to_string(), finding: finding() }
+    CopyState::Outdated {
+        up_to,
+        went_back: None,
+        holds: (ago % 3).to_string(),
+        expected: String::new(),
+        finding: finding(),
+    }
 }
 
 fn behind(since: Timestamp) -> CopyState {

@@ -196,12 +196,29 @@ fn the_newer_look_counts_as_a_whole_and_nothing_withdrawn_comes_back() {
 
 #[test]
 fn a_change_that_both_see_missing_is_missing_since_the_first_saw_it() {
-    let outdated = |at| {
-        let holds = "h1".to_owned();
-        point(at, CopyState::Outdated { up_to: None, went_back: None, holds, finding: Finding::new(&ANY, "differs") })
+    let outdated = |at, expected: &str| {
+        let (holds, expected, finding) = ("h1".to_owned(), expected.to_owned(), Finding::new(&ANY, "differs"));
+        point(at, CopyState::Outdated { up_to: None, went_back: None, holds, expected, finding })
     };
-    let state = caught_up(outdated(50).remember(), outdated(20).remember());
-    assert_eq!(state.checks["a"].missing_since, Some(t(20)));
+    let since = |own: &Contract, other: &Contract| {
+        let joined = |own: &Contract, other: &Contract| caught_up(own.remember(), other.remember());
+        (joined(own, other).checks["a"].missing_since, joined(other, own).checks["a"].missing_since)
+    };
+    let newer = outdated(50, "h2");
+    assert_eq!(since(&newer, &outdated(20, "h2")), (Some(t(20)), Some(t(20))));
+    // Between their looks it can have been complete, if something else is missing now.
+    assert_eq!(since(&newer, &outdated(20, "h3")), (Some(t(50)), Some(t(50))));
+    let mut looked_on = outdated(20, "h3");
+    let copy = newer.remember().checks["a"].clone();
+    let seen = |at, expected: &str| {
+        let (holds, expected, finding) = ("h1".to_owned(), expected.to_owned(), Finding::new(&ANY, "differs"));
+        (t(at), of_copy(CopyState::Outdated { up_to: None, went_back: None, holds, expected, finding }))
+    };
+    assert_eq!(copy.missing_since, Some(t(50)));
+    let (at, observation) = seen(50, "h2");
+    looked_on.observe(0, at, &observation);
+    assert_eq!(looked_on.remember().checks["a"].missing_since, Some(t(20)), "it looked all the time");
+    assert_eq!(since(&newer, &looked_on), (Some(t(20)), Some(t(20))));
 }
 
 #[test]

@@ -30,7 +30,13 @@ fn outdated(up_to: Option<i64>) -> CopyState {
 }
 
 fn holding(holds: &str, up_to: Option<i64>) -> CopyState {
-    Outdated { up_to: up_to.map(t), went_back: None, holds: holds.to_owned(), finding: finding() }
+    Outdated {
+        up_to: up_to.map(t),
+        went_back: None,
+        holds: holds.to_owned(),
+        expected: "newer".to_owned(),
+        finding: finding(),
+    }
 }
 
 fn basis(contract: &Contract, objective: Objective, now: i64) -> Basis {
@@ -154,7 +160,13 @@ fn rpo_table_of_copies_that_differ() {
         ),
         (
             "damaged, and watched for the target",
-            &[(0, complete(0)), (10, Damaged(finding())), (110, Damaged(finding()))],
+            &[
+                (0, complete(0)),
+                (10, Damaged(finding())),
+                (45, Damaged(finding())),
+                (80, Damaged(finding())),
+                (110, Damaged(finding())),
+            ],
             110,
             ExposureReachedTarget,
         ),
@@ -537,6 +549,7 @@ fn a_copy_that_goes_back_takes_its_recovery_point_back() {
         up_to: None,
         went_back: Some(WentBack { to: t(to), at: t(210) }),
         holds: "old".to_owned(),
+        expected: "new".to_owned(),
         finding: finding(),
     };
     rpo_rows(&[

@@ -10,6 +10,7 @@ use super::incident::{By, Form, finish};
 use super::storage::Inspected;
 use super::{exit, runtime};
 use crate::decode::values::PromDuration;
+use crate::store::states::{Planned, Verified};
 
 /// The options of `report`.
 #[derive(Debug, Args)]
@@ -96,7 +97,12 @@ impl Period {
 
 fn verify(place: &Inspected, head: Option<&str>) -> ExitCode {
     match place.backend().and_then(|backend| backend.verify(head).map_err(|error| error.to_string())) {
-        Ok(Ok(head)) => finish(Ok(format!("ok, entries: {}, head: {}", head.seq, head.hash))),
+        Ok(Ok(Verified { head, uncovered })) => {
+            let said = format!("ok, entries: {}, head: {}", head.seq, head.hash);
+            let of_one =
+                |(of, id): &(Planned, String)| format!("\nnot covered: the {of} {id}, which an earlier version stored");
+            finish(Ok(said + &uncovered.iter().map(of_one).collect::<String>()))
+        }
         Ok(Err(broken)) => {
             eprintln!("the record was changed: {broken}");
             crate::export::nagios::State::Critical.code().into()

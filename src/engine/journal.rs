@@ -17,6 +17,7 @@ use crate::engine::order::On;
 use crate::store::Batch;
 use crate::store::plans::{Answered, Plans, Worst};
 use crate::store::record::{Entry, Fact, Promise};
+use crate::store::states::Planned;
 
 /// The plans of people, from the configuration.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -128,10 +129,27 @@ impl Journal {
 
     /// Moves what changed into a batch.
     pub(super) fn hand_over(&mut self, batch: &mut Batch) {
+        self.record_states();
         // What was recorded was observed.
         self.changed.alive = self.changed.alive.max(self.entries.last().map(|entry| entry.at));
         batch.entries.append(&mut self.entries);
         batch.plans.take(std::mem::take(&mut self.changed));
+    }
+
+    /// Records the states of the incidents and drills that changed, in the same batch.
+    fn record_states(&mut self) {
+        let Plans { incidents, drills, .. } = &self.changed;
+        let of_incidents =
+            incidents.iter().map(|(id, incident)| (incident.declared.at, Planned::Incident.fact(id, incident)));
+        let of_drills = drills.iter().map(|(id, run)| (run.started.at, Planned::Drill.fact(id, run)));
+        let states: Vec<_> = of_incidents.chain(of_drills).collect();
+        // What changed one was just recorded.
+        let last = self.entries.last().map(|entry| entry.at);
+        for (at, fact) in states {
+            if let Some(fact) = fact {
+                self.record(last.unwrap_or(at), fact);
+            }
+        }
     }
 
     /// Notes that the exporter observes, and what it saw: a crash must not hide the worst exposure.

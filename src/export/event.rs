@@ -126,7 +126,7 @@ impl EventReport {
             Fact::Firing(_) | Fact::Started { .. } | Fact::TookOver { .. } | Fact::Stopped | Fact::Silent { .. } => {
                 meanwhile
             }
-            Fact::Promised { .. } | Fact::Verified { .. } | Fact::Exposure { .. } => false,
+            Fact::Promised { .. } | Fact::Verified { .. } | Fact::Exposure { .. } | Fact::State { .. } => false,
         }
     }
 

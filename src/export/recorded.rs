@@ -208,6 +208,7 @@ fn of_people(fact: &Fact) -> String {
             let text = if text.is_empty() { String::new() } else { format!(": {text}") };
             format!("the drill ended as {} {}{text}", outcome.label(), who(stamp))
         }
+        Fact::State { of, id, .. } => format!("the state of the {of} {id} was stored"),
         Fact::Verified { drill, findings, .. } if findings.is_empty() => format!("drill {drill} was verified: passed"),
         Fact::Verified { drill, findings, .. } => format!("drill {drill} was verified: {}", findings.join("; ")),
         Fact::Acknowledged { contract, severity, waited_seconds, stamp, by_what } => {

@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use crate::clients::nats::NatsConnection;
 use crate::decode::values::{StreamName, Word as _};
-use crate::store::record::{Broken, EntryQuery, Head, Link};
+use crate::store::record::{Broken, EntryQuery, Link};
 use crate::store::sqlite::inspection::Inspection;
+use crate::store::states::Verified;
 use crate::store::{Backend, Export, Store, StoreError, Stored};
 use copy::Copy;
 use log::Log;
@@ -91,7 +92,7 @@ impl Backend for JetStream {
         self.inspect()?.export()
     }
 
-    fn verify(&self, pin: Option<&str>) -> Result<Result<Head, Broken>, StoreError> {
+    fn verify(&self, pin: Option<&str>) -> Result<Result<Verified, Broken>, StoreError> {
         self.inspect()?.verify(pin)
     }
 

@@ -24,6 +24,7 @@ use history::{History, HistoryQuery, Observed};
 use plans::Plans;
 use record::{Broken, EntryQuery, Head, Link};
 use shared::{Forwarded, Turn};
+use states::Verified;
 
 mod batch;
 pub mod damage;
@@ -36,6 +37,7 @@ pub mod record;
 mod retention;
 pub mod shared;
 pub mod sqlite;
+pub mod states;
 
 pub use batch::Batch;
 
@@ -83,12 +85,13 @@ pub trait Backend: std::fmt::Debug + Send {
     /// There is no store, or it cannot be read.
     fn export(&self) -> Result<Export, StoreError>;
 
-    /// Follows the whole record, also while another process uses the store. With `pin`, some entry
-    /// must have this hash, which somebody noted earlier.
+    /// Follows the whole record, and compares the states of incidents and drills with it, also while
+    /// another process uses the store. With `pin`, some entry must have this hash, which somebody
+    /// noted earlier.
     ///
     /// # Errors
     /// There is no store, or it cannot be read.
-    fn verify(&self, pin: Option<&str>) -> Result<Result<Head, Broken>, StoreError>;
+    fn verify(&self, pin: Option<&str>) -> Result<Result<Verified, Broken>, StoreError>;
 
     /// Entries of the record in their order, also while another process uses the store.
     ///

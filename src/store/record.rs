@@ -9,6 +9,7 @@ use ring::digest;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::states::Planned;
 use super::{Firing, Transition};
 use crate::domain::contract::{Objective, Priority};
 use crate::domain::drill::{DrillKind, DrillRun, Measured, Outcome};
@@ -201,6 +202,15 @@ pub enum Fact {
         /// The incident or drill that counts as the reaction, or a text.
         by_what: String,
     },
+    /// The state of an incident or a drill, as it is stored beside the record.
+    State {
+        /// What it is.
+        of: Planned,
+        /// Its id.
+        id: String,
+        /// The SHA-256 of the state.
+        sha256: String,
+    },
 }
 
 /// A promise of the configuration, as it is recorded.
@@ -349,6 +359,12 @@ pub enum Broken {
         /// The number that was noted.
         expected: i64,
     },
+    /// A state beside the record is not the one that was recorded.
+    #[error("the {0} {1} was changed: its state is not the one that the record names")]
+    OtherState(Planned, String),
+    /// A state that was recorded is not there.
+    #[error("the {0} {1} is missing: the record names its state")]
+    NoState(Planned, String),
     /// The noted hash is no hash of the record.
     #[error("no entry has the hash {0}: the record was replaced after that hash was noted")]
     Unpinned(String),

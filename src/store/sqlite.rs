@@ -10,6 +10,7 @@ use tracing::error;
 use super::damage::Damage;
 use super::history::{History, HistoryQuery};
 use super::record::{Broken, EntryQuery, Head, Link};
+use super::states::Verified;
 use super::{
     Backend, Batch, ClosedRecovery, Export, FiringQuery, RecoveryQuery, Store, StoreError, Stored, Transition,
 };
@@ -74,7 +75,7 @@ impl Backend for Sqlite {
         SqliteStore::inspect(&self.directory)?.export()
     }
 
-    fn verify(&self, pin: Option<&str>) -> Result<Result<Head, Broken>, StoreError> {
+    fn verify(&self, pin: Option<&str>) -> Result<Result<Verified, Broken>, StoreError> {
         SqliteStore::inspect(&self.directory)?.verify(pin)
     }
 

@@ -118,7 +118,7 @@ impl CheckState {
     /// Takes in the observation of a run that ended `at`, except for what moves the contract's
     /// clock.
     pub(super) fn observe(&mut self, at: Timestamp, observation: &Observation) {
-        self.point.observe(at, observation);
+        self.point.observe(at, self.spec.freshness(), observation);
         let warned = observation.warnings.as_ref().map(|warnings| (at, !warnings.is_empty()));
         self.warned = warned.or(self.warned);
     }

@@ -24,3 +24,4 @@ pub mod status;
 pub mod time;
 pub mod timeline;
 pub mod trigger;
+mod watch;

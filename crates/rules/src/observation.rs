@@ -150,6 +150,9 @@ pub enum CopyState {
         /// secret. While it stays the same, the change that was first seen missing is still
         /// missing.
         holds: String,
+        /// A token for what the copy should hold. While nobody looked, the copy may have held just
+        /// that, unless this stayed the same as well.
+        expected: String,
         /// How it differs.
         finding: Finding,
     },

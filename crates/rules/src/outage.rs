@@ -65,6 +65,18 @@ impl Beginning {
     }
 }
 
+/// What is left known of an outage in which nobody looked for longer than evidence stays fresh, or
+/// in which all that was looked at was well. The component may have recovered and failed again
+/// meanwhile, so no stretch of time reaches across.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Interruption {
+    /// The longest stretch before it in which the component was seen to fail.
+    pub longest: Duration,
+    /// Since when it is seen to fail again: since as many failures in a row as start a clock. None
+    /// until then.
+    pub since: Option<Timestamp>,
+}
+
 /// An outage whose clock runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outage {
@@ -86,6 +98,10 @@ pub struct Outage {
     /// confirm what a person declared.
     #[serde(default)]
     pub confirmed: bool,
+    /// Whether the component may have recovered and failed again unseen. The clock runs on, but only
+    /// the upper end of the outage reaches across.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interruption: Option<Interruption>,
 }
 
 /// An outage that is over.
@@ -108,10 +124,46 @@ impl Outage {
             first_failure: carry(self.first_failure),
             trigger: carry(self.trigger),
             mode: self.mode,
-            beginning: self.beginning.carried(carry),
+            beginning: self.beginning.carried(&carry),
             declared: self.declared,
             confirmed: self.confirmed,
+            interruption: self
+                .interruption
+                .map(|interruption| Interruption { since: interruption.since.map(&carry), ..interruption }),
         }
+    }
+
+    /// Since when the component is seen to fail without an interruption. None after one, until it is
+    /// seen to fail again.
+    #[must_use]
+    pub fn seen_since(&self) -> Option<Timestamp> {
+        self.interruption.map_or(Some(self.trigger), |interruption| interruption.since)
+    }
+
+    /// The longest stretch before the last interruption in which the component was seen to fail.
+    pub(super) fn longest_before(&self) -> Duration {
+        self.interruption.map_or(Duration::ZERO, |interruption| interruption.longest)
+    }
+
+    /// The same with an interruption, if the component was last seen to fail at `known`.
+    #[must_use]
+    pub(super) fn interrupted(self, known: Option<Timestamp>) -> Self {
+        let longest = self.at_least(known.unwrap_or(self.trigger));
+        Self { interruption: Some(Interruption { longest, since: None }), ..self }
+    }
+
+    /// Notes that as many failures in a row as start a clock were seen `at` this instant, if there
+    /// was an interruption.
+    pub(super) fn is_seen_again(&mut self, at: Timestamp) {
+        if let Some(interruption) = &mut self.interruption {
+            interruption.since.get_or_insert(at);
+        }
+    }
+
+    /// The longest stretch in which the component was seen to fail, if it was last seen so at `known`.
+    fn at_least(&self, known: Timestamp) -> Duration {
+        let stretch = self.seen_since().map(|since| known.since(since));
+        stretch.unwrap_or_default().max(self.longest_before())
     }
 
     /// What a start at `now` may keep of it: nothing later than now. The beginning is unknown if
@@ -123,7 +175,7 @@ impl Outage {
     }
 
     /// How long the outage lasted, if it was last known to continue at `known` and can have
-    /// continued until `possible`.
+    /// continued until `possible`. The lower end is the longest stretch without an interruption.
     #[must_use]
     pub fn lasted(&self, known: Timestamp, possible: Timestamp) -> Interval {
         let most = match self.beginning {
@@ -131,7 +183,7 @@ impl Outage {
             Beginning::After(healthy) => Some(possible.since(healthy.min(self.trigger))),
             Beginning::Unknown => None,
         };
-        Interval::new(known.since(self.trigger), most)
+        Interval::new(self.at_least(known), most)
     }
 }
 

@@ -4,27 +4,10 @@ use std::time::Duration;
 
 use super::observation::Health;
 use super::outage::{Beginning, Mode, Outage, Recovery};
-use super::remembered::RememberedCheck;
 use super::status;
 use super::time::Timestamp;
-
-/// When a check starts the clock, and when it counts as recovered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Thresholds {
-    /// How many failures in a row start the clock.
-    pub failures_to_trigger: u32,
-    /// How long the failures must have lasted as well, counted from the first one.
-    pub hold: Duration,
-    /// How many healthy observations in a row count as recovered.
-    pub successes_to_recover: u32,
-    /// How long an observation counts as fresh. If the first healthy look comes later than this
-    /// after the look before, health may have begun at any time in between.
-    pub freshness: Duration,
-    /// The longest time from one look to the next while a clock runs, if no look is late or without
-    /// an answer. If the first healthy look comes later than this after the look before, the
-    /// component can have recovered at any time in between.
-    pub pace: Duration,
-}
+use super::watch::Runs;
+pub use super::watch::{Thresholds, Watch, Watching};
 
 /// What an observation did to the clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,193 +16,6 @@ pub enum ClockEvent {
     Started(Outage),
     /// It stopped.
     Stopped(Recovery),
-}
-
-/// The streaks of equal observations of one check. *No answer* is not an observation. It breaks no
-/// streak, unless there is nothing else for longer than evidence stays fresh.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Runs {
-    failures: u32,
-    first_failure: Option<Timestamp>,
-    successes: u32,
-    first_success: Option<Timestamp>,
-    /// The observation before the first success, if it is too old to show that this really was the
-    /// first.
-    unseen_since: Option<Timestamp>,
-    last_failure: Option<Timestamp>,
-    last_success: Option<Timestamp>,
-    /// What is known about the time before the first failure.
-    beginning: Beginning,
-    evidence: Option<Timestamp>,
-    /// When the component was last seen pending, if nothing else was seen since.
-    pending: Option<Timestamp>,
-}
-
-impl Runs {
-    /// Whether a check without enough healthy observations keeps the clock running. It does not if
-    /// it never failed in this outage, and was recently seen pending since the trigger.
-    fn holds_up(&self, outage: &Outage, freshness: Duration, at: Timestamp) -> bool {
-        let pending = self.pending.is_some_and(|seen| seen >= outage.trigger && at.since(seen) <= freshness);
-        self.failed_in(outage) || !pending
-    }
-
-    /// Whether the check saw the component fail in this outage.
-    fn failed_in(&self, outage: &Outage) -> bool {
-        self.last_failure.is_some_and(|failure| failure >= outage.first_failure)
-    }
-}
-
-/// One check, as seen by the clock.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Watch {
-    /// When the check starts and stops the clock. None for a check that does not feed the RTO: it
-    /// has no effect.
-    thresholds: Option<Thresholds>,
-    runs: Runs,
-}
-
-/// Something with a watch. A clock moves by the watches of all checks, and each watch is stored
-/// with its check.
-pub trait Watching {
-    /// The watch.
-    fn watch(&self) -> &Watch;
-
-    /// The watch, to change it.
-    fn watch_mut(&mut self) -> &mut Watch;
-}
-
-impl Watching for Watch {
-    fn watch(&self) -> &Watch {
-        self
-    }
-
-    fn watch_mut(&mut self) -> &mut Watch {
-        self
-    }
-}
-
-impl Watch {
-    /// A check that has not run yet. A check that does not feed the RTO has no thresholds and no
-    /// effect.
-    #[must_use]
-    pub fn new(thresholds: Option<Thresholds>) -> Self {
-        Self { thresholds, runs: Runs::default() }
-    }
-
-    /// Takes in the health of the component, as the check saw it `at` this instant.
-    fn take(&mut self, at: Timestamp, health: &Health, running: Option<Outage>) {
-        let Self { thresholds: own, runs } = self;
-        let unseen_since = match runs.evidence {
-            Some(before) => Some(before).filter(|before| own.is_some_and(|own| at.since(*before) > own.freshness)),
-            // Nobody knows the health since the trigger.
-            None => running.map(|outage| outage.trigger),
-        };
-        let known = matches!(health, Health::Healthy | Health::Unhealthy(_));
-        let unseen = runs.evidence.is_none() || unseen_since.is_some();
-        if unseen_since.is_some() && known {
-            // Nobody knows what happened in between, so a new streak begins.
-            (runs.failures, runs.first_failure) = (0, None);
-            (runs.successes, runs.first_success) = (0, None);
-        }
-        match health {
-            Health::NoAnswer(_) => {}
-            Health::Pending(_) => runs.pending = Some(at),
-            Health::Healthy => {
-                runs.last_success = runs.last_success.max(Some(at));
-                runs.successes = runs.successes.saturating_add(1);
-                if runs.first_success.is_none() {
-                    // While a clock runs, looks are close together: a gap that is none otherwise
-                    // leaves open when the component recovered.
-                    let is_late = |before: &Timestamp| own.is_some_and(|own| at.since(*before) > own.pace);
-                    let late = runs.evidence.filter(|before| running.is_some() && is_late(before));
-                    (runs.first_success, runs.unseen_since) = (Some(at), unseen_since.or(late));
-                }
-                (runs.failures, runs.first_failure) = (0, None);
-            }
-            Health::Unhealthy(_) => {
-                runs.failures = runs.failures.saturating_add(1);
-                if runs.first_failure.is_none() {
-                    runs.first_failure = Some(at);
-                    runs.beginning = match runs.last_success {
-                        _ if !unseen => Beginning::Seen,
-                        Some(healthy) => Beginning::After(healthy),
-                        None => Beginning::Unknown,
-                    };
-                }
-                runs.last_failure = runs.last_failure.max(Some(at));
-                (runs.successes, runs.first_success) = (0, None);
-            }
-        }
-        if known {
-            (runs.evidence, runs.pending) = (runs.evidence.max(Some(at)), None);
-        }
-    }
-
-    /// Copies the state of the check into its record.
-    pub fn remember(&self, check: &mut RememberedCheck) {
-        let runs = &self.runs;
-        (check.failures, check.first_failure, check.last_failure) =
-            (runs.failures, runs.first_failure, runs.last_failure);
-        (check.successes, check.first_success) = (runs.successes, runs.first_success);
-        (check.unseen_since, check.health_seen) = (runs.unseen_since, runs.evidence);
-        (check.last_success, check.beginning, check.pending) = (runs.last_success, runs.beginning, runs.pending);
-    }
-
-    /// Restores the state of the check from its record.
-    pub fn recall(&mut self, check: &RememberedCheck) {
-        self.runs = Runs {
-            failures: check.failures,
-            first_failure: check.first_failure,
-            successes: check.successes,
-            first_success: check.first_success,
-            unseen_since: check.unseen_since,
-            last_failure: check.last_failure,
-            // Older records do not have this field. They have the last look, and whether it failed.
-            last_success: check.last_success.or(check.health_seen.filter(|_| check.failures == 0)),
-            beginning: check.beginning,
-            evidence: check.health_seen,
-            pending: check.pending,
-        };
-    }
-
-    /// The last instant until which the component is known to have failed while a clock runs: `now`
-    /// until the next look is due, and then the last failed look. None if it never failed.
-    #[must_use]
-    pub fn known_to_fail(&self, now: Timestamp) -> Option<Timestamp> {
-        let last = self.runs.last_failure?;
-        let is_due = self.thresholds.is_none_or(|own| now.since(last) > own.pace);
-        Some(if self.is_healthy() == Some(false) && !is_due { now.max(last) } else { last })
-    }
-
-    /// When the check last learned the health of the component.
-    #[must_use]
-    pub fn evidence(&self) -> Option<Timestamp> {
-        self.runs.evidence
-    }
-
-    /// When the check last saw the component fail.
-    #[must_use]
-    pub fn last_failure(&self) -> Option<Timestamp> {
-        self.runs.last_failure
-    }
-
-    /// How often in a row it has failed.
-    #[must_use]
-    pub fn consecutive_failures(&self) -> u32 {
-        self.runs.failures
-    }
-
-    /// Since when the check has seen the component fail. None if it does not fail.
-    #[must_use]
-    pub fn first_failure(&self) -> Option<Timestamp> {
-        self.runs.first_failure
-    }
-
-    /// The last health that the check saw. None also while the component is pending.
-    #[must_use]
-    pub fn is_healthy(&self) -> Option<bool> {
-        self.runs.evidence.filter(|_| self.runs.pending.is_none()).map(|_| self.runs.failures == 0)
-    }
 }
 
 /// The clock of one contract.
@@ -250,6 +46,9 @@ impl RecoveryClock {
         at: Timestamp,
         health: &Health,
     ) -> Option<ClockEvent> {
+        if matches!(health, Health::Unhealthy(_)) {
+            self.interrupt(checks, check, at);
+        }
         let watch = checks.get_mut(check)?.watch_mut();
         watch.take(at, health, self.running);
         if matches!(health, Health::NoAnswer(_)) {
@@ -263,16 +62,43 @@ impl RecoveryClock {
         let would_start = fails && lasted >= own.hold;
         if let Some(outage) = self.running.as_mut().filter(|_| would_start) {
             outage.confirmed = true;
+            outage.is_seen_again(at);
         }
         match self.running {
             None if would_start => {
                 let (first_failure, beginning) = earliest_failure(checks, at).unwrap_or((at, Beginning::Seen));
                 let mode = if self.planned { Mode::Drill } else { Mode::Real };
-                let outage = Outage { first_failure, trigger: at, mode, beginning, declared: false, confirmed: true };
+                let outage = Outage {
+                    first_failure,
+                    trigger: at,
+                    mode,
+                    beginning,
+                    declared: false,
+                    confirmed: true,
+                    interruption: None,
+                };
                 Some(ClockEvent::Started(self.start(checks, outage)))
             }
             None => None,
             Some(outage) => self.stop(checks, outage, at).map(ClockEvent::Stopped),
+        }
+    }
+
+    /// Notes that a check sees the component fail `at` this instant, and that nothing shows that it
+    /// failed all the time since it was last seen to fail.
+    fn interrupt<C: Watching>(&mut self, checks: &[C], check: usize, at: Timestamp) {
+        let feeds = checks.get(check).is_some_and(|check| check.watch().thresholds.is_some());
+        let Some(outage) = self.running.as_mut().filter(|_| feeds) else { return };
+        let bridges = |(index, other): (usize, &C)| {
+            let Watch { thresholds, runs } = other.watch();
+            thresholds.as_ref().is_some_and(|own| {
+                // Another check is known to fail only until its next look is due.
+                let within = if index == check { own.freshness } else { own.pace };
+                runs.bridges(own, outage, within, at)
+            })
+        };
+        if !checks.iter().enumerate().any(bridges) {
+            *outage = outage.interrupted(feeding(checks).filter_map(|(runs, _)| runs.last_failure).max());
         }
     }
 
@@ -307,7 +133,15 @@ impl RecoveryClock {
         }
         let (first_failure, beginning) = earliest_failure(checks, at).unwrap_or((at, Beginning::Seen));
         let first_failure = first_failure.min(at);
-        let outage = Outage { first_failure, trigger: at, mode, beginning, declared: true, confirmed: false };
+        let outage = Outage {
+            first_failure,
+            trigger: at,
+            mode,
+            beginning,
+            declared: true,
+            confirmed: false,
+            interruption: None,
+        };
         Some(ClockEvent::Started(self.start(checks, outage)))
     }
 

@@ -38,7 +38,7 @@ use super::time::Timestamp;
 /// let run = Observation { copy: Some(complete), ..Observation::of_health(Health::Healthy) };
 ///
 /// let mut point = RecoveryPoint::default();
-/// point.observe(at(101), &run);
+/// point.observe(at(101), fresh_for, &run);
 /// assert_eq!(point.instant(), Some(at(100)));
 ///
 /// // A disaster at 160 could cost 60 s of data. Whether it would, nobody knows: at least 0 s.
@@ -63,6 +63,8 @@ struct Missing {
     /// A token that tells whether a later look sees the same change missing. None for a change that
     /// has its own time.
     token: Option<String>,
+    /// What the copy should hold. None if nobody can tell.
+    expected: Option<String>,
 }
 
 /// The token of a copy that lacks something of unknown age. The tokens of checks never begin with
@@ -74,14 +76,16 @@ const LOST: &str = "!lost";
 impl RecoveryPoint {
     /// Takes in what a run learned about the copy `at` this instant.
     ///
-    /// The future cannot be proven: a proof of a later instant is cut to `at`.
-    pub fn observe(&mut self, at: Timestamp, observation: &Observation) {
+    /// The future cannot be proven: a proof of a later instant is cut to `at`. After more time than
+    /// evidence stays fresh, what is missing may be missing again.
+    pub fn observe(&mut self, at: Timestamp, freshness: Duration, observation: &Observation) {
         if let Some(identity) = &observation.copy_identity {
             if self.identity.as_ref().is_some_and(|known| known != identity) {
                 (self.latched, self.missing) = (None, None);
             }
             self.identity = Some(identity.clone());
         }
+        let gap = !status::is_fresh(self.evidence, freshness, at);
         let missing = match &observation.copy {
             None | Some(CopyState::Unknown(_)) => return,
             Some(CopyState::Vouched { up_to, doubt: Some(_) }) => return self.latch((*up_to).min(at)),
@@ -96,20 +100,20 @@ impl RecoveryPoint {
                 }
                 self.latch(since);
                 let certain = certain_since.map_or(latest, |certain| certain.min(at));
-                Some(Missing { since: certain.max(latest), token: None })
+                Some(Missing { since: certain.max(latest), token: None, expected: None })
             }
-            Some(CopyState::Outdated { up_to, went_back, holds, .. }) => {
+            Some(CopyState::Outdated { up_to, went_back, holds, expected, .. }) => {
                 let up_to = up_to.map(|up_to| up_to.min(at));
                 self.latched = self.latched.max(up_to);
                 if let Some(WentBack { to, at }) = went_back {
                     self.latched = self.latched.map(|proven| if proven > *at { proven } else { proven.min(*to) });
                 }
                 self.lost = false;
-                Some(self.missing_still(holds, up_to, at))
+                Some(self.missing_still((holds, Some(expected).filter(|known| !known.is_empty())), up_to, gap, at))
             }
             Some(CopyState::Damaged(_)) => {
                 (self.latched, self.lost) = (None, false);
-                Some(self.missing_still(DAMAGED, None, at))
+                Some(self.missing_still((DAMAGED, None), None, gap, at))
             }
             Some(CopyState::Withdrawn(_)) => {
                 (self.latched, self.lost) = (None, false);
@@ -117,7 +121,7 @@ impl RecoveryPoint {
             }
             Some(CopyState::Lost(_)) => {
                 (self.latched, self.lost) = (None, true);
-                Some(self.missing_still(LOST, None, at))
+                Some(self.missing_still((LOST, None), None, gap, at))
             }
         };
         self.evidence = self.evidence.max(Some(at));
@@ -125,11 +129,19 @@ impl RecoveryPoint {
     }
 
     /// A change without its own time counts from the first look that saw it missing. An earlier
-    /// look counts only if the copy still holds the same and was not complete in between.
-    fn missing_still(&self, token: &str, complete: Option<Timestamp>, at: Timestamp) -> Missing {
+    /// look counts only if the copy still holds the same and was not complete in between. After a
+    /// `gap` it also must be expected to hold the same: else it can have been complete unseen.
+    fn missing_still(
+        &self,
+        (token, expected): (&str, Option<&String>),
+        complete: Option<Timestamp>,
+        gap: bool,
+        at: Timestamp,
+    ) -> Missing {
         let known = self.missing.as_ref().filter(|missing| missing.token.as_deref() == Some(token));
+        let known = known.filter(|missing| !gap || expected.is_some() && missing.expected.as_ref() == expected);
         let known = known.map(|missing| missing.since).filter(|since| complete.is_none_or(|up_to| up_to <= *since));
-        Missing { since: known.unwrap_or(at).min(at), token: Some(token.to_owned()) }
+        Missing { since: known.unwrap_or(at).min(at), token: Some(token.to_owned()), expected: expected.cloned() }
     }
 
     /// Copies the state into the record of a check.
@@ -137,6 +149,7 @@ impl RecoveryPoint {
         (check.latched, check.copy_seen) = (self.latched, self.evidence);
         check.missing_since = self.missing.as_ref().map(|missing| missing.since);
         check.missing = self.missing.as_ref().and_then(|missing| missing.token.clone());
+        check.missing_expected = self.missing.as_ref().and_then(|missing| missing.expected.clone());
         check.lost = self.lost;
         check.copy_identity.clone_from(&self.identity);
     }
@@ -147,7 +160,11 @@ impl RecoveryPoint {
         Self {
             latched: check.latched,
             evidence: check.copy_seen,
-            missing: check.missing_since.map(|since| Missing { since, token: check.missing.clone() }),
+            missing: check.missing_since.map(|since| Missing {
+                since,
+                token: check.missing.clone(),
+                expected: check.missing_expected.clone(),
+            }),
             lost: check.lost,
             identity: check.copy_identity.clone(),
         }

@@ -25,6 +25,9 @@ pub struct RememberedCheck {
     /// A token that tells whether the same change is still missing. None for a change that has its
     /// own time.
     pub missing: Option<String>,
+    /// A token for what the copy should hold.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub missing_expected: Option<String>,
     /// Whether the latest evidence said that the copy is lost.
     pub lost: bool,
     /// The identity of the copy.
@@ -135,11 +138,13 @@ impl RememberedCheck {
     }
 
     /// What a start at `now` may keep of it. If the wall clock was `set_back` since it was stored,
-    /// its age is unknown. Then it proves nothing, and only new looks count.
+    /// its age is unknown. Then it proves nothing, and only new looks count. Only how long a running
+    /// outage was seen to last stays known, unless the clock was set back to before its end.
     #[must_use]
     pub(super) fn recalled(self, set_back: bool, now: Timestamp) -> Self {
         if set_back {
-            return Self { copy_identity: self.copy_identity, ..Self::default() };
+            let last_failure = self.last_failure.map(|at| at.min(now));
+            return Self { last_failure, copy_identity: self.copy_identity, ..Self::default() };
         }
         self.carried(|at| at.min(now))
     }

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::outage::{Beginning, Outage, Recovery};
+use super::outage::{Beginning, Interruption, Outage, Recovery};
 use super::remembered::{Circumstances, Remembered, RememberedCheck, RememberedClock};
 use super::time::Timestamp;
 
@@ -85,7 +85,7 @@ fn count(clock: &mut RememberedClock, mine: &mut [Measured], rto: Option<Duratio
     for Measured { recovery, circumstances, is_known } in mine {
         // The leader recorded the beginning, and this replica saw the end.
         if let Some(outage) = clock.running.take_if(|running| running.first_failure <= recovery.healthy) {
-            recovery.outage = recovery.outage.joined(outage);
+            recovery.outage = recovery.outage.joined(outage, &seen_failing(recovery));
             (*is_known, *circumstances) = (true, clock.circumstances.take().or(circumstances.take()));
         }
         if let Some(met) = rto.and_then(|rto| recovery.met(rto)) {
@@ -122,7 +122,11 @@ fn newer(own: &RememberedCheck, other: &RememberedCheck) -> RememberedCheck {
     // Every withdrawal is a look. So without a newer look both are proofs, and the newest counts.
     check.latched = if copy.copy_seen == before.copy_seen { copy.latched.max(before.latched) } else { copy.latched };
     (check.missing, check.missing_since, check.lost) = (copy.missing.clone(), copy.missing_since, copy.lost);
-    if copy.missing.is_some() && copy.missing == before.missing {
+    check.missing_expected.clone_from(&copy.missing_expected);
+    // Between the looks of the two, the copy may have been complete.
+    let gap = before.copy_seen < copy.missing_since;
+    let expects_the_same = copy.missing_expected.is_some() && copy.missing_expected == before.missing_expected;
+    if copy.missing.is_some() && copy.missing == before.missing && (!gap || expects_the_same) {
         // The same change is missing. It was seen to be missing before, if the copy was not complete
         // in between.
         let earlier = before.missing_since.filter(|since| copy.latched.is_none_or(|latched| latched <= *since));
@@ -162,7 +166,7 @@ fn joined(own: Remembered, shared: &RememberedClock, leads: bool) -> Remembered 
             Some(if is_another {
                 Outage { confirmed: own.confirmed || other.confirmed, ..other }
             } else {
-                own.joined(other)
+                own.joined(other, &checks)
             })
         }
         (Some(own), None) => match well.filter(|well| leads && own.first_failure <= *well) {
@@ -180,6 +184,7 @@ fn joined(own: Remembered, shared: &RememberedClock, leads: bool) -> Remembered 
             let seen_well = checks.values().map(|check| check.last_success).min().flatten();
             let saw_the_end = last.is_some_and(|last| last.healthy > other.trigger);
             let is_news = other.declared || seen_well.is_none_or(|seen| seen < other.trigger);
+            let other = Outage { interruption: interruption(other.trigger, &[other], &checks), ..other };
             let adopted = Some(other).filter(|_| leads || is_news && !saw_the_end);
             if let Some(outage) = &adopted {
                 of_shared = true;
@@ -227,16 +232,50 @@ fn fail_again(check: &mut RememberedCheck, well: Timestamp) {
     }
 }
 
+/// What the checks saw of an outage that is over.
+fn seen_failing(Recovery { outage, healthy, .. }: &Recovery) -> BTreeMap<String, RememberedCheck> {
+    let (first_failure, last_failure) = (Some(outage.first_failure), Some(*healthy));
+    let check = RememberedCheck { first_failure, last_failure, ..RememberedCheck::default() };
+    BTreeMap::from([(String::new(), check)])
+}
+
+/// Whether what a check saw belongs to one stretch of failures that contains this instant.
+fn reaches_back(check: &RememberedCheck, since: Timestamp) -> bool {
+    check.last_failure.is_none_or(|last| last <= since)
+        || check.first_failure.is_some_and(|first| {
+            let seen_well = check.last_success.filter(|_| check.beginning == Beginning::Seen);
+            first <= since || seen_well.is_some_and(|well| well <= since)
+        })
+}
+
+/// The interruption of one outage that several replicas saw. Its failures lie in one stretch since
+/// the earliest instant only if those of every check reach back to it.
+fn interruption(
+    trigger: Timestamp,
+    seen: &[Outage],
+    checks: &BTreeMap<String, RememberedCheck>,
+) -> Option<Interruption> {
+    let all = || seen.iter().map(Outage::seen_since);
+    let earliest = all().flatten().min().filter(|since| checks.values().all(|check| reaches_back(check, *since)));
+    // `None` sorts first: one that has not seen it fail again.
+    let latest = all().min().flatten().and_then(|_| all().max().flatten().filter(|_| seen.len() > 1));
+    let since = earliest.or(latest);
+    let longest = seen.iter().map(Outage::longest_before).max().unwrap_or_default();
+    (since != Some(trigger) || !longest.is_zero()).then_some(Interruption { longest, since })
+}
+
 impl Outage {
     /// One outage that two replicas see: with the earlier trigger, and with the mode of the `other`,
     /// whose recorder knows the drills.
     #[must_use]
-    fn joined(self, other: Self) -> Self {
+    fn joined(self, other: Self, checks: &BTreeMap<String, RememberedCheck>) -> Self {
         let first = if other.first_failure <= self.first_failure { other } else { self };
+        let trigger = self.trigger.min(other.trigger);
         Self {
             first_failure: first.first_failure,
             beginning: first.beginning,
-            trigger: self.trigger.min(other.trigger),
+            trigger,
+            interruption: interruption(trigger, &[self, other], checks),
             mode: other.mode,
             declared: self.declared || other.declared,
             confirmed: self.confirmed || other.confirmed,

@@ -177,6 +177,11 @@ pub(super) fn holds(application: &Application) -> String {
     operated.max(deployed).map_or_else(|| "never deployed".to_owned(), |at| format!("deployed {at}"))
 }
 
+/// A token for what the cluster should hold: the revisions that it was last compared with.
+pub(super) fn expected(application: &Application) -> String {
+    revisions(application).join("+")
+}
+
 /// Why the last operation failed. The application may be in sync all the same.
 pub(super) fn failed_operation(application: &Application) -> Option<String> {
     let operation = application.status.operation_state.as_ref();

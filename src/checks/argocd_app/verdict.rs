@@ -94,6 +94,7 @@ fn copy(sync: Verdict, seen: &Seen) -> CopyState {
             up_to: seen.deployed,
             went_back: seen.rolled_back,
             holds: sync::holds(&seen.application),
+            expected: sync::expected(&seen.application),
             finding,
         },
     }
@@ -116,6 +117,7 @@ fn with_primary(
                 up_to: None,
                 went_back: dr.rolled_back,
                 holds: sync::holds(&dr.application),
+                expected: sync::expected(&dr.application),
                 finding,
             };
         }
@@ -145,7 +147,8 @@ fn with_primary(
         let is_behind = sync::has_left(&primary.application, &here)
             || (doubted.is_none() && !sync::has_left(&dr.application, &there));
         if is_behind {
-            return CopyState::Outdated { up_to: None, went_back: dr.rolled_back, holds: here.join("+"), finding };
+            let (holds, expected) = (here.join("+"), there.join("+"));
+            return CopyState::Outdated { up_to: None, went_back: dr.rolled_back, holds, expected, finding };
         }
         if doubt.is_none() && doubted.is_none() {
             return CopyState::Unknown(finding);

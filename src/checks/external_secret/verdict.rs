@@ -133,7 +133,7 @@ fn different(dr: &Side, primary: &Side, state: &State, known: Option<&Difference
     let known = same.unwrap_or(Difference { since: now, holds: holds.clone() });
     let finding = difference(now.since(known.since), state, &state_of(primary, now));
     let health = Health::Unhealthy(not_ready(state).unwrap_or_else(|| finding.clone()));
-    let copy = CopyState::Outdated { up_to: None, went_back: None, holds, finding };
+    let copy = CopyState::Outdated { up_to: None, went_back: None, holds, expected: self::holds(primary), finding };
     Verdict { health, copy, in_sync: Some(false), difference: Some(known) }
 }
 
@@ -257,9 +257,9 @@ impl<'a> Hashed<'a> {
     }
 }
 
-/// A token for what the DR secret holds.
-fn holds(dr: &Side) -> String {
-    let Some(secret) = dr.secret() else { return String::new() };
+/// A token for what the secret of a side holds.
+fn holds(side: &Side) -> String {
+    let Some(secret) = side.secret() else { return String::new() };
     let hash = secret.hash.as_ref().map(|hash| hash.token()).unwrap_or_default();
     match writers::changed(secret) {
         Some(changed) => format!("{hash} of {changed}"),

@@ -251,8 +251,9 @@ mod tests {
             let mut copy = RecoveryPoint::default();
             let now = clock.at(told.sent);
             let copied = state.expect("a copy");
-            copy.observe(now, &Observation { copy: Some(copied), ..Observation::of_health(Health::Healthy) });
-            status::rpo(copy.exposure(Duration::from_secs(95), now), false, target).status()
+            let fresh = Duration::from_secs(95);
+            copy.observe(now, fresh, &Observation { copy: Some(copied), ..Observation::of_health(Health::Healthy) });
+            status::rpo(copy.exposure(fresh, now), false, target).status()
         };
         let stamp = |age: f64| NOW - age;
         for (oldest, age, expected) in [
@@ -285,10 +286,10 @@ mod tests {
         let told = number(NOW - 7200.0, Some(NOW));
         let (_, state) = of(&Ok(told.clone()), &Meaning::Timestamp, clock, None, false);
         let now = clock.at(told.sent);
-        copy.observe(now, &observed(state.expect("a copy")));
+        copy.observe(now, fresh, &observed(state.expect("a copy")));
         assert_eq!(status(&copy, now), Status::Breached);
         let later = now.plus(Duration::from_secs(100));
-        copy.observe(later, &observed(CopyState::Unknown(Finding::new(&STALE, "old"))));
+        copy.observe(later, fresh, &observed(CopyState::Unknown(Finding::new(&STALE, "old"))));
         assert_eq!(status(&copy, later), Status::Unproven);
     }
 }

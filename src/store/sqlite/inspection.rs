@@ -11,6 +11,7 @@ use super::reading::{Doubts, Reading};
 use super::{history, kept, mend, record, recoveries, triggers};
 use crate::store::damage::Damage;
 use crate::store::record::{Broken, EntryQuery, Head, Link, Verification};
+use crate::store::states::Verified;
 use crate::store::{Export, FiringQuery, RecoveryQuery, StoreError, Stored};
 
 /// A store that is only read.
@@ -68,18 +69,19 @@ impl Inspection {
         read().map_err(|error| self.failed(&error))
     }
 
-    /// Follows the whole record.
+    /// Follows the whole record, and compares the states that it names.
     ///
     /// # Errors
     /// The store cannot be read.
-    pub(in crate::store) fn verify(&self, pin: Option<&str>) -> Result<Result<Head, Broken>, StoreError> {
+    pub(in crate::store) fn verify(&self, pin: Option<&str>) -> Result<Result<Verified, Broken>, StoreError> {
         let read = || {
             // One transaction: a daemon may append meanwhile.
             let reading = self.connection.unchecked_transaction()?;
             if version(&reading)? >= record::SINCE {
-                return record::follow(&reading, pin);
+                return record::verify(&reading, pin);
             }
-            Ok(Verification::with_pin(pin).end(&Head::default()))
+            let nothing = Verification::with_pin(pin).end(&Head::default());
+            Ok(nothing.map(|head| Verified { head, uncovered: Vec::new() }))
         };
         read().map_err(|error| self.failed(&error))
     }

@@ -66,6 +66,7 @@ fn still_firing(firing: &Firing) -> StoredTrigger {
         beginning: Beginning::Unknown,
         declared: false,
         confirmed: true,
+        interruption: None,
     };
     // Nobody knows what it measured. No fingerprint is of no form, as those of the first versions.
     let state = RememberedTrigger { firing: Some(outage), ..RememberedTrigger::default() };

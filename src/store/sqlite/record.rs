@@ -17,6 +17,7 @@ use crate::domain::response::Alarms;
 use crate::domain::time::Timestamp;
 use crate::store::plans::{Answered, Plans, Worst};
 use crate::store::record::{Broken, Entry, EntryQuery, Head, Link, Promise, Verification};
+use crate::store::states::{Named, Planned, Verified};
 
 /// The fifth migration. The triggers keep people from changing the record by accident. What a
 /// changed file hides, the hashes show.
@@ -113,8 +114,33 @@ pub(super) fn last(connection: &Connection) -> rusqlite::Result<Option<Link>> {
     connection.query_row(sql, [], link).optional()
 }
 
+/// Follows the whole record, and compares the states that it names with those that are stored.
+pub(super) fn verify(connection: &Connection, pin: Option<&str>) -> rusqlite::Result<Result<Verified, Broken>> {
+    let mut named = Named::default();
+    let head = match follow_all(connection, pin, |link| named.take(link))? {
+        Ok(head) => head,
+        Err(broken) => return Ok(Err(broken)),
+    };
+    let mut stored = Vec::new();
+    for of in Planned::ALL {
+        let mut statement = connection.prepare_cached("SELECT id, state FROM plans WHERE kind = ?1")?;
+        let text = |row: &Row<'_>, index| row.get_ref(index).map(|value| shown(&owned(value)));
+        let rows = statement.query_map([of.label()], |row| Ok((of, text(row, 0)?, text(row, 1)?)))?;
+        stored.extend(rows.collect::<rusqlite::Result<Vec<_>>>()?);
+    }
+    Ok(named.compare(stored).map(|uncovered| Verified { head, uncovered }))
+}
+
 /// Follows the whole record.
 pub(super) fn follow(connection: &Connection, pin: Option<&str>) -> rusqlite::Result<Result<Head, Broken>> {
+    follow_all(connection, pin, |_| ())
+}
+
+fn follow_all(
+    connection: &Connection,
+    pin: Option<&str>,
+    mut each: impl FnMut(&Link),
+) -> rusqlite::Result<Result<Head, Broken>> {
     const AT_ONCE: u32 = 1000;
     let mut verification = Verification::with_pin(pin);
     let mut after = i64::MIN;
@@ -125,6 +151,7 @@ pub(super) fn follow(connection: &Connection, pin: Option<&str>) -> rusqlite::Re
         if let Some(broken) = links.iter().find_map(|link| verification.take(link).err()) {
             return Ok(Err(broken));
         }
+        links.iter().for_each(&mut each);
     }
     Ok(verification.end(&head(connection)?))
 }

@@ -170,6 +170,8 @@ impl Rig {
     fn verified(&self) -> dr_exporter::store::record::Head {
         use dr_exporter::store::Backend as _;
         let backend = dr_exporter::store::sqlite::Sqlite::of(self.storage());
-        backend.verify(None).expect("it can be read").expect("the chain is whole")
+        let verified = backend.verify(None).expect("it can be read").expect("the chain is whole");
+        assert_eq!(verified.uncovered, [], "every state is named");
+        verified.head
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use dr_exporter::domain::contract::Objective;
 use dr_exporter::domain::independence::DegradedOperation;
-use dr_exporter::domain::outage::{Beginning, Mode, Outage};
+use dr_exporter::domain::outage::{Beginning, Interruption, Mode, Outage};
 use dr_exporter::domain::remembered::{RememberedCheck, RememberedClock};
 use dr_exporter::domain::status::Basis;
 use dr_exporter::domain::time::Timestamp;
@@ -116,6 +116,8 @@ fn clock(trigger: i64, met: u64) -> RememberedClock {
         beginning: Beginning::After(t(trigger - 60)),
         declared: trigger % 2 == 1,
         confirmed: trigger % 3 == 1,
+        interruption: (trigger % 5 == 1)
+            .then(|| Interruption { longest: Duration::from_millis(1500), since: Some(t(trigger + 9)) }),
     };
     RememberedClock { running: Some(outage), met, ..RememberedClock::default() }
 }

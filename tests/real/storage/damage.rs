@@ -43,6 +43,7 @@ pub(super) fn batch(number: i64) -> Batch {
         beginning: Beginning::Seen,
         declared: false,
         confirmed: true,
+        interruption: None,
     };
     let last = Recovery { outage, healthy: t(at + 20), earliest: t(at + 20) };
     let met = u64::try_from(number).expect("a count");

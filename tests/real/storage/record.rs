@@ -1,11 +1,16 @@
 //! The record in a file: whatever is done to it, is found.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use dr_exporter::domain::incident::IncidentSpec;
+use dr_exporter::domain::people::Stamp;
 use dr_exporter::domain::time::Timestamp;
+use dr_exporter::store::plans::Plans;
 use dr_exporter::store::record::{Broken, Entry, Fact};
 use dr_exporter::store::sqlite::{FILE, Sqlite};
+use dr_exporter::store::states::Planned;
 use dr_exporter::store::{Backend, Batch};
 use rusqlite::Connection;
 
@@ -64,7 +69,7 @@ fn a_removed_row_is_found_also_the_last_one() {
     // Somebody who also moves the end is found by a hash that was noted elsewhere.
     let directory = tempfile::tempdir().expect("a directory");
     let backend = written(directory.path());
-    let head = backend.verify(None).expect("read").expect("whole");
+    let head = backend.verify(None).expect("read").expect("whole").head;
     let sql = "DELETE FROM record WHERE seq = 6; UPDATE record_head SET seq = 5, hash = (SELECT hash FROM record WHERE seq = 5)";
     tamper(directory.path(), sql);
     assert!(backend.verify(None).expect("read").is_ok());
@@ -85,6 +90,61 @@ fn swapped_rows_are_found() {
 #[test]
 fn a_row_before_the_first_is_found() {
     found("INSERT INTO record SELECT 0, 'early', at, body, previous, hash FROM record WHERE seq = 1");
+}
+
+/// An incident that is closed, in a table beside the record.
+fn with_an_incident(directory: &Path) -> (Sqlite, String) {
+    let spec = IncidentSpec {
+        name: "region_outage".to_owned(),
+        declared_by: vec!["cto".to_owned()],
+        action: "fail_over".to_owned(),
+        starts_clocks: Vec::new(),
+        checklist: vec!["confirm".to_owned()],
+    };
+    let at = Timestamp::from_unix_seconds;
+    let stamp = |seconds| Stamp { at: at(seconds), by: "cto".to_owned(), user: "alice".to_owned() };
+    let mut incident = spec.declare(at(50), stamp(50), "a fire".to_owned()).expect("declared");
+    let backend = Sqlite::of(directory);
+    let mut store = super::open(&backend);
+    for key in ["declared", "closed"] {
+        if key == "closed" {
+            incident.close(stamp(90)).expect("closed");
+        }
+        let fact = Planned::Incident.fact(&incident.id, &incident).expect("JSON");
+        let incidents = BTreeMap::from([(incident.id.clone(), incident.clone())]);
+        let entries = vec![Entry { key: key.to_owned(), at: at(90), fact }];
+        let plans = Plans { incidents, ..Plans::default() };
+        store.save(&Batch { entries, plans, ..Batch::default() }).expect("saved");
+    }
+    drop(store);
+    (backend, incident.id)
+}
+
+#[test]
+fn an_incident_that_somebody_edits_or_removes_is_found_and_named() {
+    let other = |id: &str| Broken::OtherState(Planned::Incident, id.to_owned());
+    let gone = |id: &str| Broken::NoState(Planned::Incident, id.to_owned());
+    type Expected<'a> = &'a dyn Fn(&str) -> Broken;
+    let table: &[(&str, Expected<'_>)] = &[
+        ("UPDATE plans SET state = replace(state, 'a fire', 'a flood')", &other),
+        ("UPDATE plans SET state = replace(state, 'cto', 'cfo')", &other),
+        ("UPDATE plans SET state = json_remove(state, '$.closed')", &other),
+        ("UPDATE plans SET state = json_set(state, '$.steps[0].done', 1)", &other),
+        ("UPDATE plans SET state = substr(state, 1, 40)", &other),
+        ("UPDATE plans SET state = x'00ff'", &other),
+        ("UPDATE plans SET id = 'another'", &gone),
+        ("UPDATE plans SET kind = 'drill'", &gone),
+        ("DELETE FROM plans", &gone),
+    ];
+    for (sql, expected) in table {
+        let directory = tempfile::tempdir().expect("a directory");
+        let (backend, id) = with_an_incident(directory.path());
+        assert_eq!(backend.verify(None).expect("read").map(|verified| verified.uncovered), Ok(Vec::new()));
+        tamper(directory.path(), sql);
+        let broken = backend.verify(None).expect("read").expect_err(sql);
+        assert_eq!(broken, expected(&id), "{sql}");
+        assert!(broken.to_string().contains(&id), "{broken}");
+    }
 }
 
 #[test]

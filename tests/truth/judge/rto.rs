@@ -60,10 +60,13 @@ fn scrape(case: &Case<'_>, outages: &[Outage], (index, said, view): (usize, &Sai
         verdict.false_green += case.stands(index);
         fault = Some("falsely green");
     }
-    // The end of an outage is known once it was looked at.
+    // The end of an outage is known once it was seen to be up: what failed again meanwhile may be the same outage.
     let step = Duration::from_millis(250);
     let looked = std::iter::successors(Some(from), |at| Some(*at - step));
-    let looked = looked.take(400).find(|at| case.watched(&story.health_shows, *at - recovered, *at));
+    let looked = looked.take(400).find(|at| {
+        let up = story.health.always(*at - recovered, *at, |was| *was == Health::Up);
+        up && case.watched(&story.health_shows, *at - recovered, *at)
+    });
     let known_from = looked.map_or(SystemTime::UNIX_EPOCH, |at| at - recovered);
     let reached = |outage: &Outage| outage.longest(to) + MARGIN >= rto;
     let may = outages.iter().filter(|outage| outage.down.0 <= to && outage.up.is_none_or(|up| up.1 >= known_from));

@@ -86,7 +86,13 @@ fn secrets_recovery_contract_assert_config_freshness() {
     assert_eq!(contract.judge(Objective::Rpo, t(3599)).expect("an RPO").status().is_compliant(), Some(true));
     contract.observe(0, t(3600), &of_copy(CopyState::Complete { up_to: t(0) }));
     assert_eq!(status(&contract, Objective::Rpo, t(3600)), Status::Unproven, "an hour is not less than an hour");
-    let outdated = || CopyState::Outdated { up_to: None, went_back: None, holds: String::new(), finding: finding() };
+    let outdated = || CopyState::Outdated {
+        up_to: None,
+        went_back: None,
+        holds: String::new(),
+        expected: "v2".to_owned(),
+        finding: finding(),
+    };
     contract.observe(0, t(3600), &of_copy(outdated()));
     assert_eq!(status(&contract, Objective::Rpo, t(3600)), Status::Unproven, "what is missing may be a second old");
     contract.observe(0, t(7200), &of_copy(outdated()));

@@ -40,6 +40,7 @@ fn outage(first_failure: i64, trigger: i64) -> Outage {
         beginning: Beginning::Seen,
         declared: false,
         confirmed: true,
+        interruption: None,
     }
 }
 
@@ -174,7 +175,7 @@ fn recoveries_are_counted_by_result() {
     let mut contract = contract(spec(), vec![check("a")]);
     for (start, end) in [(0, 100), (1000, 1321), (2000, 2319)] {
         observe(&mut contract, 0, start - 10, healthy());
-        for at in [start, start + 10, start + 20, end - 1] {
+        for at in (start..end).step_by(10).chain([end - 1]) {
             observe(&mut contract, 0, at, unhealthy());
         }
         observe(&mut contract, 0, end, healthy());
@@ -192,7 +193,7 @@ fn an_end_that_nobody_saw_makes_a_recovery_neither_met_nor_missed() {
     for (last_seen_down, met) in [(399, Some(false)), (366, Some(false)), (319, None), (20, None)] {
         let mut contract = contract(spec(), vec![check("a")]);
         observe(&mut contract, 0, -10, healthy());
-        for at in [0, 10, 20, last_seen_down] {
+        for at in (0..last_seen_down).step_by(10).chain([last_seen_down]) {
             observe(&mut contract, 0, at, unhealthy());
         }
         let Some(ClockEvent::Stopped(recovery)) = observe(&mut contract, 0, 400, healthy()) else {

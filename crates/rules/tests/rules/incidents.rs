@@ -206,6 +206,8 @@ fn the_severity_is_the_milder_of_condition_and_priority() {
     assert_eq!(response::severity(&contract, t(31)), Some(Priority::P1.max(contract.spec().priority)));
     let rto = contract.spec().rto.expect("an RTO");
     let late = i64::try_from(rto.as_secs()).expect("short") + 40;
-    observe(&mut contract, 0, late, unhealthy());
+    for at in (40..=late).step_by(10) {
+        observe(&mut contract, 0, at, unhealthy());
+    }
     assert_eq!(response::severity(&contract, t(late)), Some(contract.spec().priority));
 }

@@ -3,7 +3,7 @@
 
 use dr_rules::contract::{Objective, Priority};
 use dr_rules::observation::CopyState;
-use dr_rules::outage::{Beginning, Mode};
+use dr_rules::outage::{Beginning, Interruption, Mode, Outage};
 use dr_rules::recovery_clock::Watching;
 use dr_rules::remembered::{RememberedCheck, RememberedClock};
 use dr_rules::status::Status;
@@ -93,6 +93,21 @@ fn an_instant_of_the_beginning_moves_with_the_timeline() {
     assert_eq!(Beginning::After(t(1)).carried(later), Beginning::After(t(8)));
     assert_eq!(Beginning::Unknown.carried(later), Beginning::Unknown);
     assert_eq!(Beginning::Seen.carried(later), Beginning::Seen);
+}
+
+#[test]
+fn an_interruption_moves_with_the_timeline() {
+    let interruption = |since: i64| Some(Interruption { longest: seconds(3), since: Some(t(since)) });
+    let outage = |from: i64, since| Outage {
+        first_failure: t(from),
+        trigger: t(from + 1),
+        mode: Mode::Real,
+        beginning: Beginning::Seen,
+        declared: false,
+        confirmed: true,
+        interruption: interruption(since),
+    };
+    assert_eq!(outage(1, 5).carried(|at| at.plus(seconds(7))), outage(8, 12));
 }
 
 #[test]

@@ -5,6 +5,7 @@
 mod assertions;
 mod clock;
 mod drills;
+mod gaps;
 mod incidents;
 mod independence;
 mod known;

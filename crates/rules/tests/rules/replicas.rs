@@ -2,7 +2,7 @@
 
 use dr_rules::contract::Contract;
 use dr_rules::observation::{CopyState, Finding, Health, Observation};
-use dr_rules::outage::{Beginning, Mode, Outage, Recovery};
+use dr_rules::outage::{Beginning, Interruption, Mode, Outage, Recovery};
 use dr_rules::recovery_clock::ClockEvent;
 use dr_rules::remembered::{Remembered, RememberedClock};
 use dr_rules::replica::{Measured, caught_up, heard, is_same, recorded_late, taken_over};
@@ -30,6 +30,7 @@ fn outage(first_failure: i64, trigger: i64) -> Outage {
         beginning: Beginning::Seen,
         declared: false,
         confirmed: true,
+        interruption: None,
     }
 }
 
@@ -99,6 +100,49 @@ fn an_adopted_clock_stops_at_the_next_healthy_look_and_not_by_one_before() {
     // The leader's clock is heard of once more, late. This replica has seen the end.
     let state = heard(follower.remember(), &running(outage(40, 60)));
     assert_eq!(trigger(&state), None);
+}
+
+/// The lower end of the outage at 1000, and whether the upper end reaches back to the shared trigger.
+fn lower_end(own: &Contract, shared: Outage, leads: bool) -> Option<(u64, bool)> {
+    let clock = running(shared);
+    let state = if leads {
+        taken_over(own.remember(), Remembered { clock, ..Remembered::default() }, Vec::new(), None).0
+    } else {
+        heard(own.remember(), &clock)
+    };
+    let lasted = gone_on(own, state).outage(t(1000))?;
+    Some((lasted.least.as_secs(), lasted.most == Some(t(1000).since(shared.trigger))))
+}
+
+/// What two replicas saw is one stretch only if the failures of this one reach back to what the other saw.
+#[test]
+fn the_lower_end_reaches_to_the_leaders_trigger_only_without_a_gap() {
+    let failing = |well: i64, from: i64| saw(&[vec![(well, healthy())], down(from, 1000)].concat());
+    let since = |since: i64, longest| Outage {
+        interruption: Some(Interruption { longest: seconds(longest), since: Some(t(since)) }),
+        ..outage(40, 60)
+    };
+    for leads in [false, true] {
+        // It failed here before the leader's clock started.
+        assert_eq!(lower_end(&failing(30, 40), outage(40, 60), leads), Some((940, true)));
+        // It was last seen well here shortly before that, and failed shortly after.
+        assert_eq!(lower_end(&failing(55, 65), outage(40, 60), leads), Some((940, true)));
+        // This replica was away: it saw the failure again at 900, and its own clock runs since 920.
+        assert_eq!(lower_end(&failing(30, 900), outage(40, 60), leads), Some((80, true)));
+        // The leader had a gap, and this replica looked on.
+        assert_eq!(lower_end(&failing(30, 40), since(700, 33), leads), Some((940, true)));
+        // Both had one.
+        assert_eq!(lower_end(&failing(30, 900), since(700, 33), leads), Some((80, true)));
+        assert_eq!(lower_end(&failing(30, 900), since(700, 333), leads), Some((333, true)));
+    }
+    // It failed here again just now, and no clock runs yet.
+    let again = saw(&[(30, healthy()), (1000, unhealthy())]);
+    for leads in [false, true] {
+        assert_eq!(lower_end(&again, outage(40, 60), leads), Some((0, true)));
+    }
+    // Seen well meanwhile: a new leader goes on from the shared clock.
+    let well = saw(&[(30, healthy()), (40, unhealthy()), (500, healthy()), (990, healthy()), (1000, unhealthy())]);
+    assert_eq!(lower_end(&well, outage(40, 60), true), Some((0, true)));
 }
 
 #[test]
@@ -195,12 +239,29 @@ fn the_newer_look_counts_as_a_whole_and_nothing_withdrawn_comes_back() {
 
 #[test]
 fn a_change_that_both_see_missing_is_missing_since_the_first_saw_it() {
-    let outdated = |at| {
-        let holds = "h1".to_owned();
-        point(at, CopyState::Outdated { up_to: None, went_back: None, holds, finding: Finding::new(&ANY, "differs") })
+    let outdated = |at, expected: &str| {
+        let (holds, expected, finding) = ("h1".to_owned(), expected.to_owned(), Finding::new(&ANY, "differs"));
+        point(at, CopyState::Outdated { up_to: None, went_back: None, holds, expected, finding })
     };
-    let state = caught_up(outdated(50).remember(), outdated(20).remember());
-    assert_eq!(state.checks["a"].missing_since, Some(t(20)));
+    let since = |own: &Contract, other: &Contract| {
+        let joined = |own: &Contract, other: &Contract| caught_up(own.remember(), other.remember());
+        (joined(own, other).checks["a"].missing_since, joined(other, own).checks["a"].missing_since)
+    };
+    let newer = outdated(50, "h2");
+    assert_eq!(since(&newer, &outdated(20, "h2")), (Some(t(20)), Some(t(20))));
+    // Between their looks it can have been complete, if something else is missing now.
+    assert_eq!(since(&newer, &outdated(20, "h3")), (Some(t(50)), Some(t(50))));
+    let mut looked_on = outdated(20, "h3");
+    let copy = newer.remember().checks["a"].clone();
+    let seen = |at, expected: &str| {
+        let (holds, expected, finding) = ("h1".to_owned(), expected.to_owned(), Finding::new(&ANY, "differs"));
+        (t(at), of_copy(CopyState::Outdated { up_to: None, went_back: None, holds, expected, finding }))
+    };
+    assert_eq!(copy.missing_since, Some(t(50)));
+    let (at, observation) = seen(50, "h2");
+    looked_on.observe(0, at, &observation);
+    assert_eq!(looked_on.remember().checks["a"].missing_since, Some(t(20)), "it looked all the time");
+    assert_eq!(since(&newer, &looked_on), (Some(t(20)), Some(t(20))));
 }
 
 #[test]

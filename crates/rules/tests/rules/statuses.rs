@@ -30,7 +30,13 @@ fn outdated(up_to: Option<i64>) -> CopyState {
 }
 
 fn holding(holds: &str, up_to: Option<i64>) -> CopyState {
-    Outdated { up_to: up_to.map(t), went_back: None, holds: holds.to_owned(), finding: finding() }
+    Outdated {
+        up_to: up_to.map(t),
+        went_back: None,
+        holds: holds.to_owned(),
+        expected: "newer".to_owned(),
+        finding: finding(),
+    }
 }
 
 fn basis(contract: &Contract, objective: Objective, now: i64) -> Basis {
@@ -154,7 +160,13 @@ fn rpo_table_of_copies_that_differ() {
         ),
         (
             "damaged, and watched for the target",
-            &[(0, complete(0)), (10, Damaged(finding())), (110, Damaged(finding()))],
+            &[
+                (0, complete(0)),
+                (10, Damaged(finding())),
+                (45, Damaged(finding())),
+                (80, Damaged(finding())),
+                (110, Damaged(finding())),
+            ],
             110,
             ExposureReachedTarget,
         ),
@@ -206,7 +218,7 @@ fn rto_table_while_a_clock_runs() {
     for (failed, now, expected) in table {
         let mut contract = contract(spec(), vec![check("health")]);
         contract.observe(0, t(-10), &of_health(healthy()));
-        for at in [0, 10, 20, failed] {
+        for at in (0..failed).step_by(10).chain([failed]) {
             contract.observe(0, t(at), &of_health(unhealthy()));
         }
         assert_eq!(basis(&contract, Objective::Rto, now), expected, "failed at {failed}, asked at {now}");
@@ -347,7 +359,7 @@ fn rto_table_while_nothing_happens() {
         let mut contract = contract(spec, vec![check("health")]);
         if let Some(recovered) = recovered {
             contract.observe(0, t(-30), &of_health(healthy()));
-            for at in [-20, -10, 0, 299].into_iter().filter(|at| at < recovered) {
+            for at in (-20..300).step_by(10).chain([299]).filter(|at| at < recovered) {
                 contract.observe(0, t(at), &of_health(unhealthy()));
             }
             contract.observe(0, t(*recovered), &of_health(healthy()));
@@ -537,6 +549,7 @@ fn a_copy_that_goes_back_takes_its_recovery_point_back() {
         up_to: None,
         went_back: Some(WentBack { to: t(to), at: t(210) }),
         holds: "old".to_owned(),
+        expected: "new".to_owned(),
         finding: finding(),
     };
     rpo_rows(&[

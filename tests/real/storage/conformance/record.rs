@@ -13,6 +13,7 @@ use dr_exporter::domain::schedule::Schedule;
 use dr_exporter::store::Batch;
 use dr_exporter::store::plans::{Answered, Plans, Worst};
 use dr_exporter::store::record::{Broken, Entry, EntryQuery, Fact, Head, Link};
+use dr_exporter::store::states::Planned;
 use serde_json::json;
 
 use super::{Place, open, save, t};
@@ -30,7 +31,8 @@ pub(super) fn all(place: &Place) -> Vec<Link> {
 pub(super) fn the_record_is_a_chain_and_repeats_nothing(place: &Place) {
     let mut store = open(place);
     assert_eq!(store.head().expect("a head"), Head::default());
-    assert_eq!(place.backend.verify(None).expect("read"), Ok(Head::default()));
+    let verified = |pin| place.backend.verify(pin).expect("read").map(|verified| verified.head);
+    assert_eq!(verified(None), Ok(Head::default()));
     let of = |keys: &[&str]| Batch { entries: keys.iter().map(|key| entry(key)).collect(), ..Batch::default() };
     store.save(&of(&["a", "b"])).expect("saved");
     // A batch whose commit was not acknowledged comes again, with more.
@@ -46,9 +48,9 @@ pub(super) fn the_record_is_a_chain_and_repeats_nothing(place: &Place) {
     let head = store.head().expect("a head");
     assert_eq!(head, links[3].head());
     assert_eq!(all(place), links, "while it is in use");
-    assert_eq!(place.backend.verify(None).expect("read"), Ok(head.clone()));
-    assert_eq!(place.backend.verify(Some(&links[1].hash)).expect("read"), Ok(head));
-    let unknown = place.backend.verify(Some("abcdef")).expect("read");
+    assert_eq!(verified(None), Ok(head.clone()));
+    assert_eq!(verified(Some(&links[1].hash)), Ok(head));
+    let unknown = verified(Some("abcdef"));
     assert!(matches!(unknown, Err(Broken::Unpinned(_))), "{unknown:?}");
     let page = store.entries(&EntryQuery { after: 1, limit: 2 }).expect("entries");
     assert_eq!(page, links[1..3]);
@@ -79,7 +81,7 @@ pub(super) fn incidents_and_drills_survive_a_restart(place: &Place) {
     alarms.observe(Some(Priority::P0), false, t(5));
     let plans = Plans {
         incidents: BTreeMap::from([(incident.id.clone(), incident.clone())]),
-        drills: BTreeMap::from([(run.id.clone(), run)]),
+        drills: BTreeMap::from([(run.id.clone(), run.clone())]),
         done: BTreeMap::from([("failover".to_owned(), t(1))]),
         alarms: BTreeMap::from([("api".to_owned(), alarms)]),
         answers: BTreeMap::from([("key".to_owned(), answered)]),
@@ -90,12 +92,27 @@ pub(super) fn incidents_and_drills_survive_a_restart(place: &Place) {
         promised: Some(Vec::new()),
         alive: Some(t(6)),
     };
+    // As a version that recorded no states.
     save(place, &Batch { plans: plans.clone(), ..Batch::default() });
     assert_eq!(open(place).load().expect("loaded").plans, plans);
-    let mut later = incident;
+    let verified = || place.backend.verify(None).expect("read").map(|verified| verified.uncovered);
+    let (drill_id, uncovered) = (run.id.clone(), verified().expect("whole"));
+    assert_eq!(uncovered, [(Planned::Incident, incident.id.clone()), (Planned::Drill, drill_id.clone())]);
+    let state = |key: &str, fact: Option<Fact>| Entry { key: key.to_owned(), at: t(9), fact: fact.expect("JSON") };
+    let mut later = incident.clone();
     later.close(stamp(9)).expect("closed");
     let changed = Plans { incidents: BTreeMap::from([(later.id.clone(), later.clone())]), ..Plans::default() };
-    save(place, &Batch { plans: changed, ..Batch::default() });
+    let entries = vec![state("a", Planned::Incident.fact(&later.id, &later))];
+    save(place, &Batch { plans: changed, entries, ..Batch::default() });
+    assert_eq!(verified().expect("whole"), [(Planned::Drill, drill_id)]);
     let stored = open(place).load().expect("loaded").plans;
-    assert_eq!(stored, Plans { incidents: BTreeMap::from([(later.id.clone(), later)]), ..plans });
+    assert_eq!(stored, Plans { incidents: BTreeMap::from([(later.id.clone(), later.clone())]), ..plans });
+    // The record names another state than the stored one, and one that is not stored.
+    let entries = vec![state("b", Planned::Incident.fact(&incident.id, &incident))];
+    save(place, &Batch { entries, ..Batch::default() });
+    assert_eq!(verified(), Err(Broken::OtherState(Planned::Incident, incident.id)));
+    let entries =
+        vec![state("c", Planned::Incident.fact(&later.id, &later)), state("d", Planned::Drill.fact("gone", &later))];
+    save(place, &Batch { entries, ..Batch::default() });
+    assert_eq!(verified(), Err(Broken::NoState(Planned::Drill, "gone".to_owned())));
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use tracing::Level;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -163,9 +163,9 @@ impl LogOptions {
     /// Starts to log to standard error.
     fn install(&self) {
         let level = self.level;
-        let others = if level >= Level::DEBUG { "info" } else { "warn" };
-        let filter = format!("{others},dr_exporter={level}");
-        let registry = tracing_subscriber::registry().with(EnvFilter::new(filter));
+        let others = if level >= Level::DEBUG { Level::INFO } else { Level::WARN };
+        let filter = Targets::new().with_default(others).with_target("dr_exporter", level);
+        let registry = tracing_subscriber::registry().with(filter);
         // Only the first subscriber of a process counts.
         let _ = match self.format {
             LogFormat::Logfmt => registry

@@ -22,6 +22,7 @@ pub use wire::{Headers, Message, shortened};
 mod config;
 mod handshake;
 mod login;
+mod nkey;
 mod reconnector;
 mod session;
 mod wire;

@@ -294,7 +294,7 @@ async fn a_cluster_that_is_down_at_the_start(flavour: Flavour) {
 }
 
 /// Ends TLS before a cluster, with a certificate of its own, and speaks TLS to it.
-async fn front(cluster: &Cluster, (certificate, key): (String, String)) -> SocketAddr {
+pub(super) async fn front(cluster: &Cluster, (certificate, key): (String, String)) -> SocketAddr {
     let der = |pem: &str| CertificateDer::from_pem_slice(pem.as_bytes()).expect("a certificate");
     let server = rustls::ServerConfig::builder().with_no_client_auth();
     let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).expect("a key");

@@ -8,7 +8,7 @@ use dr_exporter::config::rbac::Subject;
 use dr_testkit::kube::{Cluster, Flavour, assets};
 use serde_json::{Value, json};
 
-use super::deploy::{built, documents, of_kind, open_ports, read, root, yaml};
+use super::deploy::{built, documents, kubectl, of_kind, open_ports, read, root, yaml};
 
 const CHART: &str = "deploy/helm/dr-exporter";
 /// The files of values in `ci/`, and a configuration where they have none.
@@ -64,6 +64,29 @@ fn helm_finds_no_fault() {
     let none = Command::new(&helm).args(["template", "x"]).arg(root().join(CHART)).output().expect("helm runs");
     let said = String::from_utf8_lossy(&none.stderr);
     assert!(!none.status.success() && said.contains("--set-file config=config.yaml"), "{said}");
+}
+
+/// In the repository the chart has links, which helm mentions. A release has files in their place.
+#[test]
+fn the_packed_chart_makes_the_same_and_says_nothing() {
+    let Some(helm) = helm() else { return };
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut pack = Command::new(&helm);
+    pack.arg("package").arg(root().join(CHART)).arg("--destination").arg(directory.path());
+    output(pack);
+    let packed = directory.path().join(format!("dr-exporter-{}.tgz", env!("CARGO_PKG_VERSION")));
+    let values = root().join(CHART).join("ci/full.yaml");
+    let config = format!("config={}", root().join(KGENTS).display());
+    let made = |chart: &Path| {
+        let mut command = Command::new(&helm);
+        command.args(["template", "dr-exporter"]).arg(chart).arg("--values").arg(&values);
+        let made = command.args(["--set-file", &config]).output().expect("helm runs");
+        assert!(made.status.success(), "{command:?}");
+        (String::from_utf8(made.stdout).expect("UTF-8"), String::from_utf8(made.stderr).expect("UTF-8"))
+    };
+    let (of_release, said) = made(&packed);
+    assert_eq!(said, "");
+    assert_eq!(of_release, made(&root().join(CHART)).0);
 }
 
 /// Helm and kustomize make the same of the same configuration.
@@ -176,16 +199,49 @@ fn shards_have_replicas() {
         assert_eq!(peers, 4);
         assert!(has("--web.peers=http://dr-exporter-b-1.dr-exporter-shards:9877"), "{args:?}");
     }
-    let refused = |set: &str, says: &str| {
-        let mut command = command(&helm, &["template", "dr-exporter"], "own", None);
-        let output = command.args(["--set", set]).output().expect("helm runs");
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(!output.status.success() && said.contains(says), "{set}: {said}");
+}
+
+/// What cannot work is refused before anything is installed.
+#[test]
+fn what_does_not_fit_is_refused() {
+    let Some(helm) = helm() else { return };
+    let directory = tempfile::tempdir().expect("a directory");
+    let broken = directory.path().join("config.yaml");
+    std::fs::write(&broken, "contracts:\n  - name: [\n").expect("written");
+    let broken = format!("config={}", broken.display());
+    let said = |values: &str, arguments: &[&str]| {
+        let config = VALUES.iter().find(|(name, _)| *name == values).and_then(|(_, config)| *config);
+        let output = command(&helm, &["template", "dr-exporter"], values, config).args(arguments).output();
+        let output = output.expect("helm runs");
+        (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
     };
-    refused("replicas=2", "two exporters must not share one file");
-    refused("storage.backend=jetstream", "needs storage.nats");
-    refused("shards=2,persistence.existingClaim=one", "each shard needs a volume of its own");
-    refused("shards=0", "shards");
+    let cases: [(&str, &[&str], &str); 11] = [
+        ("own", &["--set", "replicas=2"], "two exporters must not share one file"),
+        ("own", &["--set", "storage.backend=jetstream"], "needs storage.nats"),
+        ("own", &["--set", "storage.backend=jetstream,storage.nats=dr"], "it has: none"),
+        ("ha", &["--set", "storage.nats=other"], "no connection of this name; it has: dr, primary"),
+        ("own", &["--set", "shards=2,persistence.existingClaim=one"], "each shard needs a volume of its own"),
+        ("own", &["--set", "shards=0"], "shards"),
+        ("plain", &["--set-file", &broken], "the configuration cannot be read: "),
+        ("sharded", &["--kube-version=1.27.9"], "need Kubernetes 1.28 or later, because"),
+        ("sharded-ha", &["--kube-version=1.27.9"], "this is v1.27.9"),
+        ("ha", &["--kube-version=1.20.15"], "set podDisruptionBudget.enabled=false"),
+        ("own", &["--kube-version=1.18.0"], "chart requires kubeVersion"),
+    ];
+    for (values, arguments, says) in cases {
+        let (taken, said) = said(values, arguments);
+        assert!(!taken && said.contains(says), "{values} {arguments:?}: {said}");
+    }
+    let taken: [(&str, &[&str]); 4] = [
+        ("sharded", &["--kube-version=1.28.0"]),
+        ("sharded", &["--kube-version=v1.28.3-eks-0000000"]),
+        ("ha", &["--kube-version=1.20.15", "--set", "podDisruptionBudget.enabled=false"]),
+        ("own", &["--kube-version=1.19.0"]),
+    ];
+    for (values, arguments) in taken {
+        let (taken, said) = said(values, arguments);
+        assert!(taken, "{values} {arguments:?}: {said}");
+    }
 }
 
 /// The rules of the Roles, as `NAMESPACE: RULE`, and the namespaces of the bindings.
@@ -302,13 +358,28 @@ async fn a_real_api_server_takes_the_chart() {
     let kubeconfig = directory.path().join("kubeconfig");
     std::fs::write(&kubeconfig, cluster.kubeconfig_of(&cluster.admin())).expect("written");
     for (values, config) in VALUES {
-        let arguments = ["upgrade", "--install", "dr-exporter", "--namespace", "dr-exporter", "--create-namespace"];
-        let mut command = command(&helm, &arguments, values, config);
-        command.env("KUBECONFIG", &kubeconfig).env("HELM_CACHE_HOME", directory.path());
-        // The API server knows no ServiceMonitor, and its PodDisruptionBudget is a beta.
+        // The API server knows no ServiceMonitor, and its PodDisruptionBudget may be a beta.
         let unknown = "serviceMonitor.enabled=false,prometheusRule.enabled=false,podDisruptionBudget.enabled=false";
-        command.args(["--set", unknown]);
-        output(command);
+        let install: &[&str] = &["upgrade", "--install", "dr-exporter", "--create-namespace"];
+        // It may be too old for shards. What is made for a newer one is applied to it all the same.
+        let make: &[&str] = &["template", "dr-exporter", "--kube-version=1.28.0"];
+        let sharded = values.starts_with("sharded");
+        let mut command = command(&helm, if sharded { make } else { install }, values, config);
+        command.env("KUBECONFIG", &kubeconfig).env("HELM_CACHE_HOME", directory.path());
+        let made = output({
+            command.args(["--namespace=dr-exporter", "--set", unknown]);
+            command
+        });
+        if sharded {
+            let file = directory.path().join("made.yaml");
+            std::fs::write(&file, made).expect("written");
+            let mut apply = Command::new(kubectl().expect("a kubectl"));
+            apply.env("KUBECONFIG", &kubeconfig).args(["apply", "--server-side", "--force-conflicts", "--filename"]);
+            output({
+                apply.arg(&file);
+                apply
+            });
+        }
         let (plural, name, replicas) = match values {
             "ha" => ("deployments", "dr-exporter", 3),
             "sharded" => ("statefulsets", "dr-exporter", 2),

@@ -9,6 +9,7 @@ mod drill;
 mod external_secret;
 mod faults;
 mod helm;
+mod in_cluster;
 mod kubeconfig;
 mod large;
 mod peer;

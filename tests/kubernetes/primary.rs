@@ -113,6 +113,9 @@ async fn run(at: &Path) {
     let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");
     assert!(said.contains("valid until 2"), "{said}");
+    let (_, rights) = said.split_once("in saas:").expect("the namespace of the configuration");
+    let right = rights.lines().find(|line| line.starts_with("externalsecrets.external-secrets.io"));
+    assert!(right.is_some_and(|right| right.contains("[nats]") && right.contains("[get]")), "{said}");
 }
 
 dr_testkit::both! {

@@ -34,3 +34,26 @@ fn the_command_line_can_be_described() {
     let names: Vec<_> = command.get_subcommands().map(clap::Command::get_name).collect();
     assert!(names.contains(&"serve") && names.contains(&"check"), "{names:?}");
 }
+
+/// What a workflow runs cannot be replaced behind its back, and each says what it may do.
+#[test]
+fn the_workflows_use_what_stays_the_same() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let pattern = |pattern: &str| Regex::new(pattern).expect("a pattern");
+    let pinned = pattern(r"^ *(- )?uses: [\w.-]+/[\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$");
+    let module = pattern(r"@v\d+\.\d+\.\d+$");
+    let jobs = pattern(r"(?m)^  [a-z]+:\n    (needs|runs-on):");
+    for name in ["ci", "release"] {
+        let text = fs::read_to_string(root.join(format!(".github/workflows/{name}.yml"))).expect("a workflow");
+        assert!(text.contains("\npermissions:"), "{name} says what it may do");
+        assert_eq!(text.matches("timeout-minutes:").count(), jobs.find_iter(&text).count(), "{name}: every job ends");
+        for line in text.lines() {
+            assert!(!line.contains("uses:") || pinned.is_match(line), "{name}: {line}");
+            let installed = line.split_once("go install ").map_or("", |(_, rest)| rest);
+            let modules = installed.split(' ').chain(line.split_once("COSIGN: ").map(|(_, module)| module));
+            for one in modules.filter(|word| word.contains('@')) {
+                assert!(module.is_match(one), "{name}: {one}");
+            }
+        }
+    }
+}

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 
 use super::credentials::{Origin, settle};
 use super::files::{Files, hash_of};
+use super::identity::authorities;
 use super::{CREDENTIALS_UNREADABLE, KubernetesConnection, kubeconfig, plugin, transport};
 use crate::clients::blocking;
 use crate::decode::values::secrets;
@@ -148,8 +149,7 @@ fn remember_secrets(connection: &KubernetesConnection, auth: &AuthInfo) {
 async fn read(connection: &KubernetesConnection) -> Result<(Config, Files), String> {
     let Some(file) = connection.kubeconfig_file.clone() else {
         if connection.in_cluster {
-            let config = blocking(Config::incluster).await.map_err(|error| format!("the service account: {error}"))?;
-            return Ok((config, Files::default()));
+            return blocking(of_pod).await.map_err(|problem| format!("the service account: {problem}"));
         }
         return Err("the connection is not configured".to_owned());
     };
@@ -161,6 +161,19 @@ async fn read(connection: &KubernetesConnection) -> Result<(Config, Files), Stri
     let in_file = |problem: String| format!("{file}: {problem}");
     let (chosen, files) = chosen.await.map_err(in_file)?;
     Ok((chosen.config().await.map_err(in_file)?, files))
+}
+
+/// What the kubelet gives the pod. The certificates are among the watched files, as those that a
+/// kubeconfig names are: `kube` would follow them too, but with its own rules for certificates. Blocks.
+fn of_pod() -> Result<(Config, Files), String> {
+    let (mut config, mut files) = (Config::incluster().map_err(|error| error.to_string())?, Files::default());
+    if let Some(path) = config.root_cert_file.take() {
+        let what = format!("the certificate authority {}", path.display());
+        let pem = files.read(&path).map_err(|error| format!("{what}: {error}"))?;
+        let usable = authorities(&pem, &what)?;
+        config.root_cert = Some(usable.into_iter().map(|found| found.to_vec()).collect());
+    }
+    Ok((config, files))
 }
 
 fn unusable(message: &str) -> Finding {

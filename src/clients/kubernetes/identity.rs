@@ -36,12 +36,12 @@ pub(super) fn certificates(pem: &[u8], what: &str) -> Result<Vec<CertificateDer<
     Ok(found)
 }
 
-/// The certificates of a bundle that can be used to trust a server, in PEM. One that cannot be read
-/// does not make the others useless, as in kubectl.
+/// The certificates of a bundle that can be used to trust a server. One that cannot be read does not
+/// make the others useless, as in kubectl.
 ///
 /// # Errors
-/// It does not exist.
-pub(super) fn authorities(pem: &[u8], what: &str) -> Result<Vec<u8>, String> {
+/// There is none.
+pub(super) fn authorities(pem: &[u8], what: &str) -> Result<Vec<CertificateDer<'static>>, String> {
     let is_usable = |found: &CertificateDer<'static>| RootCertStore::empty().add(found.clone()).is_ok();
     let usable: Vec<_> = CertificateDer::pem_slice_iter(pem).flatten().filter(is_usable).collect();
     if usable.is_empty() {
@@ -50,10 +50,15 @@ pub(super) fn authorities(pem: &[u8], what: &str) -> Result<Vec<u8>, String> {
             "{what} holds no certificate that can be read; it must be PEM, -----BEGIN CERTIFICATE-----"
         ));
     }
+    Ok(usable)
+}
+
+/// Certificates in PEM.
+pub(super) fn in_pem(certificates: &[CertificateDer<'_>]) -> String {
     let encoded = |found: &CertificateDer<'_>| {
         format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", BASE64.encode(found))
     };
-    Ok(usable.iter().map(encoded).collect::<String>().into_bytes())
+    certificates.iter().map(encoded).collect()
 }
 
 /// A client certificate and its key for the client library, each as one piece of PEM.

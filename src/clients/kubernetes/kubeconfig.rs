@@ -14,7 +14,7 @@ use serde_json::Value;
 use serde_saphyr::DuplicateKeyPolicy;
 
 use super::files::Files;
-use super::identity::{authorities, check_pair, decoded};
+use super::identity::{authorities, check_pair, decoded, in_pem};
 use super::proxy;
 
 /// The cluster and user of one context of a kubeconfig, and the files that it names. Blocks.
@@ -208,7 +208,8 @@ fn settle_cluster(named: &mut NamedCluster, user: &NamedAuthInfo, beside: &mut B
     let what = format!("certificate-authority of the cluster {name}");
     let (data, path) = (cluster.certificate_authority_data.take(), cluster.certificate_authority.take());
     if let Some(pem) = beside.bytes(data.as_deref(), path.as_deref(), &what)? {
-        cluster.certificate_authority_data = Some(BASE64.encode(&authorities(&pem, &format!("the {what}"))?));
+        cluster.certificate_authority_data =
+            Some(BASE64.encode(in_pem(&authorities(&pem, &format!("the {what}"))?).as_bytes()));
     }
     let server = server_of(cluster, user).map_err(|problem| format!("the server of the cluster {name} {problem}"))?;
     // The parser has converted the scheme to lower case.

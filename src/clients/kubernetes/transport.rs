@@ -1,8 +1,8 @@
 //! The connections of a cluster's client: those of `kube`, but with this exporter's own certificate
 //! checks.
 //!
-//! A server certificate that is itself in the kubeconfig is trusted, as everywhere else in the
-//! exporter. `kube` has no hook for this.
+//! A server certificate that is itself one of the trusted ones, in the kubeconfig or the pod, is
+//! trusted, as everywhere else in the exporter. `kube` has no hook for this.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -63,9 +63,7 @@ where
 /// TLS on top of a connector.
 fn secure<C>(connector: C, config: &Config) -> Result<HttpsConnector<C>, String> {
     let mut tls = config.rustls_client_config().map_err(described)?;
-    // In a cluster, the file is read again from time to time. The certificates of a kubeconfig are
-    // read together with it.
-    if let (Some(roots), None, false) = (&config.root_cert, &config.root_cert_file, config.accept_invalid_certs) {
+    if let (Some(roots), false) = (&config.root_cert, config.accept_invalid_certs) {
         let trust = Trust::of(roots.iter().cloned().map(CertificateDer::from).collect());
         let verifier = Verifier::new(Arc::new(trust), tls.crypto_provider());
         tls.dangerous().set_certificate_verifier(Arc::new(verifier));

@@ -137,7 +137,7 @@ impl Way<'_> {
             }
             transport = self.over_tls(transport, host).await?;
         }
-        let connect = self.login.connect(&info.nonce, self.requires_tls || is_tls_scheme).map_err(Refusal::Finding)?;
+        let connect = self.login.connect(&info.nonce, self.requires_tls || is_tls_scheme);
         let connect = serde_json::to_string(&connect).map_err(io::Error::from)?;
         within("answer to CONNECT", async {
             transport.write_all(format!("CONNECT {connect}\r\nPING\r\n").as_bytes()).await?;

@@ -1,9 +1,9 @@
 //! How the exporter authenticates: the files of a connection, read again for every attempt.
 
 use data_encoding::BASE64URL_NOPAD;
-use nkeys::KeyPair;
 use serde::Serialize;
 
+use super::nkey::NKey;
 use super::{CREDENTIALS_UNREADABLE, NatsConnection};
 use crate::clients::credentials::read_line;
 use crate::decode::values::{Secret, SecretFile};
@@ -14,8 +14,8 @@ pub(super) enum Login {
     Nobody,
     User { name: String, password: Secret },
     Token(Secret),
-    Key(KeyPair),
-    Jwt { jwt: String, key: KeyPair },
+    Key(NKey),
+    Jwt { jwt: String, key: NKey },
 }
 
 /// The first message of the client.
@@ -54,7 +54,7 @@ impl Login {
             let nothing = || unreadable(&format!("{file} holds no JWT with its seed"));
             let text = read(file).await?;
             let (jwt, seed) = decorated(text.expose()).ok_or_else(nothing)?;
-            let key = KeyPair::from_seed(seed).map_err(|_| nothing())?;
+            let key = NKey::from_seed(seed).ok_or_else(nothing)?;
             return Ok(Self::Jwt { jwt: jwt.to_owned(), key });
         }
         if let Some(file) = &config.token_file {
@@ -62,8 +62,8 @@ impl Login {
         }
         if let Some(file) = &config.nkey_file {
             let seed = read(file).await?;
-            let key = KeyPair::from_seed(seed.expose().trim());
-            return key.map(Self::Key).map_err(|_| unreadable(&format!("{file} holds no NKey seed")));
+            let key = NKey::from_seed(seed.expose().trim());
+            return key.map(Self::Key).ok_or_else(|| unreadable(&format!("{file} holds no NKey seed")));
         }
         if let (Some(name), Some(file)) = (&config.user, &config.password_file) {
             return Ok(Self::User { name: name.clone(), password: line(file).await? });
@@ -72,7 +72,7 @@ impl Login {
     }
 
     /// The first message to a server that sent this nonce.
-    pub(super) fn connect(&self, nonce: &str, tls_required: bool) -> Result<Connect, Finding> {
+    pub(super) fn connect(&self, nonce: &str, tls_required: bool) -> Connect {
         let connect = Connect {
             tls_required,
             name: concat!("dr-exporter/", env!("CARGO_PKG_VERSION")),
@@ -83,19 +83,16 @@ impl Login {
             no_responders: true,
             ..Connect::default()
         };
-        let signed = |key: &KeyPair| {
-            let signed = key.sign(nonce.as_bytes()).map_err(|_| unreadable(&"the key cannot sign"))?;
-            Ok(Some(BASE64URL_NOPAD.encode(&signed)))
-        };
-        Ok(match self {
+        let signed = |key: &NKey| Some(BASE64URL_NOPAD.encode(key.sign(nonce.as_bytes()).as_ref()));
+        match self {
             Self::Nobody => connect,
             Self::User { name, password } => {
                 Connect { user: Some(name.clone()), pass: Some(password.expose().to_owned()), ..connect }
             }
             Self::Token(token) => Connect { auth_token: Some(token.expose().to_owned()), ..connect },
-            Self::Key(key) => Connect { nkey: Some(key.public_key()), sig: signed(key)?, ..connect },
-            Self::Jwt { jwt, key } => Connect { jwt: Some(jwt.clone()), sig: signed(key)?, ..connect },
-        })
+            Self::Key(key) => Connect { nkey: Some(key.public()), sig: signed(key), ..connect },
+            Self::Jwt { jwt, key } => Connect { jwt: Some(jwt.clone()), sig: signed(key), ..connect },
+        }
     }
 }
 
@@ -140,12 +137,13 @@ mod tests {
 
     #[test]
     fn what_is_signed_is_what_the_server_sent() {
-        let key = KeyPair::new_user();
-        let public = KeyPair::from_public_key(&key.public_key()).expect("a public key");
-        let said = Login::Key(key).connect("nonce", false).expect("it signs");
+        let theirs = nkeys::KeyPair::new_user();
+        let key = NKey::from_seed(&theirs.seed().expect("a seed")).expect("a key");
+        let said = Login::Key(key).connect("nonce", false);
+        let public = said.nkey.as_deref().map(nkeys::KeyPair::from_public_key).expect("a key").expect("a public key");
         let signature = BASE64URL_NOPAD.decode(said.sig.unwrap_or_default().as_bytes()).expect("base64");
         public.verify(b"nonce", &signature).expect("the signature is good");
-        let said = serde_json::to_value(Login::Nobody.connect("", true).expect("it says something")).expect("JSON");
+        let said = serde_json::to_value(Login::Nobody.connect("", true)).expect("JSON");
         assert_eq!(said.get("user"), None);
         assert_eq!(said.get("tls_required"), Some(&serde_json::Value::Bool(true)));
     }

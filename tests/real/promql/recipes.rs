@@ -18,7 +18,7 @@ struct Recipe {
     exposure: f64,
 }
 
-const RECIPES: [Recipe; 11] = [
+const RECIPES: [Recipe; 12] = [
     Recipe {
         file: "velero",
         contract: "velero",
@@ -35,6 +35,15 @@ const RECIPES: [Recipe; 11] = [
         good: |now| now - 300.0,
         old: |now| now - 4000.0,
         exposure: 900.0,
+    },
+    Recipe {
+        file: "external-secrets",
+        contract: "api-secrets",
+        series: "external_secret_refresh_timestamp_seconds{obj_namespace=\"saas\",obj_name=\"api-secrets\"} {}\n\
+                 external_secret_refresh_timestamp_seconds{obj_namespace=\"saas\",obj_name=\"other\"} 1700000000\n",
+        good: |now| now - 1800.0,
+        old: |now| now - 8000.0,
+        exposure: 1860.0,
     },
     Recipe {
         file: "postgres",

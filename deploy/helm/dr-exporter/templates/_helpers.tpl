@@ -38,6 +38,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- fail "set `config`: --set-file config=config.yaml (see docs/getting-started.md)" }}
 {{- end }}
 {{- if kindIs "string" .Values.config }}
+{{- with (fromYaml .Values.config).Error }}
+{{- fail (printf "the configuration cannot be read: %s" .) }}
+{{- end }}
 {{- .Values.config }}
 {{- else }}
 {{- toYaml .Values.config }}
@@ -111,13 +114,31 @@ NAMESPACE|ORDER|GROUP|RESOURCE|VERB|NAME. A test compares them with `dr-exporter
 {{- end }}
 {{- end }}
 
-{{- /* Whether shards, replicas and storage fit together. */ -}}
+{{- /* Whether there is a PodDisruptionBudget. */ -}}
+{{- define "dr-exporter.disrupted" -}}
+{{- and .Values.podDisruptionBudget.enabled (gt (mul .Values.replicas .Values.shards) 1) }}
+{{- end }}
+
+{{- /* Whether shards, replicas, storage and cluster fit together. */ -}}
 {{- define "dr-exporter.fit" -}}
+{{- $kubernetes := .Capabilities.KubeVersion.Version }}
+{{- if and (gt (int .Values.shards) 1) (semverCompare "<1.28-0" $kubernetes) }}
+{{- fail (printf "shards above 1 need Kubernetes 1.28 or later, because each pod takes its number from the label apps.kubernetes.io/pod-index; this is %s" $kubernetes) }}
+{{- end }}
+{{- if and (eq (include "dr-exporter.disrupted" .) "true") (semverCompare "<1.21-0" $kubernetes) }}
+{{- fail (printf "the PodDisruptionBudget needs Kubernetes 1.21 or later, and this is %s: set podDisruptionBudget.enabled=false" $kubernetes) }}
+{{- end }}
 {{- if and (gt (int .Values.replicas) 1) (ne .Values.storage.backend "jetstream") }}
 {{- fail "replicas above 1 need storage.backend=jetstream: two exporters must not share one file" }}
 {{- end }}
 {{- if and (eq .Values.storage.backend "jetstream") (not .Values.storage.nats) }}
 {{- fail "storage.backend=jetstream needs storage.nats: the name of a connection in the section `nats` of the configuration" }}
+{{- end }}
+{{- if eq .Values.storage.backend "jetstream" }}
+{{- $known := keys ((include "dr-exporter.config" . | fromYaml).nats | default dict) | sortAlpha }}
+{{- if not (has .Values.storage.nats $known) }}
+{{- fail (printf "storage.nats is %q, but the section `nats` of the configuration has no connection of this name; it has: %s" .Values.storage.nats (join ", " $known | default "none")) }}
+{{- end }}
 {{- end }}
 {{- if and (gt (int .Values.shards) 1) .Values.persistence.existingClaim }}
 {{- fail "each shard needs a volume of its own: remove persistence.existingClaim" }}

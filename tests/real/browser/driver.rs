@@ -14,7 +14,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
 
 /// How long a page may take on a busy machine.
-pub const SOON: Duration = Duration::from_secs(60);
+pub const SOON: Duration = dr_testkit::PATIENCE;
 
 /// A command of Chromium's own that WebDriver passes on.
 #[derive(Debug)]

@@ -17,7 +17,7 @@ use dr_testkit::scrape::Scrape;
 
 mod raw;
 
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = dr_testkit::PATIENCE;
 /// What the exporter may take more for all of them together.
 const GROWTH_KIB: u64 = 192 * 1024;
 

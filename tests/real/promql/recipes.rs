@@ -127,7 +127,7 @@ fn recipe(name: &str, url: &str) -> String {
         text.replace(what, with)
     };
     let text = text.replace("{ interval: 30s, timeout: 10s }", "{ interval: 1m, timeout: 10s }");
-    let text = replaced(&text, "{ interval: 1m, timeout: 10s }", "{ interval: 300ms, timeout: 2s }");
+    let text = replaced(&text, "{ interval: 1m, timeout: 10s }", "{ interval: 300ms, timeout: 5s }");
     replaced(&text, "http://prometheus.monitoring:9090", url)
 }
 

@@ -106,7 +106,8 @@ async fn at_risk_exits_1() {
     let service = Service::start().await;
     let well = Service::start().await;
     let exporter =
-        Exporter::start(&contracts(&[contract("api", "8s", &service.url), contract("never-drilled", "8s", &well.url)]))
+        // At risk is the last fifth of it: long enough for a command on a busy machine.
+        Exporter::start(&contracts(&[contract("api", "30s", &service.url), contract("never-drilled", "30s", &well.url)]))
             .await;
     exporter.seen_healthy("api", SOON).await;
     exporter.seen_healthy("never-drilled", SOON).await;

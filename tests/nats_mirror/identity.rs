@@ -11,8 +11,8 @@ use dr_testkit::proxy::Mode;
 use dr_testkit::proxy::Proxy;
 use dr_testkit::publisher::Publisher;
 use dr_testkit::scrape::Scrape;
-use dr_testkit::watch::Watch;
 use dr_testkit::wait_until;
+use dr_testkit::watch::Watch;
 
 /// A mirror may take its time until it asks its origin again.
 const AGAIN: Duration = Duration::from_secs(90);
@@ -296,7 +296,6 @@ async fn the_origin_lost_its_tail_and_has_passed_the_mirror_since() {
     wait_until("the origin is back", SOON, async || pair.origin.last_seq(ORIGIN).await.filter(|last| *last == 95))
         .await;
     pair.origin.publish_many("agentese.a", 30).await;
-    let since = SystemTime::now();
     pair.mirror.reaches(MIRROR, 125, AGAIN).await;
     lost(&exporter, &["not_same_stream"]).await;
     exporter.logs(&["not_same_stream", "sequence 100 of the origin"], SOON).await;

@@ -165,10 +165,7 @@ async fn three_replicas_lose_the_tail(more: u64) {
         region.origin_servers.iter_mut().for_each(Server::run);
         region.origin = Api::of(&region.origin_servers).await;
         let origin = region.origin.clone();
-        wait_until("the origin takes messages", SOON, async || {
-            origin.publish("agentese.a", "x").await.ok()
-        })
-        .await
+        wait_until("the origin takes messages", SOON, async || origin.publish("agentese.a", "x").await.ok()).await
     };
     region.origin_servers.iter_mut().for_each(Server::kill_and_save);
     let last = back(&mut region).await;

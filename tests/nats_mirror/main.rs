@@ -33,7 +33,6 @@ const CHECK: [(&str, &str); 2] = [("contract", CONTRACT), ("check", "agentese")]
 /// Figures of the configuration that [`contract`] writes. Evidence is fresh for `3 × INTERVAL + TIMEOUT`.
 const INTERVAL: Duration = Duration::from_millis(500);
 const TIMEOUT: Duration = Duration::from_secs(2);
-const DOWN_INTERVAL: Duration = Duration::from_millis(250);
 const RPO: Duration = Duration::from_secs(6);
 
 const SOON: Duration = dr_testkit::PATIENCE;

@@ -5,9 +5,7 @@ use std::time::{Duration, SystemTime};
 use serde_json::{Value, json};
 
 use super::overwritten::pair_with;
-use super::{
-    CHECK, CONTRACT, SOON, as_app, contract, runs_on, seen, start, watch_pair,
-};
+use super::{CHECK, CONTRACT, SOON, as_app, contract, runs_on, seen, start, watch_pair};
 use dr_testkit::nats::{Cold, MIRROR, ORIGIN, Pair, current};
 use dr_testkit::proxy::{Mode, Proxy};
 use dr_testkit::publisher::Publisher;
@@ -65,7 +63,10 @@ async fn promote_the_mirror_and_the_origin_returns() {
     let measured = up.get("dr_recovery_last_seconds", &ME).expect("a recovery that ended has a time");
     // It ended after the promotion, and before it was told.
     let most = seconds(SystemTime::now()) - trigger;
-    assert!(measured > truth - 0.25 && measured <= most, "{measured} s, in truth {truth} s, told after {most} s:\n{up}");
+    assert!(
+        measured > truth - 0.25 && measured <= most,
+        "{measured} s, in truth {truth} s, told after {most} s:\n{up}"
+    );
     assert_eq!(writer(&up).as_deref(), Some("mirror"), "{up}");
     let met = [("contract", CONTRACT), ("result", "met"), ("mode", "real")];
     assert_eq!(up.get("dr_recoveries_total", &met), Some(1.0), "{up}");

@@ -107,8 +107,7 @@ impl Server {
 
     /// Waits until the process listens.
     pub async fn listens(&self) {
-        wait_until("the server listens", PATIENCE, async || TcpStream::connect(self.address).await.ok())
-            .await;
+        wait_until("the server listens", PATIENCE, async || TcpStream::connect(self.address).await.ok()).await;
     }
 
     /// SIGKILL, and what is stored is kept aside.
@@ -163,8 +162,7 @@ impl Server {
     /// Waits until JetStream answers.
     pub async fn api(&self, options: ConnectOptions) -> Api {
         let api = self.connect(options).await;
-        wait_until("JetStream answers", PATIENCE, async || api.call("INFO", Value::Null).await.ok())
-            .await;
+        wait_until("JetStream answers", PATIENCE, async || api.call("INFO", Value::Null).await.ok()).await;
         api
     }
 
@@ -176,9 +174,8 @@ impl Server {
             .connection_timeout(Duration::from_secs(5))
             .reconnect_delay_callback(|_| Duration::from_millis(50));
         let address = self.address.to_string();
-        let client = wait_until("a connection to the server", PATIENCE, async || {
-            options.clone().connect(&address).await.ok()
-        });
+        let client =
+            wait_until("a connection to the server", PATIENCE, async || options.clone().connect(&address).await.ok());
         Api { client: client.await }
     }
 }
@@ -228,9 +225,8 @@ impl Api {
             .connection_timeout(Duration::from_secs(1))
             .ping_interval(Duration::from_secs(1))
             .reconnect_delay_callback(|_| Duration::from_millis(50));
-        let client = wait_until("a connection to a server", PATIENCE, async || {
-            options.clone().connect(all.clone()).await.ok()
-        });
+        let client =
+            wait_until("a connection to a server", PATIENCE, async || options.clone().connect(all.clone()).await.ok());
         Self { client: client.await }
     }
 

@@ -26,7 +26,7 @@ pub struct Prometheus {
 }
 
 impl Prometheus {
-    /// Starts one that scrapes these targets twice a second.
+    /// Starts one that scrapes these targets once a second.
     pub async fn start(targets: &[SocketAddr]) -> Self {
         Self::start_with(targets, &[], "").await
     }
@@ -54,7 +54,7 @@ impl Prometheus {
         directory.file(
             "prometheus.yml",
             &format!(
-                "global: {{ scrape_interval: 500ms, scrape_timeout: 500ms, evaluation_interval: 500ms }}\n\
+                "global: {{ scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s }}\n\
                  scrape_configs:\n- job_name: toy\n  static_configs:\n  - targets: [{targets}]\n"
             ),
         );
@@ -83,10 +83,8 @@ impl Prometheus {
             command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
         });
         self.process = Some(process);
-        wait_until("Prometheus listens", PATIENCE, async || {
-            tokio::net::TcpStream::connect(self.address).await.ok()
-        })
-        .await;
+        wait_until("Prometheus listens", PATIENCE, async || tokio::net::TcpStream::connect(self.address).await.ok())
+            .await;
     }
 
     /// Kills it, without a warning.

@@ -82,8 +82,7 @@ impl Publisher {
     /// Waits until `more` further messages are stored.
     pub async fn goes_on(&self, more: u64) {
         let goal = self.last() + more;
-        wait_until("the publisher goes on", PATIENCE, async || (self.last() >= goal).then_some(()))
-            .await;
+        wait_until("the publisher goes on", PATIENCE, async || (self.last() >= goal).then_some(())).await;
     }
 
     /// Publishes no more. What was under way is stored and in the log, or failed, when this returns.

@@ -99,6 +99,7 @@ fn capabilities(profile: &Path, script: bool) -> serde_json::Map<String, Value> 
     let wanted = json!({
         "goog:chromeOptions": options,
         "goog:loggingPrefs": { "browser": "ALL", "performance": "ALL" },
+        "timeouts": { "script": SOON.as_millis(), "pageLoad": SOON.as_millis() },
     });
     wanted.as_object().cloned().expect("an object")
 }

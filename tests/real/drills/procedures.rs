@@ -44,7 +44,11 @@ async fn the_figures_of_a_drill_are_those_of_a_stopwatch() {
         // least that it took is up to the last look that failed.
         for (name, ended) in [("downtime_seconds", up), ("most_seconds", up), ("least_seconds", still)] {
             let within = ended.saturating_sub(failing)..=over + SLACK;
-            assert!(within.contains(&(figure(name) + SLACK)), "{name}: {:?}, by the stopwatch {within:?}", figure(name));
+            assert!(
+                within.contains(&(figure(name) + SLACK)),
+                "{name}: {:?}, by the stopwatch {within:?}",
+                figure(name)
+            );
         }
         let entries = report["timeline"].as_array().expect("a timeline");
         let told = |part: &str| {

@@ -23,7 +23,7 @@ async fn start(directory: Config) -> Exporter {
 
 fn yaml(grafana: &Grafana, keys: &str) -> String {
     format!(
-        "defaults: {{ interval: 300ms, timeout: 5s, interval_when_down: 200ms, failures_to_trigger: 2 }}
+        "defaults: {{ interval: 300ms, timeout: 20s, interval_when_down: 200ms, failures_to_trigger: 2 }}
 contracts:
   - name: dashboards
     component: Grafana Dashboards

@@ -41,9 +41,15 @@ async fn an_age_that_stands_still_is_no_age_of_now() {
         assert_eq!(scrape.status(name, "rpo"), "unproven", "{scrape}");
     }
     // It moves again, if only to say something worse; a counter that began anew is news, too.
-    toy.tells("lag_seconds 4\nzero_seconds 1\ncollections_total 0\n");
+    let mut said = 0;
     for name in ["frozen", "zero", "hung"] {
-        exporter.becomes(name, "rpo", "met", SOON).await;
+        wait_until(&format!("{name} is met"), SOON, async || {
+            said += 1;
+            toy.tells(&format!("lag_seconds 4.{said}\nzero_seconds 1.{said}\ncollections_total {said}\n"));
+            let scrape = exporter.runs_on(name, 4, SOON).await;
+            (scrape.status(name, "rpo") == "met").then_some(())
+        })
+        .await;
     }
 }
 
@@ -65,12 +71,12 @@ async fn a_constant_age_that_is_renewed_is_one_of_now() {
     let toy = Toy::start("lag_seconds 0\ncollections_total 0\n").await;
     let prometheus = Prometheus::start(&[toy.address]).await;
     prometheus.has("collections_total").await;
-    let contracts = [contract("renewed", "rpo: 12s", RENEWED), contract("slow", "rpo: 20s", LAG)];
+    let contracts = [contract("renewed", "rpo: 30s", RENEWED), contract("slow", "rpo: 40s", LAG)];
     let exporter = exporter(&format!("url: \"{}\"", prometheus.url()), &contracts).await;
     ends(&exporter, "renewed", "healthy").await;
     let begun = unix();
     let mut count = 0;
-    while unix() - begun < 20.0 {
+    while unix() - begun < 45.0 {
         count += 1;
         // A collector that is slower than the looks moves every few of them.
         toy.tells(&format!("lag_seconds 0.{}\ncollections_total {count}\n", if count % 4 < 2 { 0 } else { 1 }));
@@ -185,10 +191,16 @@ async fn what_moves_with_the_clock_alone_proves_nothing_new() {
         let scrape = exporter.until(&format!("{name} is one of the past"), SOON, old).await;
         assert_eq!(scrape.status(name, "rpo"), "unproven", "{name}: {scrape}");
     }
-    toy.tells("lag_seconds 2.2\n");
+    let mut said = 0;
     // What is 0 at each look has nothing that moves.
     for (name, _) in stanzas.iter().filter(|(name, _)| *name != "seen") {
-        exporter.becomes(name, "rpo", "met", SOON).await;
+        wait_until(&format!("{name} is met"), SOON, async || {
+            said += 1;
+            toy.tells(&format!("lag_seconds 2.{said}\n"));
+            let scrape = exporter.runs_on(name, 4, SOON).await;
+            (scrape.status(name, "rpo") == "met").then_some(())
+        })
+        .await;
     }
 }
 

@@ -1,7 +1,5 @@
 //! A real Prometheus scrapes, and its figures are the exporter's.
 
-use std::time::Duration;
-
 use super::{SOON, Service, contract, contracts};
 use dr_testkit::exporter::{Config, Exporter, client};
 use dr_testkit::process::Process;
@@ -35,10 +33,7 @@ async fn prometheus_scrapes_true_figures() {
         answer["data"]["result"][0]["value"][1].as_str()?.parse().ok()
     };
     let unproven = r#"dr_objective_status{contract="api",objective="rto",status="unproven"}"#;
-    wait_until("Prometheus has the status", SOON, async || {
-        (query(unproven).await == Some(1.0)).then_some(())
-    })
-    .await;
+    wait_until("Prometheus has the status", SOON, async || (query(unproven).await == Some(1.0)).then_some(())).await;
     // A scrape that a busy machine did not make in time is made again.
     let component = r#"count(dr_contract_info{component="The \"<b>API</b>\" \\ & more"})"#;
     for (what, asked) in [("it is up", "up"), ("labels arrive as they are", component)] {

@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::process::Command;
-use std::time::Duration;
 
 use super::{API, BACK_TO_5, SOON, Service, ask, config, open, recoveries};
 use dr_exporter::domain::contract::Objective;

@@ -1,7 +1,6 @@
 //! Stores that earlier versions wrote: what they hold of what is still measured is gone on from.
 
 use std::path::Path;
-use std::time::Duration;
 
 use super::{API, SOON, ask, recoveries};
 use dr_exporter::store::Backend as _;

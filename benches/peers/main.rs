@@ -7,18 +7,23 @@
 //! ```text
 //! make bench                          measure everything, and write docs/performance.md
 //! make bench ONLY=probe ROUNDS=3      only what has this word in its name, and print it
+//! make bench ONLY=mixed SHARE=100     with a hundredth of the objects: whether it works
 //! ```
 // It measures the real time, and fails by a panic, as a test does.
 #![allow(clippy::disallowed_methods, clippy::cast_precision_loss)]
 #![allow(missing_docs, reason = "a program")]
 
+mod clusters;
 mod figures;
 mod footprint;
 mod http;
+mod mirrors;
+mod mixed;
 mod probes;
 mod scale;
 mod scrapes;
 mod servers;
+mod start;
 mod table;
 mod targets;
 
@@ -44,14 +49,25 @@ impl Options {
     }
 }
 
+/// So many objects, or the share of them that `BENCH_SHARE` asks for, to see whether a measurement works.
+pub fn small(count: usize) -> usize {
+    let share = std::env::var("BENCH_SHARE").ok().filter(|share| !share.is_empty());
+    let share: usize = share.map_or(1, |share| share.parse().expect("BENCH_SHARE is a number"));
+    (count / share).max(3)
+}
+
 /// A group of measurements.
 type Group = (&'static str, fn(&mut Table, usize));
 
 const GROUPS: &[Group] = &[
     ("scrape", scrapes::measure),
     ("probe", probes::measure),
-    ("memory and start", footprint::measure),
+    ("memory", footprint::measure),
+    ("start", start::measure),
     ("scale", scale::measure),
+    ("mixed", mixed::measure),
+    ("mirrors", mirrors::measure),
+    ("clusters", clusters::measure),
 ];
 
 fn main() {

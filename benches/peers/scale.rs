@@ -31,9 +31,7 @@ pub fn measure(table: &mut Table, _rounds: usize) {
             continue;
         }
         let checks = count as f64;
-        let asked = asked.lock().expect("no panic");
-        let gaps = asked.values().flat_map(|times| times.windows(2).map(|pair| pair[1] - pair[0]));
-        let shares: Vec<f64> = gaps.map(|gap| gap.as_secs_f64() / INTERVAL.as_secs_f64()).collect();
+        let shares = targets::between(&asked, INTERVAL);
         table.single(&format!("{count} checks: CPU"), "% of a core", vec![cpu * 100.0]);
         table.single(&format!("{count} checks: CPU per check"), "ms per run", vec![cpu * 30.0 * 1e3 / checks]);
         table.single(&format!("{count} checks: memory per check"), "kB", vec![(resident - alone) * 1e3 / checks]);

@@ -34,6 +34,32 @@ impl Server {
         Client::new(self.address)
     }
 
+    /// Ends it in order.
+    pub fn end(mut self) {
+        self.process.signal("TERM");
+        self.process.wait(Duration::from_secs(60)).expect("it ends");
+    }
+
+    /// How many objectives of this kind are met.
+    pub fn met(&self, objective: &str) -> usize {
+        let labels = format!("objective=\"{objective}\",status=\"met\"}} 1");
+        self.ones("dr_objective_status{", &labels)
+    }
+
+    /// How many checks are healthy.
+    pub fn healthy(&self) -> usize {
+        self.ones("dr_check_healthy{", "} 1")
+    }
+
+    /// The number of samples of this name that end with these labels and a 1.
+    fn ones(&self, name: &str, end: &str) -> usize {
+        let mut client = self.client();
+        assert_eq!(client.scrape(TEXT, false), 200, "a scrape");
+        let text = String::from_utf8_lossy(&client.body).into_owned();
+        let fits = |line: &&str| line.starts_with(name) && line.trim_end_matches(".0").ends_with(end);
+        text.lines().filter(fits).count()
+    }
+
     /// Waits until a GET of the path answers 200.
     pub fn until_ok(&self, path: &str, limit: Duration) {
         let deadline = Instant::now() + limit;

@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime};
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -32,6 +32,26 @@ pub fn watching() -> (SocketAddr, Asked) {
         }
     });
     (address, asked)
+}
+
+/// The times between two requests for a path, each as a share of this interval.
+pub fn between(asked: &Asked, interval: Duration) -> Vec<f64> {
+    let asked = asked.lock().expect("no panic");
+    let gaps = asked.values().flat_map(|times| times.windows(2).map(|pair| pair[1] - pair[0]));
+    gaps.map(|gap| gap.as_secs_f64() / interval.as_secs_f64()).collect()
+}
+
+/// A Prometheus whose every answer is one good sample of now.
+pub fn prometheus() -> SocketAddr {
+    serve(|stream| {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970").as_secs();
+        let body = format!(
+            "{{\"status\":\"success\",\"data\":{{\"resultType\":\"vector\",\"result\":[{{\"metric\":\
+             {{\"dr_exporter_source\":\"0\"}},\"value\":[{now},\"{now}\"]}}]}}}}"
+        );
+        let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: ";
+        drop(answer_with(stream, format!("{head}{}\r\n\r\n{body}", body.len()).as_bytes()));
+    })
 }
 
 /// An endpoint with TLS. Its certificate is that of this directory, for 127.0.0.1.
@@ -69,15 +89,27 @@ fn serve(answer: impl Fn(TcpStream) + Send + Sync + 'static) -> SocketAddr {
 }
 
 /// Answers a request. Returns its path.
-fn answer(mut stream: impl Read + Write) -> Option<String> {
+fn answer(stream: impl Read + Write) -> Option<String> {
+    answer_with(stream, ANSWER)
+}
+
+fn answer_with(mut stream: impl Read + Write, answer: &[u8]) -> Option<String> {
     let (mut read, mut buffer) = (Vec::new(), [0; 4096]);
-    while !read.ends_with(b"\r\n\r\n") {
+    while !is_whole(&read) {
         match stream.read(&mut buffer) {
             Ok(0) | Err(_) => return None,
             Ok(count) => read.extend_from_slice(&buffer[..count]),
         }
     }
     // Whoever asked may have gone away.
-    let _ = stream.write_all(ANSWER).and_then(|()| stream.flush());
+    let _ = stream.write_all(answer).and_then(|()| stream.flush());
     String::from_utf8_lossy(&read).split(' ').nth(1).map(str::to_owned)
+}
+
+/// Whether this is a head, with as much of a body as it says.
+fn is_whole(request: &[u8]) -> bool {
+    let Some(end) = request.windows(4).position(|part| part == b"\r\n\r\n") else { return false };
+    let head = String::from_utf8_lossy(&request[..end]).to_lowercase();
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse().ok());
+    request.len() >= end + 4 + length.unwrap_or(0)
 }

@@ -15,4 +15,4 @@ mod world;
 use std::time::Duration;
 
 /// More than anything takes that nothing is measured of.
-const SOON: Duration = Duration::from_secs(30);
+const SOON: Duration = dr_testkit::PATIENCE;

@@ -96,7 +96,7 @@ impl Monitoring {
         let targets: Vec<_> = exporters.iter().map(|exporter| format!("'{exporter}'")).collect();
         let interval = format!("{}ms", SCRAPE.as_millis());
         let config = format!(
-            "global: {{ scrape_interval: {interval}, scrape_timeout: 400ms, evaluation_interval: {interval} }}
+            "global: {{ scrape_interval: {interval}, scrape_timeout: {interval}, evaluation_interval: {interval} }}
 rule_files: [rules.yml]
 alerting: {{ alertmanagers: [{{ static_configs: [{{ targets: ['{address}'] }}] }}] }}
 scrape_configs: [{{ job_name: dr-exporter, static_configs: [{{ targets: [{}] }}] }}]

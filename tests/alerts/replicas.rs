@@ -40,7 +40,7 @@ async fn losing_one_of_three_tells_nothing_new_and_an_update_pages_nobody_twice(
     let mut api = Toy::start("").await;
     let yaml = format!(
         "nats: {{ state: {{ servers: [\"nats://{}\"] }} }}
-defaults: {{ interval: 500ms, timeout: 400ms, interval_when_down: 250ms }}
+defaults: {{ interval: 500ms, timeout: 5s, interval_when_down: 250ms }}
 contracts:
   - name: api
     component: API

@@ -1,7 +1,7 @@
 //! Argo CD.
 
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri};
@@ -13,6 +13,8 @@ use dr_testkit::kube::{Cluster, Flavour};
 use dr_testkit::let_pass;
 use dr_testkit::watch::Watch;
 
+/// The target where what was compared just now is to be met: longer than a busy machine takes for a first look.
+const RPO: Duration = Duration::from_secs(20);
 const REVISION: &str = "8f3c0de1a2b3c4d5e6f708192a3b4c5d6e7f8091";
 const NEWER: &str = "91aa0de1a2b3c4d5e6f708192a3b4c5d6e7f8091";
 
@@ -75,11 +77,13 @@ fn check(pair: &Pair, more: &str) -> String {
 
 async fn a_quiet_application_is_met(flavour: Flavour) {
     let pair = Pair::new(flavour).await;
+    let begun = Instant::now();
     application(&pair, pair.dr, "saas", spec(), healthy(minutes(2))).await;
     let exporter = pair.exporter(&contract("saas", "rto: 30m\n    rpo: 1h", &check(&pair, ""))).await;
     let scrape = exporter.becomes("saas", "rpo", "met", SOON).await;
     let exposure = scrape.observed("saas", "rpo").expect("an exposure");
-    assert!((119.0..130.0).contains(&exposure), "compared two minutes ago, and shown is {exposure} s");
+    let most = 122.0 + begun.elapsed().as_secs_f64();
+    assert!((119.0..most).contains(&exposure), "compared two minutes ago, and shown is {exposure} s");
     for (metric, expected) in
         [("dr_argocd_app_synced", 1.0), ("dr_argocd_app_healthy", 1.0), ("dr_argocd_app_autosync", 1.0)]
     {
@@ -94,7 +98,7 @@ async fn a_quiet_application_is_met(flavour: Flavour) {
 async fn git_is_unreachable(flavour: Flavour) {
     let pair = Pair::new(flavour).await;
     application(&pair, pair.dr, "saas", spec(), healthy(Duration::ZERO)).await;
-    let exporter = pair.exporter(&contract("saas", "rto: 30m\n    rpo: 7s", &check(&pair, ""))).await;
+    let exporter = pair.exporter(&contract("saas", "rto: 30m\n    rpo: 20s", &check(&pair, ""))).await;
     exporter.becomes("saas", "rpo", "met", SOON).await;
     let watch = Watch::start(&exporter);
     let since = SystemTime::now();
@@ -105,9 +109,9 @@ async fn git_is_unreachable(flavour: Flavour) {
     application(&pair, pair.dr, "saas", spec(), with(healthy(Duration::ZERO), unreachable())).await;
     let scrape = exporter.becomes("saas", "rpo", "unproven", SOON).await;
     assert_eq!(scrape.get("dr_argocd_app_synced", &labels("saas")), None, "nobody knows:\n{scrape}");
-    until(since + Duration::from_secs(8) + SEEN).await;
+    until(since + RPO + Duration::from_secs(1) + SEEN).await;
     watch.never(since, "saas", "rpo", "breached");
-    watch.never(since + Duration::from_secs(7) + SEEN, "saas", "rpo", "met");
+    watch.never(since + RPO + SEEN, "saas", "rpo", "met");
     exporter.logs(&["comparison_error", "https://git/x"], SOON).await;
     assert!(!exporter.log().contains("hunter2"), "the log tells a password");
     application(&pair, pair.dr, "saas", spec(), healthy(Duration::ZERO)).await;
@@ -117,22 +121,23 @@ async fn git_is_unreachable(flavour: Flavour) {
 async fn the_controller_is_dead(flavour: Flavour) {
     let pair = Pair::new(flavour).await;
     application(&pair, pair.dr, "saas", spec(), healthy(Duration::ZERO)).await;
-    let check = check(&pair, ", stale_after: 4s");
-    let exporter = pair.exporter(&contract("saas", "rto: 30m\n    rpo: 8s", &check)).await;
+    let check = check(&pair, ", stale_after: 12s");
+    let exporter = pair.exporter(&contract("saas", "rto: 30m\n    rpo: 20s", &check)).await;
     exporter.becomes("saas", "rpo", "met", SOON).await;
     let watch = Watch::start(&exporter);
     let since = SystemTime::now();
     fails(&exporter, "saas", "controller_silent").await;
     let scrape = exporter.becomes("saas", "rpo", "unproven", SOON).await;
-    assert!(scrape.observed("saas", "rpo").is_some_and(|exposure| exposure >= 8.0), "it ages:\n{scrape}");
-    assert_eq!(scrape.get("dr_check_healthy", &[("contract", "saas")]), None, "its health is as old:\n{scrape}");
+    assert!(scrape.observed("saas", "rpo").is_some_and(|exposure| exposure >= 20.0), "it ages:\n{scrape}");
+    let unknown = |scrape: &super::Scrape| scrape.get("dr_check_healthy", &[("contract", "saas")]).is_none();
+    exporter.until("health is no longer known", SOON, unknown).await;
     watch.never(since, "saas", "rpo", "breached");
 }
 
 async fn out_of_sync_beyond_the_rpo(flavour: Flavour) {
     let pair = Pair::new(flavour).await;
     application(&pair, pair.dr, "saas", spec(), healthy(Duration::ZERO)).await;
-    let exporter = pair.exporter(&contract("saas", "rto: 30m\n    rpo: 6s", &check(&pair, ""))).await;
+    let exporter = pair.exporter(&contract("saas", "rto: 30m\n    rpo: 20s", &check(&pair, ""))).await;
     exporter.becomes("saas", "rpo", "met", SOON).await;
     let differs = json!({
         "sync": {"status": "OutOfSync", "revision": NEWER, "comparedTo": healthy(Duration::ZERO)["sync"]["comparedTo"]},
@@ -175,7 +180,7 @@ async fn several_sources_and_a_primary(flavour: Flavour) {
     application(&pair, pair.dr, "saas", spec.clone(), status([REVISION, NEWER])).await;
     application(&pair, pair.primary, "saas", spec.clone(), status([REVISION, NEWER])).await;
     let check = check(&pair, ", primary: { kubernetes: primary }");
-    let exporter = pair.exporter(&contract("saas", "rto: 30m\n    rpo: 8s", &check)).await;
+    let exporter = pair.exporter(&contract("saas", "rto: 30m\n    rpo: 20s", &check)).await;
     let scrape = exporter.becomes("saas", "rpo", "met", SOON).await;
     assert_eq!(scrape.get("dr_argocd_app_autosync", &labels("saas")), Some(0.0), "{scrape}");
     application(&pair, pair.primary, "saas", spec, status([NEWER, NEWER])).await;
@@ -354,7 +359,7 @@ async fn the_same_through_the_api_of_argo_cd() {
     let api = format!("api: {{ url: \"http://{address}/argo\", token_file: token }}");
     let check = format!("argocd_app: {{ {api}, namespace: apps, name: saas }}");
     let yaml = contract("saas", "rto: 30m\n    rpo: 1h", &check);
-    let yaml = format!("defaults: {{ interval: 500ms, timeout: 2s, failures_to_trigger: 1 }}\ncontracts:\n{yaml}");
+    let yaml = format!("defaults: {{ interval: 500ms, timeout: 5s, failures_to_trigger: 1 }}\ncontracts:\n{yaml}");
     let exporter = Exporter::start_in(Config::new(&yaml).with("token", "argo-token\n")).await;
     let scrape = exporter.becomes("saas", "rpo", "met", SOON).await;
     assert!(scrape.observed("saas", "rpo").is_some_and(|exposure| (59.0..80.0).contains(&exposure)), "{scrape}");

@@ -1,6 +1,6 @@
 //! External Secrets.
 
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::json;
 
@@ -48,18 +48,22 @@ async fn equal(pair: &Pair) {
 
 async fn a_healthy_pair(flavour: Flavour) {
     let pair = Pair::new(flavour).await;
+    let begun = Instant::now();
     equal(&pair).await;
+    let started = Instant::now();
     let exporter = pair.exporter(&pair_of(&pair, "rto: 30m\n    rpo: 1h")).await;
     let scrape = exporter.becomes("nats", "rpo", "met", SOON).await;
     assert_eq!(scrape.get("dr_secret_in_sync", &labels("nats")), Some(1.0), "{scrape}");
     assert_eq!(scrape.get("dr_check_healthy", &[("contract", "nats")]), Some(1.0), "{scrape}");
-    assert!(scrape.observed("nats", "rpo").is_some_and(|exposure| exposure < 5.0), "{scrape}");
+    let most = started.elapsed().as_secs_f64() + 2.0;
+    assert!(scrape.observed("nats", "rpo").is_some_and(|exposure| exposure < most), "{most} s: {scrape}");
     for cluster in ["primary", "dr"] {
         let place = [("contract", "nats"), ("cluster", cluster)];
         assert_eq!(scrape.get("dr_external_secret_ready", &place), Some(1.0), "{scrape}");
         let refreshed = scrape.get("dr_external_secret_refresh_timestamp_seconds", &place).expect("a refresh time");
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("a time").as_secs_f64();
-        assert!((now - refreshed - 1200.0).abs() < 20.0, "refreshed {} s ago", now - refreshed);
+        let most = 1202.0 + begun.elapsed().as_secs_f64();
+        assert!((1198.0..most).contains(&(now - refreshed)), "refreshed {} s ago", now - refreshed);
     }
     assert_eq!(scrape.status("nats", "rto"), "unproven", "nothing was ever recovered");
     // The hash appears nowhere.
@@ -150,7 +154,8 @@ async fn the_primary_cluster_is_lost(flavour: Flavour) {
     watch.never(cut + Duration::from_secs(6) + SEEN, "nats", "rpo", "met");
     watch.never(cut, "nats", "rto", "breached");
     assert_eq!(scrape.get("dr_recovery_in_progress", &[("contract", "nats")]), Some(0.0), "no clock runs:\n{scrape}");
-    assert_eq!(scrape.get("dr_check_healthy", &[("contract", "nats")]), None, "{scrape}");
+    let unknown = |scrape: &super::Scrape| scrape.get("dr_check_healthy", &[("contract", "nats")]).is_none();
+    exporter.until("health is no longer known", SOON, unknown).await;
     link.heal().await;
     exporter.becomes("nats", "rpo", "met", SOON).await;
 }
@@ -158,8 +163,8 @@ async fn the_primary_cluster_is_lost(flavour: Flavour) {
 async fn a_dead_controller_is_never_met_beyond_the_bound(flavour: Flavour) {
     let pair = Pair::new(flavour).await;
     equal(&pair).await;
-    // Ready for ever, and last refreshed an hour and ten minutes ago, but for a few seconds.
-    let left = Duration::from_secs(8);
+    // Ready for ever, and last refreshed an hour and ten minutes ago, but for the time that a busy machine takes for a first look.
+    let left = Duration::from_secs(30);
     pair.secret(pair.dr, "nats", HASH, Status::ready(minutes(70) - left)).await;
     let dead = SystemTime::now();
     let alone = contract("alone", "rpo: 2h", &check(&pair, "nats", ""));
@@ -169,7 +174,8 @@ async fn a_dead_controller_is_never_met_beyond_the_bound(flavour: Flavour) {
     fails(&exporter, "nats", "stale").await;
     let scrape = exporter.becomes("nats", "rpo", "unproven", SOON).await;
     assert_eq!(scrape.get("dr_external_secret_ready", &[("contract", "nats"), ("cluster", "dr")]), Some(1.0));
-    assert_eq!(scrape.get("dr_check_healthy", &[("contract", "nats")]), None, "{scrape}");
+    let unknown = |scrape: &super::Scrape| scrape.get("dr_check_healthy", &[("contract", "nats")]).is_none();
+    exporter.until("health is no longer known", SOON, unknown).await;
     until(dead + left + Duration::from_secs(5) + SEEN).await;
     watch.never(dead + left + Duration::from_secs(4) + SEEN, "nats", "rpo", "met");
     watch.never(dead, "nats", "rpo", "breached");
@@ -219,6 +225,7 @@ async fn what_is_gone_is_lost(flavour: Flavour) {
 
 async fn every_state_is_told_apart(flavour: Flavour) {
     let pair = Pair::new(flavour).await;
+    let begun = Instant::now();
     let with_spec = |spec| Status { spec, ..Status::ready(minutes(20)) };
     let states = [
         ("healthy", Status::ready(minutes(20)), ""),
@@ -262,7 +269,8 @@ async fn every_state_is_told_apart(flavour: Flavour) {
     fails(&exporter, "bare", "hash_algorithms_differ").await;
     let scrape = exporter.becomes("healthy", "rpo", "met", SOON).await;
     let exposure = scrape.observed("healthy", "rpo").expect("an exposure");
-    assert!((exposure - 1200.0).abs() < 20.0, "refreshed 20 minutes ago, and shown is {exposure} s");
+    let most = 1202.0 + begun.elapsed().as_secs_f64();
+    assert!((1198.0..most).contains(&exposure), "refreshed 20 minutes ago, and shown is {exposure} s");
     for (name, _, reason) in &states {
         if !reason.is_empty() {
             assert_ne!(scrape.status(name, "rpo"), "met", "{name}\n{scrape}");
@@ -303,7 +311,7 @@ async fn a_restart_brings_no_proof_forward_and_none_back(flavour: Flavour) {
     exporter.restart().await;
     let scrape = exporter.scrape().await;
     let after = point(&scrape).expect("what was proven stays proven");
-    assert!(after <= before && before - after < 5.0, "proven up to {before}, and after the restart up to {after}");
+    assert!(after <= before && before - after < 15.0, "proven up to {before}, and after the restart up to {after}");
     let watch = Watch::start(&exporter);
     let since = SystemTime::now();
     let scrape = exporter.becomes("nats", "rpo", "unproven", SOON).await;

@@ -36,7 +36,7 @@ async fn whatever_the_api_server_says_nothing_is_lost_and_no_clock_runs() {
             // The log has a line per change of reason, so no other time-out comes right before or after this one.
             (Fault::Endless { begin: "{", slowly: true }, "timeout"),
             (Fault::Endless { begin: "{", slowly: false }, "too_large"),
-            (Fault::Delay(Duration::from_secs(3)), "timeout"),
+            (Fault::Delay(Duration::from_secs(8)), "timeout"),
             (Fault::Close, "connect_failed"),
             (body("<html>a proxy's page</html>"), "bad_answer"),
             (body("{}"), "bad_answer"),

@@ -176,10 +176,10 @@ fn flavour() -> Flavour {
 }
 
 async fn slow(pair: &Pair, contracts: &str) -> Exporter {
-    let yaml = super::config(contracts).replace("interval: 500ms, timeout: 2s", "interval: 10s, timeout: 9s");
+    let yaml = super::config(contracts).replace("interval: 500ms, timeout: 5s", "interval: 10s, timeout: 60s");
     let yaml = yaml
         .replace("interval_when_down: 300ms", "interval_when_down: 10s")
-        .replace("api_timeout: 2s", "api_timeout: 9s");
+        .replace("api_timeout: 5s", "api_timeout: 60s");
     let config = Config::new(&yaml)
         .with("primary.kubeconfig", &pair.primary.kubeconfig_of(&pair.at_primary))
         .with("dr.kubeconfig", &pair.dr.kubeconfig_of(&pair.at_dr));

@@ -28,7 +28,7 @@ use dr_testkit::exporter::{Config, Exporter};
 use dr_testkit::kube::{Cluster, Flavour, User};
 use dr_testkit::scrape::Scrape;
 
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = dr_testkit::PATIENCE;
 /// From a change in a cluster until the run that sees it has ended, on a machine that is busy with other tests.
 const SEEN: Duration = Duration::from_secs(4);
 
@@ -112,10 +112,10 @@ fn rules_to(verbs: &[&str]) -> Value {
 
 fn config(contracts: &str) -> String {
     format!(
-        "defaults: {{ interval: 500ms, timeout: 2s, interval_when_down: 300ms, failures_to_trigger: 1 }}
+        "defaults: {{ interval: 500ms, timeout: 5s, interval_when_down: 300ms, failures_to_trigger: 1 }}
 kubernetes:
-  primary: {{ kubeconfig_file: primary.kubeconfig, api_timeout: 2s }}
-  dr: {{ kubeconfig_file: dr.kubeconfig, context: test, api_timeout: 2s }}
+  primary: {{ kubeconfig_file: primary.kubeconfig, api_timeout: 5s }}
+  dr: {{ kubeconfig_file: dr.kubeconfig, context: test, api_timeout: 5s }}
 contracts:
 {contracts}"
     )

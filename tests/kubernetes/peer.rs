@@ -44,7 +44,7 @@ impl Case {
     pub(super) fn told(&self, pair: &Pair) -> String {
         let check = format!("external_secret: {{ dr: dr, namespace: {}, name: nats }}", pair.namespace);
         let yaml = super::config(&contract("nats", "rto: 30m\n    rpo: 1h", &check));
-        let yaml = yaml.replace("context: test, ", "").replace("timeout: 2s", "timeout: 5s");
+        let yaml = yaml.replace("context: test, ", "");
         let mut config = Config::new(&yaml)
             .with("primary.kubeconfig", &pair.primary.kubeconfig_of(&pair.at_primary))
             .with("dr.kubeconfig", &self.kubeconfig);

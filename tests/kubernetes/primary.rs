@@ -20,7 +20,7 @@ fn steps() -> String {
     format!("set -euo pipefail\n{}", steps.concat())
 }
 
-const CONFIG: &str = "defaults: { interval: 500ms, timeout: 2s }
+const CONFIG: &str = "defaults: { interval: 500ms, timeout: 5s }
 kubernetes:
   primary: { kubeconfig_file: kubeconfig, context: primary }
 contracts:
@@ -127,7 +127,7 @@ async fn a_hash_alone_may_be_read(flavour: Flavour) {
     let (primary, dr) = (Cluster::shared(flavour, 0).await, Cluster::shared(flavour, 1).await);
     let (at_primary, at_dr) = (primary.user(), dr.user());
     let text = read("config/recipes/secret-hash.yaml");
-    let text = text.replace("{ interval: 30s, timeout: 10s }", "{ interval: 500ms, timeout: 2s }");
+    let text = text.replace("{ interval: 30s, timeout: 10s }", "{ interval: 500ms, timeout: 5s }");
     let text = text.replace("kubeconfig_file: kubeconfig, context: primary", "kubeconfig_file: primary.kubeconfig");
     let text = text.replace("in_cluster: true", "kubeconfig_file: dr.kubeconfig");
     for (cluster, user, side) in [(primary, &at_primary, "primary"), (dr, &at_dr, "dr")] {

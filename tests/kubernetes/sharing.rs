@@ -134,8 +134,8 @@ async fn a_thousand_external_secrets() {
         let check = format!("external_secret: {{ primary: primary, dr: dr, namespace: {namespace}, name: {name} }}");
         contracts.push_str(&contract(&name, "rto: 30m\n    rpo: 1h", &check));
     }
-    let yaml = super::config(&contracts).replace("interval: 500ms, timeout: 2s", "interval: 30s, timeout: 10s");
-    let yaml = yaml.replace("api_timeout: 2s", "api_timeout: 10s");
+    let yaml = super::config(&contracts).replace("interval: 500ms, timeout: 5s", "interval: 30s, timeout: 10s");
+    let yaml = yaml.replace("api_timeout: 5s", "api_timeout: 10s");
     let config = super::Config::new(&yaml)
         .with("primary.kubeconfig", &pair.primary.kubeconfig_of(&pair.at_primary))
         .with("dr.kubeconfig", &pair.dr.kubeconfig_of(&pair.at_dr));

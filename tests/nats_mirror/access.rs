@@ -7,7 +7,7 @@ use std::time::{Duration, Instant, SystemTime};
 use async_nats::ConnectOptions;
 use serde_json::json;
 
-use super::{CHECK, CONTRACT, RPO, SEEN, SOON, always_calm, as_app, contract, runs_on, start, watch_pair};
+use super::{CHECK, CONTRACT, RPO, SOON, always_calm, as_app, contract, runs_on, start, watch_pair};
 use dr_testkit::certs::{self, Authority};
 use dr_testkit::exporter::{Config, Exporter};
 use dr_testkit::jwt::Operator;
@@ -297,7 +297,7 @@ async fn the_origin_is_asked_through_the_leafnode_by_its_domain() {
     let watch = Watch::with_copy(&exporter, &pair.mirror, MIRROR);
     let since = SystemTime::now();
     pair.link.cut().await;
-    exporter.becomes(CONTRACT, "rpo", "unproven", RPO + SEEN).await;
+    exporter.becomes(CONTRACT, "rpo", "unproven", SOON).await;
     watch.never(since, CONTRACT, "rpo", "breached");
     watch.no_false_green(since, CONTRACT, &publisher, RPO, |_| true);
     // A link is not the component: the origin took messages all the time.
@@ -314,12 +314,15 @@ async fn everything_down_at_start() {
     let exporter = start(&yaml).await;
     let watch = Watch::start(&exporter);
     let since = SystemTime::now();
+    // Who waits for servers waits each time, a busy machine does not.
+    let mut fastest = Duration::MAX;
     for _ in 0..5 {
         let asked = Instant::now();
         exporter.scrape().await;
-        assert!(asked.elapsed() < Duration::from_secs(1), "/metrics took {:?}", asked.elapsed());
+        fastest = fastest.min(asked.elapsed());
         let_pass(Duration::from_millis(500)).await;
     }
+    assert!(fastest < Duration::from_secs(1), "/metrics took {fastest:?}");
     watch.always(since, CONTRACT, "rpo", "unproven");
     for look in watch.since(since) {
         assert_eq!(look.scrape.observed(CONTRACT, "rpo"), None, "nothing is known, so nothing is said");
@@ -328,7 +331,7 @@ async fn everything_down_at_start() {
     let pair = cold.start().await;
     pair.create_streams().await;
     pair.origin.publish_many("agentese.a", 5).await;
-    exporter.becomes(CONTRACT, "rpo", "met", Duration::from_secs(30)).await;
+    exporter.becomes(CONTRACT, "rpo", "met", SOON).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -362,7 +365,7 @@ async fn sigterm_ends_it_though_a_server_hangs() {
     pair.primary.freeze();
     let id = exporter.process().id();
     exporter.process().signal("TERM");
-    let status = exporter.process().wait(Duration::from_secs(5)).expect("it ends within 5 s");
+    let status = exporter.process().wait(SOON).expect("it ends while the server hangs");
     assert!(status.success(), "{status}");
     assert!(!runs(id));
 }

@@ -4,35 +4,38 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::json;
 
-use super::{CHECK, CONTRACT, INTERVAL, RPO, SEEN, SOON, always_calm, as_app, contract, runs_on, start, watch_pair};
+use super::{CHECK, CONTRACT, RPO, SOON, always_calm, as_app, contract, runs_on, seen, start, watch_pair};
 use dr_testkit::exporter::Exporter;
 use dr_testkit::nats::{Cold, MIRROR, ORIGIN, Pair, Server, app, current};
 use dr_testkit::proxy::Mode;
 use dr_testkit::proxy::Proxy;
 use dr_testkit::publisher::Publisher;
 use dr_testkit::scrape::Scrape;
+use dr_testkit::wait_until;
 use dr_testkit::watch::Watch;
-use dr_testkit::{let_pass, wait_until};
 
 /// A mirror may take its time until it asks its origin again.
 const AGAIN: Duration = Duration::from_secs(90);
 
-/// Fails when a look later than `SEEN` after `since` is green, or shows a recovery point of later than `since`.
-#[track_caller]
-fn no_new_proof(watch: &Watch, since: SystemTime) {
+/// Waits for further runs, and fails when a look after the exporter has seen it is green, or when one shows a recovery point
+/// of later than `since`.
+async fn no_new_proof(exporter: &Exporter, watch: &Watch, since: SystemTime) -> SystemTime {
+    let seen = seen(exporter).await;
+    runs_on(exporter).await;
     let changed = since.duration_since(SystemTime::UNIX_EPOCH).expect("now is after 1970").as_secs_f64();
     for look in watch.since(since) {
         if let Some(proof) = look.scrape.get("dr_recovery_point_timestamp_seconds", &CHECK) {
             assert!(proof <= changed + 0.1, "proven {} s after the change:\n{}", proof - changed, look.scrape);
         }
     }
-    watch.never(since + SEEN, CONTRACT, "rpo", "met");
-    watch.never(since + SEEN, CONTRACT, "rpo", "at_risk");
+    watch.never(seen, CONTRACT, "rpo", "met");
+    watch.never(seen, CONTRACT, "rpo", "at_risk");
+    seen
 }
 
 /// The copy is proven lost, for one of these reasons.
 async fn lost(exporter: &Exporter, reasons: &[&str]) {
-    let scrape = exporter.becomes(CONTRACT, "rpo", "breached", SEEN).await;
+    let scrape = exporter.becomes(CONTRACT, "rpo", "breached", SOON).await;
     assert_eq!(scrape.get("dr_copy_lost", &CHECK), Some(1.0), "{scrape}");
     assert_eq!(scrape.get("dr_recovery_point_timestamp_seconds", &CHECK), None, "the proof is withdrawn:\n{scrape}");
     let counted = scrape.reasons(CONTRACT);
@@ -60,9 +63,8 @@ async fn origin_deleted_and_recreated() {
     pair.mirror.reaches(MIRROR, publisher.last(), AGAIN).await;
     let equal = pair.origin.last_seq(ORIGIN).await == pair.mirror.last_seq(MIRROR).await;
     assert!(equal, "now the last sequences are equal again, and the first 150 messages are other ones");
-    let_pass(SEEN + Duration::from_secs(1)).await;
-    no_new_proof(&watch, since);
-    watch.always(since + SEEN, CONTRACT, "rpo", "breached");
+    let seen = no_new_proof(&exporter, &watch, since).await;
+    watch.always(seen, CONTRACT, "rpo", "breached");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -85,8 +87,7 @@ async fn origin_recreated_and_mirror_emptied() {
     pair.mirror.reaches(MIRROR, publisher.last(), AGAIN).await;
     let first = pair.mirror.info(MIRROR).await.expect("DR answers")["state"]["first_seq"].as_u64();
     assert_eq!(first, Some(101), "the new origin's first hundred are not on the mirror");
-    let_pass(SEEN + Duration::from_secs(1)).await;
-    no_new_proof(&watch, since);
+    no_new_proof(&exporter, &watch, since).await;
 
     // An exporter that starts now saw nothing of this, and finds equal sequences and equal times.
     let late = watch_pair(&pair).await;
@@ -112,8 +113,7 @@ async fn an_exporter_that_starts_after_the_origin_was_recreated_is_not_fooled() 
     pair.mirror.reaches(MIRROR, 61, AGAIN).await;
     publisher.stop().await;
     pair.mirror.reaches(MIRROR, publisher.last(), AGAIN).await;
-    let_pass(SEEN + Duration::from_secs(1)).await;
-    no_new_proof(&watch, since);
+    no_new_proof(&exporter, &watch, since).await;
     lost(&exporter, &["not_same_stream", "origin_recreated"]).await;
 }
 
@@ -127,9 +127,8 @@ async fn mirror_deleted() {
     pair.mirror.delete(MIRROR).await;
     let since = SystemTime::now();
     lost(&exporter, &["mirror_stream_missing"]).await;
-    let_pass(SEEN + Duration::from_secs(1)).await;
-    no_new_proof(&watch, since);
-    watch.always(since + SEEN, CONTRACT, "rpo", "breached");
+    let seen = no_new_proof(&exporter, &watch, since).await;
+    watch.always(seen, CONTRACT, "rpo", "breached");
     // The origin takes writes: the component itself is not down.
     let scrape = exporter.scrape().await;
     assert_eq!(scrape.get("dr_recovery_in_progress", &[("contract", CONTRACT)]), Some(0.0), "{scrape}");
@@ -149,14 +148,15 @@ async fn a_recreated_mirror_that_is_catching_up_tells_the_truth() {
     let watch = Watch::with_copy(&exporter, &pair.mirror, MIRROR);
     let since = SystemTime::now();
     pair.create_mirror(ORIGIN, MIRROR, json!({})).await;
+    let saw = seen(&exporter).await;
     wait_until("the mirror has caught up", AGAIN, async || {
         pair.mirror.last_seq(MIRROR).await.filter(|copied| copied + 50 > publisher.last())
     })
     .await;
     let scrape = exporter.becomes(CONTRACT, "rpo", "met", SOON).await;
     assert_eq!(scrape.get("dr_copy_lost", &CHECK), Some(0.0), "{scrape}");
-    let_pass(SEEN).await;
-    watch.follows_truth(since + SEEN, CONTRACT, &publisher, INTERVAL, |_| true);
+    runs_on(&exporter).await;
+    watch.follows_truth(saw, CONTRACT, &publisher, |_| true);
     watch.no_false_green(since, CONTRACT, &publisher, RPO, |_| true);
     let behind = watch.since(since).into_iter().filter_map(|look| look.scrape.observed(CONTRACT, "rpo"));
     let most = behind.fold(0.0, f64::max);
@@ -177,9 +177,8 @@ async fn mirror_of_another_stream() {
     let watch = Watch::start(&exporter);
     exporter.becomes(CONTRACT, "rpo", "breached", SOON).await;
     lost(&exporter, &["mirror_of_other_stream"]).await;
-    let_pass(SEEN + Duration::from_secs(1)).await;
+    no_new_proof(&exporter, &watch, since).await;
     watch.never(since, CONTRACT, "rpo", "met");
-    no_new_proof(&watch, since);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -197,9 +196,8 @@ async fn mirror_of_a_namesake() {
     let watch = Watch::start(&exporter);
     exporter.becomes(CONTRACT, "rpo", "breached", SOON).await;
     lost(&exporter, &["not_same_stream", "mirror_of_other_stream"]).await;
-    let_pass(SEEN + Duration::from_secs(1)).await;
+    no_new_proof(&exporter, &watch, since).await;
     watch.never(since, CONTRACT, "rpo", "met");
-    no_new_proof(&watch, since);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -298,10 +296,10 @@ async fn the_origin_lost_its_tail_and_has_passed_the_mirror_since() {
     wait_until("the origin is back", SOON, async || pair.origin.last_seq(ORIGIN).await.filter(|last| *last == 95))
         .await;
     pair.origin.publish_many("agentese.a", 30).await;
-    let since = SystemTime::now();
     pair.mirror.reaches(MIRROR, 125, AGAIN).await;
     lost(&exporter, &["not_same_stream"]).await;
     exporter.logs(&["not_same_stream", "sequence 100 of the origin"], SOON).await;
-    let_pass(SEEN + Duration::from_secs(1)).await;
-    watch.always(since + SEEN, CONTRACT, "rpo", "breached");
+    let told = SystemTime::now();
+    runs_on(&exporter).await;
+    watch.always(told, CONTRACT, "rpo", "breached");
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use super::{CHECK, CONTRACT, INTERVAL, RPO, SEEN, SOON, TIMEOUT, never_lost, runs_on, watch_pair};
+use super::{CHECK, CONTRACT, RPO, SOON, never_lost, runs_on, seen, watch_pair};
 use dr_testkit::exporter::Exporter;
 use dr_testkit::let_pass;
 use dr_testkit::nats::{MIRROR, ORIGIN, Pair};
@@ -13,7 +13,7 @@ use dr_testkit::wait_until;
 use dr_testkit::watch::Watch;
 
 /// A server takes its time to mirror again: its retries back off by ten seconds each.
-const HEALED: Duration = Duration::from_secs(60);
+const HEALED: Duration = SOON;
 
 async fn met(pair: &Pair) -> (Exporter, Watch, SystemTime) {
     // A mirror takes seconds to begin. What is taken from it before would be missing in truth.
@@ -28,17 +28,17 @@ async fn met(pair: &Pair) -> (Exporter, Watch, SystemTime) {
 async fn breached_and_back(pair: &mut Pair, publisher: &Publisher, disturb: impl AsyncFn(&mut Pair)) {
     let (exporter, watch, since) = met(pair).await;
     disturb(pair).await;
-    exporter.becomes(CONTRACT, "rpo", "at_risk", Duration::from_secs(30)).await;
+    exporter.becomes(CONTRACT, "rpo", "at_risk", SOON).await;
     exporter.becomes(CONTRACT, "rpo", "breached", SOON).await;
     // The exposure grows with the time.
     let_pass(Duration::from_secs(2)).await;
     let healed = SystemTime::now();
     // Past the target, and not looked at since: the next look tells.
-    watch.only_briefly(since, CONTRACT, "rpo", "unproven", INTERVAL + TIMEOUT + Duration::from_secs(1));
+    watch.only_until_it_learns(since, CONTRACT, "rpo", "unproven");
     pair.link.heal().await;
     let scrape = exporter.becomes(CONTRACT, "rpo", "met", HEALED).await;
     let_pass(Duration::from_secs(1)).await;
-    watch.follows_truth(since, CONTRACT, publisher, INTERVAL, |_| true);
+    watch.follows_truth(since, CONTRACT, publisher, |_| true);
     watch.no_false_green(since, CONTRACT, publisher, RPO, |_| true);
     never_lost(&watch, since);
     // A link is not the component: the origin took writes all the time.
@@ -95,16 +95,17 @@ async fn without_origin(take: impl AsyncFn(&mut Pair), give: impl AsyncFn(&mut P
     .await;
     take(pair).await;
     let gone = SystemTime::now();
-    exporter.becomes(CONTRACT, "rpo", "unproven", RPO + SEEN).await;
+    let saw = seen(&exporter).await;
+    exporter.becomes(CONTRACT, "rpo", "unproven", SOON).await;
     let unproven = SystemTime::now();
     runs_on(&exporter).await;
     watch.always(unproven, CONTRACT, "rpo", "unproven");
     watch.never(since, CONTRACT, "rpo", "breached");
     never_lost(&watch, since);
     let mut last_proof = 0.0;
-    for look in watch.since(gone + SEEN) {
+    for look in watch.since(saw) {
         let exposure = look.scrape.observed(CONTRACT, "rpo").expect("what was proven stays proven");
-        let truth = look.at.duration_since(gone).unwrap_or_default().as_secs_f64();
+        let truth = look.asked.duration_since(gone).unwrap_or_default().as_secs_f64();
         assert!(exposure + 0.25 >= truth, "exposure {exposure} s, {truth} s after the origin went:\n{}", look.scrape);
         last_proof = look.scrape.get("dr_recovery_point_timestamp_seconds", &CHECK).expect("a recovery point");
     }
@@ -144,7 +145,7 @@ async fn dr_killed_is_unproven_and_not_lost() {
     exporter.becomes(CONTRACT, "rpo", "met", SOON).await;
     let (watch, since) = (Watch::start(&exporter), SystemTime::now());
     pair.dr.kill();
-    exporter.becomes(CONTRACT, "rpo", "unproven", RPO + SEEN).await;
+    exporter.becomes(CONTRACT, "rpo", "unproven", SOON).await;
     let unproven = SystemTime::now();
     runs_on(&exporter).await;
     watch.always(unproven, CONTRACT, "rpo", "unproven");

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use serde_json::json;
 
 use super::majority::watched;
-use super::{CHECK, CONTRACT, SEEN, SOON, as_app, contract, runs_on, watch_pair};
+use super::{CHECK, CONTRACT, SOON, as_app, contract, runs_on, watch_pair};
 use dr_testkit::cluster::Region;
 use dr_testkit::exporter::{Exporter, client};
 use dr_testkit::nats::{Api, Cold, MIRROR, ORIGIN, Pair, Server, app, current, old};
@@ -133,10 +133,10 @@ async fn it_is_not_forgotten_by_an_exporter_that_is_killed_with_the_origin() {
     lose_the_tail(&mut pair).await;
     pass_the_mirror(&pair).await;
     exporter.restart().await;
-    let watch = Watch::start(&exporter);
     exporter.logs(&["not_same_stream", "sequence 20 "], SOON).await;
+    let (watch, since) = (Watch::start(&exporter), SystemTime::now());
     stays_lost(&exporter).await;
-    watch.never(SystemTime::now() - SEEN, CONTRACT, "rpo", "met");
+    watch.never(since, CONTRACT, "rpo", "met");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -165,10 +165,7 @@ async fn three_replicas_lose_the_tail(more: u64) {
         region.origin_servers.iter_mut().for_each(Server::run);
         region.origin = Api::of(&region.origin_servers).await;
         let origin = region.origin.clone();
-        wait_until("the origin takes messages", Duration::from_secs(40), async || {
-            origin.publish("agentese.a", "x").await.ok()
-        })
-        .await
+        wait_until("the origin takes messages", SOON, async || origin.publish("agentese.a", "x").await.ok()).await
     };
     region.origin_servers.iter_mut().for_each(Server::kill_and_save);
     let last = back(&mut region).await;

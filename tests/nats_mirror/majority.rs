@@ -15,7 +15,7 @@ use dr_testkit::{let_pass, skip, wait_until};
 
 const ME: [(&str, &str); 1] = [("contract", CONTRACT)];
 /// A leader calls a silent majority lost after some seconds, and steps down after twenty: until then it answers.
-const NOTICED: Duration = Duration::from_secs(30);
+const NOTICED: Duration = SOON;
 
 async fn region(binary: &Path) -> Region {
     let region = Region::start(binary, true, &json!({}), &json!({})).await;

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use serde_json::json;
 
-use super::{CHECK, CONTRACT, SEEN, SOON, contract, start};
+use super::{CHECK, CONTRACT, INTERVAL, SOON, TIMEOUT, contract, start};
 use dr_testkit::exporter::Exporter;
 use dr_testkit::nats::{Api, MIRROR, ORIGIN, Server, app, current};
 use dr_testkit::proxy::{Mode, Proxy};
@@ -49,7 +49,10 @@ async fn the_first_of_two_refuses() {
     exporter.becomes(CONTRACT, "rpo", "met", SOON).await;
     exporter.runs_on(CONTRACT, 2, SOON).await;
     never_unhealthy(&watch);
-    assert_eq!(exporter.scrape().await.reasons(CONTRACT), BTreeMap::new());
+    let mut reasons = exporter.scrape().await.reasons(CONTRACT);
+    // On a busy machine the first run may come before the connection does.
+    reasons.remove("connecting");
+    assert_eq!(reasons, BTreeMap::new());
     // One that asks at once is not too early either.
     let mut check = Command::new(env!("CARGO_BIN_EXE_dr-exporter"));
     check.args(["check", "--config.file"]).arg(exporter.config().path("config.yaml"));
@@ -83,23 +86,23 @@ async fn the_server_in_use_goes_and_the_next_one_is_taken() {
     first.cut().await;
     first.set(Mode::BlackHole).await;
     // Longer than evidence stays fresh.
-    let_pass(SEEN).await;
+    let_pass(INTERVAL * 4 + TIMEOUT).await;
     first.heal().await;
     second.cut().await;
     second.set(Mode::BlackHole).await;
     // And again.
-    let_pass(SEEN).await;
+    let_pass(INTERVAL * 4 + TIMEOUT).await;
     never_unhealthy(&watch);
     watch.always(SystemTime::UNIX_EPOCH, CONTRACT, "rpo", "met");
     drop(watch);
     // With the last one the component is gone.
     second.cut().await;
     first.cut().await;
-    exporter.until("all are down", SEEN, |scrape| scrape.get("dr_check_healthy", &CHECK) == Some(0.0)).await;
+    exporter.until("all are down", SOON, |scrape| scrape.get("dr_check_healthy", &CHECK) == Some(0.0)).await;
     let reasons = exporter.scrape().await.reasons(CONTRACT);
     assert!(reasons.contains_key("no_writer"), "{reasons:?}");
     second.heal().await;
-    exporter.until("one is up", SEEN, |scrape| scrape.get("dr_check_healthy", &CHECK) == Some(1.0)).await;
+    exporter.until("one is up", SOON, |scrape| scrape.get("dr_check_healthy", &CHECK) == Some(1.0)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -112,6 +115,6 @@ async fn one_is_down_and_the_other_refuses_our_password() {
     let watch = Watch::start(&exporter);
     exporter.until("auth_failed", SOON, |scrape| scrape.reasons(CONTRACT).contains_key("auth_failed")).await;
     // Long enough for further attempts, which are no runs of the check.
-    let_pass(SEEN).await;
+    let_pass(INTERVAL * 4 + TIMEOUT).await;
     never_unhealthy(&watch);
 }

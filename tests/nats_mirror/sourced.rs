@@ -45,7 +45,10 @@ async fn a_stream_that_is_fed_by_sources_is_neither_met_nor_lost() {
         watch.always(SystemTime::UNIX_EPOCH, CONTRACT, "rto", "unproven");
         never_lost(&watch, SystemTime::UNIX_EPOCH);
         let scrape = exporter.scrape().await;
-        let others: Vec<_> = scrape.reasons(CONTRACT).into_keys().filter(|reason| reason != "sourced_stream").collect();
+        // On a busy machine the first run may come before the connection does.
+        let known = ["sourced_stream", "connecting"];
+        let others = scrape.reasons(CONTRACT).into_keys().filter(|reason| !known.contains(&reason.as_str()));
+        let others: Vec<_> = others.collect();
         assert!(others.is_empty(), "{sources}: {others:?}");
         assert_eq!(scrape.get("dr_check_healthy", &CHECK), Some(1.0), "the origin takes messages:\n{scrape}");
     }

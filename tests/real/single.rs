@@ -12,10 +12,12 @@ use tokio::time::Instant;
 
 /// More than any answer on loopback takes.
 pub const LONG: Duration = Duration::from_secs(20);
-/// The time-out where it is what is tested.
-pub const SHORT: Duration = Duration::from_millis(600);
+/// The time-out where it is what is tested. A busy machine has the answers that do come by then, too.
+pub const SHORT: Duration = Duration::from_secs(2);
 /// How much later than its deadline a run may end, on a busy machine.
-pub const LATE: Duration = Duration::from_millis(500);
+pub const LATE: Duration = Duration::from_secs(2);
+/// What a finding says when the machine was too busy to run the check: nothing was measured.
+const HELD_UP: &str = "the exporter itself was held up";
 
 /// The configuration of one check with the stanza `KIND: { STANZA }`.
 pub fn config(stanza: &str) -> String {
@@ -38,15 +40,21 @@ pub fn check_in(dir: &Path, stanza: &str) -> Arc<dyn Check> {
     config.contracts[0].checks[0].kind.build(&Clients::default())
 }
 
-/// Runs a check once. It must end by its deadline, and says nothing of a copy.
+/// Runs a check once, and again while it says that the machine held it up. It must end by its deadline, and says
+/// nothing of a copy.
 pub async fn run_within(check: &Arc<dyn Check>, timeout: Duration) -> Observation {
-    let begin = Instant::now();
-    let run = Run { clock: Clock::start(), max_age: Duration::ZERO, deadline: begin + timeout };
-    let observation = check.run(run).await;
-    let took = begin.elapsed();
-    assert!(took < timeout + LATE, "took {took:?} of {timeout:?}");
-    assert_eq!(observation.copy, None);
-    observation
+    loop {
+        let begin = Instant::now();
+        let run = Run { clock: Clock::start(), max_age: Duration::ZERO, deadline: begin + timeout };
+        let observation = check.run(run).await;
+        let took = begin.elapsed();
+        if matches!(&observation.health, Health::NoAnswer(finding) if finding.detail.contains(HELD_UP)) {
+            continue;
+        }
+        assert!(took < timeout + LATE, "took {took:?} of {timeout:?}");
+        assert_eq!(observation.copy, None);
+        return observation;
+    }
 }
 
 /// The component fails, for this reason, and the story holds these words.

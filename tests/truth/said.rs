@@ -10,6 +10,8 @@ use dr_testkit::exporter::{Exporter, client};
 use dr_testkit::scrape::Scrape;
 
 const EVERY: Duration = Duration::from_millis(250);
+/// After this one that is frozen is asked again.
+const LONG: Duration = Duration::from_secs(5);
 
 /// One objective of a contract.
 #[derive(Debug, Clone)]
@@ -62,7 +64,8 @@ impl Scraper {
             loop {
                 tokio::time::sleep(EVERY).await;
                 let (url, sent) = (from.lock().unwrap_or_else(PoisonError::into_inner).clone(), SystemTime::now());
-                let asked = http.get(&url).header("accept", "text/plain; version=0.0.4").send().await;
+                let asked = http.get(&url).header("accept", "text/plain; version=0.0.4").timeout(LONG);
+                let asked = asked.send().await;
                 let Ok(answer) = asked else { continue };
                 let Ok(text) = answer.text().await else { continue };
                 let scrape = Scrape::parse(&text);

@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 
 use super::nats::{Api, MIRROR, ORIGIN, Server, app};
 use super::proxy::Proxy;
-use super::{free_ports, own_ip, wait_until};
+use super::{PATIENCE, free_ports, own_ip, wait_until};
 
 /// From a cold start until three servers have elected a leader.
-const ELECTED: Duration = Duration::from_secs(40);
+const ELECTED: Duration = PATIENCE;
 
 /// A cluster of three, of one domain. Accounts as a [`super::nats::Pair`] has them.
 #[derive(Debug)]

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use super::process::Process;
 use super::scrape::Scrape;
-use super::wait_until;
+use super::{PATIENCE, wait_until};
 
 /// A directory with a configuration and the files it names.
 #[derive(Debug)]
@@ -98,7 +98,7 @@ impl Exporter {
     /// Kills it, without a warning.
     pub fn kill(&mut self) {
         self.process.signal("KILL");
-        self.process.wait(Duration::from_secs(5)).expect("a process that is killed ends");
+        self.process.wait(PATIENCE).expect("a process that is killed ends");
     }
 
     /// SIGSTOP: it looks at nothing.
@@ -131,7 +131,7 @@ impl Exporter {
 
     /// The answer to a GET, whatever its status.
     pub async fn get(&self, path: &str) -> reqwest::Response {
-        self.try_get(path).await.unwrap_or_else(|error| panic!("GET {path}: {error}\n{}", self.log()))
+        self.try_get(path).await.unwrap_or_else(|error| panic!("GET {path}: {error:?}\n{}", self.log()))
     }
 
     async fn try_get(&self, path: &str) -> reqwest::Result<reqwest::Response> {
@@ -267,7 +267,7 @@ async fn launch(config: &Config, prepare: impl FnOnce(&mut Command)) -> (Process
         }
     });
     let lines = || log.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    let address = wait_until("the exporter listens", Duration::from_secs(15), async || {
+    let address = wait_until("the exporter listens", PATIENCE, async || {
         let address = lines().iter().find_map(|line| listening(line));
         if address.is_none()
             && let Some(status) = process.ended()
@@ -294,6 +294,6 @@ pub fn client() -> reqwest::Client {
     PROVIDER.call_once(|| {
         let _ = rustls::crypto::ring::default_provider().install_default();
     });
-    let client = reqwest::Client::builder().no_proxy().pool_max_idle_per_host(0).timeout(Duration::from_secs(5));
+    let client = reqwest::Client::builder().no_proxy().pool_max_idle_per_host(0).timeout(PATIENCE);
     client.build().expect("an HTTP client")
 }

@@ -40,6 +40,10 @@ use std::time::{Duration, Instant};
 
 use tokio::net::{TcpListener, TcpSocket, UdpSocket};
 
+/// More than anything takes that is no fault, however busy the machine is. A wait for what must come ends when it comes,
+/// so a long deadline costs time only where something is wrong.
+pub const PATIENCE: Duration = Duration::from_secs(90);
+
 /// Looks at `condition` again and again until it is `Some`; panics, naming `what`, when that takes longer than `limit`.
 pub async fn wait_until<T>(what: &str, limit: Duration, mut condition: impl AsyncFnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + limit;
@@ -119,7 +123,7 @@ pub fn datagrams(address: SocketAddr) -> UdpSocket {
 /// For a moment an address can still be taken: by a copy of the socket before it in a process that another test starts,
 /// and by a UDP socket that has this port on every address until it connects.
 fn bind<T>(address: SocketAddr, bind: impl Fn(SocketAddr) -> std::io::Result<T>) -> T {
-    let deadline = Instant::now() + Duration::from_secs(5);
+    let deadline = Instant::now() + PATIENCE;
     loop {
         match bind(address) {
             Ok(bound) => return bound,

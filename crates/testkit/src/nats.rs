@@ -7,19 +7,22 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use async_nats::ConnectOptions;
+use async_nats::{ConnectOptions, Request};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 
 use super::process::Process;
 use super::proxy::Proxy;
-use super::{free_ports, own_ip, tool, wait_until};
+use super::{PATIENCE, free_ports, own_ip, tool, wait_until};
 
 /// The stream that tests mirror.
 pub const ORIGIN: &str = "AGENTESE";
 /// Its mirror in DR.
 pub const MIRROR: &str = "AGENTESE_MIRROR";
+
+/// After this a server that does not answer is asked again.
+pub(super) const ASKED_AGAIN: Duration = Duration::from_secs(2);
 
 /// The current nats-server.
 pub fn current() -> PathBuf {
@@ -104,8 +107,7 @@ impl Server {
 
     /// Waits until the process listens.
     pub async fn listens(&self) {
-        wait_until("the server listens", Duration::from_secs(15), async || TcpStream::connect(self.address).await.ok())
-            .await;
+        wait_until("the server listens", PATIENCE, async || TcpStream::connect(self.address).await.ok()).await;
     }
 
     /// SIGKILL, and what is stored is kept aside.
@@ -160,8 +162,7 @@ impl Server {
     /// Waits until JetStream answers.
     pub async fn api(&self, options: ConnectOptions) -> Api {
         let api = self.connect(options).await;
-        wait_until("JetStream answers", Duration::from_secs(15), async || api.call("INFO", Value::Null).await.ok())
-            .await;
+        wait_until("JetStream answers", PATIENCE, async || api.call("INFO", Value::Null).await.ok()).await;
         api
     }
 
@@ -169,13 +170,12 @@ impl Server {
     pub async fn connect(&self, options: ConnectOptions) -> Api {
         let options = options
             .ignore_discovered_servers()
-            .request_timeout(Some(Duration::from_secs(2)))
-            .connection_timeout(Duration::from_secs(2))
+            .request_timeout(Some(ASKED_AGAIN))
+            .connection_timeout(Duration::from_secs(5))
             .reconnect_delay_callback(|_| Duration::from_millis(50));
         let address = self.address.to_string();
-        let client = wait_until("a connection to the server", Duration::from_secs(15), async || {
-            options.clone().connect(&address).await.ok()
-        });
+        let client =
+            wait_until("a connection to the server", PATIENCE, async || options.clone().connect(&address).await.ok());
         Api { client: client.await }
     }
 }
@@ -221,21 +221,30 @@ impl Api {
         let all: Vec<_> = servers.iter().map(|server| server.address.to_string()).collect();
         let options = app()
             .ignore_discovered_servers()
-            .request_timeout(Some(Duration::from_secs(2)))
+            .request_timeout(Some(ASKED_AGAIN))
             .connection_timeout(Duration::from_secs(1))
             .ping_interval(Duration::from_secs(1))
             .reconnect_delay_callback(|_| Duration::from_millis(50));
-        let client = wait_until("a connection to a server", Duration::from_secs(15), async || {
-            options.clone().connect(all.clone()).await.ok()
-        });
+        let client =
+            wait_until("a connection to a server", PATIENCE, async || options.clone().connect(all.clone()).await.ok());
         Self { client: client.await }
     }
 
-    /// One request to `$JS.API.<subject>`.
+    /// One request to `$JS.API.<subject>`, which who waits for an answer makes again.
     pub async fn call(&self, subject: &str, body: Value) -> Result<Value, ApiError> {
+        self.call_within(ASKED_AGAIN, subject, body).await
+    }
+
+    /// The same, made once. A server may take seconds to make a stream where the disk is busy.
+    pub async fn order(&self, subject: &str, body: Value) -> Result<Value, ApiError> {
+        self.call_within(PATIENCE, subject, body).await
+    }
+
+    async fn call_within(&self, limit: Duration, subject: &str, body: Value) -> Result<Value, ApiError> {
         let body = if body.is_null() { String::new() } else { body.to_string() };
         let failed = |text: String| ApiError { code: 0, err_code: 0, text };
-        let answer = self.client.request(format!("$JS.API.{subject}"), body.into()).await;
+        let request = Request::new().payload(body.into()).timeout(Some(limit));
+        let answer = self.client.send_request(format!("$JS.API.{subject}"), request).await;
         let answer = answer.map_err(|error| failed(error.to_string()))?;
         let answer: Value = serde_json::from_slice(&answer.payload).map_err(|error| failed(error.to_string()))?;
         let Some(error) = answer.get("error") else { return Ok(answer) };
@@ -254,7 +263,7 @@ impl Api {
     /// Makes a stream of the given configuration.
     pub async fn create(&self, config: Value) {
         let name = config["name"].as_str().expect("a stream has a name").to_owned();
-        Self::done(&format!("create {name}"), self.call(&format!("STREAM.CREATE.{name}"), config).await);
+        Self::done(&format!("create {name}"), self.order(&format!("STREAM.CREATE.{name}"), config).await);
     }
 
     /// Makes a stream of the given subjects.
@@ -265,7 +274,7 @@ impl Api {
     /// Changes a stream.
     pub async fn update(&self, config: Value) -> Result<Value, ApiError> {
         let name = config["name"].as_str().expect("a stream has a name").to_owned();
-        self.call(&format!("STREAM.UPDATE.{name}"), config).await
+        self.order(&format!("STREAM.UPDATE.{name}"), config).await
     }
 
     /// Makes an ordinary stream of the mirror.
@@ -278,23 +287,23 @@ impl Api {
 
     /// Deletes a stream.
     pub async fn delete(&self, name: &str) {
-        Self::done(&format!("delete {name}"), self.call(&format!("STREAM.DELETE.{name}"), Value::Null).await);
+        Self::done(&format!("delete {name}"), self.order(&format!("STREAM.DELETE.{name}"), Value::Null).await);
     }
 
     /// Empties a stream.
     pub async fn purge(&self, name: &str) {
-        Self::done(&format!("purge {name}"), self.call(&format!("STREAM.PURGE.{name}"), Value::Null).await);
+        Self::done(&format!("purge {name}"), self.order(&format!("STREAM.PURGE.{name}"), Value::Null).await);
     }
 
     /// Empties a stream of what comes before a sequence.
     pub async fn purge_up_to(&self, name: &str, seq: u64) {
-        let result = self.call(&format!("STREAM.PURGE.{name}"), json!({"seq": seq})).await;
+        let result = self.order(&format!("STREAM.PURGE.{name}"), json!({"seq": seq})).await;
         Self::done(&format!("purge {name} up to {seq}"), result);
     }
 
     /// Deletes one message.
     pub async fn delete_message(&self, stream: &str, seq: u64) {
-        let result = self.call(&format!("STREAM.MSG.DELETE.{stream}"), json!({"seq": seq})).await;
+        let result = self.order(&format!("STREAM.MSG.DELETE.{stream}"), json!({"seq": seq})).await;
         Self::done(&format!("delete message {seq} of {stream}"), result);
     }
 
@@ -315,7 +324,13 @@ impl Api {
 
     /// Publishes one message and gives its sequence.
     pub async fn publish(&self, subject: &str, payload: &str) -> Result<u64, String> {
-        let ack = self.client.request(subject.to_owned(), payload.to_owned().into()).await;
+        self.publish_within(PATIENCE, subject, payload).await
+    }
+
+    /// The same, for who goes on with the next one when this takes longer.
+    pub(super) async fn publish_within(&self, limit: Duration, subject: &str, payload: &str) -> Result<u64, String> {
+        let request = Request::new().payload(payload.to_owned().into()).timeout(Some(limit));
+        let ack = self.client.send_request(subject.to_owned(), request).await;
         let ack = ack.map_err(|error| error.to_string())?;
         let ack: Value = serde_json::from_slice(&ack.payload).map_err(|error| error.to_string())?;
         // A message that is refused is acknowledged with the sequence 0.
@@ -326,7 +341,8 @@ impl Api {
     pub async fn publish_with(&self, subject: &str, header: &str, value: &str) {
         let mut headers = async_nats::HeaderMap::new();
         headers.insert(header, value);
-        let ack = self.client.request_with_headers(subject.to_owned(), headers, "x".into()).await;
+        let request = Request::new().headers(headers).payload("x".into()).timeout(Some(PATIENCE));
+        let ack = self.client.send_request(subject.to_owned(), request).await;
         let ack: Value = serde_json::from_slice(&ack.expect("it is acknowledged").payload).expect("JSON");
         assert!(ack["seq"].as_u64().is_some_and(|seq| seq > 0), "the message is stored: {ack}");
     }
@@ -399,7 +415,7 @@ impl Cold {
         self.primary.run();
         self.dr.run();
         let (origin, mirror) = tokio::join!(self.primary.api(app()), self.dr.api(app()));
-        wait_until("the leafnode joins the two", Duration::from_secs(15), async || {
+        wait_until("the leafnode joins the two", PATIENCE, async || {
             let asked = mirror.client.request("$JS.primary.API.INFO", "".into());
             tokio::time::timeout(Duration::from_millis(500), asked).await.ok()?.ok()
         })

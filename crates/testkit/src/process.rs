@@ -5,6 +5,8 @@ use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use super::PATIENCE;
+
 /// A running program. Dropping it kills it.
 #[derive(Debug)]
 pub struct Process {
@@ -53,7 +55,7 @@ impl Process {
     /// SIGSTOP, and waits until every thread has stopped.
     pub fn freeze(&self) {
         self.signal("STOP");
-        let deadline = Instant::now() + Duration::from_secs(5);
+        let deadline = Instant::now() + PATIENCE;
         while !self.stopped() {
             assert!(Instant::now() < deadline, "process {} does not stop", self.id());
             std::thread::sleep(Duration::from_millis(5));

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::body::Bytes;
 use axum::extract::State;
@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 
 use super::exporter::{Config, client};
 use super::process::Process;
-use super::{free_ports, own_ip, tool, wait_until};
+use super::{PATIENCE, free_ports, own_ip, tool, wait_until};
 
 /// A Prometheus. Its port stays its own while it is dead.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ pub struct Prometheus {
 }
 
 impl Prometheus {
-    /// Starts one that scrapes these targets five times a second.
+    /// Starts one that scrapes these targets once a second.
     pub async fn start(targets: &[SocketAddr]) -> Self {
         Self::start_with(targets, &[], "").await
     }
@@ -54,7 +54,7 @@ impl Prometheus {
         directory.file(
             "prometheus.yml",
             &format!(
-                "global: {{ scrape_interval: 200ms, scrape_timeout: 200ms, evaluation_interval: 200ms }}\n\
+                "global: {{ scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s }}\n\
                  scrape_configs:\n- job_name: toy\n  static_configs:\n  - targets: [{targets}]\n"
             ),
         );
@@ -83,10 +83,8 @@ impl Prometheus {
             command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
         });
         self.process = Some(process);
-        wait_until("Prometheus listens", Duration::from_secs(30), async || {
-            tokio::net::TcpStream::connect(self.address).await.ok()
-        })
-        .await;
+        wait_until("Prometheus listens", PATIENCE, async || tokio::net::TcpStream::connect(self.address).await.ok())
+            .await;
     }
 
     /// Kills it, without a warning.
@@ -108,7 +106,7 @@ impl Prometheus {
 
     /// Waits until a query gives something.
     pub async fn has(&self, query: &str) -> f64 {
-        wait_until(&format!("Prometheus has {query}"), Duration::from_secs(20), async || self.ask(query).await).await
+        wait_until(&format!("Prometheus has {query}"), PATIENCE, async || self.ask(query).await).await
     }
 }
 
@@ -171,7 +169,7 @@ impl Drop for Toy {
 
 /// A listener on a port that was used just now.
 async fn listen(address: SocketAddr) -> TcpListener {
-    wait_until("the port is free", Duration::from_secs(10), async || {
+    wait_until("the port is free", PATIENCE, async || {
         let socket = TcpSocket::new_v4().ok()?;
         socket.set_reuseaddr(true).ok()?;
         socket.bind(address).ok()?;

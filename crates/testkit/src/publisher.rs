@@ -8,8 +8,8 @@ use rand::distr::{Alphanumeric, Distribution};
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
-use super::nats::Api;
-use super::wait_until;
+use super::nats::{ASKED_AGAIN, Api};
+use super::{PATIENCE, wait_until};
 
 /// One message that was stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,7 +60,7 @@ impl Publisher {
                 let payload: String = Alphanumeric.sample_iter(rand::rng()).take(size).map(char::from).collect();
                 let (subject, sent) = (subject(number), SystemTime::now());
                 // What was not acknowledged may be stored all the same; the next sequence then shows a gap.
-                if let Ok(seq) = api.publish(&subject, &payload).await {
+                if let Ok(seq) = api.publish_within(ASKED_AGAIN, &subject, &payload).await {
                     let stored = Stored { seq, subject, sent, acked: SystemTime::now() };
                     kept.lock().unwrap_or_else(PoisonError::into_inner).push(stored);
                 }
@@ -82,8 +82,7 @@ impl Publisher {
     /// Waits until `more` further messages are stored.
     pub async fn goes_on(&self, more: u64) {
         let goal = self.last() + more;
-        wait_until("the publisher goes on", Duration::from_secs(20), async || (self.last() >= goal).then_some(()))
-            .await;
+        wait_until("the publisher goes on", PATIENCE, async || (self.last() >= goal).then_some(())).await;
     }
 
     /// Publishes no more. What was under way is stored and in the log, or failed, when this returns.

@@ -36,9 +36,9 @@ impl Service {
         self.well.store(well, Ordering::SeqCst);
     }
 
-    /// The defaults for a file with contracts on such services.
+    /// The defaults for a file with contracts on such services. They answer at once, a busy machine later.
     pub fn defaults(interval: &str) -> String {
-        format!("defaults: {{ interval: {interval}, timeout: 1s, interval_when_down: 100ms }}\ncontracts:\n")
+        format!("defaults: {{ interval: {interval}, timeout: 5s, interval_when_down: 100ms }}\ncontracts:\n")
     }
 
     /// A contract on it, with the check `health`.

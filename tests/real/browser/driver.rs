@@ -14,7 +14,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
 
 /// How long a page may take on a busy machine.
-pub const SOON: Duration = Duration::from_secs(60);
+pub const SOON: Duration = dr_testkit::PATIENCE;
 
 /// A command of Chromium's own that WebDriver passes on.
 #[derive(Debug)]
@@ -99,6 +99,7 @@ fn capabilities(profile: &Path, script: bool) -> serde_json::Map<String, Value> 
     let wanted = json!({
         "goog:chromeOptions": options,
         "goog:loggingPrefs": { "browser": "ALL", "performance": "ALL" },
+        "timeouts": { "script": SOON.as_millis(), "pageLoad": SOON.as_millis() },
     });
     wanted.as_object().cloned().expect("an object")
 }

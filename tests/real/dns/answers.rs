@@ -108,7 +108,7 @@ async fn resolvers_that_will_not_answer() {
     }
     dns.answers(Manner::Silent);
     let observation = run_within(&check(&[dns.udp()]), SHORT).await;
-    assert_unhealthy(&observation, "timeout", &["no answer within 0.6 s"]);
+    assert_unhealthy(&observation, "timeout", &["no answer within "]);
     assert_eq!(regions(&observation), (None, None), "nothing was answered");
     assert_eq!(observation.warnings, None);
     dns.answers(Manner::Serves);

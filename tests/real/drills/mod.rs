@@ -14,7 +14,7 @@ use dr_testkit::exporter::{Config, Exporter, client};
 use dr_testkit::service::Service;
 use serde_json::{Value, json};
 
-const SOON: Duration = Duration::from_secs(30);
+const SOON: Duration = dr_testkit::PATIENCE;
 const USER: &str = "alice";
 const PASSWORD: &str = "correct horse";
 

@@ -10,7 +10,7 @@ use dr_testkit::grafana::Grafana;
 use dr_testkit::scrape::Scrape;
 use dr_testkit::wait_until;
 
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = dr_testkit::PATIENCE;
 
 /// The exporter with one contract, `dashboards`; the keys are those of the stanza beside `url` and `token_file`.
 async fn exporter(grafana: &Grafana, keys: &str) -> Exporter {
@@ -23,7 +23,7 @@ async fn start(directory: Config) -> Exporter {
 
 fn yaml(grafana: &Grafana, keys: &str) -> String {
     format!(
-        "defaults: {{ interval: 300ms, timeout: 2s, interval_when_down: 200ms, failures_to_trigger: 2 }}
+        "defaults: {{ interval: 300ms, timeout: 20s, interval_when_down: 200ms, failures_to_trigger: 2 }}
 contracts:
   - name: dashboards
     component: Grafana Dashboards

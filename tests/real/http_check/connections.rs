@@ -154,6 +154,6 @@ async fn a_redirect_whose_body_hangs_is_not_waited_for() {
     .await;
     for reuse in [false, true] {
         let stanza = format!("url: \"{}\", expect_body: there, reuse_connection: {reuse}", server.url("/"));
-        assert_eq!(super::run_within(&check(&stanza), super::SHORT * 5).await, Health::Healthy, "{reuse}");
+        assert_eq!(super::run_within(&check(&stanza), super::LONG).await, Health::Healthy, "{reuse}");
     }
 }

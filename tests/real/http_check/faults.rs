@@ -68,7 +68,7 @@ async fn slow_headers() {
     for bytes in ["", "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n"] {
         let server = Server::start(move |_| Reply::raw(bytes, Then::Hang)).await;
         let health = run_within(&check(&format!("url: \"{}\"", server.url("/"))), SHORT).await;
-        assert_unhealthy(&health, "timeout", &[&server.url("/"), "connected, but no answer within 0.6 s"]);
+        assert_unhealthy(&health, "timeout", &[&server.url("/"), "connected, but no answer within 2.0 s"]);
     }
 }
 
@@ -76,7 +76,7 @@ async fn slow_headers() {
 async fn slow_body() {
     let server = Server::start(|_| Reply::raw("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf", Then::Hang)).await;
     let health = run_within(&check(&format!("url: \"{}\"", server.url("/"))), SHORT).await;
-    assert_unhealthy(&health, "timeout", &["only 4 bytes of its body came within 0.6 s"]);
+    assert_unhealthy(&health, "timeout", &["only 4 bytes of its body came within 2.0 s"]);
 }
 
 #[tokio::test]
@@ -95,7 +95,7 @@ async fn a_server_that_takes_connections_and_is_silent_in_the_tls_handshake() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("https://{}/", listener.local_addr().unwrap());
     let health = run_within(&check(&format!("url: \"{url}\", insecure_skip_verify: true")), SHORT).await;
-    assert_unhealthy(&health, "timeout", &["connected, but the TLS handshake did not end within 0.6 s"]);
+    assert_unhealthy(&health, "timeout", &["connected, but the TLS handshake did not end within 2.0 s"]);
 }
 
 #[tokio::test]

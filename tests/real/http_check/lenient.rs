@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::server::{Reply, Server, Then};
 use super::tls::{Authority, VALID};
-use super::{SHORT, assert_no_answer, assert_unhealthy, check, measure, run, run_within};
+use super::{LONG, assert_no_answer, assert_unhealthy, check, measure, run, run_within};
 use dr_exporter::domain::observation::Health;
 
 const OK: &str = "HTTP/1.1 200 OK\r\n";
@@ -25,7 +25,7 @@ fn fields(count: usize) -> String {
 async fn health_of(bytes: impl Into<Vec<u8>>, then: Then) -> Health {
     let bytes = bytes.into();
     let server = Server::start(move |_| Reply::raw(bytes.clone(), then)).await;
-    run_within(&check(&format!("url: \"{}\", expect_body: ^ok$", server.url("/"))), SHORT * 10).await
+    run_within(&check(&format!("url: \"{}\", expect_body: ^ok$", server.url("/"))), LONG).await
 }
 
 #[tokio::test]

@@ -48,9 +48,9 @@ impl Drop for Api {
     }
 }
 
-const ERRORS: &str = "query: sum(rate(http_requests_total{code=~\"5..\"}[2s])) / sum(rate(http_requests_total[2s]))
+const ERRORS: &str = "query: sum(rate(http_requests_total{code=~\"5..\"}[5s])) / sum(rate(http_requests_total[5s]))
 healthy_when: { below: 0.5 }";
-const P99: &str = "query: histogram_quantile(0.99, sum by (le) (rate(latency_seconds_bucket[2s])))
+const P99: &str = "query: histogram_quantile(0.99, sum by (le) (rate(latency_seconds_bucket[5s])))
 healthy_when: { below: 10 }";
 
 #[tokio::test(flavor = "multi_thread")]
@@ -64,7 +64,7 @@ async fn error_ratio_and_p99_start_and_stop_the_clock() {
         let scrape = ends(&exporter, name, "healthy").await;
         assert_eq!(figure(&scrape, "dr_recovery_in_progress", name), Some(0.0), "{scrape}");
         let age = figure(&scrape, "dr_promql_sample_age_seconds", name).expect("an age");
-        assert!((0.0..5.0).contains(&age), "the sample is {age} s old");
+        assert!((0.0..30.0).contains(&age), "the sample is {age} s old");
     }
     api.ill.store(true, Ordering::SeqCst);
     for name in ["errors", "p99"] {

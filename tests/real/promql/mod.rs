@@ -12,7 +12,7 @@ use std::time::Duration;
 use dr_testkit::exporter::{Config, Exporter};
 use dr_testkit::scrape::Scrape;
 
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = dr_testkit::PATIENCE;
 
 /// A contract with one check of this stanza, both called `name`. `healthy_when` needs an RTO, the others an RPO.
 fn contract(name: &str, target: &str, stanza: &str) -> String {
@@ -25,7 +25,7 @@ fn contract(name: &str, target: &str, stanza: &str) -> String {
 
 fn config(connection: &str, contracts: &[String]) -> String {
     format!(
-        "defaults: {{ interval: 300ms, timeout: 2s, interval_when_down: 200ms, failures_to_trigger: 2 }}\n\
+        "defaults: {{ interval: 300ms, timeout: 5s, interval_when_down: 200ms, failures_to_trigger: 2 }}\n\
          prometheus:\n  main: {{ {connection} }}\ncontracts:\n{}",
         contracts.concat()
     )

@@ -1,6 +1,6 @@
 //! Two replicas never both write.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use dr_exporter::store::Backend as _;
 use dr_exporter::store::StoreError;
@@ -21,6 +21,9 @@ async fn server() -> Server {
     server
 }
 
+/// How long a leader must be silent here: longer than a busy machine takes from one step of a test to the next.
+const TAKEOVER: Duration = Duration::from_secs(4);
+
 fn entry(key: &str) -> Batch {
     let at = dr_exporter::domain::time::Timestamp::from_unix_seconds(1_800_000_000);
     let entry = Entry { key: key.to_owned(), at, fact: Fact::Stopped };
@@ -29,7 +32,7 @@ fn entry(key: &str) -> Batch {
 
 fn store(server: &Server, name: &str) -> (JetStream, Box<dyn Store>) {
     let settings = stream_on(&server.address.to_string(), name, 1);
-    let settings = JetStream { takeover_after: Duration::from_millis(300), ..settings };
+    let settings = JetStream { takeover_after: TAKEOVER, ..settings };
     let store = settings.open().expect("opened");
     (settings, store)
 }
@@ -46,9 +49,15 @@ async fn a_leader_that_was_replaced_writes_nothing() {
         new.turn().expect("a turn");
         assert!(matches!(new.save(&entry("b")), Err(StoreError::NotLeading)), "the other one leads");
         // Longer than the silence that a young replica waits for.
-        std::thread::sleep(Duration::from_millis(600));
-        new.turn().expect("it takes the lead");
-        new.save(&entry("c")).expect("it leads");
+        let deadline = Instant::now() + dr_testkit::PATIENCE;
+        loop {
+            std::thread::sleep(TAKEOVER + Duration::from_millis(500));
+            new.turn().expect("a turn");
+            match new.save(&entry("c")) {
+                Err(StoreError::NotLeading) if Instant::now() < deadline => {}
+                saved => break saved.expect("it takes the lead"),
+            }
+        }
         // The old one has heard of nothing, and writes.
         let refused = old.save(&entry("d"));
         assert!(matches!(refused, Err(StoreError::NotLeading)), "{refused:?}");

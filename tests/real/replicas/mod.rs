@@ -17,7 +17,7 @@ use dr_testkit::wait_until;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-const SOON: Duration = Duration::from_secs(40);
+const SOON: Duration = dr_testkit::PATIENCE;
 const USER: &str = "alice";
 const PASSWORD: &str = "correct horse";
 /// How long a leader must be silent here.

@@ -5,6 +5,7 @@ use std::process::Output;
 use super::{SOON, Service, contract, contracts};
 use dr_testkit::exporter::{Config, Exporter};
 use dr_testkit::scrape::Scrape;
+use dr_testkit::wait_until;
 
 const MET: [(&str, &str); 1] = [("contract", "met")];
 
@@ -106,7 +107,8 @@ async fn at_risk_exits_1() {
     let service = Service::start().await;
     let well = Service::start().await;
     let exporter =
-        Exporter::start(&contracts(&[contract("api", "8s", &service.url), contract("never-drilled", "8s", &well.url)]))
+        // At risk is the last fifth of it: long enough for a command on a busy machine.
+        Exporter::start(&contracts(&[contract("api", "30s", &service.url), contract("never-drilled", "30s", &well.url)]))
             .await;
     exporter.seen_healthy("api", SOON).await;
     exporter.seen_healthy("never-drilled", SOON).await;
@@ -212,11 +214,17 @@ contracts:
     );
     let begin = ["FAILING ", "UNPROVEN ", "orders: no_writer:", "orders: connect_failed:", "health: connect_failed:"];
     for output in ["text", "nagios"] {
-        let (_, out) = text(&check(&config, &["--config.file=config.yaml", &format!("--output={output}")]).await);
-        let lines: Vec<_> = out.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-        let told = lines.iter().filter(|line| !line.contains("2 objectives"));
-        let as_expected = told.clone().zip(begin).all(|(line, words)| line.starts_with(words));
-        assert!(as_expected && told.count() == begin.len(), "{output}: {out}");
+        // A machine that is too busy to look says that, and is asked again.
+        wait_until(&format!("{output}: each is said once"), SOON, async || {
+            let (_, out) = text(&check(&config, &["--config.file=config.yaml", &format!("--output={output}")]).await);
+            let lines: Vec<_> = out.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+            let told = lines.iter().filter(|line| !line.contains("2 objectives"));
+            let as_expected = told.clone().zip(begin).all(|(line, words)| line.starts_with(words));
+            let all = as_expected && told.count() == begin.len();
+            assert!(all || out.contains("could not be measured"), "{output}: {out}");
+            all.then_some(())
+        })
+        .await;
     }
     let exporter = Exporter::start_in(config).await;
     let ran = |scrape: &Scrape| scrape.get("dr_check_healthy", &[("check", "orders")]) == Some(0.0);

@@ -27,7 +27,7 @@ async fn healthy_while_it_measures_and_not_when_it_hangs_or_is_gone() {
     let hung = health(&url).await;
     exporter.process().signal("CONT");
     assert_eq!(hung.status.code(), Some(1));
-    assert!(asked.elapsed() < Duration::from_secs(10), "it took {:?}", asked.elapsed());
+    assert!(asked.elapsed() < Duration::from_secs(30), "it took {:?}", asked.elapsed());
     exporter.kill();
     let gone = health(&url).await;
     assert_eq!(gone.status.code(), Some(1));

@@ -19,7 +19,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-const SOON: Duration = Duration::from_secs(15);
+const SOON: Duration = dr_testkit::PATIENCE;
 
 /// An HTTP service that is well or not, as the test wants it.
 struct Service {
@@ -72,7 +72,7 @@ fn contract(name: &str, rto: &str, url: &str) -> String {
       - name: health
         interval: 200ms
         interval_when_down: 100ms
-        timeout: 2s
+        timeout: 5s
         http: {{ url: \"{url}\" }}
 "
     )

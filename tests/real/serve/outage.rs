@@ -1,6 +1,6 @@
 //! A real outage of a real endpoint: what is measured is what happened.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::{SOON, Service, contract, contracts};
 use dr_testkit::exporter::Exporter;
@@ -20,8 +20,8 @@ async fn an_outage_is_measured_to_the_poll() {
     let scrape =
         exporter.until("the clock runs", SOON, |scrape| scrape.get("dr_recovery_in_progress", &API) == Some(1.0)).await;
     let triggered = down.elapsed();
-    // Three failures in a row, 180 to 200 ms apart.
-    assert!((Duration::from_millis(360)..Duration::from_millis(1600)).contains(&triggered), "{triggered:?}");
+    let failures = [("contract", "api"), ("outcome", "unhealthy")];
+    assert!(scrape.get("dr_check_runs_total", &failures) >= Some(3.0), "three failures trigger:\n{scrape}");
     assert_eq!(scrape.status("api", "rto"), "unproven", "an outage proves nothing");
     assert!(scrape.reasons("api").contains_key("unexpected_status"), "{scrape}");
     exporter.logs(&["recovery clock started", "api"], SOON).await;
@@ -30,15 +30,16 @@ async fn an_outage_is_measured_to_the_poll() {
         .until("the clock shows 2 s", SOON, |scrape| scrape.observed("api", "rto").is_some_and(|clock| clock >= 2.0))
         .await;
     service.well(true);
-    let downtime = down.elapsed();
+    let up = down.elapsed();
     let scrape =
         exporter.until("it is over", SOON, |scrape| scrape.get("dr_recovery_in_progress", &API) == Some(0.0)).await;
+    // From the first failure to the first success: later than the service went down and no later than the clock was seen
+    // to run, and later than it came up and no later than the clock was seen to stand.
+    let (triggered, up, over) = (triggered.as_secs_f64(), up.as_secs_f64(), down.elapsed().as_secs_f64());
     let measured = scrape.get("dr_recovery_last_downtime_seconds", &API).expect("a downtime");
-    let truth = downtime.as_secs_f64();
-    assert!((measured - truth).abs() < 1.1, "downtime {measured} s, the truth is {truth} s");
+    assert!((up - triggered..=over).contains(&measured), "downtime {measured} s: {triggered}, {up}, {over}");
     let recovery = scrape.get("dr_recovery_last_seconds", &API).expect("a recovery time");
-    let from_trigger = truth - triggered.as_secs_f64();
-    assert!((recovery - from_trigger).abs() < 1.1, "recovery {recovery} s, the truth is {from_trigger} s");
+    assert!((up - triggered..=over).contains(&recovery), "recovery {recovery} s: {triggered}, {up}, {over}");
     assert!(recovery < measured, "the trigger comes after the first failure");
     assert_eq!(scrape.status("api", "rto"), "met", "a recovery was measured, and met the target");
     let met = [("contract", "api"), ("result", "met"), ("mode", "real")];
@@ -50,12 +51,12 @@ async fn an_outage_is_measured_to_the_poll() {
 async fn an_outage_that_takes_too_long_is_a_breach_and_then_proves_nothing() {
     let service = Service::start().await;
     // At risk is the last fifth of it: long enough to be seen on a busy machine.
-    let exporter = Exporter::start(&contracts(&[contract("api", "5s", &service.url)])).await;
+    let exporter = Exporter::start(&contracts(&[contract("api", "15s", &service.url)])).await;
     exporter.seen_healthy("api", SOON).await;
     service.well(false);
     exporter.becomes("api", "rto", "at_risk", SOON).await;
     let scrape = exporter.becomes("api", "rto", "breached", SOON).await;
-    assert!(scrape.observed("api", "rto").expect("a clock") >= 5.0);
+    assert!(scrape.observed("api", "rto").expect("a clock") >= 15.0);
     service.well(true);
     let scrape = exporter.becomes("api", "rto", "unproven", SOON).await;
     assert_eq!(

@@ -1,7 +1,5 @@
 //! A real Prometheus scrapes, and its figures are the exporter's.
 
-use std::time::Duration;
-
 use super::{SOON, Service, contract, contracts};
 use dr_testkit::exporter::{Config, Exporter, client};
 use dr_testkit::process::Process;
@@ -17,7 +15,7 @@ async fn prometheus_scrapes_true_figures() {
     let file = config.file(
         "prometheus.yml",
         &format!(
-            "scrape_configs:\n- job_name: dr\n  scrape_interval: 500ms\n  scrape_timeout: 500ms\n  static_configs:\n  - targets: ['{}']\n",
+            "scrape_configs:\n- job_name: dr\n  scrape_interval: 1s\n  scrape_timeout: 1s\n  static_configs:\n  - targets: ['{}']\n",
             exporter.address
         ),
     );
@@ -35,18 +33,22 @@ async fn prometheus_scrapes_true_figures() {
         answer["data"]["result"][0]["value"][1].as_str()?.parse().ok()
     };
     let unproven = r#"dr_objective_status{contract="api",objective="rto",status="unproven"}"#;
-    wait_until("Prometheus has the status", Duration::from_secs(30), async || {
-        (query(unproven).await == Some(1.0)).then_some(())
-    })
-    .await;
-    assert_eq!(query("up").await, Some(1.0));
+    wait_until("Prometheus has the status", SOON, async || (query(unproven).await == Some(1.0)).then_some(())).await;
+    // A scrape that a busy machine did not make in time is made again.
     let component = r#"count(dr_contract_info{component="The \"<b>API</b>\" \\ & more"})"#;
-    assert_eq!(query(component).await, Some(1.0), "labels arrive as they are");
+    for (what, asked) in [("it is up", "up"), ("labels arrive as they are", component)] {
+        wait_until(what, SOON, async || (query(asked).await == Some(1.0)).then_some(())).await;
+    }
+    let down = std::time::Instant::now();
     service.well(false);
     wait_until("Prometheus sees the outage", SOON, async || {
         (query("dr_recovery_in_progress").await == Some(1.0)).then_some(())
     })
     .await;
-    let age = query("time() - dr_recovery_started_timestamp_seconds").await.expect("a start");
-    assert!((-1.0..10.0).contains(&age), "the clock's start is {age} s ago by Prometheus's own clock");
+    let age = wait_until("Prometheus has the start", SOON, async || {
+        query("time() - dr_recovery_started_timestamp_seconds").await
+    })
+    .await;
+    let most = down.elapsed().as_secs_f64();
+    assert!((-1.0..=most).contains(&age), "the clock's start is {age} s ago by Prometheus's own clock");
 }

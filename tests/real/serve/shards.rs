@@ -15,7 +15,7 @@ fn config(service: &Service) -> String {
 fn contract(service: &Service, name: &str) -> String {
     format!(
         "  - name: {name}\n    component: {name}\n    owner: ops\n    priority: P0\n    rto: 1h\n    checks:\n      \
-         - {{ name: health, interval: 200ms, interval_when_down: 100ms, timeout: 2s, http: {{ url: \"{}\" }} }}\n",
+         - {{ name: health, interval: 200ms, interval_when_down: 100ms, timeout: 5s, http: {{ url: \"{}\" }} }}\n",
         service.url
     )
 }
@@ -88,7 +88,7 @@ async fn the_page_of_one_shard_shows_all_and_believes_no_silence() {
     let peers = [format!("--web.peers=http://{}", other.address), format!("--web.peers=http://{nowhere}/")];
     let here = shard(&service, 1, 2, &peers).await;
     let known = async |wanted: bool| {
-        wait_until("the other shard is known, or not", SOON * 3, async || {
+        wait_until("the other shard is known, or not", SOON, async || {
             let all = json(&here, "/api/v1/shards").await;
             let is_known = all["shards"][0]["contracts"] == 1;
             (is_known == wanted).then_some(all)
@@ -113,10 +113,13 @@ async fn the_page_of_one_shard_shows_all_and_believes_no_silence() {
     let sentence = all["failover"]["sentence"].as_str().expect("a sentence");
     assert!(sentence.contains("shard 0 is not known"), "{all}");
     assert!(page(&here).await.contains("shard 0 is not known"));
-    // A scrape does not wait for a peer that hangs.
-    let asked = std::time::Instant::now();
-    here.get("/metrics").await;
-    assert!(asked.elapsed() < std::time::Duration::from_secs(2), "{:?}", asked.elapsed());
+    // A scrape does not wait for a peer that hangs: one that does, does each time.
+    wait_until("a scrape comes at once", SOON, async || {
+        let asked = std::time::Instant::now();
+        here.get("/metrics").await;
+        (asked.elapsed() < std::time::Duration::from_secs(2)).then_some(())
+    })
+    .await;
     other.thaw();
     known(true).await;
     other.kill();

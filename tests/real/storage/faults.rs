@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::process::Command;
-use std::time::Duration;
 
 use super::{API, BACK_TO_5, SOON, Service, ask, config, open, recoveries};
 use dr_exporter::domain::contract::Objective;
@@ -21,7 +20,7 @@ fn refused(config: &Config) -> (Option<i32>, String) {
         command.current_dir(config.directory()).stderr(fs::File::create(&log).expect("a log"));
         command.args(["serve", "--config.file=config.yaml", "--web.listen-address=127.0.0.1:0"]);
     });
-    let status = process.wait(Duration::from_secs(10)).expect("it refuses to start");
+    let status = process.wait(SOON).expect("it refuses to start");
     (status.code(), fs::read_to_string(log).expect("a log"))
 }
 
@@ -156,7 +155,7 @@ async fn an_orderly_end_writes_everything_and_a_person_can_read_it_meanwhile() {
     assert!(ask(exporter.config().directory(), "SELECT count(*) FROM transitions") >= 1, "while it runs");
     let process: &mut Process = exporter.process();
     process.signal("TERM");
-    let status = process.wait(Duration::from_secs(8)).expect("it ends");
+    let status = process.wait(SOON).expect("it ends");
     assert!(status.success(), "{status}");
     assert_eq!(
         ask(
@@ -218,7 +217,7 @@ async fn a_file_system_that_became_read_only_is_still_gone_on_from() {
     for orderly in [false, true] {
         if orderly {
             exporter.process().signal("TERM");
-            exporter.process().wait(Duration::from_secs(8)).expect("it ends");
+            exporter.process().wait(SOON).expect("it ends");
         } else {
             exporter.kill();
         }

@@ -1,7 +1,6 @@
 //! Stores that earlier versions wrote: what they hold of what is still measured is gone on from.
 
 use std::path::Path;
-use std::time::Duration;
 
 use super::{API, SOON, ask, recoveries};
 use dr_exporter::store::Backend as _;
@@ -73,7 +72,7 @@ async fn what_a_check_itself_remembered_before_an_upgrade_it_knows_again() {
     let ran = |scrape: &Scrape| scrape.series("dr_check_runs_total", &ORDERS).any(|(_, count)| count > 0.0);
     exporter.until("a run", SOON, ran).await;
     exporter.process().signal("TERM");
-    exporter.process().wait(Duration::from_secs(15)).expect("it ends");
+    exporter.process().wait(SOON).expect("it ends");
     let witness = "SELECT json_extract(memory, '$.witness.sequence') FROM checks WHERE name = 'orders'";
     assert_eq!(ask(exporter.config().directory(), witness), 42);
 }

@@ -21,7 +21,7 @@ use serde_json::Value;
 use dr_testkit::exporter::Exporter;
 pub(crate) use dr_testkit::service::Service;
 
-const SOON: Duration = Duration::from_secs(15);
+const SOON: Duration = dr_testkit::PATIENCE;
 const API: [(&str, &str); 1] = [("contract", "api")];
 
 /// SQL that makes a file what the program of schema 5 would have left.
@@ -37,7 +37,7 @@ const BACK_TO_5: &str = "
 /// Opens a store that nobody uses. For a moment somebody can: a process that another test starts holds a
 /// copy of what this one has open, until it runs its own program.
 fn open(backend: &dyn Backend) -> Box<dyn Store> {
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + SOON;
     loop {
         match backend.open() {
             Err(StoreError::Locked(_)) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(5)),

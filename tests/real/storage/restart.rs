@@ -1,6 +1,6 @@
 //! Killed at any time, and started again.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{API, SOON, Service, ask, config, open, recoveries};
 use dr_exporter::store::Batch;
@@ -141,12 +141,13 @@ async fn a_clock_that_was_set_back_makes_no_duration_negative() {
     clocks.get_mut("api").and_then(|clock| clock.running.as_mut()).expect("a running clock").trigger = ahead.into();
     store.save(&Batch { clocks, ..Batch::default() }).expect("saved");
     drop(store);
+    let restarted = Instant::now();
     exporter.restart().await;
     let scrape = exporter.scrape().await;
     assert_eq!(scrape.observed("api", "rto"), None, "nobody knows for how long: {scrape}");
     let known = [("contract", "api"), ("objective", "rto")];
     let elapsed = scrape.get("dr_objective_known_seconds", &known).expect("a running clock");
-    assert!((0.0..5.0).contains(&elapsed), "{elapsed} s");
+    assert!((0.0..=restarted.elapsed().as_secs_f64()).contains(&elapsed), "{elapsed} s");
     exporter.logs(&["in the future", "set back"], SOON).await;
     // That is stored before what was stored can pass for young.
     let beginning = "SELECT count(*) FROM contracts WHERE state -> '$.running.beginning' = '\"unknown\"'";
@@ -154,7 +155,8 @@ async fn a_clock_that_was_set_back_makes_no_duration_negative() {
     wait_until("the doubt is stored", SOON, stored).await;
     service.well(true);
     let over = exporter.until("it is over", SOON, |scrape| !runs(scrape)).await;
-    assert!(over.get("dr_recovery_last_seconds", &API).is_some_and(|took| (0.0..10.0).contains(&took)), "{over}");
+    let most = restarted.elapsed().as_secs_f64();
+    assert!(over.get("dr_recovery_last_seconds", &API).is_some_and(|took| (0.0..=most).contains(&took)), "{over}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -162,8 +164,6 @@ async fn steady_polls_write_next_to_nothing() {
     let service = Service::start().await;
     let mut exporter = Exporter::start_in(Config::new(&config(&service, "30s", "100ms"))).await;
     exporter.until("it is healthy", SOON, |scrape| scrape.get("dr_check_healthy", &API) == Some(1.0)).await;
-    // What a start writes is written then.
-    let_pass(Duration::from_secs(1)).await;
     let id = exporter.process().id();
     let written = || {
         let io = std::fs::read_to_string(format!("/proc/{id}/io")).expect("a process");
@@ -171,10 +171,14 @@ async fn steady_polls_write_next_to_nothing() {
         line.parse::<u64>().expect("bytes")
     };
     let changes = || ask(exporter.config().directory(), "SELECT count(*) FROM transitions");
-    let before = (written(), changes());
-    let_pass(Duration::from_secs(3)).await;
-    assert_eq!(changes(), before.1);
-    let bytes = written() - before.0;
-    // 30 polls: their requests go out, and nothing goes to the disk.
-    assert!(bytes < 30_000, "{bytes} bytes in 3 s");
+    // What a start writes is written after a while.
+    wait_until("3 s in which next to nothing is written", SOON, async || {
+        let before = (written(), changes());
+        let_pass(Duration::from_secs(3)).await;
+        let bytes = written() - before.0;
+        println!("{bytes} bytes in 3 s");
+        // 30 polls: their requests go out, and nothing goes to the disk.
+        (bytes < 30_000 && changes() == before.1).then_some(())
+    })
+    .await;
 }

@@ -87,8 +87,14 @@ async fn a_restart_in_the_middle_changes_nothing() {
     exporter.kill_and_restart().await;
     let scrape = exporter.scrape().await;
     assert!(failures(&scrape) >= failures(&before), "the streak goes on:\n{scrape}");
+    let (watch, since) = (Watch::start(&exporter), SystemTime::now());
     let fires = exporter.until("it fires", SOON, |scrape| active(scrape) == Some(1.0)).await;
-    assert!(failures(&fires) >= 20.0 && failures(&fires) < 28.0, "not begun anew:\n{fires}");
+    assert!(failures(&fires) >= 20.0, "{fires}");
+    for look in watch.since(since) {
+        let expected = f64::from(failures(&look.scrape) >= 20.0);
+        assert_eq!(active(&look.scrape), Some(expected), "at the twentieth of the streak:\n{}", look.scrape);
+    }
+    drop(watch);
     let fired = fires.get("dr_trigger_last_fired_timestamp_seconds", &LABELS).expect("a time");
     for _ in 0..2 {
         exporter.kill_and_restart().await;

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use dr_testkit::exporter::Exporter;
 
-const SOON: Duration = Duration::from_secs(15);
+const SOON: Duration = dr_testkit::PATIENCE;
 
 /// What `/api/v1/triggers` answers to a query.
 async fn triggers(exporter: &Exporter, query: &str) -> Value {

@@ -14,7 +14,7 @@ use dr_testkit::exporter::{Config, client};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-const SOON: Duration = Duration::from_secs(30);
+const SOON: Duration = dr_testkit::PATIENCE;
 
 /// A contract whose endpoint refuses every connection, once a second.
 fn contracts() -> String {
@@ -61,5 +61,5 @@ fn secure_client(ca: &str, identity: Option<(&str, &str)>) -> reqwest::Client {
     };
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     let builder = reqwest::Client::builder().tls_backend_preconfigured(config).no_proxy();
-    builder.timeout(Duration::from_secs(10)).pool_max_idle_per_host(0).build().expect("a client")
+    builder.timeout(SOON).pool_max_idle_per_host(0).build().expect("a client")
 }

@@ -36,7 +36,7 @@ fn greeted(exporter: &Exporter, version: [u8; 2]) -> Vec<u8> {
     let mut record = vec![22, 3, 1, 0, u8::try_from(message.len()).expect("short")];
     record.extend(message);
     let mut stream = TcpStream::connect(exporter.address).expect("a connection");
-    stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a time-out");
+    stream.set_read_timeout(Some(SOON)).expect("a time-out");
     stream.write_all(&record).expect("sent");
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer);
@@ -151,7 +151,7 @@ async fn a_real_prometheus_scrapes_with_tls_and_a_password() {
     let directory = Config::new(&contracts()).with("ca.pem", &authority.pem()).with(
         "prometheus.yml",
         &format!(
-            "scrape_configs:\n- job_name: dr\n  scheme: https\n  scrape_interval: 500ms\n  scrape_timeout: 500ms\n  \
+            "scrape_configs:\n- job_name: dr\n  scheme: https\n  scrape_interval: 1s\n  scrape_timeout: 1s\n  \
              tls_config: {{ca_file: ca.pem}}\n  basic_auth: {{username: prometheus, password: scrape me}}\n  \
              static_configs: [{{targets: ['{}']}}]\n",
             exporter.address

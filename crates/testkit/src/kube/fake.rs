@@ -222,6 +222,21 @@ impl Running {
         lock(&self.state).certificates.insert(der.to_vec(), user.to_owned());
     }
 
+    /// Makes an object, with its status, without a request: for thousands of them.
+    pub fn put(&self, manager: &str, object: &Value) {
+        let (path, has_status) = super::path_of(object);
+        let told = |method: &str, path: &str, body: Value| {
+            let request = Request::builder().method(method).uri(path).body(()).expect("a request");
+            let reply = lock(&self.state).serve(Some("admin"), &Asked::of(&request.into_parts().0), body);
+            assert!(reply.0 < 300, "{path}: {}", reply.1);
+        };
+        told("POST", &format!("{path}?fieldManager={}", manager.replace('/', "%2F")), object.clone());
+        if has_status && !object["status"].is_null() {
+            let name = object["metadata"]["name"].as_str().expect("a name");
+            told("PATCH", &format!("{path}/{name}/status"), serde_json::json!({"status": object["status"]}));
+        }
+    }
+
     /// Everything that was asked, oldest first.
     pub fn calls(&self) -> Vec<Call> {
         lock(&self.state).calls.clone()

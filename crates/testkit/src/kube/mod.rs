@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use super::certs::Authority;
 use super::exporter::client;
-use super::wait_until;
+use super::{PATIENCE, wait_until};
 
 /// Makes tests of functions that take a [`Flavour`]: one on the fake, and one on the real API server.
 #[macro_export]
@@ -43,7 +43,7 @@ macro_rules! both {
 
 /// How many users a cluster knows beforehand: a real one reads its tokens when it starts, and never again.
 const USERS: usize = 400;
-const SOON: Duration = Duration::from_secs(60);
+const SOON: Duration = PATIENCE;
 
 /// Whose API server it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -454,7 +454,7 @@ impl Cluster {
 fn http(authority: &Authority) -> reqwest::Client {
     let ca = reqwest::Certificate::from_pem(authority.pem().as_bytes()).expect("the authority's own certificate");
     let _provider = client();
-    let http = reqwest::Client::builder().no_proxy().tls_certs_only([ca]).timeout(Duration::from_secs(20));
+    let http = reqwest::Client::builder().no_proxy().tls_certs_only([ca]).timeout(PATIENCE);
     http.pool_max_idle_per_host(0).build().expect("an HTTP client")
 }
 

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::super::certs::Authority;
 use super::super::process::Process;
-use super::super::{free_ports, own_ip};
+use super::super::{PATIENCE, free_ports, own_ip};
 use super::{ADMIN, Call, Leaves, USERS, user};
 use serde_json::Value;
 
@@ -91,7 +91,7 @@ pub fn start(assets: &Path, authority: &Authority, at: SocketAddr) -> Running {
         };
         let etcd = start("etcd", &etcd);
         // It ends at once when it cannot reach etcd.
-        let deadline = Instant::now() + Duration::from_secs(30);
+        let deadline = Instant::now() + PATIENCE;
         while std::net::TcpStream::connect(client).is_err() && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(20));
         }

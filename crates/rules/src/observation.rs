@@ -169,11 +169,11 @@ pub enum CopyState {
     Unknown(Finding),
 }
 
-/// A copy that went back to what it held before. Proofs from before that no longer hold.
+/// A copy that went back to what it held before, or to something that may be older. Proofs from before that no longer hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WentBack {
-    /// The newest instant up to which what it holds now is proven.
-    pub to: Timestamp,
+    /// The newest instant up to which what it holds now is proven. None if nobody knows how old it is.
+    pub to: Option<Timestamp>,
     /// When it went back, at the latest.
     pub at: Timestamp,
 }

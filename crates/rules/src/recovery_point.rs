@@ -106,7 +106,10 @@ impl RecoveryPoint {
                 let up_to = up_to.map(|up_to| up_to.min(at));
                 self.latched = self.latched.max(up_to);
                 if let Some(WentBack { to, at }) = went_back {
-                    self.latched = self.latched.map(|proven| if proven > *at { proven } else { proven.min(*to) });
+                    self.latched = match self.latched {
+                        Some(proven) if proven <= *at => to.map(|to| proven.min(to)),
+                        later => later,
+                    };
                 }
                 self.lost = false;
                 Some(self.missing_still((holds, Some(expected).filter(|known| !known.is_empty())), up_to, gap, at))

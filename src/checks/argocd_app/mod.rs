@@ -303,7 +303,7 @@ impl Seen {
             reconciled: status.reconciled_at.map(&instant),
             deployed: sync::deployed(&application).map(&instant),
             rolled_back: sync::rolled_back(&application)
-                .map(|(to, at)| WentBack { to: instant(to), at: instant(at).plus(ROUNDED) }),
+                .map(|(to, at)| WentBack { to: to.map(&instant), at: instant(at).plus(ROUNDED) }),
             operated: operated.map(&instant),
             application,
             at,

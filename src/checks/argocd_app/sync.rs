@@ -135,18 +135,27 @@ pub(super) fn deployed(application: &Application) -> Option<jiff::Timestamp> {
     last.deployed_at.filter(|_| same || is_auto_synced(application))
 }
 
-/// When the deployed revision was deployed before, if others have been deployed since: the cluster
-/// was rolled back, and is as old as that. Also when it was deployed again.
-pub(super) fn rolled_back(application: &Application) -> Option<(jiff::Timestamp, jiff::Timestamp)> {
+/// To when the cluster was rolled back, and when that was.
+///
+/// It was if the deployed revision was deployed before, and others since then: the cluster is as old
+/// as that. Or if a person deployed a revision that is neither known nor what git has: nobody can
+/// tell how old it is. Argo CD refuses that while auto-sync is on.
+pub(super) fn rolled_back(application: &Application) -> Option<(Option<jiff::Timestamp>, jiff::Timestamp)> {
     let mut history: Vec<&Deployed> = application.status.history.iter().collect();
     history.sort_by_key(|deployed| deployed.deployed_at);
     let (last, before) = history.split_last()?;
     let is_last = |deployed: &&&Deployed| {
         of_sources(&deployed.revision, &deployed.revisions) == of_sources(&last.revision, &last.revisions)
     };
+    let at = last.deployed_at?;
     // Deployed again, with nothing else in between, it is no older than it was.
     let others = before.iter().rev().skip_while(is_last);
-    others.skip(1).find(is_last)?.deployed_at.zip(last.deployed_at)
+    if let Some(earlier) = others.skip(1).find(is_last) {
+        return Some((earlier.deployed_at, at));
+    }
+    let is_followed = of_sources(&last.revision, &last.revisions) == revisions(application);
+    let is_news = !before.iter().any(|deployed| is_last(&deployed)) && !is_followed && !is_auto_synced(application);
+    is_news.then_some((None, at))
 }
 
 /// The revisions that Argo CD last compared the application with. None if the status has no

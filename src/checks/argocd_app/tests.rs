@@ -564,13 +564,16 @@ fn no_application_breaks_the_verdict() {
 
 #[test]
 fn a_rollback_is_known_by_the_history() {
-    let back = |revisions: &[&str]| {
+    let back_if = |automated: bool, revisions: &[&str]| {
         let entry = |(id, revision): (usize, &&str)| json!({"id": id, "revision": revision, "deployedAt": format!("2026-09-1{id}T08:00:00Z")});
         let history: Vec<_> = revisions.iter().enumerate().map(entry).collect();
-        let Ok(Some(seen)) = found(&with(healthy(), &json!({"history": history}))) else { panic!("it is there") };
-        seen.rolled_back.map(|back| back.to)
+        let mut spec = spec();
+        spec["syncPolicy"]["automated"]["enabled"] = json!(automated);
+        let seen = found_of(&spec, &with(healthy(), &json!({"history": history})));
+        seen.expect("an answer").expect("it is there").rolled_back.map(|back| back.to)
     };
-    let day = |day: usize| Some(t(&format!("2026-09-1{day}T08:00:00Z")));
+    let back = |revisions: &[&str]| back_if(true, revisions);
+    let day = |day: usize| Some(Some(t(&format!("2026-09-1{day}T08:00:00Z"))));
     for (revisions, expected) in [
         (&[][..], None),
         (&["a"], None),
@@ -584,4 +587,10 @@ fn a_rollback_is_known_by_the_history() {
     ] {
         assert_eq!(back(revisions), expected, "{revisions:?}");
     }
+    // Without auto-sync a person can deploy whatever git ever had.
+    let by_hand = |revisions: &[&str]| back_if(false, revisions);
+    assert_eq!(by_hand(&["a", "b"]), Some(None), "nobody knows how old it is");
+    assert_eq!(by_hand(&["a", REVISION]), None, "git has it now");
+    assert_eq!(by_hand(&["a", "a"]), None, "the cluster had it before");
+    assert_eq!(by_hand(&["a", "b", "a"]), day(0));
 }

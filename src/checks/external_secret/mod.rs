@@ -34,7 +34,7 @@ use crate::decode::config;
 use crate::decode::values::{Namespace, ObjectName, Word};
 use crate::decode::{Decoder, Fields};
 use crate::domain::check::Feeds;
-use crate::domain::observation::{CopyState, Finding, Observation, Reason, WentBack, join};
+use crate::domain::observation::{CopyState, Finding, Observation, Reason, join};
 use crate::domain::time::Timestamp;
 use past::Past;
 use verdict::Difference;
@@ -320,7 +320,7 @@ impl Check for ExternalSecretCheck {
             match &mut verdict.copy {
                 CopyState::Vouched { up_to, .. } if verdict.in_sync == Some(true) => known.past.is_equal(&dr, *up_to),
                 CopyState::Outdated { went_back, .. } => {
-                    *went_back = known.past.went_back_to(&dr).map(|to| WentBack { to, at: run.clock.now() });
+                    *went_back = known.past.went_back(&dr, run.clock.now());
                 }
                 _ => {}
             }

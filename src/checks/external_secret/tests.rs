@@ -535,15 +535,18 @@ fn dr_that_goes_back_is_known_by_what_it_held_before() {
     let [noon, one, two] = ["2026-09-20T12:00:00Z", "2026-09-20T13:00:00Z", "2026-09-20T14:00:00Z"].map(t);
     let of = |hash: &str| side(&ready("2026-09-20T11:40:00Z"), Some(hash));
     let (old, new, newest) = (of(HASH), of(OTHER), of("b1cb70febeda2eb2f47fe3c0b255b6dd8047cdffa772587bb829efe7"));
+    let back = |past: &Past, dr: &Side| past.went_back(dr, two).map(|back| back.to);
     let mut past = Past::default();
-    assert_eq!(past.went_back_to(&old), None, "nothing is known of before");
+    assert_eq!(back(&past, &old), None, "nothing is known of before");
     past.is_equal(&old, noon);
-    assert_eq!(past.went_back_to(&old), None, "the primary has something new");
+    assert_eq!(back(&past, &old), None, "the primary has something new");
     past.is_equal(&new, one);
-    assert_eq!(past.went_back_to(&old), Some(noon));
-    assert_eq!(past.went_back_to(&newest), None, "DR may be ahead");
-    assert_eq!(past.went_back_to(&without_secret()), None);
+    assert_eq!(back(&past, &old), Some(Some(noon)));
+    assert_eq!(back(&past, &newest), Some(None), "nobody knows this value, and nothing was refreshed since");
+    let got_first = Side { refreshed: Some(one), ..newest };
+    assert_eq!(back(&past, &got_first), None, "DR is ahead");
+    assert_eq!(back(&past, &without_secret()), None);
     // It was rolled back in both: from then on the other value is the old one.
     past.is_equal(&old, two);
-    assert_eq!((past.went_back_to(&old), past.went_back_to(&new)), (None, Some(one)));
+    assert_eq!((back(&past, &old), back(&past, &new)), (None, Some(Some(one))));
 }

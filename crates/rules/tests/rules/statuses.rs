@@ -544,15 +544,29 @@ fn what_is_wrong_with_a_copy_is_told_and_makes_the_run_unhealthy() {
 /// A copy that went back to what it held before is as old as that.
 #[test]
 fn a_copy_that_goes_back_takes_its_recovery_point_back() {
-    use Basis::{ExposureReachedTarget, ExposureWithinTarget, ProofTooOld};
-    let back = |to| Outdated {
+    use Basis::{ExposureReachedTarget, ExposureWithinTarget, NoRecoveryPoint, ProofTooOld};
+    let back_to = |to| Outdated {
         up_to: None,
-        went_back: Some(WentBack { to: t(to), at: t(210) }),
+        went_back: Some(WentBack { to, at: t(210) }),
         holds: "old".to_owned(),
         expected: "new".to_owned(),
         finding: finding(),
     };
+    let back = |to| back_to(Some(t(to)));
     rpo_rows(&[
+        ("nobody knows how far", &[(200, complete(200)), (210, back_to(None))], 211, NoRecoveryPoint),
+        (
+            "nobody knows how far, and the target has passed since",
+            &[(200, complete(200)), (210, back_to(None)), (310, back_to(None))],
+            310,
+            ExposureReachedTarget,
+        ),
+        (
+            "that far, and what was proven since holds",
+            &[(210, back_to(None)), (220, complete(220)), (230, back_to(None))],
+            230,
+            ExposureWithinTarget,
+        ),
         ("a little", &[(200, complete(200)), (210, back(150))], 230, ExposureWithinTarget),
         ("beyond the target", &[(200, complete(200)), (210, back(100))], 210, ProofTooOld),
         ("known to be missing only since it was seen", &[(200, complete(200)), (210, back(100))], 240, ProofTooOld),

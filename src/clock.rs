@@ -22,6 +22,17 @@ pub fn instant() -> Instant {
     Instant::now()
 }
 
+/// If a wait ends later than its deadline by this much, this process was held up, and the answer may
+/// be there.
+const HELD_UP: Duration = Duration::from_millis(300);
+
+/// Whether this process was held up while it waited up to a deadline: what is missing then says nothing
+/// of who should have answered.
+#[must_use]
+pub fn held_up(deadline: Instant) -> bool {
+    since(deadline) > HELD_UP
+}
+
 /// How long ago the monotonic clock showed `earlier`. Zero if that is in the future.
 #[must_use]
 pub fn since(earlier: Instant) -> Duration {

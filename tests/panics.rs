@@ -148,7 +148,7 @@ async fn five_runs(faulty: Arc<dyn Check>, outcome: Outcome) -> CheckRecord {
         let checks: Vec<_> = snapshot.contracts[0].checks().map(|(_, runs)| runs).collect();
         runs(checks[0], outcome) >= 5 && runs(checks[1], Outcome::Healthy) >= 5
     });
-    let done = timeout(Duration::from_secs(30), done).await.expect("in time").expect("a snapshot").clone();
+    let done = timeout(Duration::from_secs(120), done).await.expect("in time").expect("a snapshot").clone();
     let ended = timeout(Duration::from_millis(100), running.ended()).await;
     assert!(ended.is_err(), "the engine goes on: {ended:?}");
     done.contracts[0].checks().next().expect("the check").1.clone()

@@ -2,7 +2,6 @@
 //! them.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::watch;
@@ -232,14 +231,10 @@ fn nobody(subject: &str, client: &Client) -> &'static Reason {
     }
 }
 
-/// If an answer is later than the deadline by this much, this process was held up, and the answer
-/// may be there.
-const HELD_UP: Duration = Duration::from_millis(300);
-
 /// The reason for a missing answer. A server that answers a PING serves its clients, as far as is
 /// known.
 fn silence(subject: &str, client: &Client, deadline: Instant, server_lives: bool) -> &'static Reason {
-    if clock::instant() > deadline + HELD_UP {
+    if clock::held_up(deadline) {
         &LOCAL
     } else if is_foreign(subject, client) {
         &DOMAIN_UNREACHABLE

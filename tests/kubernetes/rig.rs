@@ -493,7 +493,7 @@ async fn a_shared_cluster_ends_with_a_test_that_is_killed() {
             command.env("RIG_NOTE", note.path()).env("RIG_EXIT", if signal == "EXIT" { "1" } else { "" });
             command.stdout(std::process::Stdio::null());
         });
-        let left: Value = wait_until("the child has a cluster", Duration::from_secs(60), async || {
+        let left: Value = wait_until("the child has a cluster", SOON * 2, async || {
             serde_json::from_str(&std::fs::read_to_string(note.path()).ok()?).ok()
         })
         .await;

@@ -57,6 +57,12 @@ pub async fn run_within(check: &Arc<dyn Check>, timeout: Duration) -> Observatio
     }
 }
 
+/// Runs a check whose deadline has passed before this process came to it, as after a pause of the machine.
+pub async fn run_too_late(check: &Arc<dyn Check>) -> Observation {
+    let deadline = Instant::now().checked_sub(Duration::from_secs(1)).expect("the machine runs for longer");
+    check.run(Run { clock: Clock::start(), max_age: Duration::ZERO, deadline }).await
+}
+
 /// The component fails, for this reason, and the story holds these words.
 #[track_caller]
 pub fn assert_unhealthy(health: &Health, reason: &str, words: &[&str]) {

@@ -147,7 +147,15 @@ impl<'a> Way<'a> {
             1 => "; one packet arrived, but it answers another question".to_owned(),
             several => format!("; {several} packets arrived, but they answer other questions"),
         };
-        Finding::new(&TIMEOUT, format!("no answer within {:.1} s{others}", self.patience.as_secs_f64()))
+        self.late(format!("no answer within {:.1} s{others}", self.patience.as_secs_f64()))
+    }
+
+    /// No answer until the deadline, unless we ourselves were late to look.
+    fn late(&self, story: String) -> Finding {
+        if clock::held_up(self.deadline) {
+            return Finding::new(&LOCAL, "the exporter itself was held up");
+        }
+        Finding::new(&TIMEOUT, story)
     }
 
     async fn over_stream(&mut self, question: &Question) -> Result<Message, Finding> {
@@ -192,7 +200,7 @@ impl<'a> Way<'a> {
 
     async fn in_time<T>(&self, work: impl Future<Output = T>, story: &str) -> Result<T, Finding> {
         let patience = self.patience.as_secs_f64();
-        let late = |_| Finding::new(&TIMEOUT, format!("it {story}: no answer within {patience:.1} s"));
+        let late = |_| self.late(format!("it {story}: no answer within {patience:.1} s"));
         timeout_at(self.deadline, work).await.map_err(late)
     }
 }

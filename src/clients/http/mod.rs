@@ -191,6 +191,9 @@ impl HttpApi {
         };
         match timeout_at(deadline, asking).await {
             Ok(answer) => answer,
+            Err(_) if clock::held_up(deadline) => {
+                Err(Finding::new(self.reasons.local, format!("{}: the exporter itself was held up", self.base())))
+            }
             Err(_) => Err(Finding::new(self.reasons.timeout, format!("{}: no complete answer in time", self.base()))),
         }
     }

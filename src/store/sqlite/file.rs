@@ -1,13 +1,13 @@
 //! The file: its schema, and what is done with one that is damaged.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use std::{fs, io};
 
 use rusqlite::{Connection, ErrorCode};
 
 use super::tables::{self, TABLES};
-use super::{BUSY, history, record, retention, seals, triggers};
+use super::{BUSY, LOCK, history, record, retention, seals, triggers};
 use crate::clock;
 use crate::store::StoreError;
 
@@ -99,13 +99,27 @@ const MIGRATIONS: [&str; 6] = [
 
 /// A URI that tells SQLite that the file is complete without a write-ahead log. It is needed on a
 /// read-only file system, where SQLite cannot create its files beside it.
+///
+/// None for a file that somebody may write: SQLite would take no locks, and find damage where a page is
+/// written while it is read. Whoever has it open keeps the index of its log beside it.
 pub(super) fn uri_of_one_that_nobody_writes(path: &Path) -> Option<String> {
-    let mut log = path.as_os_str().to_owned();
-    log.push("-wal");
-    let log_is_empty = fs::metadata(&log).map_or(true, |log| log.len() == 0);
-    let path = fs::canonicalize(path).ok().filter(|_| log_is_empty)?;
+    let beside = |ending: &str| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(ending);
+        name
+    };
+    let log_is_empty = fs::metadata(beside("-wal")).map_or(true, |log| log.len() == 0);
+    let is_open = fs::exists(beside("-shm")).unwrap_or(true) && is_writable(path);
+    let path = fs::canonicalize(path).ok().filter(|_| log_is_empty && !is_open)?;
     let uri = url::Url::from_file_path(path).ok()?;
     Some(format!("{uri}?immutable=1"))
+}
+
+/// Whether the file system lets anybody write there. Where it does not, what was left beside the file is
+/// in nobody's use. The lock is asked, for who opens and closes the file itself loses SQLite's locks on it.
+fn is_writable(path: &Path) -> bool {
+    let opened = fs::OpenOptions::new().append(true).open(path.with_file_name(LOCK));
+    !opened.is_err_and(|error| error.kind() == io::ErrorKind::ReadOnlyFilesystem)
 }
 
 /// Opens a file for writing, and brings it to the current schema.

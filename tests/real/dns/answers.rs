@@ -115,6 +115,16 @@ async fn resolvers_that_will_not_answer() {
     assert_healthy(&run(&check(&[dns.udp()])).await);
 }
 
+/// A name whose resolvers nobody could listen to is not down.
+#[tokio::test]
+async fn a_process_that_was_held_up_knows_nothing() {
+    let dns = Dns::start("api A 192.0.2.10 60").await;
+    for resolver in [dns.udp(), format!("tcp://{}", dns.address)] {
+        let observation = super::single::run_too_late(&check(&[resolver])).await;
+        assert_no_answer(&observation, "local", &["the exporter itself was held up"]);
+    }
+}
+
 #[tokio::test]
 async fn a_resolver_that_was_killed_is_known_at_once() {
     let mut dns = Dns::start("api A 192.0.2.10 60").await;

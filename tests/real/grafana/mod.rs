@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::single;
 use dr_testkit::exporter::{Config, Exporter};
 use dr_testkit::grafana::Grafana;
 use dr_testkit::scrape::Scrape;
@@ -267,4 +268,15 @@ async fn a_silent_primary_is_no_failure_of_dr() {
     grafana.has().hidden.clear();
     let scrape = ends(&exporter, "healthy").await;
     assert_eq!(runs(&scrape, "unhealthy"), 0.0, "{scrape}");
+}
+
+/// A Grafana whose answer nobody could wait for is not down.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_was_held_up_knows_nothing() {
+    let grafana = Grafana::start(&["api"]).await;
+    let directory = Config::new("").with("token", "grafana-token\n");
+    let stanza = format!("grafana_dashboards: {{ url: \"{}\", token_file: token, uids: [api] }}", grafana.url());
+    let check = single::check_in(directory.directory(), &stanza);
+    let observation = single::run_too_late(&check).await;
+    single::assert_no_answer(&observation.health, "local", &["the exporter itself was held up"]);
 }

@@ -325,7 +325,11 @@ async fn mad_servers_cost_neither_memory_nor_schedules() {
     assert_eq!(errors.sum::<f64>(), 0.0, "{}", exporter.log());
     let control = runs(&scrape, &[("contract", "control"), ("outcome", "healthy")]);
     let undisturbed = runs(&alone.scrape().await, &[("contract", "control")]);
-    assert!(control >= 0.2 * undisturbed, "the control ran {control} times, and {undisturbed} without the mad ones");
+    let silent = format!("mad-{}", ALL.iter().position(|one| *one == Madness::Silent).expect("one of them"));
+    let others = runs(&scrape, &[("contract", &silent), ("check", "http")]);
+    // It is due five times as often as a mad one. Where the machine is busy all of them share what it has.
+    let due = (2.0 * others).min(0.2 * undisturbed);
+    assert!(control >= due, "{control} runs of the control, {others} of a mad one; {undisturbed} without mad ones");
     assert_eq!(runs(&scrape, &[("contract", "control")]), control, "the control was always well");
     let leaked = LEAKED.lock().expect("no panic").clone();
     assert!(leaked.is_empty(), "sent to another server than it is for: {leaked:?}");

@@ -294,7 +294,10 @@ async fn cost_nothing(kinds: &[Peer]) {
     let control = runs(&scrape, &[("contract", "control"), ("outcome", "healthy")]);
     assert_eq!(runs(&scrape, &[("contract", "control")]), control, "the control was always well");
     let undisturbed = runs(&alone.scrape().await, &[("contract", "control")]);
-    assert!(control >= 0.2 * undisturbed, "the control ran {control} times, and {undisturbed} without the mad ones");
+    let others = runs(&scrape, &[("contract", "mad-0"), ("check", "http")]);
+    // It is due five times as often as a mad one. Where the machine is busy all of them share what it has.
+    let due = (2.0 * others).min(0.2 * undisturbed);
+    assert!(control >= due, "{control} runs of the control, {others} of a mad one; {undisturbed} without mad ones");
     assert!(peak < before + GROWTH_KIB, "{before} KiB before, {peak} KiB at most");
     println!("{before} KiB before, {peak} KiB at most");
     for task in tasks.into_iter().chain([serving]) {

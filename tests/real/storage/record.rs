@@ -158,6 +158,29 @@ fn nobody_changes_the_record_by_accident() {
     }
 }
 
+/// Whoever reads while the daemon writes and empties its log finds no damage that is none.
+#[test]
+fn a_store_that_is_written_to_meanwhile_is_read_whole() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let backend = written(directory.path());
+    let mut store = super::open(&backend);
+    let log = Connection::open(directory.path().join(FILE)).expect("the file opens");
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(move || {
+            for number in 0..300 {
+                let at = Timestamp::from_unix_seconds(1_760_000_000 + number);
+                let fact = Fact::Started { version: "x".repeat(3000), silent_since: None };
+                let entries = vec![Entry { key: format!("later-{number}"), at, fact }];
+                store.save(&Batch { entries, ..Batch::default() }).expect("saved");
+                log.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).expect("emptied, or somebody reads");
+            }
+        });
+        while !writer.is_finished() {
+            assert!(backend.verify(None).expect("it can be read").is_ok());
+        }
+    });
+}
+
 /// Every byte of the file that belongs to an entry.
 #[test]
 fn a_flipped_byte_anywhere_in_an_entry_is_found() {

@@ -269,9 +269,14 @@ impl Ledger {
         if drift {
             self.journal.alive(moment.wall(moment.now));
         }
-        let extent = if drift { Extent::Drift } else { Extent::News };
-        for contract in concerned.into_iter().filter(|contract| drift || touched.contains(contract)) {
-            if let Some(followed) = self.contracts.get_mut(contract) {
+        let anew = self.memory.wall_was_set(moment);
+        let extent = match (anew, drift) {
+            (true, _) => Extent::Anew,
+            (false, true) => Extent::Drift,
+            (false, false) => Extent::News,
+        };
+        for (contract, followed) in self.contracts.iter_mut().enumerate() {
+            if anew || touched.contains(&contract) || drift && concerned.contains(&contract) {
                 self.memory.note(followed, moment, extent);
             }
         }

@@ -40,6 +40,8 @@ const COMMIT: Duration = Duration::from_secs(2);
 /// State that only moves forward with time is written this often, in one batch. This replaces many
 /// small writes.
 const DRIFT: Duration = Duration::from_secs(60);
+/// By how much the wall clock may be set before everything is written anew.
+const SET: Duration = Duration::from_secs(1);
 /// A recovery point that moved forward by this share of the RPO is written at the next such batch.
 /// So after a kill the exposure is overstated by at most this share plus the time between batches,
 /// until the next proof.
@@ -63,6 +65,8 @@ pub(super) struct Memory {
     changed: Batch,
     outstanding: Option<oneshot::Receiver<bool>>,
     drift_at: Instant,
+    /// What the wall clock showed at the zero of the timeline when everything was written.
+    written_at: Option<Timestamp>,
     /// Whether this process records. Of a shared storage, only the leader does.
     leads: bool,
     /// The term in which it leads.
@@ -79,6 +83,9 @@ pub(super) enum Extent {
     Drift,
     /// All keys.
     All,
+    /// Everything, though nothing changed: the wall clock was set, and stored times are wall-clock
+    /// times. Times from before and after that would tell another age.
+    Anew,
 }
 
 /// A check as it was last handed over, on the steady timeline.
@@ -116,6 +123,7 @@ impl Memory {
             changed: Batch::default(),
             outstanding: None,
             drift_at,
+            written_at: None,
             leads,
             term: 0,
             replicas: Recoveries::default(),
@@ -164,6 +172,18 @@ impl Memory {
         due
     }
 
+    /// Whether the wall clock was set since everything was written. True once, and then everything
+    /// must be handed over anew.
+    pub(super) fn wall_was_set(&mut self, moment: Moment) -> bool {
+        let zero = moment.wall(Timestamp::from_unix_seconds(0));
+        let before = *self.written_at.get_or_insert(zero);
+        let set = zero.since(before).max(before.since(zero)) >= SET;
+        if set {
+            self.written_at = Some(zero);
+        }
+        set
+    }
+
     /// Hands over the state of a contract, if it changed.
     pub(super) fn note(&mut self, followed: &mut Followed, moment: Moment, extent: Extent) {
         if self.storage.is_none() || !self.leads {
@@ -172,7 +192,7 @@ impl Memory {
         followed.look(moment, extent != Extent::News, &mut self.changed.observed);
         let contract = &followed.record.contract;
         let (spec, now) = (contract.spec(), contract.remember());
-        if now.clock != followed.kept {
+        if now.clock != followed.kept || extent == Extent::Anew {
             self.changed.clocks.insert(spec.name.clone(), now.clock.clone().carried(|at| moment.wall(at)));
             followed.kept = now.clock;
         }
@@ -316,6 +336,7 @@ impl KeptCheck {
                 now.is_news_after(&self.state) || self.dirt > Dirt::Clean || !moved.is_zero() && moved >= step
             }
             Extent::All => self.dirt > Dirt::Clean || *now != self.state,
+            Extent::Anew => true,
         }
     }
 }

@@ -96,6 +96,7 @@ impl TriggerMemory {
         let taken = match extent {
             Extent::News => now.is_news_after(&kept.state),
             Extent::Drift | Extent::All => now != kept.state,
+            Extent::Anew => true,
         };
         if taken {
             kept.state = now;

@@ -151,7 +151,8 @@ async fn a_store_that_an_earlier_program_wrote_is_gone_on_from() {
     assert_eq!(scrape.get("dr_recovery_point_timestamp_seconds", &point), None, "{scrape}");
     let down = |scrape: &Scrape| scrape.get("dr_check_healthy", &DATABASE) == Some(0.0);
     let scrape = exporter.until("the database is seen to be down", SOON, down).await;
-    assert_eq!(scrape.status("database", "rto"), "breached", "{scrape}");
+    // It fails now, and nobody looked since that store was written: it may have recovered meanwhile.
+    assert_eq!(scrape.status("database", "rto"), "unproven", "{scrape}");
     assert_eq!(scrape.get("dr_trigger_active", &FAILOVER), Some(1.0), "{scrape}");
     recoveries_clocks_and_firings_stay(&exporter).await;
     let checked = storage_check(&exporter);

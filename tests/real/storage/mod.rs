@@ -8,6 +8,7 @@ mod record;
 mod reload;
 mod restart;
 mod retention;
+mod set;
 mod told;
 mod torture;
 pub(crate) use conformance::stream_on;

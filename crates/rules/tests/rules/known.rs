@@ -70,7 +70,9 @@ fn a_drill_that_is_called_off_makes_its_outage_real_once() {
     let mut contract = contract(spec(), vec![check("a")]);
     observe(&mut contract, 0, 0, healthy());
     assert!(!contract.unplan(), "there is no outage");
+    assert!(!contract.clock().is_planned());
     contract.plan(true);
+    assert!(contract.clock().is_planned());
     for at in [10, 20, 30] {
         observe(&mut contract, 0, at, unhealthy());
     }

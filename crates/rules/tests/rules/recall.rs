@@ -142,6 +142,13 @@ fn an_outage_ends_without_a_recovery_when_what_was_down_is_measured_no_more() {
     without.observe(0, t(3600), &of_health(healthy()));
     assert_eq!(basis(&without, Objective::Rto, 3600), Basis::NoRecovery, "nobody saw it recover");
 
+    // One healthy look since the trigger is as many as it needs.
+    let mut once = contract(spec(), vec![check("a"), check("b")]);
+    for (check, at, health) in [(1, 0, unhealthy()), (1, 10, unhealthy()), (1, 20, unhealthy()), (0, 25, healthy())] {
+        once.observe(check, t(at), &of_health(health));
+    }
+    assert!(once.clock().running().is_some() && with_checks(&once, &["a"]).clock().running().is_none());
+
     // Another check in its place must be seen healthy first.
     let mut other = with_checks(&down(), &["a", "c"]);
     other.observe(0, t(3600), &of_health(healthy()));

@@ -121,10 +121,14 @@ fn spent(kubeconfigs: [&str; 2], count: usize, yaml: &str) -> (f64, f64) {
     server.until_ok("/-/ready", Duration::from_secs(300));
     let (begun, cpu) = (Instant::now(), figures::cpu(server.id()));
     std::thread::sleep(3 * INTERVAL);
-    let cpu = (figures::cpu(server.id()) - cpu).as_secs_f64() * INTERVAL.as_secs_f64() / begun.elapsed().as_secs_f64();
+    let cpu = figures::cpu(server.id()).saturating_sub(cpu).as_secs_f64() * INTERVAL.as_secs_f64()
+        / begun.elapsed().as_secs_f64();
     assert_eq!(server.met("rpo"), count, "all copies are met");
     (cpu, figures::resident(server.id()))
 }
+
+/// What is watched, how many there are, and the check of each.
+type Kind<'a> = (&'static str, usize, &'a dyn Fn(usize) -> String);
 
 pub fn measure(table: &mut Table, _rounds: usize) {
     table.section("Kubernetes", NOTE);
@@ -140,8 +144,7 @@ pub fn measure(table: &mut Table, _rounds: usize) {
     let secret =
         |number| format!("external_secret: {{ primary: primary, dr: dr, namespace: {SPACE}, name: secret-{number} }}");
     let app = |number| format!("argocd_app: {{ kubernetes: dr, namespace: {SPACE}, name: app-{number} }}");
-    let kinds: [(&str, usize, &dyn Fn(usize) -> String); 2] =
-        [("ExternalSecrets", secrets, &secret), ("Applications", apps, &app)];
+    let kinds: [Kind<'_>; 2] = [("ExternalSecrets", secrets, &secret), ("Applications", apps, &app)];
     for (kind, count, check) in kinds {
         let (_, alone) = spent(kubeconfigs, 1, &yaml(1, check));
         let (cpu, resident) = spent(kubeconfigs, count, &yaml(count, check));

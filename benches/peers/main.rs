@@ -50,6 +50,10 @@ impl Options {
 }
 
 /// So many objects, or the share of them that `BENCH_SHARE` asks for, to see whether a measurement works.
+///
+/// # Panics
+/// If that is no number.
+#[must_use]
 pub fn small(count: usize) -> usize {
     let share = std::env::var("BENCH_SHARE").ok().filter(|share| !share.is_empty());
     let share: usize = share.map_or(1, |share| share.parse().expect("BENCH_SHARE is a number"));

@@ -102,7 +102,7 @@ fn used<const N: usize>(processes: [u32; N], mut work: impl FnMut()) -> [f64; N]
     before.map(|before| {
         let after = figures::cpu(processes[index]);
         index += 1;
-        (after - before).as_secs_f64() * 1e3 / f64::from(INTERVALS)
+        after.saturating_sub(before).as_secs_f64() * 1e3 / f64::from(INTERVALS)
     })
 }
 

@@ -61,7 +61,7 @@ pub fn measure(table: &mut Table, _rounds: usize) {
         server.until_ok("/-/ready", Duration::from_secs(120));
         let (begun, cpu) = (Instant::now(), figures::cpu(server.id()));
         std::thread::sleep(3 * INTERVAL);
-        let cpu = (figures::cpu(server.id()) - cpu).as_secs_f64() / begun.elapsed().as_secs_f64();
+        let cpu = figures::cpu(server.id()).saturating_sub(cpu).as_secs_f64() / begun.elapsed().as_secs_f64();
         let resident = figures::resident(server.id());
         assert_eq!(server.healthy(), count, "all checks are healthy");
         let Some(alone) = alone else {

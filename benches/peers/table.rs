@@ -7,6 +7,8 @@ use crate::figures::median;
 
 /// Where the page explains how it is made.
 const HEAD: &str = include_str!("head.md");
+/// What is measured by hand, because it takes long.
+const BUILD: &str = include_str!("build.md");
 
 /// What was measured.
 #[derive(Default)]
@@ -55,7 +57,7 @@ impl Table {
                 let _ = writeln!(page, "{}", row.line());
             }
         }
-        page
+        page + BUILD
     }
 }
 

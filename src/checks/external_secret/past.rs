@@ -1,7 +1,5 @@
 //! The values that both sides held before. They tell whether DR went back to one of them.
 
-use std::time::Duration;
-
 use serde::{Deserialize, Serialize};
 
 use super::Side;
@@ -10,8 +8,6 @@ use crate::domain::time::Timestamp;
 
 /// How many values are kept. Of what DR went back to beyond them, nobody knows how old it is.
 const KEPT: usize = 16;
-/// Times of a refresh are whole seconds, of another machine's clock.
-const ROUNDED: Duration = Duration::from_secs(2);
 
 /// The values that both sides held, the newest last.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,19 +32,16 @@ impl Past {
     }
 
     /// Whether DR went back, at this instant at the latest: to what both sides held before they held
-    /// something else, or to what they never held, as from a backup. What External Secrets wrote
-    /// since then comes from the store, and is no older.
+    /// something else, or to what they were never seen to hold. That can be something new, which DR
+    /// got first, or come from an old backup of its cluster or its store: nobody knows.
     pub(super) fn went_back(&self, dr: &Side, at: Timestamp) -> Option<WentBack> {
         let value = value(dr)?;
         let (last, old) = self.0.split_last()?;
         if last.value == value {
             return None;
         }
-        if let Some(held) = old.iter().find(|held| held.value == value) {
-            return Some(WentBack { to: Some(held.until), at });
-        }
-        let is_refreshed = dr.refreshed.is_some_and(|refreshed| refreshed.plus(ROUNDED) > last.until);
-        (!is_refreshed).then_some(WentBack { to: None, at })
+        let to = old.iter().find(|held| held.value == value).map(|held| held.until);
+        Some(WentBack { to, at })
     }
 
     /// The same on another timeline.

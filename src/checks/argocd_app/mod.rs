@@ -12,10 +12,11 @@ mod sync;
 mod tests;
 mod verdict;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 
 use crate::checks::rights::{Access, Right};
 use crate::checks::sides::{Compared, Sides, Where};
@@ -23,6 +24,7 @@ use crate::checks::{Check, Kind, KindInfo, Run, terms};
 use crate::clients::kubernetes::objects::Application;
 use crate::clients::kubernetes::{self, Cluster, Watched};
 use crate::clients::{Clients, ConnectionRef, KubernetesRef};
+use crate::clock::{Clock, Moment};
 use crate::decode::config;
 use crate::decode::values::{FilePath, HttpUrl, Namespace, ObjectName, PromDuration, SecretFile, Word};
 use crate::decode::{Decoder, Fields};
@@ -161,7 +163,7 @@ impl Kind for ArgocdAppConfig {
             stale_after: self.stale_after.get(),
             accepted: self.accept_health.iter().flatten().copied().map(Accepted::name).collect(),
         };
-        Arc::new(ArgocdAppCheck { dr: (source, place), primary, rules })
+        Arc::new(ArgocdAppCheck { dr: (source, place), primary, rules, in_sync: Mutex::default() })
     }
 
     fn sides(&self) -> Sides<'_> {
@@ -198,6 +200,25 @@ struct ArgocdAppCheck {
     dr: (Source, Place),
     primary: Option<(Source, Place)>,
     rules: Rules,
+    in_sync: Mutex<InSync>,
+}
+
+/// A token for what was deployed when the application was last seen in sync.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+struct InSync(Option<String>);
+
+impl InSync {
+    /// Notes what was seen. What was in sync with git is no older than that, though git went on.
+    fn consider(&mut self, seen: &mut Seen, stale_after: std::time::Duration, now: Timestamp) {
+        let deployed = sync::last_deployment(&seen.application);
+        match sync::of(seen, stale_after, now) {
+            sync::Verdict::Same { .. } | sync::Verdict::Silent { in_sync: Some(_), .. } => self.0 = deployed,
+            sync::Verdict::Different(_) if self.0 == deployed => {
+                seen.rolled_back = seen.rolled_back.filter(|back| back.to.is_some());
+            }
+            _ => {}
+        }
+    }
 }
 
 /// How an application is judged.
@@ -256,8 +277,12 @@ impl Check for ArgocdAppCheck {
                 None => None,
             }
         };
-        let (dr, primary) = tokio::join!(self.dr.0.read(&self.dr.1, run), primary);
+        let (mut dr, primary) = tokio::join!(self.dr.0.read(&self.dr.1, run), primary);
         let now = run.clock.now();
+        if let Ok(Some(seen)) = &mut dr {
+            let mut in_sync = self.in_sync.lock().unwrap_or_else(PoisonError::into_inner);
+            in_sync.consider(seen, self.rules.stale_after, now);
+        }
         let seen =
             [Some(&dr), primary.as_ref()].into_iter().flatten().filter_map(|found| found.as_ref().ok()?.as_ref());
         let (sent, answered): (Vec<_>, Vec<_>) = seen.map(|seen| (seen.at, seen.answered)).unzip();
@@ -266,6 +291,15 @@ impl Check for ArgocdAppCheck {
         let found = dr.as_ref().ok().and_then(Option::as_ref);
         let readings = found.map(|dr| readings::of(dr, self.rules.stale_after, now)).unwrap_or_default();
         Observation { readings, seen, answered, ..observation }
+    }
+
+    fn memory(&self, _: Moment) -> Option<serde_json::Value> {
+        let in_sync = self.in_sync.lock().unwrap_or_else(PoisonError::into_inner);
+        serde_json::to_value(&*in_sync).ok().filter(|memory| !memory.is_null())
+    }
+
+    fn recall(&self, memory: &serde_json::Value, _: Clock) {
+        *self.in_sync.lock().unwrap_or_else(PoisonError::into_inner) = InSync::deserialize(memory).unwrap_or_default();
     }
 }
 

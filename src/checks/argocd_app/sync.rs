@@ -135,6 +135,12 @@ pub(super) fn deployed(application: &Application) -> Option<jiff::Timestamp> {
     last.deployed_at.filter(|_| same || is_auto_synced(application))
 }
 
+/// A token for the last deployment: when, and of what. None if there was none.
+pub(super) fn last_deployment(application: &Application) -> Option<String> {
+    let last: &Deployed = application.status.history.iter().max_by_key(|deployed| deployed.deployed_at)?;
+    Some(format!("{} of {}", last.deployed_at?, of_sources(&last.revision, &last.revisions).join("+")))
+}
+
 /// To when the cluster was rolled back, and when that was.
 ///
 /// It was if the deployed revision was deployed before, and others since then: the cluster is as old

@@ -594,3 +594,31 @@ fn a_rollback_is_known_by_the_history() {
     assert_eq!(by_hand(&["a", "a"]), None, "the cluster had it before");
     assert_eq!(by_hand(&["a", "b", "a"]), day(0));
 }
+
+/// What was deployed by hand, and was in sync until git went on, is no older than that.
+#[test]
+fn what_was_in_sync_is_not_old_because_git_went_on() {
+    let mut by_hand = spec();
+    by_hand["syncPolicy"] = json!({});
+    let went_on = |changes: Value| {
+        let differs = json!({"sync": {"status": "OutOfSync", "revision": NEWER}});
+        found_of(&by_hand, &with(with(healthy(), &differs), &changes)).expect("an answer").expect("it is there")
+    };
+    let unknown = Some(None);
+    let back = |seen: &Seen| seen.rolled_back.map(|back| back.to);
+    let mut in_sync = InSync::default();
+    let mut seen = went_on(json!({}));
+    in_sync.consider(&mut seen, TEN_MINUTES, t(NOW));
+    assert_eq!(back(&seen), unknown, "nobody saw it in sync");
+    let mut before = found_of(&by_hand, &healthy()).expect("an answer").expect("it is there");
+    in_sync.consider(&mut before, TEN_MINUTES, t(NOW));
+    for _ in 0..2 {
+        let mut seen = went_on(json!({}));
+        in_sync.consider(&mut seen, TEN_MINUTES, t(NOW));
+        assert_eq!(back(&seen), None, "it was in sync since it was deployed");
+    }
+    let old = json!({"history": [{"id": 8, "revision": "old", "deployedAt": "2026-09-20T11:58:09Z"}]});
+    let mut seen = went_on(old);
+    in_sync.consider(&mut seen, TEN_MINUTES, t(NOW));
+    assert_eq!(back(&seen), unknown, "and then something else was deployed");
+}

@@ -349,6 +349,9 @@ pub enum Broken {
         /// The number that was noted.
         expected: i64,
     },
+    /// A message of the shared log is gone.
+    #[error("message {0} of the stream is missing: the entries that it held were removed")]
+    Removed(u64),
     /// The noted hash is no hash of the record.
     #[error("no entry has the hash {0}: the record was replaced after that hash was noted")]
     Unpinned(String),

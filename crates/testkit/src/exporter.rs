@@ -267,7 +267,7 @@ async fn launch(config: &Config, prepare: impl FnOnce(&mut Command)) -> (Process
         }
     });
     let lines = || log.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    let address = wait_until("the exporter listens", Duration::from_secs(15), async || {
+    let address = wait_until("the exporter listens", Duration::from_secs(60), async || {
         let address = lines().iter().find_map(|line| listening(line));
         if address.is_none()
             && let Some(status) = process.ended()

@@ -10,7 +10,7 @@ mod restart;
 mod retention;
 mod told;
 mod torture;
-pub(crate) use conformance::stream_on;
+pub(crate) use conformance::{stream_as, stream_on};
 
 use std::path::Path;
 use std::time::{Duration, Instant};

@@ -18,6 +18,7 @@ use log::Log;
 use store::JetStreamStore;
 
 mod again;
+mod claim;
 mod condense;
 mod copy;
 mod lead;

@@ -24,6 +24,8 @@ const USUAL: Duration = Duration::from_secs(2);
 /// How long one message is tried, and the pause between two attempts.
 const PERSISTENT: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(200);
+/// How long a stream that was refused is not read again: it may be large.
+const REFUSED: Duration = Duration::from_secs(60);
 
 /// What is said of a stream that is not the one whose log was applied.
 pub(super) const REPLACED: &str = "the stream was replaced, or has lost messages that this replica knows. Nothing is \
@@ -169,12 +171,16 @@ impl JetStreamStore {
     /// Follows the stream that stands in the place of the one that is gone, if it holds everything
     /// that this replica knows.
     fn adopt(&mut self, extent: Extent) -> Result<(), StoreError> {
+        if self.refused.is_some_and(|(at, created)| created == extent.created && clock::since(at) < REFUSED) {
+            return Err(self.log.failed(&REPLACED));
+        }
         let mut copy = Copy::empty(&self.log.subjects)?;
         let claims: Vec<Applied> = copy.follow(&self.log, extent.last)?;
         if copy.unfinished > 0 {
             return Err(self.log.failed(&UNFINISHED));
         }
         if !copy.continues(&mut self.copy)? {
+            self.refused = Some((clock::instant(), extent.created));
             return Err(self.log.failed(&REPLACED));
         }
         let now = clock::instant();

@@ -27,6 +27,9 @@ pub(super) const LARGEST: usize = 512 * 1024;
 const ATTEMPTS: u32 = 16;
 /// How often the stream is asked whether it is still the same one, and whole.
 const LOOK: Duration = Duration::from_secs(10);
+/// A stream that was made anew counts from 1 again. So its end may have the same number as that of a
+/// log as short as this one, before the next look.
+const SHORT: u64 = 1000;
 /// An order that nobody carried out for this long, by the server's clock, is not carried out.
 const LATE: i64 = 60;
 /// How many recoveries are told when the leader changes.
@@ -53,8 +56,10 @@ pub(super) struct JetStreamStore {
     pub(super) blind: bool,
     /// Since when the stream is gone.
     pub(super) gone: Option<Instant>,
+    /// When another stream was refused, and when that one was created.
+    pub(super) refused: Option<(Instant, jiff::Timestamp)>,
     /// Since when this leader cannot write, although it renews the lead; and why.
-    unwritten: Option<(Instant, String)>,
+    pub(super) unwritten: Option<(Instant, String)>,
     /// What the ledger has not heard yet.
     pub(super) unheard: Batch,
     /// Whether the ledger must hear everything.
@@ -90,6 +95,7 @@ impl JetStreamStore {
             read: now,
             blind: false,
             gone: None,
+            refused: None,
             unwritten: None,
             anew: false,
             unheard: Batch::default(),
@@ -114,7 +120,10 @@ impl JetStreamStore {
     }
 
     fn read_on(&mut self) -> Result<(), StoreError> {
-        if self.blind || clock::since(self.looked) >= LOOK.min(self.settings.takeover_after / 3) {
+        if self.blind
+            || self.copy.applied < SHORT
+            || clock::since(self.looked) >= LOOK.min(self.settings.takeover_after / 3)
+        {
             self.look()?;
         }
         loop {
@@ -173,6 +182,9 @@ impl JetStreamStore {
             if !may(&self.lead) {
                 return Err(StoreError::NotLeading);
             }
+            if self.copy.applied < SHORT {
+                self.look()?;
+            }
             let before = self.copy.applied;
             message.before = Some(self.copy.history);
             let payload = serde_json::to_vec(&message).map_err(|error| self.log.failed(&error))?;
@@ -201,40 +213,6 @@ impl JetStreamStore {
             };
         }
         self.append(What::Batch(Box::new(batch)), Lead::leads)
-    }
-
-    /// Takes or renews the lead.
-    fn claim(&mut self) -> Result<(), StoreError> {
-        let (sent, leads) = (clock::instant(), self.lead.leads());
-        let term = if leads { self.lead.term() } else { self.lead.term().saturating_add(1) };
-        let what = self.lead_message(term, false);
-        let claimed = self.append(what, |lead| if leads { lead.leads() } else { lead.is_vacant(clock::instant()) });
-        match claimed {
-            Ok(()) => {
-                self.lead.renewed(sent);
-                Ok(())
-            }
-            Err(StoreError::NotLeading) => Ok(()),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// A claim, or its end.
-    fn lead_message(&self, term: u64, released: bool) -> What {
-        // Until somebody writes again, a new leader passes on why its predecessor could not.
-        let replica = self.settings.replica.clone();
-        let mine = self.unwritten.as_ref().map(|(_, why)| format!("{replica} leads, and cannot write: {why}"));
-        What::Lead { replica, term, released, failing: mine.or_else(|| self.copy.failing.clone()) }
-    }
-
-    /// Gives the lead back because nothing but the lead could be written for long.
-    fn give_up(&mut self) -> Result<(), StoreError> {
-        let what = self.lead_message(self.lead.term(), true);
-        self.append(what, Lead::leads)?;
-        warn!("this replica gives up the lead, since it could not write: another one may be able to");
-        self.lead.rest(clock::instant());
-        self.unwritten = None;
-        Ok(())
     }
 
     /// What the ledger has not heard yet.
@@ -283,6 +261,9 @@ impl Store for JetStreamStore {
     }
 
     fn save(&mut self, batch: &Batch) -> Result<(), StoreError> {
+        if self.copy.unfinished > 0 {
+            return Err(self.log.failed(&UNFINISHED));
+        }
         // Once the ledger knows who leads, only a turn takes the lead: what was composed before that must
         // not be written after it.
         if self.told.is_none() && !self.lead.leads() && self.lead.is_vacant(clock::instant()) {

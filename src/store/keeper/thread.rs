@@ -149,7 +149,7 @@ impl Keeper {
                 {
                     self.tell_of_head(head);
                 }
-                let failing = turn.share.failing.clone();
+                let (failing, leads) = (turn.share.failing.clone(), standing.leads);
                 self.health.lock().unwrap_or_else(PoisonError::into_inner).share = Some(turn.share);
                 if let Some(Ok(damage)) = self.store.as_mut().map(|store| store.damage()) {
                     self.tell_of_damage(damage);
@@ -158,6 +158,8 @@ impl Keeper {
                     inbox.put(news);
                 }
                 match failing {
+                    // A new leader passes on why the one before it could not write. It must try at once.
+                    Some(_) if leads => {}
                     Some(failing) => self.leader_fails(failing),
                     None if self.held.is_empty() => self.works(),
                     None => {}

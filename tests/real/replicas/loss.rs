@@ -64,16 +64,17 @@ fn damage(store: &mut dyn Store) -> Damage {
 async fn a_stream_that_was_deleted_is_written_again_by_one_that_knows() {
     let server = server().await;
     let api = server.api(async_nats::ConnectOptions::new()).await;
-    let (server, mut old) = blocking(move || {
+    let (server, mut old, term, head) = blocking(move || {
         let (_, mut old) = store(&server, "old");
         leads(old.as_mut());
         for key in ["a", "b", "c"] {
             old.save(&entry(key)).expect("it leads");
         }
-        (server, old)
+        let term = old.turn().expect("a turn").expect("shared").share.standing.term;
+        let head = old.head().expect("a head");
+        (server, old, term, head)
     })
     .await;
-    let (term, head) = (old.turn().expect("a turn").expect("shared").share.standing.term, old.head().expect("a head"));
     api.delete("dr_exporter").await;
     blocking(move || {
         let settings = crate::storage::stream_on(&server.address.to_string(), "new", 1);

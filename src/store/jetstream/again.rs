@@ -189,7 +189,7 @@ impl JetStreamStore {
         self.lead = lead_of(&self.by, &self.settings, &claims, now);
         (self.copy, self.created, self.gone) = (copy, extent.created, None);
         (self.looked, self.read, self.blind) = (now, now, false);
-        (self.unheard, self.anew, self.moved) = (Batch::default(), true, true);
+        (self.unheard, self.heard_of, self.moved) = (Batch::default(), None, true);
         Ok(())
     }
 }

@@ -122,7 +122,6 @@ impl Copy {
 
     /// Applies the next message of the log. `own` is the word of this process.
     pub(super) fn apply(&mut self, log: &Log, own: &str, message: &LogMessage) -> Result<Applied, StoreError> {
-        let is_history = message.subject == self.subjects.history();
         let read = match Read::of(&message.payload) {
             Read::Message(read) => *read,
             Read::Later => {
@@ -130,43 +129,16 @@ impl Copy {
                 return Err(log.failed(&text));
             }
             Read::Foreign(why) => {
-                let what = format!("message {} of the stream, at {}", message.sequence, message.subject);
-                let content: String = String::from_utf8_lossy(&message.payload).chars().take(CONTENT).collect();
-                self.database.set_aside(&what, &format!("no replica wrote it, or it was changed: {why}"), &content)?;
-                self.counted = self.counted.saturating_add(u64::from(is_history));
-                self.pass(message);
+                self.pass_foreign(message, &why)?;
                 return Ok(Applied::Nothing);
             }
         };
-        if let Some(before) = read.before.filter(|before| *before > self.history) {
-            let text = format!("message {before} is missing: message {} follows it", message.sequence);
-            self.miss(log, before, &text)?;
-            self.history = before;
-        } else if read.before.is_some_and(|before| before < self.history) && is_history {
-            let what = format!("message {} of history", self.history);
-            let why = "the replica that leads does not know it, because it was removed before it began";
-            self.database.set_aside(&what, why, "")?;
-        }
-        if is_history {
-            self.history = message.sequence;
-            self.counted = self.counted.saturating_add(1);
-            self.kept.get_or_insert(message.sequence);
-        }
+        self.follow_history(log, message, read.before)?;
         let foreign = read.by != own;
         self.own = if foreign { self.own } else { Some(read.id) };
-        let is_state = message.subject == self.subjects.state();
         let applied = match read.what {
             What::Batch(batch) => {
-                self.database.save(&batch)?;
-                self.failing = None;
-                if is_state {
-                    self.states = self.states.saturating_add(1);
-                    self.observed.extend(batch.observed.iter().map(|(key, until)| (key.clone(), *until)));
-                }
-                for number in batch.replies.keys() {
-                    self.pending.remove(number);
-                    self.answered.insert(number.clone(), message.sequence);
-                }
+                self.take_batch(message, &batch)?;
                 if foreign { Applied::Batch(batch) } else { Applied::Nothing }
             }
             What::Snapshot { batch, last } => {
@@ -193,16 +165,66 @@ impl Copy {
                 Applied::Lead { by: read.by, replica, term, released }
             }
             What::Order { number, order } => {
-                // A request that was repeated is in the log twice.
-                if !self.answered.contains_key(&number) && !self.pending.contains_key(&number) {
-                    let (sequence, time) = (message.sequence, message.time);
-                    self.pending.insert(number, Pending { sequence, time, order });
-                }
+                self.take_order(message, number, order);
                 Applied::Nothing
             }
         };
         self.pass(message);
         Ok(applied)
+    }
+
+    fn take_batch(&mut self, message: &LogMessage, batch: &Batch) -> Result<(), StoreError> {
+        self.database.save(batch)?;
+        self.failing = None;
+        if message.subject == self.subjects.state() {
+            self.states = self.states.saturating_add(1);
+            self.observed.extend(batch.observed.iter().map(|(key, until)| (key.clone(), *until)));
+        }
+        for number in batch.replies.keys() {
+            self.pending.remove(number);
+            self.answered.insert(number.clone(), message.sequence);
+        }
+        Ok(())
+    }
+
+    fn take_order(&mut self, message: &LogMessage, number: String, order: Value) {
+        // A request that was repeated is in the log twice.
+        if !self.answered.contains_key(&number) && !self.pending.contains_key(&number) {
+            let (sequence, time) = (message.sequence, message.time);
+            self.pending.insert(number, Pending { sequence, time, order });
+        }
+    }
+
+    /// Sets a message aside that no replica wrote, or that was changed since.
+    fn pass_foreign(&mut self, message: &LogMessage, why: &str) -> Result<(), StoreError> {
+        let what = format!("message {} of the stream, at {}", message.sequence, message.subject);
+        let content: String = String::from_utf8_lossy(&message.payload).chars().take(CONTENT).collect();
+        self.database.set_aside(&what, &format!("no replica wrote it, or it was changed: {why}"), &content)?;
+        let is_history = message.subject == self.subjects.history();
+        self.counted = self.counted.saturating_add(u64::from(is_history));
+        self.pass(message);
+        Ok(())
+    }
+
+    /// Counts the messages of history, and misses those that are gone: `before` is the last one that
+    /// its writer knew.
+    fn follow_history(&mut self, log: &Log, message: &LogMessage, before: Option<u64>) -> Result<(), StoreError> {
+        let is_history = message.subject == self.subjects.history();
+        if let Some(before) = before.filter(|before| *before > self.history) {
+            let text = format!("message {before} is missing: message {} follows it", message.sequence);
+            self.miss(log, before, &text)?;
+            self.history = before;
+        } else if before.is_some_and(|before| before < self.history) && is_history {
+            let what = format!("message {} of history", self.history);
+            let why = "the replica that leads does not know it, because it was removed before it began";
+            self.database.set_aside(&what, why, "")?;
+        }
+        if is_history {
+            self.history = message.sequence;
+            self.counted = self.counted.saturating_add(1);
+            self.kept.get_or_insert(message.sequence);
+        }
+        Ok(())
     }
 
     fn pass(&mut self, message: &LogMessage) {

@@ -62,10 +62,10 @@ pub(super) struct JetStreamStore {
     pub(super) unwritten: Option<(Instant, String)>,
     /// What the ledger has not heard yet.
     pub(super) unheard: Batch,
-    /// Whether the ledger must hear everything.
-    pub(super) anew: bool,
     /// The standing that the ledger was told last. None before the first time.
     told: Option<Standing>,
+    /// When the stream was created whose log the ledger heard of last.
+    pub(super) heard_of: Option<jiff::Timestamp>,
     /// The orders that were handed out in this term.
     handed: BTreeSet<String>,
     /// Whether the end of the record may have moved.
@@ -97,9 +97,9 @@ impl JetStreamStore {
             gone: None,
             refused: None,
             unwritten: None,
-            anew: false,
             unheard: Batch::default(),
             told: None,
+            heard_of: None,
             handed: BTreeSet::new(),
             moved: true,
             followed: false,
@@ -219,9 +219,9 @@ impl JetStreamStore {
     fn news(&mut self) -> Result<Option<News>, StoreError> {
         let standing = self.lead.standing();
         let changed = self.told.as_ref() != Some(&standing);
-        let anew = std::mem::take(&mut self.anew);
-        let anew =
-            anew || self.told.as_ref().is_none_or(|told| (told.term, told.leads) != (standing.term, standing.leads));
+        // A copy that was read anew is not the one of which the ledger heard.
+        let anew = self.heard_of != Some(self.created)
+            || self.told.as_ref().is_none_or(|told| (told.term, told.leads) != (standing.term, standing.leads));
         let base = if anew {
             self.handed.clear();
             let recoveries = RecoveryQuery { contract: None, since: None, limit: RECOVERIES };
@@ -236,7 +236,7 @@ impl JetStreamStore {
             // The base holds all of it, but for the answers to forwarded orders.
             batch = Batch { replies: batch.replies, ..Batch::default() };
         }
-        self.told = Some(standing.clone());
+        (self.told, self.heard_of) = (Some(standing.clone()), Some(self.created));
         let news = changed || base.is_some() || !batch.is_empty() || !orders.is_empty();
         Ok(news.then_some(News { standing, base, batch, orders }))
     }

@@ -307,7 +307,9 @@ impl Ledger {
             return answers;
         }
         let has = |contract: &str| self.contracts.iter().any(|followed| followed.spec.name == contract);
-        let known = self.waiting.unknown.extract_if(.., |_, handed| has(&handed.contract)).collect::<Vec<_>>();
+        let (known, unknown): (BTreeMap<_, _>, _) =
+            std::mem::take(&mut self.waiting.unknown).into_iter().partition(|(_, handed)| has(&handed.contract));
+        self.waiting.unknown = unknown;
         for (id, handed) in known {
             self.take_handed_or_wait(id, handed);
         }

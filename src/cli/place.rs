@@ -1,6 +1,7 @@
 //! Which storage: the flags that every command has which opens one.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
@@ -55,20 +56,37 @@ pub struct Replica {
     )]
     stream_replicas: u8,
     /// The name of this replica, for logs, metrics and the page. Default: the name of the host.
-    #[arg(long = "storage.replica", value_name = "NAME")]
+    #[arg(long = "storage.replica", value_name = "NAME", value_parser = replica)]
     name: Option<String>,
     /// How long the leader must be silent before another replica takes the lead.
     #[arg(
         long = "storage.takeover-after",
         value_name = "DURATION",
         default_value = "15s",
-        value_parser = PromDuration::from_arg,
+        value_parser = takeover_after,
     )]
     takeover_after: PromDuration,
 }
 
 fn name(text: &str) -> Result<Name, String> {
     Name::parse(text).ok_or_else(|| format!("expected {}", Name::EXPECTED))
+}
+
+fn replica(text: &str) -> Result<String, String> {
+    if text.trim().is_empty() || text.chars().any(char::is_control) {
+        return Err("expected a name, by which people know this replica".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+fn takeover_after(text: &str) -> Result<PromDuration, String> {
+    /// A leader renews its lead every fifth of it, and one answer of a server may take a while.
+    const LEAST: Duration = Duration::from_secs(1);
+    let duration = PromDuration::from_arg(text)?;
+    if duration.get() < LEAST {
+        return Err("expected 1s or more: a shorter pause of the network would change the leader".to_owned());
+    }
+    Ok(duration)
 }
 
 fn stream(text: &str) -> Result<StreamName, String> {
@@ -100,6 +118,7 @@ impl Place {
         if let Some(replica) = replica {
             store.stream_replicas = replica.stream_replicas.into();
             store.takeover_after = replica.takeover_after.get();
+            store.founding_after = store.takeover_after;
         }
         Ok(Box::new(store))
     }

@@ -77,8 +77,9 @@ impl Ledger {
         let moment = clock.moment();
         let mut journal = Journal::new(people, std::mem::take(&mut stored.plans), moment.wall(moment.now));
         let mut recall = Recall::new(clock);
+        let contracts = contracts.into_iter();
         let contracts: Vec<_> =
-            contracts.into_iter().map(|line| Followed::recalled(line, &mut recall, &mut stored)).collect();
+            contracts.map(|line| Followed::recalled(line, &mut recall, &mut stored, moment.now)).collect();
         journal.promise(contracts.iter().map(|followed| followed.spec.as_ref()), moment.wall(moment.now));
         let mut memory = Memory::new(storage, stored, recall);
         let triggers = memory.swap_triggers(&lines, &[], clock);

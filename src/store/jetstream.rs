@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::clients::nats::NatsConnection;
 use crate::decode::values::{StreamName, Word as _};
+use crate::store::damage::Damage;
 use crate::store::record::{Broken, EntryQuery, Link};
 use crate::store::sqlite::inspection::Inspection;
 use crate::store::states::Verified;
@@ -17,6 +18,9 @@ use copy::Copy;
 use log::Log;
 use store::JetStreamStore;
 
+mod again;
+mod claim;
+mod condense;
 mod copy;
 mod lead;
 mod log;
@@ -46,6 +50,8 @@ pub struct JetStream {
     pub states_kept: u32,
     /// How long a leader must be silent before another replica takes the lead.
     pub takeover_after: Duration,
+    /// How long a replica that finds an empty stream lets others write again what it held.
+    pub founding_after: Duration,
 }
 
 impl JetStream {
@@ -66,16 +72,21 @@ impl JetStream {
             replica: replica.to_owned(),
             states_kept: STATES_KEPT,
             takeover_after: TAKEOVER_AFTER,
+            founding_after: TAKEOVER_AFTER,
         }
     }
 
     /// A copy of what is stored now.
-    fn inspect(&self) -> Result<Inspection, StoreError> {
+    fn read(&self) -> Result<Copy, StoreError> {
         let log = Log::of(self)?;
         let extent = log.first_extent()?;
         let mut copy = Copy::empty(&log.subjects)?;
         copy.follow(&log, extent.last)?;
-        copy.into_inspection()
+        Ok(copy)
+    }
+
+    fn inspect(&self) -> Result<Inspection, StoreError> {
+        self.read()?.into_inspection()
     }
 }
 
@@ -93,11 +104,19 @@ impl Backend for JetStream {
     }
 
     fn verify(&self, pin: Option<&str>) -> Result<Result<Verified, Broken>, StoreError> {
-        self.inspect()?.verify(pin)
+        let copy = self.read()?;
+        if let Some(missing) = copy.missing {
+            return Ok(Err(Broken::Removed(missing)));
+        }
+        copy.into_inspection()?.verify(pin)
     }
 
     fn entries(&self, query: &EntryQuery) -> Result<Vec<Link>, StoreError> {
         self.inspect()?.entries(query)
+    }
+
+    fn damage(&self) -> Result<Damage, StoreError> {
+        self.inspect()?.damage()
     }
 
     fn place(&self) -> String {

@@ -365,6 +365,9 @@ pub enum Broken {
     /// A state that was recorded is not there.
     #[error("the {0} {1} is missing: the record names its state")]
     NoState(Planned, String),
+    /// A message of the shared log is gone.
+    #[error("message {0} of the stream is missing: the entries that it held were removed")]
+    Removed(u64),
     /// The noted hash is no hash of the record.
     #[error("no entry has the hash {0}: the record was replaced after that hash was noted")]
     Unpinned(String),

@@ -96,6 +96,8 @@ pub struct Share {
     pub read: Instant,
     /// Until when this replica leads for certain, if it does not renew the lead.
     pub leads_until: Option<Instant>,
+    /// Why the replica that leads cannot write, as it told the others.
+    pub failing: Option<String>,
     /// Whether this process was there while another replica led.
     pub followed: bool,
 }

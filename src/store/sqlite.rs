@@ -15,6 +15,7 @@ use super::{
     Backend, Batch, ClosedRecovery, Export, FiringQuery, RecoveryQuery, Store, StoreError, Stored, Transition,
 };
 use crate::domain::time::Timestamp;
+pub(super) use copied::flat;
 use file::{connect, of, uri_of_one_that_nobody_writes, verify};
 use findings::Findings;
 use head::Sealed;
@@ -24,6 +25,7 @@ use rows::{json, optional_word, text};
 use seals::Writer;
 use tables::{CHECKS, CONTRACTS, RECOVERIES};
 
+mod copied;
 mod file;
 mod findings;
 mod head;
@@ -168,15 +170,6 @@ impl SqliteStore {
         file::empty_the_log(&self.connection).map_err(|error| of(&self.path, &error))?;
         head::write(&self.path, sealed)
             .map_err(|error| StoreError::Failed { path: head::beside(&self.path), message: error.to_string() })
-    }
-
-    /// An empty store in memory: the copy of what is stored elsewhere.
-    ///
-    /// # Errors
-    /// SQLite has no memory.
-    pub(super) fn in_memory() -> Result<Self, StoreError> {
-        let path = PathBuf::from(":memory:");
-        Ok(Self { connection: connect(&path)?, path, doubts: Doubts::default(), record: None, lock: None })
     }
 
     /// The same store, to be read only.

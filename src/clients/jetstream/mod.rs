@@ -183,6 +183,24 @@ impl Stream {
         self.ask_info(Bytes::from_static(br#"{"deleted_details": true}"#), deadline).await
     }
 
+    /// The state of the stream, and how many messages of a subject it holds.
+    ///
+    /// # Errors
+    /// Why it is not known.
+    pub async fn info_with_count(&self, subject: &str, deadline: Instant) -> Result<(StreamInfo, u64), StreamError> {
+        let question = Bytes::from(json!({ "subjects_filter": subject }).to_string());
+        let answer = self.ask::<Value>("STREAM.INFO", question, deadline).await;
+        let answer = answer.map_err(|failure| self.failed(failure))?;
+        // A stream without such messages leaves the list out.
+        let count = answer.pointer("/state/subjects").and_then(|subjects| subjects.get(subject));
+        let count = count.and_then(Value::as_u64).unwrap_or_default();
+        let info = serde_json::from_value(answer).map_err(|error| {
+            let detail = format!("the state of {} cannot be read: {error}", self.name());
+            StreamError::Unanswered(Finding::new(&BAD_ANSWER, detail))
+        })?;
+        Ok((info, count))
+    }
+
     async fn ask_info(&self, question: Bytes, deadline: Instant) -> Result<Answered<StreamInfo>, StreamError> {
         let sent = clock::instant();
         let answer = self.ask("STREAM.INFO", question, deadline).await.map_err(|failure| self.failed(failure))?;

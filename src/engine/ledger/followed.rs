@@ -40,6 +40,8 @@ pub(in crate::engine) struct Followed {
     looked: Option<Looked>,
     /// What is known of other replicas.
     pub(super) others: Others,
+    /// Since when this process has the contract, on the steady timeline.
+    pub(super) since: Timestamp,
 }
 
 /// A time during which a contract was measured without a break.
@@ -75,7 +77,7 @@ pub(in crate::engine) struct FollowedCheck {
 
 impl Followed {
     /// A contract that continues from its stored state.
-    pub(super) fn recalled(line: ContractLine, recall: &mut Recall, stored: &mut Stored) -> Self {
+    pub(super) fn recalled(line: ContractLine, recall: &mut Recall, stored: &mut Stored, since: Timestamp) -> Self {
         let ContractLine { spec, checks } = line;
         let (mut state, now) = recall.contract(&spec, checks.iter(), stored);
         let contract = gone_on(&spec, &checks, now);
@@ -88,6 +90,7 @@ impl Followed {
             checks: checks.collect(),
             record: Arc::new(ContractRecord::new(contract, unrun, independence)),
             others: Others::default(),
+            since,
             kept: state.clock,
             told: stored.told.get(&spec.name).cloned().unwrap_or_default(),
             recorded: BTreeMap::new(),
@@ -99,7 +102,7 @@ impl Followed {
     /// The same contract with a new configuration. Checks that still measure the same keep their
     /// state.
     pub(super) fn carried(self, line: ContractLine) -> Self {
-        let Self { record: before, checks: known, told, recorded, looked, others, .. } = self;
+        let Self { record: before, checks: known, told, recorded, looked, others, since, .. } = self;
         let ContractLine { spec, checks } = line;
         let stays = |check: &CheckLine| {
             checks.iter().any(|now| (&now.spec.name, &now.fingerprint) == (&check.spec.name, &check.fingerprint))
@@ -128,7 +131,7 @@ impl Followed {
             let kept = KeptCheck::new(state.checks.remove(&line.spec.name).unwrap_or_default(), memory);
             FollowedCheck { line, kept }
         });
-        Self { record, checks: checks.collect(), kept: state.clock, told, recorded, looked, others, spec }
+        Self { record, checks: checks.collect(), kept: state.clock, told, recorded, looked, others, since, spec }
     }
 
     /// Records that the recovery clock started, if it runs.

@@ -58,6 +58,8 @@ pub(super) struct Waiting {
     forwarded: BTreeMap<String, Caller>,
     /// The orders of other replicas that this one has to carry out.
     to_do: Vec<Forwarded>,
+    /// Recoveries of contracts that this replica does not have, by number.
+    unknown: BTreeMap<String, HandedRecovery>,
 }
 
 struct Caller {
@@ -123,6 +125,7 @@ impl Ledger {
         if leads_anew || self.memory.leads() && !standing.leads {
             tell::of_lead(&standing);
             self.waiting.to_do.clear();
+            self.waiting.unknown.clear();
         }
         if leads_anew || standing.leads != self.memory.leads() {
             self.memory.stand(&standing);
@@ -191,6 +194,7 @@ impl Ledger {
         let alive = plans.alive;
         self.journal.rebase(plans);
         self.memory.hear_of(&recoveries, moment);
+        self.memory.hand_over_again();
         let wall = moment.wall(moment.now);
         if leads {
             self.journal.record(wall, self.begins(alive));
@@ -302,11 +306,17 @@ impl Ledger {
         if !self.memory.leads() || self.memory.health().is_some_and(|health| health.failing.is_some()) {
             return answers;
         }
+        let has = |contract: &str| self.contracts.iter().any(|followed| followed.spec.name == contract);
+        let (known, unknown): (BTreeMap<_, _>, _) =
+            std::mem::take(&mut self.waiting.unknown).into_iter().partition(|(_, handed)| has(&handed.contract));
+        self.waiting.unknown = unknown;
+        for (id, handed) in known {
+            self.take_handed_or_wait(id, handed);
+        }
         for Forwarded { id, order, is_late } in std::mem::take(&mut self.waiting.to_do) {
             let answer = match serde_json::from_value(order) {
                 Ok(Handed::Recovery(handed)) => {
-                    self.take_handed(&handed);
-                    self.memory.reply(id, Value::Null);
+                    self.take_handed_or_wait(id, handed);
                     continue;
                 }
                 Ok(Handed::Order(_)) if is_late => {
@@ -329,16 +339,29 @@ impl Ledger {
 }
 
 impl Ledger {
-    /// Records a recovery that a follower measured, unless this replica looked all the time. Then it
-    /// saw the same outage, or knows that there was none.
-    fn take_handed(&mut self, handed: &HandedRecovery) {
+    /// Takes a recovery of a follower, and answers. During a change of the configuration, the follower
+    /// may have a contract that this replica does not have yet: then the order stays in the log until
+    /// a leader has it.
+    fn take_handed_or_wait(&mut self, id: String, handed: HandedRecovery) {
+        let place = self.contracts.iter().position(|followed| followed.spec.name == handed.contract);
+        if let Some(place) = place {
+            self.take_handed(&handed, place);
+            self.memory.reply(id, Value::Null);
+        } else {
+            tell::of_a_recovery_of_an_unknown_contract(&handed.contract);
+            self.waiting.unknown.insert(id, handed);
+        }
+    }
+
+    /// Records a recovery that a follower measured, unless this replica looked at the contract all the
+    /// time. Then it saw the same outage, or knows that there was none.
+    fn take_handed(&mut self, handed: &HandedRecovery, place: usize) {
         let (moment, clock) = (self.clock.moment(), self.clock);
-        let looked = handed.recovery.outage.first_failure >= moment.wall(self.watching);
+        let since = self.contracts.get(place).map_or(self.watching, |followed| followed.since.max(self.watching));
+        let looked = handed.recovery.outage.first_failure >= moment.wall(since);
         if looked || self.memory.has_recorded(handed) {
             return;
         }
-        let place = self.contracts.iter().position(|followed| followed.spec.name == handed.contract);
-        let Some(place) = place else { return };
         let mut contracts = std::mem::take(&mut self.contracts);
         if let Some(followed) = contracts.get_mut(place) {
             let recovery = handed.recovery.carried(|wall| clock.recalled(wall));

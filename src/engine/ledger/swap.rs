@@ -62,7 +62,7 @@ impl Ledger {
         let mut recall = Recall::new(self.clock);
         let follow = |line: ContractLine| match before.remove(&line.spec.name) {
             Some(followed) => followed.carried(line),
-            None => Followed::recalled(line, &mut recall, self.memory.left()),
+            None => Followed::recalled(line, &mut recall, self.memory.left(), moment.now),
         };
         self.contracts = lines.into_iter().map(follow).collect();
         for followed in before.values() {

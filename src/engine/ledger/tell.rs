@@ -56,6 +56,15 @@ pub(super) fn of_trigger(before: &TriggerRecord, last: &LastRun, event: Option<C
     }
 }
 
+/// Logs that a follower measured a recovery of a contract that this leader does not have.
+pub(super) fn of_a_recovery_of_an_unknown_contract(contract: &str) {
+    warn!(
+        contract,
+        "another replica measured a recovery of a contract that this one does not have: it is recorded when the replica \
+         that leads has the contract; give all replicas the same configuration"
+    );
+}
+
 pub(super) fn of_operation(operation: &DegradedOperation) {
     let DegradedOperation { contract, without, ok, ended, .. } = operation;
     match (ended, ok) {

@@ -160,6 +160,11 @@ impl Memory {
         handed.collect()
     }
 
+    /// Nobody knows whether the leader has what was handed over before: it is handed over again.
+    pub(in crate::engine) fn hand_over_again(&mut self) {
+        self.replicas.mine.iter_mut().for_each(|mine| mine.handed = None);
+    }
+
     /// The leader answered a handed recovery: it recorded it, or saw the component all the time and
     /// no outage.
     pub(in crate::engine) fn is_answered(&mut self, number: &str) {

@@ -17,6 +17,10 @@ pub(super) struct Lead {
     /// The last claim: whose, the name, and whether it was given back.
     claim: Option<(String, String, bool)>,
     term: u64,
+    /// How long an empty log is left to those who may know what it held.
+    founding: Duration,
+    /// This process does not take the lead before this instant: it could not write.
+    rests_until: Option<Instant>,
     /// When this process heard of the last claim or renewal.
     heard: Instant,
     /// When it last sent a renewal that was stored.
@@ -29,8 +33,10 @@ pub(super) struct Lead {
 }
 
 impl Lead {
-    pub(super) fn new(by: &str, silence: Duration, now: Instant) -> Self {
-        Self { by: by.to_owned(), claim: None, term: 0, heard: now, renewed: now, began: now, silence }
+    pub(super) fn new(by: &str, silence: Duration, founding: Duration, now: Instant) -> Self {
+        let by = by.to_owned();
+        let (heard, renewed, began) = (now, now, now);
+        Self { by, claim: None, term: 0, founding, rests_until: None, heard, renewed, began, silence }
     }
 
     /// Takes in a claim from the log. The log has one order, so the last claim counts.
@@ -61,14 +67,23 @@ impl Lead {
 
     /// Whether this process may take the lead.
     pub(super) fn is_vacant(&self, now: Instant) -> bool {
+        if self.rests_until.is_some_and(|until| now < until) {
+            return false;
+        }
         match &self.claim {
-            None | Some((_, _, true)) => true,
+            None => now.saturating_duration_since(self.began) >= self.founding,
+            Some((_, _, true)) => true,
             Some((by, _, false)) => {
                 let is_young = now.saturating_duration_since(self.began) < YOUNG;
                 let patience = if is_young { self.silence.saturating_mul(4) / 3 } else { self.silence };
                 *by != self.by && now.saturating_duration_since(self.heard) >= patience
             }
         }
+    }
+
+    /// This process could not write, and lets the others try for a while.
+    pub(super) fn rest(&mut self, now: Instant) {
+        self.rests_until = Some(now + self.silence.saturating_mul(4));
     }
 
     /// Until when nobody else takes the lead, if this process leads.
@@ -95,8 +110,9 @@ mod tests {
         const SILENCE: Duration = Duration::from_secs(15);
         const RENEW: Duration = Duration::from_secs(3);
         let now = crate::clock::instant() + YOUNG;
-        let mut lead = Lead::new("me", SILENCE, now - YOUNG);
+        let mut lead = Lead::new("me", SILENCE, SILENCE, now - YOUNG);
         assert!(lead.is_vacant(now) && !lead.leads(), "nobody ever led");
+        assert!(!lead.is_vacant(now - YOUNG), "who knows what was there writes it again first");
         lead.hear("other", "a", 1, false, now);
         assert!(!lead.is_vacant(now + SILENCE - Duration::from_millis(1)));
         assert!(lead.is_vacant(now + SILENCE));
@@ -113,7 +129,10 @@ mod tests {
         assert_eq!(lead.standing(), Standing { leads: true, leader: Some("b".to_owned()), term: 2 });
         lead.hear("other", "a", 3, false, now);
         assert!(!lead.leads() && lead.until().is_none(), "another one took it");
-        let mut young = Lead::new("young", SILENCE, now);
+        lead.hear("other", "a", 3, true, now);
+        lead.rest(now);
+        assert!(!lead.is_vacant(now + SILENCE) && lead.is_vacant(now + SILENCE * 4), "it could not write");
+        let mut young = Lead::new("young", SILENCE, SILENCE, now);
         young.hear("other", "a", 1, false, now);
         assert!(!young.is_vacant(now + SILENCE) && young.is_vacant(now + SILENCE * 4 / 3), "others go first");
     }

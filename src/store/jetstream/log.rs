@@ -9,6 +9,7 @@ use futures_util::future::join_all;
 use serde_json::json;
 use tokio::runtime::Runtime;
 use tokio::time::Instant;
+use tracing::info;
 
 use super::JetStream;
 use super::message::Subjects;
@@ -36,7 +37,7 @@ pub(super) struct Log {
     runtime: Runtime,
     stream: Stream,
     pub(super) subjects: Subjects,
-    name: String,
+    pub(super) name: String,
 }
 
 /// The extent of a log.
@@ -48,6 +49,8 @@ pub(super) struct Extent {
     pub(super) first: u64,
     /// The last sequence.
     pub(super) last: u64,
+    /// How many messages of history it holds.
+    pub(super) history: u64,
 }
 
 impl Log {
@@ -88,13 +91,14 @@ impl Log {
             "retention": "limits", "discard": "new", "allow_rollup_hdrs": true,
             "description": "The storage of dr-exporter: its log of changes",
         });
-        Self::patiently(|deadline| match self.runtime.block_on(self.stream.info(deadline)) {
+        Self::patiently(|deadline| match self.runtime.block_on(self.info(deadline)) {
             Err(StreamError::NotFound) => {
+                info!(stream = self.name, "the storage's stream does not exist: it is made");
                 let made = self.runtime.block_on(self.stream.create(&config, deadline));
                 made.map_err(|error| self.told(error))?;
                 self.extent_by(deadline)
             }
-            Ok(answered) => self.fit(&answered.answer),
+            Ok((info, history)) => self.fit(&info, history),
             Err(error) => Err(self.told(error)),
         })
     }
@@ -113,12 +117,21 @@ impl Log {
     }
 
     fn extent_by(&self, deadline: Instant) -> Result<Extent, StoreError> {
-        let answered = self.runtime.block_on(self.stream.info(deadline)).map_err(|error| self.told(error))?;
-        self.fit(&answered.answer)
+        let (info, history) = self.runtime.block_on(self.info(deadline)).map_err(|error| self.told(error))?;
+        self.fit(&info, history)
+    }
+
+    async fn info(&self, deadline: Instant) -> Result<(StreamInfo, u64), StreamError> {
+        self.stream.info_with_count(&self.subjects.history(), deadline).await
+    }
+
+    /// Whether this error says that there is no stream.
+    pub(super) fn is_gone(error: &StoreError) -> bool {
+        matches!(error, StoreError::Failed { message, .. } if message == NO_STREAM)
     }
 
     /// Whether the stream keeps what is written, and takes what is needed.
-    fn fit(&self, info: &StreamInfo) -> Result<Extent, StoreError> {
+    fn fit(&self, info: &StreamInfo, history: u64) -> Result<Extent, StoreError> {
         let config = &info.config;
         let all = self.subjects.all();
         let unfit = |message: &str| Err(StoreError::Unfit { stream: self.name.clone(), message: message.to_owned() });
@@ -140,7 +153,7 @@ impl Log {
         if !config.allow_rollup_hdrs {
             return unfit("it needs `allow_rollup_hdrs: true`");
         }
-        Ok(Extent { created: info.created, first: info.state.first_seq, last: info.state.last_seq })
+        Ok(Extent { created: info.created, first: info.state.first_seq, last: info.state.last_seq, history })
     }
 
     /// The first message at or after a sequence.

@@ -17,8 +17,36 @@ pub(super) struct Message {
     pub(super) by: String,
     /// A number that no other message of this run has.
     pub(super) id: u64,
+    /// The last message of history that stands before this one: 0 if there is none. So a message that
+    /// somebody deleted is missed. An order may stand anywhere, and does not tell it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) before: Option<u64>,
     #[serde(flatten)]
     pub(super) what: What,
+}
+
+/// A payload, as it was understood.
+pub(super) enum Read {
+    /// A message of a replica.
+    Message(Box<Message>),
+    /// A later version wrote it.
+    Later,
+    /// No replica wrote it, or it was changed since. Why.
+    Foreign(String),
+}
+
+impl Read {
+    pub(super) fn of(payload: &[u8]) -> Self {
+        let error = match serde_json::from_slice::<Message>(payload) {
+            Ok(message) if message.v <= VERSION => return Self::Message(Box::new(message)),
+            Ok(_) => return Self::Later,
+            Err(error) => error,
+        };
+        let value: Value = serde_json::from_slice(payload).unwrap_or_default();
+        let is_later = value.get("v").and_then(Value::as_u64).is_some_and(|version| version > u64::from(VERSION));
+        let is_ours = value.get("by").is_some_and(Value::is_string) && value.get("id").is_some_and(Value::is_u64);
+        if is_later && is_ours { Self::Later } else { Self::Foreign(error.to_string()) }
+    }
 }
 
 /// The version of the format that this program writes, and the newest one that it reads.
@@ -36,10 +64,27 @@ pub(super) enum What {
         /// Whether this is the last part.
         last: bool,
     },
+    /// A part of what a replica wrote again after the stream was lost.
+    Again {
+        /// The part.
+        batch: Box<Batch>,
+        /// How many parts follow.
+        left: usize,
+    },
     /// Records older than the retention are deleted, here and in every copy.
     Forget { retention: Duration, ran: Duration, now: Timestamp },
     /// A replica takes the lead, renews it, or gives it back.
-    Lead { replica: String, term: u64, released: bool },
+    Lead {
+        /// Its name.
+        replica: String,
+        /// The number of the term.
+        term: u64,
+        /// Whether it gives the lead back.
+        released: bool,
+        /// Why it cannot write anything else.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        failing: Option<String>,
+    },
     /// An order of a person, for the leader.
     Order { number: String, order: Value },
 }
@@ -79,7 +124,7 @@ impl Subjects {
         match what {
             What::Batch(batch) if batch.holds_history() => self.history(),
             What::Batch(_) | What::Snapshot { .. } => self.state(),
-            What::Forget { .. } => self.history(),
+            What::Forget { .. } | What::Again { .. } => self.history(),
             What::Lead { .. } => format!("{}.leader", self.0),
             What::Order { .. } => self.orders(),
         }

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::JetStream;
+use super::again::{REPLACED, UNFINISHED, lead_of};
 use super::copy::{Applied, Copy};
 use super::lead::Lead;
 use super::log::Log;
@@ -14,17 +15,21 @@ use super::message::{Message, VERSION, What};
 use crate::clients::jetstream::log::{Append, Appended};
 use crate::clock;
 use crate::domain::time::Timestamp;
+use crate::store::damage::Damage;
 use crate::store::history::{History, HistoryQuery};
 use crate::store::record::{EntryQuery, Head, Link};
 use crate::store::shared::{Base, Forwarded, News, Share, Standing, Turn};
 use crate::store::{Batch, ClosedRecovery, Firing, FiringQuery, RecoveryQuery, Store, StoreError, Stored};
 
 /// The largest message. A server accepts 1 MiB unless it is told otherwise.
-const LARGEST: usize = 512 * 1024;
+pub(super) const LARGEST: usize = 512 * 1024;
 /// How often a message is tried at a new end of the log, before this turn is given up.
 const ATTEMPTS: u32 = 16;
-/// How often the stream is asked whether it is still the same one.
+/// How often the stream is asked whether it is still the same one, and whole.
 const LOOK: Duration = Duration::from_secs(10);
+/// A stream that was made anew counts from 1 again. So its end may have the same number as that of a
+/// log as short as this one, before the next look.
+const SHORT: u64 = 1000;
 /// An order that nobody carried out for this long, by the server's clock, is not carried out.
 const LATE: i64 = 60;
 /// How many recoveries are told when the leader changes.
@@ -36,29 +41,37 @@ const LAST: Duration = Duration::from_secs(1);
 
 /// An open store.
 pub(super) struct JetStreamStore {
-    settings: JetStream,
-    log: Log,
-    copy: Copy,
+    pub(super) settings: JetStream,
+    pub(super) log: Log,
+    pub(super) copy: Copy,
     /// A word that no other run of the program has, and the number of its next message.
-    by: String,
-    next: u64,
-    lead: Lead,
-    created: jiff::Timestamp,
+    pub(super) by: String,
+    pub(super) next: u64,
+    pub(super) lead: Lead,
+    pub(super) created: jiff::Timestamp,
     /// When the stream was last seen to be the same one, and when everything was last read.
-    looked: Instant,
-    read: Instant,
+    pub(super) looked: Instant,
+    pub(super) read: Instant,
     /// Whether the last attempt to read failed.
-    blind: bool,
+    pub(super) blind: bool,
+    /// Since when the stream is gone.
+    pub(super) gone: Option<Instant>,
+    /// When another stream was refused, and when that one was created.
+    pub(super) refused: Option<(Instant, jiff::Timestamp)>,
+    /// Since when this leader cannot write, although it renews the lead; and why.
+    pub(super) unwritten: Option<(Instant, String)>,
     /// What the ledger has not heard yet.
-    unheard: Batch,
+    pub(super) unheard: Batch,
     /// The standing that the ledger was told last. None before the first time.
     told: Option<Standing>,
+    /// When the stream was created whose log the ledger heard of last.
+    pub(super) heard_of: Option<jiff::Timestamp>,
     /// The orders that were handed out in this term.
     handed: BTreeSet<String>,
     /// Whether the end of the record may have moved.
-    moved: bool,
+    pub(super) moved: bool,
     /// Whether this process was there while another one led.
-    followed: bool,
+    pub(super) followed: bool,
 }
 
 impl JetStreamStore {
@@ -69,12 +82,7 @@ impl JetStreamStore {
         let claims = copy.follow(&log, extent.last)?;
         let by = format!("{:032x}", rand::random::<u128>());
         let now = clock::instant();
-        let mut lead = Lead::new(&by, settings.takeover_after, now);
-        for claim in claims {
-            if let Applied::Lead { by, replica, term, released } = claim {
-                lead.hear(&by, &replica, term, released, now);
-            }
-        }
+        let lead = lead_of(&by, settings, &claims, now);
         Ok(Self {
             settings: settings.clone(),
             log,
@@ -86,8 +94,12 @@ impl JetStreamStore {
             looked: now,
             read: now,
             blind: false,
+            gone: None,
+            refused: None,
+            unwritten: None,
             unheard: Batch::default(),
             told: None,
+            heard_of: None,
             handed: BTreeSet::new(),
             moved: true,
             followed: false,
@@ -101,13 +113,17 @@ impl JetStreamStore {
         match caught {
             Ok(()) if std::mem::take(&mut self.blind) => self.lead.wait_again(now),
             Ok(()) => {}
-            Err(_) => self.blind = true,
+            // Nobody can tell whether this replica could write.
+            Err(_) => (self.blind, self.unwritten) = (true, None),
         }
         caught
     }
 
     fn read_on(&mut self) -> Result<(), StoreError> {
-        if clock::since(self.looked) >= LOOK {
+        if self.blind
+            || self.copy.applied < SHORT
+            || clock::since(self.looked) >= LOOK.min(self.settings.takeover_after / 3)
+        {
             self.look()?;
         }
         loop {
@@ -137,9 +153,10 @@ impl JetStreamStore {
             || extent.last < self.copy.applied
             || self.copy.kept.is_some_and(|kept| extent.first > kept)
         {
-            let text = "the stream was replaced, or has lost messages. Nothing is written to it. Restore it, or restart \
-                        every replica to begin with what it holds now";
-            return Err(self.log.failed(&text));
+            return Err(self.log.failed(&REPLACED));
+        }
+        if extent.history < self.copy.counted && extent.last >= self.copy.applied {
+            self.copy.note_removed(extent.history)?;
         }
         self.looked = clock::instant();
         Ok(())
@@ -147,23 +164,32 @@ impl JetStreamStore {
 
     /// Appends a message to the log, at the end that this replica knows, and applies it. `may`
     /// tells, after everything new was read, whether it still may be written.
-    fn append(&mut self, what: What, may: impl Fn(&Lead) -> bool) -> Result<(), StoreError> {
+    pub(super) fn append(&mut self, what: What, may: impl Fn(&Lead) -> bool) -> Result<(), StoreError> {
         let subject = self.log.subjects.for_message(&what);
         self.append_to(&subject, what, may)
     }
 
-    fn append_to(&mut self, subject: &str, what: What, may: impl Fn(&Lead) -> bool) -> Result<(), StoreError> {
+    pub(super) fn append_to(
+        &mut self,
+        subject: &str,
+        what: What,
+        may: impl Fn(&Lead) -> bool,
+    ) -> Result<(), StoreError> {
         self.next += 1;
         let how = Append { after: None, rolls_up: matches!(what, What::Lead { .. }) };
-        let message = Message { v: VERSION, by: self.by.clone(), id: self.next, what };
-        let payload = serde_json::to_vec(&message).map_err(|error| self.log.failed(&error))?;
+        let mut message = Message { v: VERSION, by: self.by.clone(), id: self.next, before: None, what };
         for _ in 0..ATTEMPTS {
             if !may(&self.lead) {
                 return Err(StoreError::NotLeading);
             }
+            if self.copy.applied < SHORT {
+                self.look()?;
+            }
             let before = self.copy.applied;
+            message.before = Some(self.copy.history);
+            let payload = serde_json::to_vec(&message).map_err(|error| self.log.failed(&error))?;
             let how = Append { after: Some(before), ..how };
-            let appended = self.log.append(subject, how, payload.clone(), USUAL)?;
+            let appended = self.log.append(subject, how, payload, USUAL)?;
             self.catch_up()?;
             match appended {
                 Appended::At(sequence) if self.copy.applied >= sequence => return Ok(()),
@@ -189,70 +215,13 @@ impl JetStreamStore {
         self.append(What::Batch(Box::new(batch)), Lead::leads)
     }
 
-    /// Takes or renews the lead.
-    fn claim(&mut self) -> Result<(), StoreError> {
-        let (sent, leads) = (clock::instant(), self.lead.leads());
-        let term = if leads { self.lead.term() } else { self.lead.term().saturating_add(1) };
-        let what = What::Lead { replica: self.settings.replica.clone(), term, released: false };
-        let claimed = self.append(what, |lead| if leads { lead.leads() } else { lead.is_vacant(clock::instant()) });
-        match claimed {
-            Ok(()) => {
-                self.lead.renewed(sent);
-                Ok(())
-            }
-            Err(StoreError::NotLeading) => Ok(()),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// Replaces the messages with state by a snapshot, so that the log does not grow with time.
-    fn snapshot(&mut self) -> Result<(), StoreError> {
-        let observed = std::mem::take(&mut self.copy.observed);
-        if !observed.is_empty() {
-            // Each look is history. It is written once more, under a subject that stays.
-            let kept = What::Batch(Box::new(Batch { observed: observed.clone(), ..Batch::default() }));
-            let subject = self.log.subjects.history();
-            if let Err(error) = self.append_to(&subject, kept, Lead::leads) {
-                self.copy.observed = observed;
-                return Err(error);
-            }
-        }
-        let mut parts = vec![self.copy.state()?];
-        let mut small = Vec::new();
-        while let Some(part) = parts.pop() {
-            let size = serde_json::to_vec(&part).map_or(0, |text| text.len());
-            match (size > LARGEST).then(|| part.clone().halves()).flatten() {
-                Some((first, second)) => parts.extend([first, second]),
-                None => small.push(part),
-            }
-        }
-        let before = self.copy.applied.saturating_add(1);
-        let count = small.len();
-        for (index, part) in small.into_iter().enumerate() {
-            let what = What::Snapshot { batch: Box::new(part), last: index + 1 == count };
-            // Its parts belong together: nothing may stand between them.
-            let end = before.saturating_add(index as u64);
-            if self.copy.applied.saturating_add(1) != end {
-                return Ok(());
-            }
-            self.append(what, Lead::leads)?;
-            if self.copy.applied != end {
-                return Ok(());
-            }
-        }
-        self.log.purge(&self.log.subjects.state(), before)?;
-        let open = self.copy.pending.values().map(|pending| pending.sequence).min();
-        let orders = open.unwrap_or(before).min(before);
-        self.log.purge(&self.log.subjects.orders(), orders)?;
-        self.copy.forget_answers(orders);
-        Ok(())
-    }
-
     /// What the ledger has not heard yet.
     fn news(&mut self) -> Result<Option<News>, StoreError> {
         let standing = self.lead.standing();
         let changed = self.told.as_ref() != Some(&standing);
-        let anew = self.told.as_ref().is_none_or(|told| (told.term, told.leads) != (standing.term, standing.leads));
+        // A copy that was read anew is not the one of which the ledger heard.
+        let anew = self.heard_of != Some(self.created)
+            || self.told.as_ref().is_none_or(|told| (told.term, told.leads) != (standing.term, standing.leads));
         let base = if anew {
             self.handed.clear();
             let recoveries = RecoveryQuery { contract: None, since: None, limit: RECOVERIES };
@@ -267,8 +236,8 @@ impl JetStreamStore {
             // The base holds all of it, but for the answers to forwarded orders.
             batch = Batch { replies: batch.replies, ..Batch::default() };
         }
-        self.told = Some(standing.clone());
-        let news = changed || !batch.is_empty() || !orders.is_empty();
+        (self.told, self.heard_of) = (Some(standing.clone()), Some(self.created));
+        let news = changed || base.is_some() || !batch.is_empty() || !orders.is_empty();
         Ok(news.then_some(News { standing, base, batch, orders }))
     }
 
@@ -292,12 +261,23 @@ impl Store for JetStreamStore {
     }
 
     fn save(&mut self, batch: &Batch) -> Result<(), StoreError> {
+        if self.copy.unfinished > 0 {
+            return Err(self.log.failed(&UNFINISHED));
+        }
         // Once the ledger knows who leads, only a turn takes the lead: what was composed before that must
         // not be written after it.
         if self.told.is_none() && !self.lead.leads() && self.lead.is_vacant(clock::instant()) {
             self.claim()?;
         }
-        self.write(batch.clone())
+        let written = self.write(batch.clone());
+        match &written {
+            Ok(()) => self.unwritten = None,
+            Err(error) if !matches!(error, StoreError::NotLeading) && !self.blind => {
+                self.unwritten.get_or_insert_with(|| (clock::instant(), error.to_string()));
+            }
+            Err(_) => {}
+        }
+        written
     }
 
     fn recoveries(&mut self, query: &RecoveryQuery) -> Result<Vec<ClosedRecovery>, StoreError> {
@@ -325,9 +305,22 @@ impl Store for JetStreamStore {
         if self.lead.leads() { self.append(What::Forget { retention, ran, now }, Lead::leads) } else { Ok(()) }
     }
 
+    fn damage(&mut self) -> Result<Damage, StoreError> {
+        self.copy.database.damage()
+    }
+
     fn turn(&mut self) -> Result<Option<Turn>, StoreError> {
-        self.catch_up()?;
+        if let Err(error) = self.catch_up() {
+            self.find_again(error)?;
+        }
         let now = clock::instant();
+        if self.copy.unfinished > 0 {
+            return Err(self.log.failed(&UNFINISHED));
+        }
+        let silence = self.settings.takeover_after;
+        if self.lead.leads() && self.unwritten.as_ref().is_some_and(|(since, _)| clock::since(*since) >= silence) {
+            self.give_up()?;
+        }
         if self.lead.is_due(now) || !self.lead.leads() && self.lead.is_vacant(now) {
             self.claim()?;
         }
@@ -346,6 +339,7 @@ impl Store for JetStreamStore {
             standing: self.lead.standing(),
             read: self.read,
             leads_until: self.lead.until(),
+            failing: self.copy.failing.clone().filter(|_| !self.lead.leads() || self.unwritten.is_none()),
             followed: self.followed,
         };
         Ok(Some(Turn { news, share, moved: std::mem::take(&mut self.moved) }))
@@ -355,7 +349,7 @@ impl Store for JetStreamStore {
         let what = What::Order { number: id.clone(), order: order.clone() };
         let subject = self.log.subjects.for_message(&what);
         self.next += 1;
-        let message = Message { v: VERSION, by: self.by.clone(), id: self.next, what };
+        let message = Message { v: VERSION, by: self.by.clone(), id: self.next, before: None, what };
         let payload = serde_json::to_vec(&message).map_err(|error| self.log.failed(&error))?;
         // An order may stand anywhere: it changes nothing until the leader carries it out.
         self.log.append(&subject, Append::default(), payload, USUAL).map(drop)
@@ -368,10 +362,11 @@ impl Drop for JetStreamStore {
         if !self.lead.leads() {
             return;
         }
-        let what = What::Lead { replica: self.settings.replica.clone(), term: self.lead.term(), released: true };
+        let what = self.lead_message(self.lead.term(), true);
         let subject = self.log.subjects.for_message(&what);
         let how = Append { after: Some(self.copy.applied), rolls_up: true };
-        let message = Message { v: VERSION, by: self.by.clone(), id: self.next.saturating_add(1), what };
+        let (id, before) = (self.next.saturating_add(1), Some(self.copy.history));
+        let message = Message { v: VERSION, by: self.by.clone(), id, before, what };
         let payload = serde_json::to_vec(&message).unwrap_or_default();
         // Otherwise the others wait until the lead is silent.
         let _ = self.log.append(&subject, how, payload, LAST);

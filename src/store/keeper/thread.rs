@@ -149,12 +149,20 @@ impl Keeper {
                 {
                     self.tell_of_head(head);
                 }
+                let (failing, leads) = (turn.share.failing.clone(), standing.leads);
                 self.health.lock().unwrap_or_else(PoisonError::into_inner).share = Some(turn.share);
+                if let Some(Ok(damage)) = self.store.as_mut().map(|store| store.damage()) {
+                    self.tell_of_damage(damage);
+                }
                 if let Some(news) = turn.news {
                     inbox.put(news);
                 }
-                if self.held.is_empty() {
-                    self.works();
+                match failing {
+                    // A new leader passes on why the one before it could not write. It must try at once.
+                    Some(_) if leads => {}
+                    Some(failing) => self.leader_fails(failing),
+                    None if self.held.is_empty() => self.works(),
+                    None => {}
                 }
             }
             Ok(None) => {}
@@ -162,6 +170,15 @@ impl Keeper {
                 self.failed(&error);
                 self.turn_at = self.retry_at;
             }
+        }
+    }
+
+    /// The leader told that it cannot write. That fails all replicas, because only it writes.
+    fn leader_fails(&mut self, message: String) {
+        let told = self.health.lock().unwrap_or_else(PoisonError::into_inner).failing.clone();
+        // The errors are counted as long as it lasts, as those of this replica's own writes are.
+        if told.as_ref() != Some(&message) || clock::instant() >= self.retry_at {
+            self.failed(&StoreError::Failed { path: self.options.backend.place().into(), message });
         }
     }
 

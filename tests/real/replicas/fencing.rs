@@ -13,7 +13,7 @@ use serde_json::json;
 use super::{Rig, trigger};
 use crate::storage::stream_on;
 
-async fn server() -> Server {
+pub(super) async fn server() -> Server {
     let mut server = Server::new(&nats::current());
     server.configure(&format!("server_name: single\njetstream {{ store_dir: \"{}\" }}\n", server.store()));
     server.run();
@@ -24,13 +24,13 @@ async fn server() -> Server {
 /// How long a leader must be silent here: longer than a busy machine takes from one step of a test to the next.
 const TAKEOVER: Duration = Duration::from_secs(4);
 
-fn entry(key: &str) -> Batch {
+pub(super) fn entry(key: &str) -> Batch {
     let at = dr_exporter::domain::time::Timestamp::from_unix_seconds(1_800_000_000);
     let entry = Entry { key: key.to_owned(), at, fact: Fact::Stopped };
     Batch { entries: vec![entry], ..Batch::default() }
 }
 
-fn store(server: &Server, name: &str) -> (JetStream, Box<dyn Store>) {
+pub(super) fn store(server: &Server, name: &str) -> (JetStream, Box<dyn Store>) {
     let settings = stream_on(&server.address.to_string(), name, 1);
     let settings = JetStream { takeover_after: TAKEOVER, ..settings };
     let store = settings.open().expect("opened");
@@ -71,33 +71,6 @@ async fn a_leader_that_was_replaced_writes_nothing() {
     assert_eq!(refused.await.expect("no panic"), ["a", "c", "e"]);
 }
 
-/// The stream is deleted and made anew: nothing of another history is mixed in.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_stream_that_was_replaced_is_told_and_not_written() {
-    let server = server().await;
-    let api = server.api(async_nats::ConnectOptions::new()).await;
-    let (server, mut store) = tokio::task::spawn_blocking(move || {
-        let (_, mut store) = store(&server, "a");
-        store.turn().expect("a turn");
-        store.save(&entry("a")).expect("it leads");
-        (server, store)
-    })
-    .await
-    .expect("no panic");
-    let config = api.info("dr_exporter").await.expect("a stream")["config"].clone();
-    api.delete("dr_exporter").await;
-    api.create(config).await;
-    let told = tokio::task::spawn_blocking(move || {
-        let told = store.save(&entry("b")).expect_err("another stream").to_string();
-        drop(store);
-        told
-    });
-    let told = told.await.expect("no panic");
-    assert!(told.contains("replaced"), "{told}");
-    assert_eq!(api.messages("dr_exporter").await, Some(0));
-    drop(server);
-}
-
 /// A stream that would forget is refused: exit code 78.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_that_forgets_is_refused() {
@@ -130,4 +103,24 @@ async fn a_leader_that_thaws_follows() {
     let status = rig.replicas[leader].get("status").await;
     assert_eq!(status["storage"]["replica"]["leads"], json!(false), "{status}");
     assert!(rig.verify(next).starts_with("ok"));
+}
+
+/// Flags with which replicas could not work together.
+#[test]
+fn a_nameless_replica_and_a_hasty_takeover_are_refused() {
+    let refused = |flag: &str| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_dr-exporter"));
+        let output = command.args(["serve", "--config.file=none.yaml", flag]).output().expect("the program runs");
+        String::from_utf8(output.stderr).expect("text")
+    };
+    for name in ["", " ", "a\nb"] {
+        let told = refused(&format!("--storage.replica={name}"));
+        assert!(told.contains("expected a name"), "{told}");
+    }
+    for duration in ["1ms", "999ms"] {
+        let told = refused(&format!("--storage.takeover-after={duration}"));
+        assert!(told.contains("expected 1s or more"), "{told}");
+    }
+    let told = refused("--storage.takeover-after=1s");
+    assert!(told.contains("none.yaml"), "{told}");
 }

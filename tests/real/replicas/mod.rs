@@ -1,7 +1,9 @@
 //! Several replicas that share their storage in a real NATS cluster of three.
 
 mod fencing;
+mod loss;
 mod orders;
+mod region;
 mod takeover;
 mod torture;
 

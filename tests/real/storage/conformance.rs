@@ -47,8 +47,13 @@ fn jetstream() -> Place {
 
 /// A store in a stream on this server.
 pub(crate) fn stream_on(address: &str, replica: &str, stream_replicas: usize) -> JetStream {
+    stream_as(address, "", replica, stream_replicas)
+}
+
+/// The same, with further keys of the connection.
+pub(crate) fn stream_as(address: &str, more: &str, replica: &str, stream_replicas: usize) -> JetStream {
     let yaml = format!(
-        "nats: {{ shared: {{ servers: [\"nats://{address}\"] }} }}\n{}",
+        "nats: {{ shared: {{ servers: [\"nats://{address}\"]{more} }} }}\n{}",
         crate::single::config("http: { url: \"http://127.0.0.1:1/\" }")
     );
     let config = dr_exporter::config::parse(&yaml, std::path::Path::new("config.yaml"));
@@ -56,7 +61,8 @@ pub(crate) fn stream_on(address: &str, replica: &str, stream_replicas: usize) ->
     let (name, connection) = config.connections.nats.first_key_value().expect("a connection");
     let store = JetStream::named(name.as_str(), connection.clone(), "dr_exporter", replica).expect("a name");
     // Few, so that the log is condensed in the middle of a test.
-    JetStream { stream_replicas, states_kept: 3, ..store }
+    // Nobody else knows anything.
+    JetStream { stream_replicas, states_kept: 3, founding_after: Duration::ZERO, ..store }
 }
 
 macro_rules! backends {

@@ -11,7 +11,7 @@ mod retention;
 mod set;
 mod told;
 mod torture;
-pub(crate) use conformance::stream_on;
+pub(crate) use conformance::{stream_as, stream_on};
 
 use std::path::Path;
 use std::time::{Duration, Instant};

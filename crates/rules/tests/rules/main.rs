@@ -15,6 +15,7 @@ mod replicas;
 mod shards;
 mod statuses;
 mod trigger;
+mod words;
 
 use std::sync::Arc;
 use std::time::Duration;

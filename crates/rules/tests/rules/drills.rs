@@ -106,6 +106,10 @@ fn schedules_follow_the_calendar() {
         assert!(!due.is_overdue(due.at().expect("due").minus(seconds(1))) && due.is_overdue(due.at().expect("due")));
     }
     assert!(Due { every: Schedule::Weekly, last: None }.is_overdue(last), "never done");
+    // A wall clock may be set back by a day without making what was done unknown.
+    let done = Due { every: Schedule::Weekly, last: Some(last) };
+    let day = seconds(24 * 3600);
+    assert!(!done.is_overdue(last.minus(day)) && done.is_overdue(last.minus(day + seconds(1))));
 }
 
 #[test]

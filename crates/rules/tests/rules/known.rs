@@ -156,7 +156,12 @@ fn what_is_left_after_a_loss_proves_nothing() {
     assert_eq!(clock.clone().after_loss(), clock, "a running clock and counts stay");
     let firing = whole.clock.running;
     let trigger = RememberedTrigger { watched: whole.checks["a"].clone(), firing, last: None };
-    assert_eq!(trigger.after_loss(), RememberedTrigger { watched: expected, firing, last: None });
+    assert_eq!(trigger.clone().after_loss(), RememberedTrigger { watched: expected, firing, last: None });
+    let quiet = RememberedTrigger { firing: None, ..trigger.clone() };
+    assert!(quiet.is_news_after(&trigger) && trigger.is_news_after(&quiet), "it ended, or began");
+    assert!(!trigger.is_news_after(&trigger), "nothing happened");
+    let looked = RememberedCheck { failures: trigger.watched.failures + 1, ..trigger.watched.clone() };
+    assert!(RememberedTrigger { watched: looked, ..trigger.clone() }.is_news_after(&trigger), "a further failure");
     // An older record has no time of its own for the last success.
     let old = RememberedCheck { health_seen: Some(t(5)), ..RememberedCheck::default() };
     assert_eq!(old.clone().after_loss().last_success, Some(t(5)));

@@ -276,8 +276,9 @@ impl Ledger {
             (false, true) => Extent::Drift,
             (false, false) => Extent::News,
         };
-        for (contract, followed) in self.contracts.iter_mut().enumerate() {
-            if anew || touched.contains(&contract) || drift && concerned.contains(&contract) {
+        let noted = if anew { (0..self.contracts.len()).collect() } else { concerned };
+        for contract in noted.into_iter().filter(|contract| anew || drift || touched.contains(contract)) {
+            if let Some(followed) = self.contracts.get_mut(contract) {
                 self.memory.note(followed, moment, extent);
             }
         }

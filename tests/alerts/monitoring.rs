@@ -17,7 +17,7 @@ use tokio::net::TcpListener;
 
 use dr_testkit::exporter::{Config, client};
 use dr_testkit::process::Process;
-use dr_testkit::prometheus::Prometheus;
+use dr_testkit::prometheus::{Prometheus, unix};
 use dr_testkit::{free_ports, own_ip, tool, wait_until};
 
 /// How often Prometheus scrapes, and how often it looks at the rules.
@@ -177,8 +177,17 @@ scrape_configs: [{{ job_name: dr-exporter, static_configs: [{{ targets: [{}] }}]
 
     /// The series that a query gives now. `Err` says what Prometheus has against it.
     pub async fn query(&self, query: &str) -> Result<Vec<Value>, String> {
-        let form = [("query", query)];
-        let url = reqwest::Url::parse_with_params(&format!("{}/api/v1/query", self.prometheus.url()), form);
+        self.series("query", &[("query", query)]).await
+    }
+
+    /// The series that a query gave at any time since this Unix time. `Err` says what Prometheus has against it.
+    pub async fn query_since(&self, query: &str, start: f64) -> Result<Vec<Value>, String> {
+        let (start, end, step) = (start.to_string(), unix().to_string(), (SCRAPE / 2).as_secs_f64().to_string());
+        self.series("query_range", &[("query", query), ("start", &start), ("end", &end), ("step", &step)]).await
+    }
+
+    async fn series(&self, api: &str, form: &[(&str, &str)]) -> Result<Vec<Value>, String> {
+        let url = reqwest::Url::parse_with_params(&format!("{}/api/v1/{api}", self.prometheus.url()), form);
         let answer = client().post(url.expect("a URL")).send().await.map_err(|error| error.to_string())?;
         let answer: Value = answer.json().await.map_err(|error| error.to_string())?;
         match answer["status"].as_str() {

@@ -207,7 +207,9 @@ pub fn rpo(exposure: Interval, lost: bool, target: Target) -> Basis {
 }
 
 /// The RTO table, for one contract. `outage` is the length of a running outage. `fresh` means that
-/// the health of every check is fresh. `standing` is what earlier recoveries prove.
+/// the health of every check is fresh. `standing` is what earlier recoveries prove. An outage that
+/// nobody saw begin counts from its first failed look, before a clock runs: it may be as old as the
+/// time in which nobody looked.
 ///
 /// An outage never improves a status: within the target, the standing is still the status. That the
 /// component is down is reported separately.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::interval::Interval;
 use super::observation::Health;
 use super::outage::{Beginning, Outage};
 use super::remembered::RememberedCheck;
@@ -212,6 +213,17 @@ impl Watch {
     #[must_use]
     pub fn consecutive_failures(&self) -> u32 {
         self.runs.failures
+    }
+
+    /// The longest that the component may have been down at `now`, if it was seen to fail for the first time after a time in
+    /// which nobody looked. None if it does not fail, or if somebody saw it begin.
+    pub(super) fn may_have_failed(&self, now: Timestamp) -> Option<Interval> {
+        self.runs.first_failure?;
+        match self.runs.beginning {
+            Beginning::Seen => None,
+            Beginning::After(healthy) => Some(Interval::new(Duration::ZERO, Some(now.since(healthy)))),
+            Beginning::Unknown => Some(Interval::UNKNOWN),
+        }
     }
 
     /// Since when the check has seen the component fail. None if it does not fail.

@@ -86,6 +86,25 @@ fn two_outages_with_a_gap_between_them_are_no_breach() {
 }
 
 #[test]
+fn the_first_failure_after_a_gap_may_be_as_old_as_the_gap() {
+    let recovered =
+        down(0, 50).into_iter().chain([(55, healthy()), (60, healthy()), (65, healthy())]).collect::<Vec<_>>();
+    let known = seen(&recovered);
+    assert_eq!(basis(&known, 65), Basis::LastRecoveryMet);
+    // The RTO is 300 s, and a clock starts at the third failure. At risk is what may be above 240 s.
+    for (back, told) in [(75, Basis::LastRecoveryMet), (305, Basis::LastRecoveryMet), (306, Basis::DownUncertain)] {
+        for gap in [Clone::clone, recalled] as [fn(&Contract) -> Contract; 2] {
+            let mut contract = gap(&known);
+            observe(&mut contract, 0, back, unhealthy());
+            assert!(contract.outage(t(back)).is_none(), "no clock runs yet");
+            assert_eq!(basis(&contract, back), told, "back at {back}");
+            observe(&mut contract, 0, back + 10, healthy());
+            assert_eq!(basis(&contract, back + 10), Basis::LastRecoveryMet, "it is well");
+        }
+    }
+}
+
+#[test]
 fn a_breach_that_was_seen_stays_one_until_the_component_is_seen_to_be_well() {
     let mut contract = recalled(&seen(&down(0, 400)));
     assert_eq!(basis(&contract, 999), Basis::DownReachedTarget);

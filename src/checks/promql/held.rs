@@ -21,7 +21,7 @@ pub(super) struct Held {
     samples: Vec<Option<u64>>,
     /// When it was first read.
     pub(super) since: Timestamp,
-    /// When it was last read.
+    /// The earliest sample of when it was last read.
     #[serde(default)]
     seen: Option<Timestamp>,
     /// The recovery point that followed.
@@ -39,6 +39,8 @@ pub(super) struct Reading {
     pub(super) samples: Vec<Option<f64>>,
     /// When the sample was taken.
     pub(super) at: Timestamp,
+    /// When the sample of `renewed_by` was taken, or this one, whichever was earlier.
+    pub(super) first: Timestamp,
     /// The recovery point, if the age was measured when the sample was taken.
     pub(super) point: Timestamp,
 }
@@ -66,14 +68,14 @@ impl Held {
         (same(self.marks.0, read.value) || same_samples) && !renewed
     }
 
-    /// When it was last read, if this reading is another one: it was measured since then, and nobody saw when.
+    /// When it was last read, if this reading is another one: it was measured at any time since then.
     pub(super) fn unseen_since(&self, read: &Reading) -> Option<Timestamp> {
         self.seen.filter(|_| !self.is(read))
     }
 
     /// The record after a reading. It is the `known` one if the same value was read again.
     pub(super) fn after(known: Option<Self>, read: &Reading) -> Self {
-        let seen = Some(read.at);
+        let seen = Some(read.first);
         match known {
             Some(known) if known.is(read) => {
                 let marks = (known.marks.0, known.marks.1.or(read.renewal.map(f64::to_bits)));
@@ -116,7 +118,7 @@ mod tests {
         let held = looks.iter().fold(None, |known, (second, age, renewal)| {
             let (value, renewal) = (f64::from(*age), renewal.map(f64::from));
             let (at, point) = (at(*second), at(*second - i64::from(*age)));
-            Some(Held::after(known, &Reading { value, renewal, samples: Vec::new(), at, point }))
+            Some(Held::after(known, &Reading { value, renewal, samples: Vec::new(), at, first: at, point }))
         });
         let point = held.expect("a look").point;
         (point.as_unix_nanos() - at(0).as_unix_nanos()) / 1_000_000_000
@@ -149,7 +151,7 @@ mod tests {
     fn what_moves_while_its_samples_stand_still_is_the_same_again() {
         let look = |second: i64, value: f64, samples: &[Option<f64>]| {
             let (at, point) = (at(second), at(second - 5));
-            Reading { value, renewal: None, samples: samples.to_vec(), at, point }
+            Reading { value, renewal: None, samples: samples.to_vec(), at, first: at, point }
         };
         let held = Held::after(None, &look(0, 100.0, &[Some(5.0), None]));
         for again in [look(60, 160.0, &[Some(5.0), None]), look(60, 100.000_000_01, &[Some(6.0), None])] {
@@ -172,7 +174,7 @@ mod tests {
     #[test]
     fn a_memory_is_carried_over_bit_by_bit() {
         let (value, renewal, samples) = (0.1 + 0.2, Some(1.0 / 3.0), vec![Some(0.3), None]);
-        let held = Held::after(None, &Reading { value, renewal, samples, at: at(0), point: at(-1) });
+        let held = Held::after(None, &Reading { value, renewal, samples, at: at(0), first: at(0), point: at(-1) });
         let stored = serde_json::to_value(&held).expect("plain data");
         assert_eq!(serde_json::from_value::<Held>(stored).expect("the same"), held);
         assert!(!held.is_frozen(Duration::from_secs(300), at(300)));

@@ -209,7 +209,7 @@ impl Kind for PromqlConfig {
     }
 }
 
-/// A number that changed between two looks that are no further apart was measured at the later one.
+/// The server is not asked what happened between two looks that are no further apart: it can hardly know more.
 const SELDOM: Duration = Duration::from_secs(15);
 
 struct PromqlCheck {
@@ -319,11 +319,14 @@ impl PromqlCheck {
     /// Remembers a number that must move; gives how it was first read.
     async fn hold(&self, number: &Number, renewal: Option<&Number>, prometheus: &Prometheus, run: Run) -> Option<Held> {
         let least = verdict::point(number, &self.meaning).ok().filter(|_| self.must_move)?;
+        let taken = |number: &Number| number.instant(verdict::taken(number), run.clock);
+        let at = taken(number);
         let read = held::Reading {
             value: number.value,
             renewal: renewal.map(|renewal| renewal.value),
             samples: number.samples.clone(),
-            at: number.instant(verdict::taken(number), run.clock),
+            at,
+            first: renewal.map_or(at, |renewal| taken(renewal).min(at)),
             point: number.instant(least, run.clock),
         };
         let known = self.held().clone();
@@ -341,7 +344,8 @@ impl PromqlCheck {
                     .and_then(|standing| standing.other.or(standing.first))
                     .map(|since| number.instant(since, run.clock))
             }
-            Some(known) => match known.unseen_since(&read).filter(|seen| read.at.since(*seen) > SELDOM) {
+            Some(known) => match known.unseen_since(&read) {
+                Some(seen) if read.at.since(seen) <= SELDOM => Some(seen),
                 // Nobody saw when it was measured. The server may have.
                 Some(seen) => {
                     let span = run.clock.now().since(seen);

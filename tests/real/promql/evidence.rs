@@ -98,8 +98,8 @@ async fn what_renews_an_age_is_never_newer_than_the_age() {
     // Between the two questions Prometheus scrapes.
     let front = Front::start(prometheus.address, Gate::Delays("collections_total", Duration::from_millis(700))).await;
     let connection = format!("url: \"http://{}\"", front.address);
-    let exporter = exporter(&connection, &[contract("renewed", "rpo: 4s", RENEWED)]).await;
-    for count in 1..6 {
+    let exporter = exporter(&connection, &[contract("renewed", "rpo: 10s", RENEWED)]).await;
+    for count in 1..4 {
         exporter.becomes("renewed", "rpo", "unproven", SOON).await;
         toy.tells(&format!("lag_seconds 600\ncollections_total {count}\n"));
         let never_met = |scrape: &Scrape| {
@@ -109,7 +109,14 @@ async fn what_renews_an_age_is_never_newer_than_the_age() {
         exporter.until("the lag shows", SOON, never_met).await;
         // It works for a moment, and hangs.
         toy.tells(&format!("lag_seconds 0\ncollections_total {}\n", 100 + count));
+        let hung = unix();
         exporter.becomes("renewed", "rpo", "met", SOON).await;
+        let hangs = |scrape: &Scrape| {
+            let point = figure(scrape, "dr_recovery_point_timestamp_seconds", "renewed").expect("a point");
+            assert!(point <= hung, "{:.1} s after the last collection: {scrape}", point - hung);
+            scrape.status("renewed", "rpo") == "unproven"
+        };
+        exporter.until("the proof is too old", SOON, hangs).await;
     }
 }
 

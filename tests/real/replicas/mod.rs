@@ -66,10 +66,18 @@ impl Replica {
     }
 
     /// The record as this replica knows it: the facts in their order.
+    /// The whole record, page by page.
     async fn record(&self) -> Vec<Value> {
-        let entries = self.get("record?limit=100000").await["entries"].as_array().cloned().unwrap_or_default();
-        let fact = |entry: &Value| serde_json::from_str(entry["body"].as_str().expect("a body")).expect("a fact");
-        entries.iter().map(fact).collect()
+        let mut facts = Vec::new();
+        let mut after = 0;
+        loop {
+            let answer = self.get(&format!("record?limit=1000&after={after}")).await;
+            let entries = answer["entries"].as_array().cloned().unwrap_or_default();
+            let Some(last) = entries.last() else { return facts };
+            after = last["seq"].as_i64().expect("a number");
+            let fact = |entry: &Value| serde_json::from_str(entry["body"].as_str().expect("a body")).expect("a fact");
+            facts.extend(entries.iter().map(fact));
+        }
     }
 
     async fn post(&self, path: &str, body: &Value) -> (u16, Value) {

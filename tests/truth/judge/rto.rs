@@ -150,20 +150,23 @@ fn recoveries(case: &Case<'_>, outages: &[Outage], verdict: &mut Verdict) {
     let mut found = vec![0; parts.len()];
     for (end, took, said, view) in &told(case) {
         let late = case.late(*end - *took - promise.triggered(), *end);
-        if late > TOO_LATE {
-            continue;
-        }
         let recovered = promise.recovered() + late;
         // It ended when somebody could look, at the latest.
         let by = |up: (SystemTime, SystemTime)| case.seen_by(&story.health_shows, up.1, recovered).unwrap_or(said.got);
         let ends = |part: &Part<'_>| part.own.up.is_some_and(|up| up.0 <= *end + MARGIN && *end <= by(up) + MARGIN);
         let Some(index) = parts.iter().rposition(ends) else {
+            if late > TOO_LATE {
+                continue;
+            }
             verdict.phantom += 1;
             let at = case.into(*end);
             verdict.faults.push(format!("phantom at {at:.1}s: {} recovered after {took:.1?}", promise.contract));
             continue;
         };
         found[index] += 1;
+        if late > TOO_LATE {
+            continue;
+        }
         if let Some(fault) = dated(case, &parts[index], (*end, *took, late), view, verdict) {
             let own = &parts[index].own;
             verdict.faults.push(format!(

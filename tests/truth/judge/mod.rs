@@ -35,6 +35,8 @@ pub struct Promise {
     pub failures: u32,
     /// How late what the check reads may be itself, such as the samples of a Prometheus.
     pub grain: Duration,
+    /// How much too early a look may date what it read, because nobody saw when that changed.
+    pub dating: Duration,
     /// Whether a look tells how old a copy is that is not whole; otherwise that rests on what was seen before.
     pub tells_age: bool,
 }

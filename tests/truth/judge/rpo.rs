@@ -71,7 +71,7 @@ pub(super) fn hold(case: &Case<'_>, verdict: &mut Verdict) {
         if figure.known.is_some_and(|known| known > told) {
             fault = fault.or(Some("more is called missing than is"));
         }
-        let error = promise.interval + ERROR + promise.grain;
+        let error = promise.interval + ERROR + promise.grain + promise.dating;
         // Where a look does not tell the age of a copy, the exposure rests on the last look that found it whole, unless
         // that was forgotten since.
         let proven = provable(case, to, noticed);

@@ -192,6 +192,7 @@ contracts:
             failures: 2,
             // It compares twice a second, and writes times to the second.
             grain: Duration::from_millis(1600),
+            dating: Duration::ZERO,
             tells_age: false,
         }]
     }

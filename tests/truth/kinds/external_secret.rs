@@ -161,6 +161,7 @@ contracts:
             failures: 1,
             // An answer of an API server is dated by its clock, which tells whole seconds.
             grain: Duration::from_secs(1),
+            dating: Duration::ZERO,
             tells_age: false,
         }]
     }

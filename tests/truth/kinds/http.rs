@@ -138,6 +138,7 @@ contracts:
             timeout: Duration::from_millis(600),
             failures: 3,
             grain: Duration::ZERO,
+            dating: Duration::ZERO,
             tells_age: false,
         }]
     }

@@ -121,6 +121,7 @@ contracts:
             timeout: Duration::from_millis(600),
             failures: 2,
             grain: Duration::ZERO,
+            dating: Duration::ZERO,
             tells_age: false,
         }]
     }

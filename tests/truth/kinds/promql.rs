@@ -147,9 +147,13 @@ contracts:
             failures: 3,
             // Prometheus scrapes five times a second.
             grain: Duration::from_millis(400),
+            dating: Duration::ZERO,
             tells_age: true,
         };
-        vec![promise(0, Some(8), None), promise(1, None, Some(8)), promise(2, None, Some(8))]
+        // The collector measured at any time between the samples of two looks.
+        let dating = Duration::from_millis(500 + 200);
+        let age = Promise { dating, ..promise(2, None, Some(8)) };
+        vec![promise(0, Some(8), None), promise(1, None, Some(8)), age]
     }
 
     async fn act(&mut self, act: Act) {

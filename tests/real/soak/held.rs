@@ -7,8 +7,8 @@ use std::time::Duration;
 /// One look at it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Held {
-    /// Resident memory, in KiB.
-    resident: u64,
+    /// Memory that is resident and not a part of the program's file, in KiB.
+    anonymous: u64,
     descriptors: u64,
     threads: u64,
     /// Ticks of the CPU, of a hundredth of a second.
@@ -16,7 +16,7 @@ pub(super) struct Held {
 }
 
 impl Held {
-    pub(super) const HEAD: &'static str = "seconds, KiB resident, descriptors, threads, seconds of CPU";
+    pub(super) const HEAD: &'static str = "seconds, KiB of memory, descriptors, threads, seconds of CPU";
 
     pub(super) fn by(id: u32) -> Self {
         let read = |name: &str| fs::read_to_string(format!("/proc/{id}/{name}")).expect("it runs");
@@ -29,7 +29,7 @@ impl Held {
         let fields: Vec<&str> = stat.rsplit(')').next().expect("fields").split_whitespace().collect();
         let ticks = |at: usize| fields[at].parse::<u64>().expect("ticks");
         let descriptors = fs::read_dir(format!("/proc/{id}/fd")).expect("it runs").count() as u64;
-        Self { resident: figure("VmRSS:"), descriptors, threads: figure("Threads:"), ticks: ticks(11) + ticks(12) }
+        Self { anonymous: figure("RssAnon:"), descriptors, threads: figure("Threads:"), ticks: ticks(11) + ticks(12) }
     }
 }
 
@@ -42,8 +42,8 @@ impl Held {
 
 impl fmt::Display for Held {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { resident, descriptors, threads, ticks } = self;
-        write!(f, "{resident:8} {descriptors:5} {threads:3} {:8.1}", *ticks as f64 / 100.0)
+        let Self { anonymous, descriptors, threads, ticks } = self;
+        write!(f, "{anonymous:8} {descriptors:5} {threads:3} {:8.1}", *ticks as f64 / 100.0)
     }
 }
 
@@ -74,12 +74,12 @@ impl Samples {
     pub(super) fn print(&self) {
         for number in 0..5 {
             let of = self.fifth(number);
-            let (resident, descriptors, threads) = (
-                median(of, |held| held.resident),
+            let (anonymous, descriptors, threads) = (
+                median(of, |held| held.anonymous),
                 median(of, |held| held.descriptors),
                 median(of, |held| held.threads),
             );
-            eprintln!("fifth {number}: {resident} KiB, {descriptors} descriptors, {threads} threads");
+            eprintln!("fifth {number}: {anonymous} KiB, {descriptors} descriptors, {threads} threads");
         }
     }
 
@@ -90,8 +90,8 @@ impl Samples {
             let (early, late) = (median(early, figure), median(late, figure));
             assert!(late <= early + more, "{what}: {early} in the second fifth, {late} in the last");
         };
-        let resident = median(early, |held| held.resident);
-        grows("KiB of memory", |held| held.resident, (resident / 10).max(4 << 10));
+        let anonymous = median(early, |held| held.anonymous);
+        grows("KiB of memory", |held| held.anonymous, (anonymous / 10).max(4 << 10));
         // What is open depends on what is down at the moment.
         grows("descriptors", |held| held.descriptors, 10);
         grows("threads", |held| held.threads, 3);

@@ -3,6 +3,7 @@
 
 mod access;
 mod completeness;
+mod held_up;
 mod holes;
 mod identity;
 mod link;

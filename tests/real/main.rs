@@ -13,6 +13,7 @@ mod promql;
 mod replicas;
 mod serve;
 mod single;
+mod soak;
 mod storage;
 mod triggers;
 mod web;

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::process::Command;
+use std::time::Duration;
 
 use super::{API, BACK_TO_5, SOON, Service, ask, config, open, recoveries};
 use dr_exporter::domain::contract::Objective;
@@ -12,6 +13,9 @@ use dr_testkit::exporter::{Config, Exporter};
 use dr_testkit::process::Process;
 use dr_testkit::scrape::Scrape;
 use dr_testkit::skip_without_root;
+
+/// How often the store is looked at while it is written.
+const LOOKS: usize = 20;
 
 /// What the exporter says when it refuses to start, and its exit code.
 fn refused(config: &Config) -> (Option<i32>, String) {
@@ -304,4 +308,41 @@ async fn a_file_of_an_earlier_version_is_migrated() {
     assert!((now - started).abs() < 0.001, "{scrape}");
     assert_eq!(ask(exporter.config().directory(), "SELECT user_version FROM pragma_user_version"), 6);
     assert_eq!(ask(exporter.config().directory(), "SELECT count(*) FROM firings"), 0);
+}
+
+/// Every run writes, while others read: what they read is of one instant.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_looks_while_a_daemon_writes_finds_nothing_damaged() {
+    const CONTRACTS: usize = 8;
+    let service = Service::start().await;
+    let contracts = (0..CONTRACTS).map(|number| service.contract(&format!("api-{number}"), "60s"));
+    let yaml = format!("{}{}", Service::defaults("50ms"), contracts.collect::<String>());
+    let yaml = yaml.replace("failures_to_trigger: 3", "failures_to_trigger: 1");
+    let exporter = Exporter::start_in(Config::new(&yaml)).await;
+    let flapping = async {
+        for round in 0_u64.. {
+            service.well(round % 2 == 0);
+            dr_testkit::let_pass(Duration::from_millis(60)).await;
+        }
+    };
+    let directory = exporter.config().directory().to_owned();
+    let looking = tokio::task::spawn_blocking(move || {
+        for round in 0..LOOKS {
+            for arguments in [["storage", "check"], ["report", "verify"]] {
+                let looked = Command::new(env!("CARGO_BIN_EXE_dr-exporter"))
+                    .args(arguments)
+                    .current_dir(&directory)
+                    .output()
+                    .expect("it runs");
+                let said = String::from_utf8_lossy(&looked.stdout);
+                assert!(looked.status.success() && said.starts_with("ok, "), "{arguments:?}, {round}: {looked:?}");
+            }
+        }
+    });
+    tokio::select! {
+        looked = looking => looked.expect("nothing is damaged"),
+        () = flapping => {}
+    }
+    let written = ask(exporter.config().directory(), "SELECT count(*) FROM recoveries");
+    assert!(written > 1, "nothing was written meanwhile");
 }

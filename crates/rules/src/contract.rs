@@ -319,11 +319,13 @@ impl Contract {
         let (outage, last) = (self.outage(now), self.clock.last_recovery());
         let fresh = self.feeding(Objective::Rto).all(|check| check.health_is_fresh(now));
         let standing = status::standing(last, target.limit, self.spec.drill_every, now);
-        // The first failures after a gap start no clock yet, but the outage may be as old as the gap.
+        // The first failures after a gap start no clock yet, but the outage may be as old as the gap. What is not proven anyway
+        // has a better reason.
         let suspected = self.feeding(Objective::Rto).filter_map(|check| check.watch().may_have_failed(now));
+        let suspected = || suspected.reduce(Interval::max).filter(|_| standing == Basis::LastRecoveryMet);
         Judgement {
             objective: Objective::Rto,
-            basis: status::rto(outage.or_else(|| suspected.reduce(Interval::max)), fresh, standing, target),
+            basis: status::rto(outage.or_else(suspected), fresh, standing, target),
             target: target.limit,
             figure: outage.or_else(|| last.map(Recovery::took)),
             // `None` sorts first: missing evidence counts as the oldest.

@@ -21,7 +21,7 @@ const READERS: [(&str, &str, f64); 7] = [
     ("/contracts/http-00", "text/html", 15.0),
     ("/api/v1/status", "application/json", 15.0),
     ("/api/v1/recoveries", "application/json", 20.0),
-    ("/api/v1/report", "application/json", 60.0),
+    ("/api/v1/report", "application/json", 30.0),
 ];
 
 /// What those who hang up send before they do, and what they read.

@@ -11,6 +11,7 @@ mod independence;
 mod known;
 mod properties;
 mod recall;
+mod remembered;
 mod replicas;
 mod shards;
 mod statuses;

@@ -4,7 +4,7 @@ use dr_rules::contract::Contract;
 use dr_rules::observation::{CopyState, Finding, Health, Observation};
 use dr_rules::outage::{Beginning, Interruption, Mode, Outage, Recovery};
 use dr_rules::recovery_clock::ClockEvent;
-use dr_rules::remembered::{Remembered, RememberedClock};
+use dr_rules::remembered::{Circumstances, Remembered, RememberedCheck, RememberedClock};
 use dr_rules::replica::{Measured, caught_up, heard, is_same, recorded_late, taken_over};
 
 use super::{ANY, check, contract, gone_on, healthy, observe, of_copy, seconds, spec, t, unhealthy};
@@ -262,6 +262,98 @@ fn a_change_that_both_see_missing_is_missing_since_the_first_saw_it() {
     looked_on.observe(0, at, &observation);
     assert_eq!(looked_on.remember().checks["a"].missing_since, Some(t(20)), "it looked all the time");
     assert_eq!(since(&newer, &looked_on), (Some(t(20)), Some(t(20))));
+}
+
+/// What one check is after this replica has caught up.
+fn newer(own: &RememberedCheck, other: &RememberedCheck) -> RememberedCheck {
+    let of =
+        |check: &RememberedCheck| Remembered { checks: [("a".to_owned(), check.clone())].into(), ..Default::default() };
+    caught_up(of(own), of(other)).checks["a"].clone()
+}
+
+#[test]
+fn of_two_looks_the_newer_one_counts_and_at_one_instant_the_own_one() {
+    let looked = |at: i64, name: &str, warns: bool, failures: u32| RememberedCheck {
+        health_seen: Some(t(at)),
+        failures,
+        copy_seen: Some(t(at)),
+        missing: Some(name.to_owned()),
+        missing_since: Some(t(5)),
+        warning_seen: Some(t(at)),
+        warns,
+        ..RememberedCheck::default()
+    };
+    let own = looked(20, "own", true, 1);
+    let of = |other: i64| {
+        let check = newer(&own, &looked(other, "other", false, 0));
+        (check.failures, check.missing.unwrap_or_default(), check.warns)
+    };
+    for (other, taken) in [(19, "own"), (20, "own"), (21, "other")] {
+        let is_own = taken == "own";
+        assert_eq!(of(other), (u32::from(is_own), taken.to_owned(), is_own), "the other looked at {other}");
+    }
+}
+
+#[test]
+fn the_same_change_is_missing_since_the_first_saw_it_unless_the_copy_was_complete_in_between() {
+    let missing = |seen: i64, since: i64, latched: Option<i64>, expected: Option<&str>| RememberedCheck {
+        copy_seen: Some(t(seen)),
+        missing: Some("change".to_owned()),
+        missing_since: Some(t(since)),
+        missing_expected: expected.map(str::to_owned),
+        latched: latched.map(t),
+        ..RememberedCheck::default()
+    };
+    let cases = [
+        ("the other one saw it until this one did", missing(50, 20, None, None), missing(20, 10, None, None), 10),
+        ("nobody looked in between", missing(50, 21, None, None), missing(20, 10, None, None), 21),
+        ("the same is expected", missing(50, 30, None, Some("x")), missing(20, 10, None, Some("x")), 10),
+        ("something else is expected", missing(50, 30, None, Some("x")), missing(20, 10, None, Some("y")), 30),
+        ("complete up to then", missing(50, 20, Some(10), None), missing(20, 10, None, None), 10),
+        ("complete after that", missing(50, 20, Some(11), None), missing(20, 10, None, None), 20),
+    ];
+    for (what, own, other, since) in cases {
+        for joined in [newer(&own, &other), newer(&other, &own)] {
+            assert_eq!(joined.missing_since, Some(t(since)), "{what}");
+        }
+    }
+}
+
+#[test]
+fn a_proof_of_another_copy_proves_nothing() {
+    let of = |identity: &str| RememberedCheck {
+        copy_seen: Some(t(20)),
+        latched: Some(t(19)),
+        copy_identity: Some(identity.to_owned()),
+        ..RememberedCheck::default()
+    };
+    assert_eq!(newer(&of("one"), &of("one")).latched, Some(t(19)));
+    assert_eq!(newer(&of("one"), &of("other")).latched, None);
+}
+
+#[test]
+fn what_a_late_recovery_leaves_of_the_circumstances() {
+    let told = |check: &str| Some(Circumstances { check: check.to_owned(), ..Circumstances::default() });
+    let late = |at: i64| {
+        let recovery = recovery(at, at + 20, at + 50);
+        vec![Measured { recovery, circumstances: told("late"), is_known: false }]
+    };
+    let state = |running: Option<Outage>, last: Option<Recovery>| Remembered {
+        clock: RememberedClock { running, last, circumstances: told("own"), ..RememberedClock::default() },
+        ..Remembered::default()
+    };
+    let last = || Some(recovery(100, 110, 120));
+    let cases = [
+        ("a clock runs", state(Some(outage(300, 320)), None), 40, "own"),
+        ("an older one", state(None, last()), 40, "own"),
+        ("one as old", state(None, last()), 70, "late"),
+        ("a newer one", state(None, last()), 130, "late"),
+        ("the first one", state(None, None), 40, "late"),
+    ];
+    for (what, before, at, whose) in cases {
+        let (after, _) = recorded_late(before, late(at), None);
+        assert_eq!(after.clock.circumstances, told(whose), "{what}");
+    }
 }
 
 #[test]

@@ -13,8 +13,8 @@ use super::JetStream;
 use super::copy::{Applied, Copy};
 use super::lead::Lead;
 use super::log::{Extent, Log};
-use super::message::{Message, VERSION, What};
-use super::store::{JetStreamStore, LARGEST};
+use super::message::{Message, VERSION, What, in_parts};
+use super::store::JetStreamStore;
 use crate::clients::jetstream::log::{Append, Appended};
 use crate::clock;
 use crate::store::{Batch, Store as _, StoreError};
@@ -29,11 +29,16 @@ const REFUSED: Duration = Duration::from_secs(60);
 
 /// What is said of a stream that is not the one whose log was applied.
 pub(super) const REPLACED: &str = "the stream was replaced, or has lost messages that this replica knows. Nothing is \
-    written to it. To write again what this replica knows, delete the stream while it runs. To begin with what the \
-    stream holds now, restart every replica that says this";
+    written to it. To write again what this replica knows, stop every replica that goes on with the stream, and delete \
+    the stream while this one runs. To begin with what the stream holds now, restart every replica that says this";
 /// What is said while a stream holds only a part of what was written again.
 pub(super) const UNFINISHED: &str = "a replica writes again what the stream held before it was lost, and is not done. If \
     this lasts, delete the stream while a replica runs that still knows everything";
+
+/// Whether this error says that the stream is not the one whose log was applied.
+fn is_replaced(error: &StoreError) -> bool {
+    matches!(error, StoreError::Failed { message, .. } if message == REPLACED)
+}
 
 /// Who leads, by the claims in the log.
 pub(super) fn lead_of(by: &str, settings: &JetStream, claims: &[Applied], now: Instant) -> Lead {
@@ -54,7 +59,7 @@ impl JetStreamStore {
     /// There is none yet, or the stream could not be read for another reason, which is `cause`.
     pub(super) fn find_again(&mut self, cause: StoreError) -> Result<(), StoreError> {
         let found = match self.log.extent() {
-            Ok(extent) if extent.created == self.created => {
+            Ok(extent) if extent.created == self.created && !is_replaced(&cause) => {
                 self.gone = None;
                 return Err(cause);
             }
@@ -73,13 +78,14 @@ impl JetStreamStore {
         self.write_again()
     }
 
-    /// How long others are waited for, who may know more.
+    /// How long others are waited for, who may know more. Nobody knows more than the leader: it does not
+    /// wait, so that no other one is first who has not read its last entries.
     fn patience(&mut self) -> Result<Duration, StoreError> {
         let silence = self.settings.takeover_after;
         let share = match (self.copy.database.head()?.seq, self.copy.missing) {
             (0, _) => 1,
             (_, Some(_)) => 2,
-            (_, None) if self.lead.leads() => 10,
+            (_, None) if self.lead.leads() => return Ok(Duration::ZERO),
             (_, None) => 3,
         };
         Ok(silence / share)
@@ -156,16 +162,7 @@ impl JetStreamStore {
         if trial.database.head()? != self.copy.database.head()? {
             return Err(self.log.failed(&unlike));
         }
-        let (mut parts, mut small) = (vec![everything], Vec::new());
-        while let Some(part) = parts.pop() {
-            let size = serde_json::to_vec(&part).map_or(0, |text| text.len());
-            match (size > LARGEST).then(|| part.clone().halves()).flatten() {
-                // The entries of the first come first.
-                Some((first, second)) => parts.extend([second, first]),
-                None => small.push(part),
-            }
-        }
-        Ok(small)
+        Ok(in_parts(everything))
     }
 
     /// Follows the stream that stands in the place of the one that is gone, if it holds everything
@@ -184,7 +181,10 @@ impl JetStreamStore {
             return Err(self.log.failed(&REPLACED));
         }
         let now = clock::instant();
-        info!(stream = self.log.name, "the storage's stream was written again, and holds what this replica knows");
+        info!(
+            stream = self.log.name,
+            "the storage's stream is another one, or was restored, and holds what this replica knows"
+        );
         self.followed |= self.copy.database.head()?.seq > 0;
         self.lead = lead_of(&self.by, &self.settings, &claims, now);
         (self.copy, self.created, self.gone) = (copy, extent.created, None);

@@ -1,8 +1,8 @@
 //! Condenses the log, so that it does not grow with time.
 
 use super::lead::Lead;
-use super::message::What;
-use super::store::{JetStreamStore, LARGEST};
+use super::message::{What, in_parts};
+use super::store::JetStreamStore;
 use crate::store::{Batch, StoreError};
 
 impl JetStreamStore {
@@ -18,18 +18,10 @@ impl JetStreamStore {
                 return Err(error);
             }
         }
-        let mut parts = vec![self.copy.state()?];
-        let mut small = Vec::new();
-        while let Some(part) = parts.pop() {
-            let size = serde_json::to_vec(&part).map_or(0, |text| text.len());
-            match (size > LARGEST).then(|| part.clone().halves()).flatten() {
-                Some((first, second)) => parts.extend([first, second]),
-                None => small.push(part),
-            }
-        }
+        let parts = in_parts(self.copy.state()?);
         let before = self.copy.applied.saturating_add(1);
-        let count = small.len();
-        for (index, part) in small.into_iter().enumerate() {
+        let count = parts.len();
+        for (index, part) in parts.into_iter().enumerate() {
             let what = What::Snapshot { batch: Box::new(part), last: index + 1 == count };
             // Its parts belong together: nothing may stand between them.
             let end = before.saturating_add(index as u64);

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::log::Log;
+use super::again::REPLACED;
+use super::log::{Extent, Log};
 use super::message::{Read, Subjects, What};
 use crate::clients::jetstream::log::LogMessage;
 use crate::store::history::ObservedTimes;
@@ -47,8 +48,9 @@ pub(super) struct Copy {
     pub(super) applied: u64,
     /// The first message of those that are never removed, if there is one.
     pub(super) kept: Option<u64>,
-    /// The last message of history, and how many there were.
+    /// The last message of history, when the server stored it, and how many there were.
     pub(super) history: u64,
+    pub(super) stored: Option<jiff::Timestamp>,
     pub(super) counted: u64,
     /// The last message that was there: the log has none after it, up to the last sequence applied.
     seen: u64,
@@ -81,6 +83,7 @@ impl Copy {
             applied: 0,
             kept: None,
             history: 0,
+            stored: None,
             counted: 0,
             seen: 0,
             missing: None,
@@ -133,6 +136,10 @@ impl Copy {
                 return Ok(Applied::Nothing);
             }
         };
+        // A process that read everything as it was written does not come to miss what lies behind it.
+        if !own.is_empty() && read.before.is_some_and(|before| before > self.history && before <= self.seen) {
+            return Err(log.failed(&REPLACED));
+        }
         self.follow_history(log, message, read.before)?;
         let foreign = read.by != own;
         self.own = if foreign { self.own } else { Some(read.id) };
@@ -213,14 +220,14 @@ impl Copy {
         if let Some(before) = before.filter(|before| *before > self.history) {
             let text = format!("message {before} is missing: message {} follows it", message.sequence);
             self.miss(log, before, &text)?;
-            self.history = before;
+            (self.history, self.stored) = (before, None);
         } else if before.is_some_and(|before| before < self.history) && is_history {
             let what = format!("message {} of history", self.history);
             let why = "the replica that leads does not know it, because it was removed before it began";
             self.database.set_aside(&what, why, "")?;
         }
         if is_history {
-            self.history = message.sequence;
+            (self.history, self.stored) = (message.sequence, Some(message.time));
             self.counted = self.counted.saturating_add(1);
             self.kept.get_or_insert(message.sequence);
         }
@@ -235,6 +242,21 @@ impl Copy {
     fn miss(&mut self, log: &Log, message: u64, text: &str) -> Result<(), StoreError> {
         self.missing.get_or_insert(message);
         self.database.doubt(&format!("{text}. Somebody removed it from the stream {}", log.name))
+    }
+
+    /// Whether a log of this extent cannot be the one that was applied, or has lost its end.
+    pub(super) fn is_unlike(&self, log: &Log, extent: &Extent) -> Result<bool, StoreError> {
+        let unread = extent.last.saturating_sub(self.applied);
+        if extent.last < self.applied
+            || unread == 0 && extent.history > self.counted
+            || self.kept.is_some_and(|kept| extent.first > kept)
+        {
+            return Ok(true);
+        }
+        // A stream that was restored in its place from a backup, and has grown since, may be as long again.
+        let Some(stored) = self.stored else { return Ok(false) };
+        let there = log.next(self.history)?;
+        Ok(there.is_none_or(|there| (there.sequence, there.time) != (self.history, stored)))
     }
 
     /// Notes that messages are gone whose content this copy has.

@@ -8,6 +8,23 @@ use serde_json::Value;
 use crate::domain::time::Timestamp;
 use crate::store::Batch;
 
+/// The largest message. A server accepts 1 MiB unless it is told otherwise.
+const LARGEST: usize = 512 * 1024;
+
+/// A batch in parts that a server accepts. Written in this order, they are the same as the whole.
+pub(super) fn in_parts(batch: Batch) -> Vec<Batch> {
+    let (mut parts, mut small) = (vec![batch], Vec::new());
+    while let Some(part) = parts.pop() {
+        let size = serde_json::to_vec(&part).map_or(0, |text| text.len());
+        match (size > LARGEST).then(|| part.clone().halves()).flatten() {
+            // The entries of the first come first.
+            Some((first, second)) => parts.extend([second, first]),
+            None => small.push(part),
+        }
+    }
+    small
+}
+
 /// One message: what, by which process, under which number.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Message {

@@ -11,7 +11,7 @@ use super::again::{REPLACED, UNFINISHED, lead_of};
 use super::copy::{Applied, Copy};
 use super::lead::Lead;
 use super::log::Log;
-use super::message::{Message, VERSION, What};
+use super::message::{Message, VERSION, What, in_parts};
 use crate::clients::jetstream::log::{Append, Appended};
 use crate::clock;
 use crate::domain::time::Timestamp;
@@ -21,8 +21,6 @@ use crate::store::record::{EntryQuery, Head, Link};
 use crate::store::shared::{Base, Forwarded, News, Share, Standing, Turn};
 use crate::store::{Batch, ClosedRecovery, Firing, FiringQuery, RecoveryQuery, Store, StoreError, Stored};
 
-/// The largest message. A server accepts 1 MiB unless it is told otherwise.
-pub(super) const LARGEST: usize = 512 * 1024;
 /// How often a message is tried at a new end of the log, before this turn is given up.
 const ATTEMPTS: u32 = 16;
 /// How often the stream is asked whether it is still the same one, and whole.
@@ -120,11 +118,10 @@ impl JetStreamStore {
     }
 
     fn read_on(&mut self) -> Result<(), StoreError> {
-        if self.blind
-            || self.copy.applied < SHORT
-            || clock::since(self.looked) >= LOOK.min(self.settings.takeover_after / 3)
-        {
-            self.look()?;
+        if self.blind {
+            self.look()?
+        } else {
+            self.look_if_due()?
         }
         loop {
             let asked = clock::instant();
@@ -146,13 +143,16 @@ impl JetStreamStore {
         }
     }
 
+    /// Looks at the stream if that was not done lately.
+    fn look_if_due(&mut self) -> Result<(), StoreError> {
+        let is_due = clock::since(self.looked) >= LOOK.min(self.settings.takeover_after / 3);
+        if is_due || self.copy.applied < SHORT { self.look() } else { Ok(()) }
+    }
+
     /// Whether the stream is still the one whose log was applied.
     fn look(&mut self) -> Result<(), StoreError> {
         let extent = self.log.extent()?;
-        if extent.created != self.created
-            || extent.last < self.copy.applied
-            || self.copy.kept.is_some_and(|kept| extent.first > kept)
-        {
+        if extent.created != self.created || self.copy.is_unlike(&self.log, &extent)? {
             return Err(self.log.failed(&REPLACED));
         }
         if extent.history < self.copy.counted && extent.last >= self.copy.applied {
@@ -182,9 +182,7 @@ impl JetStreamStore {
             if !may(&self.lead) {
                 return Err(StoreError::NotLeading);
             }
-            if self.copy.applied < SHORT {
-                self.look()?;
-            }
+            self.look_if_due()?;
             let before = self.copy.applied;
             message.before = Some(self.copy.history);
             let payload = serde_json::to_vec(&message).map_err(|error| self.log.failed(&error))?;
@@ -204,15 +202,7 @@ impl JetStreamStore {
     }
 
     fn write(&mut self, batch: Batch) -> Result<(), StoreError> {
-        let size = serde_json::to_vec(&batch).map_or(0, |text| text.len());
-        if size > LARGEST {
-            let whole = batch.clone();
-            return match batch.halves() {
-                Some((first, second)) => self.write(first).and_then(|()| self.write(second)),
-                None => self.append(What::Batch(Box::new(whole)), Lead::leads),
-            };
-        }
-        self.append(What::Batch(Box::new(batch)), Lead::leads)
+        in_parts(batch).into_iter().try_for_each(|part| self.append(What::Batch(Box::new(part)), Lead::leads))
     }
 
     /// What the ledger has not heard yet.

@@ -2,46 +2,18 @@
 
 use std::time::{Duration, Instant};
 
-use dr_exporter::store::Backend as _;
-use dr_exporter::store::StoreError;
-use dr_exporter::store::jetstream::JetStream;
-use dr_exporter::store::record::{Entry, EntryQuery, Fact};
-use dr_exporter::store::{Batch, Store};
-use dr_testkit::nats::{self, Server};
+use dr_exporter::store::{Backend as _, StoreError};
 use serde_json::json;
 
+use super::stores::{TAKEOVER, blocking, entry, keys, server, store};
 use super::{Rig, trigger};
 use crate::storage::stream_on;
-
-pub(super) async fn server() -> Server {
-    let mut server = Server::new(&nats::current());
-    server.configure(&format!("server_name: single\njetstream {{ store_dir: \"{}\" }}\n", server.store()));
-    server.run();
-    server.listens().await;
-    server
-}
-
-/// How long a leader must be silent here: longer than a busy machine takes from one step of a test to the next.
-const TAKEOVER: Duration = Duration::from_secs(4);
-
-pub(super) fn entry(key: &str) -> Batch {
-    let at = dr_exporter::domain::time::Timestamp::from_unix_seconds(1_800_000_000);
-    let entry = Entry { key: key.to_owned(), at, fact: Fact::Stopped };
-    Batch { entries: vec![entry], ..Batch::default() }
-}
-
-pub(super) fn store(server: &Server, name: &str) -> (JetStream, Box<dyn Store>) {
-    let settings = stream_on(&server.address.to_string(), name, 1);
-    let settings = JetStream { takeover_after: TAKEOVER, ..settings };
-    let store = settings.open().expect("opened");
-    (settings, store)
-}
 
 /// A leader that heard nothing for a while believes that it leads. The log refuses what it writes.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_leader_that_was_replaced_writes_nothing() {
     let server = server().await;
-    let refused = tokio::task::spawn_blocking(move || {
+    let written = blocking(move || {
         let (settings, mut old) = store(&server, "old");
         old.turn().expect("a turn");
         old.save(&entry("a")).expect("it leads");
@@ -64,11 +36,9 @@ async fn a_leader_that_was_replaced_writes_nothing() {
         let turn = old.turn().expect("a turn").expect("a shared store");
         assert!(!turn.share.standing.leads && turn.share.standing.leader.as_deref() == Some("new"));
         new.save(&entry("e")).expect("it still leads");
-        let links = settings.entries(&EntryQuery { after: 0, limit: 10 }).expect("entries");
-        assert!(settings.verify(None).expect("read").is_ok());
-        links.into_iter().map(|link| link.key).collect::<Vec<_>>()
+        keys(&settings)
     });
-    assert_eq!(refused.await.expect("no panic"), ["a", "c", "e"]);
+    assert_eq!(written.await, ["a", "c", "e"]);
 }
 
 /// A stream that would forget is refused: exit code 78.
@@ -80,8 +50,7 @@ async fn a_stream_that_forgets_is_refused() {
         "discard": "new", "allow_rollup_hdrs": true, "max_age": 3_600_000_000_000_u64}))
         .await;
     let settings = stream_on(&server.address.to_string(), "a", 1);
-    let told = tokio::task::spawn_blocking(move || settings.open().map(drop).expect_err("refused"));
-    let told = told.await.expect("no panic");
+    let told = blocking(move || settings.open().map(drop).expect_err("refused")).await;
     assert!(told.is_final() && told.to_string().contains("max_age"), "{told}");
 }
 

@@ -1,83 +1,30 @@
 //! Messages of the stream are lost, or all of it, or something stands there that no replica wrote.
 
-use std::time::Duration;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
-use dr_exporter::store::damage::Damage;
+use dr_exporter::domain::remembered::RememberedClock;
 use dr_exporter::store::jetstream::JetStream;
-use dr_exporter::store::record::EntryQuery;
-use dr_exporter::store::shared::Turn;
-use dr_exporter::store::{Backend, Store, StoreError};
-use dr_testkit::nats::{self, Api, Server};
+use dr_exporter::store::record::{Entry, Fact};
+use dr_exporter::store::{Backend as _, Batch, StoreError};
+use dr_testkit::nats::{self, Server};
 use serde_json::{Value, json};
 
-use super::fencing::{entry, server, store};
+use super::stores::{
+    Led, STREAM, TAKEOVER, blocking, damage, entry, history, keys, last, leads, save, store, turn_until, wait,
+};
 use super::{Rig, SOON};
-use crate::storage::stream_as;
-
-/// Runs what waits for servers itself.
-async fn blocking<T: Send + 'static>(run: impl FnOnce() -> T + Send + 'static) -> T {
-    tokio::task::spawn_blocking(run).await.expect("no panic")
-}
-
-/// Takes turns until one is as it is wanted. Returns the last error, if turns failed before.
-fn turn_until(store: &mut dyn Store, wanted: impl Fn(&mut dyn Store, &Turn) -> bool) -> Option<String> {
-    let (begin, mut told) = (std::time::Instant::now(), None);
-    while begin.elapsed() < SOON {
-        match store.turn() {
-            Ok(Some(turn)) if wanted(store, &turn) => return told,
-            Ok(_) => {}
-            Err(error) => told = Some(error.to_string()),
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    panic!("no turn is as it should be; the last error: {told:?}");
-}
-
-fn leads(store: &mut dyn Store) {
-    turn_until(store, |_, turn| turn.share.standing.leads);
-}
-
-fn keys(settings: &JetStream) -> Vec<String> {
-    let links = settings.entries(&EntryQuery { after: 0, limit: 100 }).expect("entries");
-    assert!(settings.verify(None).expect("read").is_ok(), "a whole chain");
-    links.into_iter().map(|link| link.key).collect()
-}
-
-/// The sequences of the messages of history.
-async fn history(api: &Api) -> Vec<u64> {
-    let mut found = Vec::new();
-    for sequence in 1..=api.last_seq("dr_exporter").await.expect("a stream") {
-        let message = api.call("STREAM.MSG.GET.dr_exporter", json!({ "seq": sequence })).await;
-        if message.is_ok_and(|message| message["message"]["subject"] == json!("dr_exporter.log")) {
-            found.push(sequence);
-        }
-    }
-    found
-}
-
-fn damage(store: &mut dyn Store) -> Damage {
-    store.damage().expect("read")
-}
+use crate::storage::{stream_as, stream_on};
 
 /// A replica that restarts after a deletion finds nothing. It leaves the stream to those who know.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_that_was_deleted_is_written_again_by_one_that_knows() {
-    let server = server().await;
-    let api = server.api(async_nats::ConnectOptions::new()).await;
-    let (server, mut old, term, head) = blocking(move || {
-        let (_, mut old) = store(&server, "old");
-        leads(old.as_mut());
-        for key in ["a", "b", "c"] {
-            old.save(&entry(key)).expect("it leads");
-        }
+    blocking(|| {
+        let Led { server, api, mut old, .. } = Led::with(&["a", "b", "c"]);
         let term = old.turn().expect("a turn").expect("shared").share.standing.term;
         let head = old.head().expect("a head");
-        (server, old, term, head)
-    })
-    .await;
-    api.delete("dr_exporter").await;
-    blocking(move || {
-        let settings = crate::storage::stream_on(&server.address.to_string(), "new", 1);
+        wait(api.delete(STREAM));
+        let settings = stream_on(&server.address.to_string(), "new", 1);
         let (takeover_after, founding_after) = (Duration::from_millis(900), Duration::from_millis(900));
         let settings = JetStream { takeover_after, founding_after, ..settings };
         let mut new = settings.open().expect("it makes the stream");
@@ -85,10 +32,32 @@ async fn a_stream_that_was_deleted_is_written_again_by_one_that_knows() {
         assert!(!turn.share.standing.leads, "others may know what the stream held");
         turn_until(old.as_mut(), |_, turn| turn.share.standing.leads && turn.share.standing.term > term);
         assert_eq!(old.head().expect("a head"), head, "the same record");
-        old.save(&entry("d")).expect("it leads");
+        save(old.as_mut(), &["d"]);
         turn_until(new.as_mut(), |new, _| new.head().expect("a head") != head);
         assert_eq!(keys(&settings), ["a", "b", "c", "d"]);
         assert_eq!(new.head().expect("a head"), old.head().expect("a head"));
+    })
+    .await;
+}
+
+/// More than one message holds is written again in several, in the same order.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_long_record_is_written_again_in_parts() {
+    blocking(|| {
+        let Led { server: _server, api, settings, mut old } = Led::with(&[]);
+        for key in ["a", "b", "c", "d", "e"] {
+            let Batch { entries, .. } = entry(key);
+            let version = key.repeat(200_000);
+            let long = |entry| Entry { fact: Fact::Started { version: version.clone(), silent_since: None }, ..entry };
+            let entries = entries.into_iter().map(long).collect();
+            old.save(&Batch { entries, ..Batch::default() }).expect("it leads");
+        }
+        let head = old.head().expect("a head");
+        wait(api.delete(STREAM));
+        leads(old.as_mut());
+        assert_eq!(keys(&settings), ["a", "b", "c", "d", "e"]);
+        assert_eq!(old.head().expect("a head"), head, "the same record");
+        assert!(history(&api).len() > 1, "a server refuses a message of a megabyte");
     })
     .await;
 }
@@ -97,34 +66,71 @@ async fn a_stream_that_was_deleted_is_written_again_by_one_that_knows() {
 /// one follows no other, says so, and writes it again when that one is gone.
 #[tokio::test(flavor = "multi_thread")]
 async fn another_history_is_told_and_not_followed() {
-    let server = server().await;
-    let api = server.api(async_nats::ConnectOptions::new()).await;
-    let (server, mut old) = blocking(move || {
-        let (_, mut old) = store(&server, "old");
-        leads(old.as_mut());
-        old.save(&entry("a")).expect("it leads");
-        (server, old)
-    })
-    .await;
-    api.delete("dr_exporter").await;
-    let (server, settings, mut old) = blocking(move || {
+    blocking(|| {
+        let Led { server, api, mut old, .. } = Led::with(&["a"]);
+        wait(api.delete(STREAM));
         let (settings, mut new) = store(&server, "new");
         leads(new.as_mut());
-        new.save(&entry("x")).expect("it leads");
+        save(new.as_mut(), &["x"]);
         let told = old.save(&entry("b")).expect_err("another stream").to_string();
         assert!(told.contains("replaced"), "{told}");
         let told = old.turn().expect_err("another history").to_string();
         assert!(told.contains("replaced") && told.contains("delete the stream"), "{told}");
         assert_eq!(keys(&settings), ["x"]);
         drop(new);
-        (server, settings, old)
-    })
-    .await;
-    api.delete("dr_exporter").await;
-    blocking(move || {
+        wait(api.delete(STREAM));
         leads(old.as_mut());
         assert_eq!(keys(&settings), ["a"]);
-        drop(server);
+    })
+    .await;
+}
+
+/// A follower that has not read the last entry does not write its shorter past before the leader does.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_leader_writes_again_first() {
+    blocking(|| {
+        let Led { server, api, settings, mut old } = Led::with(&["a"]);
+        let (_, mut new) = store(&server, "new");
+        new.turn().expect("a turn");
+        save(old.as_mut(), &["b"]);
+        wait(api.delete(STREAM));
+        assert!(new.turn().is_err(), "it waits");
+        let turn = old.turn().expect("it writes again at once").expect("shared");
+        assert!(turn.share.standing.leads);
+        turn_until(new.as_mut(), |new, _| new.head().expect("a head").seq == 2);
+        assert_eq!(keys(&settings), ["a", "b"]);
+    })
+    .await;
+}
+
+/// A replica wrote a part again, and is gone. Nobody takes the part for the whole, or writes after it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_is_half_written_is_left_alone() {
+    blocking(|| {
+        let Led { server, api, mut old, .. } = Led::with(&["a"]);
+        let clocks = BTreeMap::from([("api".to_owned(), RememberedClock::default())]);
+        old.save(&Batch { clocks, ..Batch::default() }).expect("it leads");
+        wait(api.delete(STREAM));
+        let settings = stream_on(&server.address.to_string(), "new", 1);
+        let settings = JetStream { takeover_after: TAKEOVER, founding_after: Duration::ZERO, ..settings };
+        drop(settings.open().expect("it makes the stream"));
+        let part = json!({"batch": entry("a"), "left": 1});
+        let part = json!({"v": 1, "by": "gone", "id": 1, "before": 0, "again": part}).to_string();
+        wait(api.publish("dr_exporter.log", &part)).expect("stored");
+        let mut new = settings.open().expect("opened");
+        for store in [&mut old, &mut new] {
+            let told = store.turn().expect_err("a part").to_string();
+            assert!(told.contains("is not done"), "{told}");
+        }
+        let told = new.save(&entry("x")).expect_err("a part").to_string();
+        assert!(told.contains("is not done"), "{told}");
+        assert_eq!(last(&api), 1, "nobody wrote after it");
+        wait(api.delete(STREAM));
+        leads(old.as_mut());
+        let head = old.head().expect("a head");
+        turn_until(new.as_mut(), |new, _| new.head().expect("a head") == head);
+        assert_eq!(keys(&settings), ["a"]);
+        assert!(settings.load().expect("read").clocks.contains_key("api"), "what the part lacks is not lost");
     })
     .await;
 }
@@ -132,67 +138,48 @@ async fn another_history_is_told_and_not_followed() {
 /// A message that no replica wrote is set aside and told, and everything goes on.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_foreign_message_is_set_aside() {
-    let server = server().await;
-    let api = server.api(async_nats::ConnectOptions::new()).await;
-    let (server, mut old) = blocking(move || {
-        let (_, mut old) = store(&server, "old");
-        leads(old.as_mut());
-        (server, old)
-    })
-    .await;
-    for subject in ["dr_exporter.log", "dr_exporter.state", "dr_exporter.leader", "dr_exporter.other"] {
-        api.publish(subject, "hello").await.expect("stored");
-    }
-    blocking(move || {
+    blocking(|| {
+        let Led { server, api, settings, mut old } = Led::with(&[]);
+        for subject in ["dr_exporter.log", "dr_exporter.state", "dr_exporter.leader", "dr_exporter.other"] {
+            wait(api.publish(subject, "hello")).expect("stored");
+        }
         turn_until(old.as_mut(), |old, _| damage(old).count == 4);
-        old.save(&entry("a")).expect("it leads");
-        let (settings, mut new) = store(&server, "new");
+        save(old.as_mut(), &["a", "b"]);
+        let (_, mut new) = store(&server, "new");
         new.turn().expect("a turn");
-        let damage = damage(new.as_mut());
-        assert!(damage.count == 4, "{damage}");
-        assert!(damage.to_string().contains("no replica wrote it"), "{damage}");
+        let told = damage(new.as_mut());
+        assert!(told.count == 4 && told.to_string().contains("no replica wrote it"), "{told}");
         assert_eq!(settings.damage().expect("read").count, 4);
-        assert_eq!(keys(&settings), ["a"]);
+        assert_eq!(keys(&settings), ["a", "b"]);
+        // It is counted, so that one that is missing is missed.
+        wait(api.delete_message(STREAM, history(&api)[1]));
+        turn_until(old.as_mut(), |old, _| damage(old).count == 5);
     })
     .await;
 }
 
 /// A message of history that somebody deleted is missed by a replica that runs, and by one that starts.
-/// One that still knows it can write everything again.
+/// One that still knows it can write everything again, and the others follow.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deleted_message_is_missed() {
-    let server = server().await;
-    let api = server.api(async_nats::ConnectOptions::new()).await;
-    let (server, mut old) = blocking(move || {
-        let (_, mut old) = store(&server, "old");
-        leads(old.as_mut());
-        for key in ["a", "b", "c"] {
-            old.save(&entry(key)).expect("it leads");
-        }
-        (server, old)
-    })
-    .await;
-    let second = history(&api).await[1];
-    api.delete_message("dr_exporter", second).await;
-    let (server, settings, mut old) = blocking(move || {
+    blocking(|| {
+        let Led { server, api, settings, mut old } = Led::with(&["a", "b", "c"]);
+        let second = history(&api)[1];
+        wait(api.delete_message(STREAM, second));
         turn_until(old.as_mut(), |old, _| damage(old).count == 1);
         assert!(damage(old.as_mut()).to_string().contains("delete the stream"), "{}", damage(old.as_mut()));
-        old.save(&entry("d")).expect("it still leads");
-        let (settings, mut new) = store(&server, "new");
+        save(old.as_mut(), &["d"]);
+        let (_, mut new) = store(&server, "new");
         let told = damage(new.as_mut()).to_string();
         assert!(told.contains(&format!("message {second} is missing")), "{told}");
         let verified = settings.verify(None).expect("read");
         assert!(verified.is_err_and(|broken| broken.to_string().contains(&format!("message {second} "))));
-        drop(new);
-        (server, settings, old)
-    })
-    .await;
-    api.delete("dr_exporter").await;
-    blocking(move || {
+        wait(api.delete(STREAM));
         leads(old.as_mut());
+        turn_until(new.as_mut(), |new, _| damage(new).count == 0);
+        assert_eq!(new.head().expect("a head"), old.head().expect("a head"));
         assert_eq!(keys(&settings), ["a", "b", "c", "d"]);
         assert_eq!((damage(old.as_mut()).count, settings.damage().expect("read").count), (0, 0));
-        drop(server);
     })
     .await;
 }
@@ -200,28 +187,15 @@ async fn a_deleted_message_is_missed() {
 /// The last message of all is deleted, or everything, while no replica runs.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_end_is_missed() {
-    let server = server().await;
-    let api = server.api(async_nats::ConnectOptions::new()).await;
-    let (server, settings) = blocking(move || {
-        let (settings, mut old) = store(&server, "old");
-        leads(old.as_mut());
-        old.save(&entry("a")).expect("it leads");
+    blocking(|| {
+        let Led { server: _server, api, settings, old } = Led::with(&["a"]);
         std::mem::forget(old);
-        (server, settings)
-    })
-    .await;
-    let last = api.last_seq("dr_exporter").await.expect("a stream");
-    api.delete_message("dr_exporter", last).await;
-    let (server, settings) = blocking(move || {
+        let end = last(&api);
+        wait(api.delete_message(STREAM, end));
         let told = settings.damage().expect("read").to_string();
-        assert!(told.contains(&format!("message {last}")), "{told}");
-        (server, settings)
-    })
-    .await;
-    api.purge("dr_exporter").await;
-    blocking(move || {
+        assert!(told.contains(&format!("message {end}")), "{told}");
+        wait(api.purge(STREAM));
         assert!(settings.damage().expect("read").count > 0);
-        drop(server);
     })
     .await;
 }
@@ -254,24 +228,26 @@ async fn a_leader_that_cannot_write_tells_all_and_gives_up() {
         strong.turn().expect("a turn");
         let refused = weak.save(&entry("a"));
         assert!(matches!(refused, Err(StoreError::Failed { .. })), "{refused:?}");
-        let renewed = std::thread::scope(|scope| {
-            let turning = scope.spawn(|| {
-                // It gives up after three seconds.
-                let begin = std::time::Instant::now();
-                while begin.elapsed() < Duration::from_secs(10) {
-                    let _ = weak.turn();
-                    let _ = weak.save(&entry("a"));
-                    std::thread::sleep(Duration::from_millis(100));
-                }
-            });
-            turn_until(strong.as_mut(), |_, turn| {
-                turn.share.failing.as_ref().is_some_and(|why| why.contains("weak leads, and cannot write"))
-            });
-            leads(strong.as_mut());
-            strong.save(&entry("b")).expect("this one can write");
-            turning.join().expect("no panic");
-            strong.turn().expect("a turn").expect("shared").share
-        });
+        let mut told = false;
+        let is_told = |why: &String| why.contains("weak leads, and cannot write");
+        let begin = Instant::now();
+        loop {
+            // It renews its lead, and gives up after three seconds.
+            if weak.turn().is_ok_and(|turn| turn.is_some_and(|turn| !turn.share.standing.leads)) {
+                break;
+            }
+            let _ = weak.save(&entry("a"));
+            let heard = strong.turn().expect("a turn").expect("shared").share;
+            told |= heard.failing.as_ref().is_some_and(is_told);
+            assert!(begin.elapsed() < SOON, "it does not give up");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        assert!(told, "the other one tells it, too");
+        let again = weak.turn().expect("a turn").expect("shared").share;
+        assert!(!again.standing.leads, "it lets the others try");
+        leads(strong.as_mut());
+        save(strong.as_mut(), &["b"]);
+        let renewed = strong.turn().expect("a turn").expect("shared").share;
         assert!(renewed.standing.leads && renewed.failing.is_none(), "{renewed:?}");
         drop(server);
     })

@@ -4,6 +4,8 @@ mod fencing;
 mod loss;
 mod orders;
 mod region;
+mod restored;
+mod stores;
 mod takeover;
 mod torture;
 

@@ -1,21 +1,18 @@
 //! The leader goes, and another replica continues where it was.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Rig, SOON, seconds, trigger};
 use dr_testkit::{let_pass, wait_until};
 use std::time::Duration;
 
 /// The facts of a kind.
-fn facts<'a>(record: &'a [serde_json::Value], what: &'a str) -> Vec<&'a serde_json::Value> {
+fn facts<'a>(record: &'a [Value], what: &'a str) -> Vec<&'a Value> {
     record.iter().filter(|fact| fact["what"] == json!(what)).collect()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_takeover_in_an_outage_keeps_the_first_trigger_and_gives_one_recovery() {
-    let mut rig = Rig::start("200ms").await;
-    let leader = rig.leader().await;
-    let down = dr_testkit::prometheus::unix();
+/// The component fails. All three see it, and the leader records it. Returns the trigger that it recorded.
+async fn outage(rig: &Rig, leader: usize) -> Value {
     rig.service.well(false);
     rig.until("all three see the outage", async |rig| {
         for replica in &rig.replicas {
@@ -26,9 +23,17 @@ async fn a_takeover_in_an_outage_keeps_the_first_trigger_and_gives_one_recovery(
         true
     })
     .await;
-    let recorded = |record: &[serde_json::Value]| facts(record, "outage").len();
-    rig.until("the outage is recorded", async |rig| recorded(&rig.replicas[leader].record().await) == 1).await;
-    let first = facts(&rig.replicas[leader].record().await, "outage")[0]["trigger"].clone();
+    rig.until("the outage is recorded", async |rig| facts(&rig.replicas[leader].record().await, "outage").len() == 1)
+        .await;
+    facts(&rig.replicas[leader].record().await, "outage")[0]["trigger"].clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_takeover_in_an_outage_keeps_the_first_trigger_and_gives_one_recovery() {
+    let mut rig = Rig::start("200ms").await;
+    let leader = rig.leader().await;
+    let down = dr_testkit::prometheus::unix();
+    let first = outage(&rig, leader).await;
     rig.replicas[leader].exporter.kill();
     let next = rig.leader_of(&rig.others(leader)).await;
     rig.until("the new leader took over", async |rig| {
@@ -63,19 +68,7 @@ async fn a_takeover_in_an_outage_keeps_the_first_trigger_and_gives_one_recovery(
 async fn two_leaders_that_go_in_one_outage_leave_one_recovery() {
     let mut rig = Rig::start("200ms").await;
     let first = rig.leader().await;
-    rig.service.well(false);
-    rig.until("all three see the outage", async |rig| {
-        for replica in &rig.replicas {
-            if trigger(replica).await.is_none() {
-                return false;
-            }
-        }
-        true
-    })
-    .await;
-    rig.until("the outage is recorded", async |rig| facts(&rig.replicas[first].record().await, "outage").len() == 1)
-        .await;
-    let recorded = facts(&rig.replicas[first].record().await, "outage")[0]["trigger"].clone();
+    let recorded = outage(&rig, first).await;
     rig.replicas[first].exporter.freeze();
     let second = rig.leader_of(&rig.others(first)).await;
     rig.until("the second took over", async |rig| !facts(&rig.replicas[second].record().await, "took_over").is_empty())
@@ -169,7 +162,7 @@ async fn a_leader_that_is_stopped_hands_the_lead_over_at_once() {
     wait_until("both are recorded", SOON, async || {
         let record = rig.replicas[next].record().await;
         // A replica that has not heard the other one lead yet begins as after a start.
-        let goes_on = |fact: &serde_json::Value| fact["what"] == "took_over" || fact["what"] == "started";
+        let goes_on = |fact: &Value| fact["what"] == "took_over" || fact["what"] == "started";
         record.iter().skip_while(|fact| fact["what"] != "stopped").any(goes_on).then_some(())
     })
     .await;

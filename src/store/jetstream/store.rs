@@ -119,9 +119,9 @@ impl JetStreamStore {
 
     fn read_on(&mut self) -> Result<(), StoreError> {
         if self.blind {
-            self.look()?
+            self.look()?;
         } else {
-            self.look_if_due()?
+            self.look_if_due()?;
         }
         loop {
             let asked = clock::instant();

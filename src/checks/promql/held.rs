@@ -21,7 +21,7 @@ pub(super) struct Held {
     samples: Vec<Option<u64>>,
     /// When it was first read.
     pub(super) since: Timestamp,
-    /// The earliest sample of when it was last read.
+    /// The earliest sample of when it was last read, together with what renews it.
     #[serde(default)]
     seen: Option<Timestamp>,
     /// The recovery point that followed.
@@ -75,7 +75,9 @@ impl Held {
 
     /// The record after a reading. It is the `known` one if the same value was read again.
     pub(super) fn after(known: Option<Self>, read: &Reading) -> Self {
-        let seen = Some(read.first);
+        // A look that was not told what renews the number does not show that nothing renewed it by then.
+        let untold = known.as_ref().filter(|known| known.marks.1.is_some() && read.renewal.is_none());
+        let seen = untold.map_or(Some(read.first), |known| known.seen);
         match known {
             Some(known) if known.is(read) => {
                 let marks = (known.marks.0, known.marks.1.or(read.renewal.map(f64::to_bits)));
@@ -133,6 +135,27 @@ mod tests {
         assert_eq!(point(&[(0, 5, None), (300, 6, None), (600, 5, None)]), 595, "a slow collector");
         assert_eq!(point(&[(0, 0, None), (30, 0, None), (60, 60, None)]), 0, "whole minutes");
         assert_eq!(point(&[(0, 500, None), (10, 0, None)]), 10, "it fell");
+    }
+
+    #[test]
+    fn a_look_that_was_not_told_what_renews_it_hides_no_renewal() {
+        // The collector works between the first two looks, and hangs from then on.
+        for age in [0.0, 1.0] {
+            let look = |second: i64, value: f64, renewal: Option<f64>| {
+                let (at, point) = (at(second), at(second));
+                Reading { value, renewal, samples: Vec::new(), at, first: at, point }
+            };
+            let held = Held::after(None, &look(0, 0.0, Some(1.0)));
+            let held = Held::after(Some(held), &look(10, age, None));
+            let renewed = look(20, age, Some(2.0));
+            assert_eq!(
+                held.unseen_since(&renewed),
+                Some(at(0)),
+                "measured at any time since the renewal was last read"
+            );
+            let held = Held::after(Some(held), &renewed);
+            assert_eq!(held.unseen_since(&look(30, age, Some(3.0))), Some(at(20)));
+        }
     }
 
     #[test]

@@ -141,10 +141,13 @@ fn truth(plan: &Plan, record: &Record, said: &Said) -> Truth {
     let (at, scraped) = (said.sent - MARGIN, said.got);
     let age =
         |time: Option<SystemTime>| time.map_or(Duration::ZERO, |time| at.duration_since(time).unwrap_or_default());
-    let (Some(origin), Some(origin_next)) = (before(&record.origin, at), after(&record.origin, scraped)) else {
+    let (copy, copy_next) = (before(&record.mirror, at), after(&record.mirror, scraped));
+    // The origin is looked at before and after both looks at the copy: what it drops, the copy drops a moment later, and never
+    // lacks.
+    let looked = copy_next.map_or(scraped, |copy| copy.done.max(scraped));
+    let (Some(origin), Some(origin_next)) = (before(&record.origin, at), after(&record.origin, looked)) else {
         return Truth { least: Duration::ZERO, most: Duration::MAX };
     };
-    let (copy, copy_next) = (before(&record.mirror, at), after(&record.mirror, scraped));
     let holds = |copy: Option<&Seen>, sequence: u64, time: SystemTime| {
         copy.is_some_and(|copy| copy.messages.get(&sequence) == Some(&time))
     };

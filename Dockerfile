@@ -32,6 +32,8 @@ LABEL org.opencontainers.image.title="dr-exporter" \
 COPY --from=build /out/dr-exporter /usr/bin/dr-exporter
 # A volume takes over owner and mode of the directory that it is mounted on.
 COPY --from=build --chown=65532:65532 /out/data /data
+# The allocator of glibc gives back what was freed (docs/decisions.md).
+ENV MALLOC_ARENA_MAX=2 MALLOC_TRIM_THRESHOLD_=131072 MALLOC_MMAP_THRESHOLD_=131072
 USER 65532:65532
 VOLUME ["/data"]
 EXPOSE 9877

@@ -1,4 +1,4 @@
-//! What a release needs: one version everywhere.
+//! What a release needs: one version and one environment everywhere.
 
 use std::fs;
 use std::path::Path;
@@ -24,6 +24,18 @@ fn the_version_is_the_same_everywhere() {
         }
     }
     assert!(found >= 10, "only {found} places have a version");
+}
+
+/// Memory that stays flat for hours was measured with this environment.
+#[test]
+fn what_ships_runs_in_the_environment_that_was_measured() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for file in ["Dockerfile", "deploy/systemd/dr-exporter.service"] {
+        let text = fs::read_to_string(root.join(file)).expect("a file of the repository");
+        for (name, value) in dr_testkit::exporter::GIVES_BACK {
+            assert!(text.contains(&format!("{name}={value}")), "{file} sets no {name}={value}");
+        }
+    }
 }
 
 /// Every command has a man page and every shell its completions.

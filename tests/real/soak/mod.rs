@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use dr_testkit::exporter::Exporter;
+use dr_testkit::exporter::{Exporter, GIVES_BACK};
 use dr_testkit::scrape::Scrape;
 use dr_testkit::{let_pass, wait_until};
 
@@ -23,11 +23,6 @@ use world::World;
 const SOON: Duration = dr_testkit::PATIENCE;
 /// How long the run takes that nobody asked for.
 const SHORT: Duration = Duration::from_secs(12);
-/// The allocator gives back what was freed. By itself it keeps the most that each of its arenas ever held, so that memory
-/// grows for hours with the largest page and report, though nothing leaks.
-const GIVES_BACK: [(&str, &str); 3] =
-    [("MALLOC_ARENA_MAX", "2"), ("MALLOC_TRIM_THRESHOLD_", "131072"), ("MALLOC_MMAP_THRESHOLD_", "131072")];
-
 /// How often each check ran, at least.
 fn fewest_runs(scrape: &Scrape) -> f64 {
     let mut runs = std::collections::BTreeMap::<_, f64>::new();

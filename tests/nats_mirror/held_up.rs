@@ -8,9 +8,9 @@ use dr_exporter::domain::observation::{Health, Observation};
 use dr_exporter::engine::check::Run;
 use tokio::time::Instant;
 
-use super::{ORIGIN, SOON, contract};
+use super::{CONTRACT, ORIGIN, SOON, contract, runs_on, watch_pair};
 use dr_testkit::nats::{MIRROR, Pair};
-use dr_testkit::wait_until;
+use dr_testkit::{let_pass, wait_until};
 
 /// Without that, both sides would count as silent, which is an outage.
 #[tokio::test(flavor = "multi_thread")]
@@ -39,4 +39,21 @@ async fn a_process_that_was_held_up_knows_nothing() {
     let observation = run(past).await;
     let Health::NoAnswer(finding) = &observation.health else { panic!("{:?} is no answer", observation.health) };
     assert_eq!(finding.reason.label, "local", "{finding}");
+}
+
+/// What the servers sent meanwhile waits to be read, so they were not silent.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_was_frozen_keeps_its_connections() {
+    let pair = Pair::start().await;
+    let exporter = watch_pair(&pair).await;
+    for _ in 0..2 {
+        exporter.becomes(CONTRACT, "rpo", "met", SOON).await;
+        exporter.freeze();
+        // A server that is silent for 6 s is given up.
+        let_pass(Duration::from_secs(10)).await;
+        exporter.thaw();
+        runs_on(&exporter).await;
+    }
+    let log = exporter.log();
+    assert!(!log.contains("nats connection lost"), "the connections were fine:\n{log}");
 }

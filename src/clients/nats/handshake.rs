@@ -11,7 +11,7 @@ use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, lookup_host};
-use tokio::time::timeout;
+use tokio::time::{timeout, timeout_at};
 use url::Url;
 
 use super::login::Login;
@@ -58,6 +58,8 @@ enum Refusal {
     Read(ReadError),
     /// This step took too long.
     Late(&'static str),
+    /// This process was held up in this step, so it knows nothing of the server.
+    HeldUp(&'static str),
     /// The server wants TLS before anything else.
     TlsFirst,
     /// The server's error message.
@@ -164,6 +166,7 @@ impl Way<'_> {
             Refusal::Finding(finding) => return finding.clone(),
             Refusal::Said(text) => (of_words(text), text.clone()),
             Refusal::Late(step) => (&CONNECT_FAILED, format!("no {step} within {STEP_TIMEOUT:?}")),
+            Refusal::HeldUp(step) => (&LOCAL, format!("no {step} in time, but the exporter itself was held up")),
             Refusal::TlsFirst => (
                 &TLS_FAILED,
                 "the server sent no INFO and answers a TLS handshake: it is TLS-first \
@@ -192,7 +195,9 @@ impl Way<'_> {
 
 /// Waits for a step, for at most its time limit.
 async fn within<T>(step: &'static str, work: impl Future<Output = T>) -> Result<T, Refusal> {
-    timeout(STEP_TIMEOUT, work).await.map_err(|_| Refusal::Late(step))
+    let deadline = clock::instant() + STEP_TIMEOUT;
+    let late = |_| if clock::held_up(deadline) { Refusal::HeldUp(step) } else { Refusal::Late(step) };
+    timeout_at(deadline, work).await.map_err(late)
 }
 
 fn info(op: Op) -> Result<ServerInfo, Refusal> {
@@ -244,4 +249,25 @@ pub(super) fn of_words(text: &str) -> &'static Reason {
     let text = text.to_ascii_lowercase();
     let of_login = ["authorization violation", "authentication expired", "authentication revoked"];
     if of_login.iter().any(|words| text.contains(words)) { &AUTH_FAILED } else { &CONNECTION_REJECTED }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use super::*;
+
+    async fn late_after(time: Duration) -> Refusal {
+        let work = async {
+            tokio::time::advance(time).await;
+            pending::<()>().await;
+        };
+        within("INFO", work).await.expect_err("it never ends")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_process_that_was_held_up_accuses_no_server() {
+        assert!(matches!(late_after(Duration::from_secs(1)).await, Refusal::Late("INFO")));
+        assert!(matches!(late_after(Duration::from_secs(5)).await, Refusal::HeldUp("INFO")));
+    }
 }

@@ -186,7 +186,11 @@ impl Session {
             tokio::select! {
                 op = self.decoder.read(&mut self.reader) => self.take(op?).await?,
                 Some(ask) = self.asks.recv() => self.ask(ask).await?,
-                _ = pings.tick() => {
+                due = pings.tick() => {
+                    // What the server sent meanwhile may wait to be read.
+                    if clock::held_up(due) {
+                        self.heard = clock::instant();
+                    }
                     if clock::since(self.heard) > SILENCE {
                         return Err(End::Silent);
                     }

@@ -16,12 +16,18 @@ use crate::table::Table;
 const INTERVAL: Duration = Duration::from_secs(10);
 /// How many intervals each figure is taken over.
 const INTERVALS: u32 = 6;
+/// How often the peer asks in each interval. Once would be less than the noise of what the server does by itself.
+const TIMES: u32 = 20;
+/// The same if it asks one by one, which costs the server more.
+const TIMES_SPREAD: u32 = 3;
 
 const NOTE: &str =
     "One nats-server holds as many streams, and a mirror of each; every stream takes a message in 10 s. The exporter
 tells the exposure of each mirror every 10 s. The peer is a plain client that sends one `STREAM.INFO` for each
-of the origins every 10 s, all at once, and counts the answers. Each figure is over six intervals and is told for
-one of them; what the server uses without either is taken off its figures, and was measured in turn with them.
+of the origins and counts the answers. It sends them all at once, 20 times in 10 s, or one by one over the interval,
+three times in 10 s, as the runs of the exporter are spread; its figures are a twentieth and a third of what that
+costs. The exporter asks for both streams and for a message. Each figure is over six intervals and is told for one
+of them; what the server uses without either is taken off its figures, and was measured in turn with them.
 The plain client is not optimised, so its own CPU is no measure of the exporter's.";
 
 /// A server with the streams and their mirrors.
@@ -63,27 +69,49 @@ fn yaml(server: SocketAddr, count: usize) -> String {
     yaml
 }
 
-/// Asks for each origin once, on one connection, and waits for all answers.
-fn ask(server: SocketAddr, count: usize) {
-    let mut stream = TcpStream::connect(server).expect("a connection");
-    let mut asked = "CONNECT {\"verbose\":false}\r\nSUB _BENCH.* 1\r\n".to_owned();
-    for number in 0..count {
-        let _ = write!(asked, "PUB $JS.API.STREAM.INFO.O-{number} _BENCH.{number} 0\r\n\r\n");
+/// A plain client.
+struct Plain(BufReader<TcpStream>);
+
+impl Plain {
+    fn connect(server: SocketAddr) -> Self {
+        let mut stream = TcpStream::connect(server).expect("a connection");
+        stream.set_nodelay(true).expect("no delay");
+        stream.write_all(b"CONNECT {\"verbose\":false}\r\nSUB _BENCH.* 1\r\n").expect("a subscription");
+        Self(BufReader::new(stream))
     }
-    stream.write_all(asked.as_bytes()).expect("asked");
-    let mut answers = BufReader::new(stream);
-    let (mut got, mut line, mut body) = (0, String::new(), Vec::new());
-    while got < count {
-        line.clear();
-        assert!(answers.read_line(&mut line).expect("a line") > 0, "the server closes the connection");
-        if line.starts_with("PING") {
-            answers.get_mut().write_all(b"PONG\r\n").expect("answered");
-        } else if line.starts_with("MSG ") {
-            let length: usize = line.trim().rsplit(' ').next().and_then(|word| word.parse().ok()).expect("a length");
-            body.resize(length + 2, 0);
-            answers.read_exact(&mut body).expect("a message");
-            assert!(!body.windows(8).any(|part| part == b"\"error\":"), "{}", String::from_utf8_lossy(&body));
-            got += 1;
+
+    /// Asks for these origins at once, and waits for all answers.
+    fn ask(&mut self, origins: std::ops::Range<usize>) {
+        let (mut asked, mut left) = (String::new(), origins.len());
+        for number in origins {
+            let _ = write!(asked, "PUB $JS.API.STREAM.INFO.O-{number} _BENCH.{number} 0\r\n\r\n");
+        }
+        self.0.get_mut().write_all(asked.as_bytes()).expect("asked");
+        let (mut line, mut body) = (String::new(), Vec::new());
+        while left > 0 {
+            line.clear();
+            assert!(self.0.read_line(&mut line).expect("a line") > 0, "the server closes the connection");
+            if line.starts_with("PING") {
+                self.0.get_mut().write_all(b"PONG\r\n").expect("answered");
+            } else if line.starts_with("MSG ") {
+                let length: usize =
+                    line.trim().rsplit(' ').next().and_then(|word| word.parse().ok()).expect("a length");
+                body.resize(length + 2, 0);
+                self.0.read_exact(&mut body).expect("a message");
+                assert!(!body.windows(8).any(|part| part == b"\"error\":"), "{}", String::from_utf8_lossy(&body));
+                left -= 1;
+            }
+        }
+    }
+
+    /// Asks for as many origins one by one, in nine tenths of the interval.
+    fn ask_spread(&mut self, count: usize) {
+        let times = count * TIMES_SPREAD as usize;
+        let pause = INTERVAL.mul_f64(0.9) / u32::try_from(times).expect("not that many");
+        let begun = Instant::now();
+        for (turn, number) in (1..).zip((0..count).cycle().take(times)) {
+            self.ask(number..number + 1);
+            std::thread::sleep((begun + pause * turn).saturating_duration_since(Instant::now()));
         }
     }
 }
@@ -113,7 +141,8 @@ pub fn measure(table: &mut Table, rounds: usize) {
     let (server, api) = runtime.block_on(streams(count));
     let of_server = server.process().id();
     let _traffic = runtime.spawn(traffic(api, count));
-    let (mut ours, mut theirs, mut exporter, mut client, mut resident) = (vec![], vec![], vec![], vec![], vec![]);
+    let (mut ours, mut theirs, mut spread) = (vec![], vec![], vec![]);
+    let (mut exporter, mut client, mut resident) = (vec![], vec![], vec![]);
     for _ in 0..rounds.min(3) {
         let [idle] = used([of_server], || {});
         let process = servers::exporter(&yaml(server.address, count));
@@ -128,13 +157,19 @@ pub fn measure(table: &mut Table, rounds: usize) {
         assert_eq!(met(), count, "all mirrors are met");
         resident.push(figures::resident(process.id()));
         drop(process);
-        let [of_theirs, of_client] = used([of_server, std::process::id()], || ask(server.address, count));
+        let mut plain = Plain::connect(server.address);
+        let [of_theirs, of_client] =
+            used([of_server, std::process::id()], || (0..TIMES).for_each(|_| plain.ask(0..count)));
+        let [of_spread] = used([of_server], || plain.ask_spread(count));
         ours.push(of_ours - idle);
-        theirs.push(of_theirs - idle);
+        theirs.push((of_theirs - idle) / f64::from(TIMES));
+        spread.push((of_spread - idle) / f64::from(TIMES_SPREAD));
         exporter.push(of_exporter);
-        client.push(of_client);
+        client.push(of_client / f64::from(TIMES));
     }
-    table.pair(&format!("{count} mirrors every 10 s: CPU of the server"), "ms", ours, theirs, Some(3.0));
-    table.pair(&format!("{count} mirrors every 10 s: CPU of who asks"), "ms", exporter, client, None);
-    table.single(&format!("{count} mirrors every 10 s: resident memory"), "MB", resident);
+    let what = |what: &str| format!("{count} mirrors every 10 s: {what}");
+    table.pair(&what("CPU of the server, peer all at once"), "ms", ours.clone(), theirs, Some(3.0));
+    table.pair(&what("CPU of the server, peer one by one"), "ms", ours, spread, Some(3.0));
+    table.pair(&what("CPU of who asks"), "ms", exporter, client, None);
+    table.single(&what("resident memory"), "MB", resident);
 }

@@ -130,7 +130,6 @@ impl Stage {
         }
         let before = SystemTime::now();
         self.exporter.kill();
-        self.chronicle.killed.push(SystemTime::now());
         self.chronicle.awake.set(before, SystemTime::now(), false);
         self.state = State::Away;
     }

@@ -126,8 +126,6 @@ pub struct Chronicle {
     pub awake: Track<bool>,
     /// When it lost all that it had stored.
     pub forgot: Vec<SystemTime>,
-    /// When it was killed, and lost what it had not stored yet.
-    pub killed: Vec<SystemTime>,
 }
 
 impl Chronicle {
@@ -141,7 +139,7 @@ impl Chronicle {
             setbacks: Vec::new(),
         };
         let stories = truths.iter().map(|truth| (truth.contract, story(truth))).collect();
-        Self { stories, awake: Track::new(false), forgot: Vec::new(), killed: Vec::new() }
+        Self { stories, awake: Track::new(false), forgot: Vec::new() }
     }
 
     /// This is so after what was done between the two.

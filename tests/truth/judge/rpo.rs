@@ -15,9 +15,6 @@ fn exposure(case: &Case<'_>, from: SystemTime, to: SystemTime) -> (Duration, Dur
     spans.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1))).unwrap_or((Duration::ZERO, Duration::MAX))
 }
 
-/// How often a point that only moved forward is stored.
-const DRIFT: Duration = Duration::from_secs(60);
-
 /// The newest instant before `until` at which the copy had been whole for as long as a look takes: that much can be proven.
 fn provable(case: &Case<'_>, until: SystemTime, noticed: Duration) -> Option<SystemTime> {
     let (shows, step) = (&case.story.copy_shows, Duration::from_millis(250));
@@ -81,12 +78,6 @@ pub(super) fn hold(case: &Case<'_>, verdict: &mut Verdict) {
         let forgot = record.chronicle.forgot.iter().rev().find(|forgot| **forgot <= to);
         let knows = promise.tells_age || proven.is_some_and(|at| forgot.is_none_or(|forgot| at - noticed >= *forgot));
         let since_proof = proven.and_then(|at| to.duration_since(at).ok()).filter(|_| !promise.tells_age);
-        // A point that only moved forward is stored once a minute, if it moved by a tenth of the RPO (docs/storage.md).
-        let since = proven.map(|at| at - noticed);
-        let unstored =
-            record.chronicle.killed.iter().any(|killed| *killed <= to && since.is_none_or(|at| *killed >= at));
-        let unstored = if unstored { DRIFT + rpo / 10 } else { Duration::ZERO };
-        let since_proof = since_proof.map(|age| age + unstored);
         let provable = most.max(since_proof.unwrap_or_default());
         let dated = story.dated.always(recent, to, |dated| *dated);
         let calm = awake && knows && dated && setback.is_none_or(|back| back + noticed + promise.freshness() <= from);

@@ -152,9 +152,7 @@ impl Rig {
         let yaml = format!(
             "nats: {{ shared: {{ servers: [{}], user: app, password_file: nats-password }} }}\n{}{contract}{PLANS}",
             addresses.join(", "),
-            // A gap in looking is one from three intervals and a timeout on, so that a replica that was frozen through less still
-            // says the truth soon enough for the judge of the torture.
-            Service::defaults(interval).replace("timeout: 5s", "timeout: 1s"),
+            Service::defaults(interval),
         );
         let hash = bcrypt::hash(PASSWORD, 4).expect("a hash");
         let config = Config::new(&yaml)

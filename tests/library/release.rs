@@ -26,7 +26,7 @@ fn the_version_is_the_same_everywhere() {
     assert!(found >= 10, "only {found} places have a version");
 }
 
-/// Memory that stays flat for hours was measured with this environment.
+/// `make soak` and `make bench` measure memory with this environment.
 #[test]
 fn what_ships_runs_in_the_environment_that_was_measured() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -23,6 +23,7 @@ use world::World;
 const SOON: Duration = dr_testkit::PATIENCE;
 /// How long the run takes that nobody asked for.
 const SHORT: Duration = Duration::from_secs(12);
+
 /// How often each check ran, at least.
 fn fewest_runs(scrape: &Scrape) -> f64 {
     let mut runs = std::collections::BTreeMap::<_, f64>::new();

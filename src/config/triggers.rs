@@ -158,7 +158,14 @@ impl Trigger {
             notification: options.notification.as_str().to_owned(),
             mode: options.mode,
             watched,
-            when: Thresholds { failures_to_trigger, hold, successes_to_recover: 1, freshness, pace: freshness },
+            when: Thresholds {
+                failures_to_trigger,
+                hold,
+                successes_to_recover: 1,
+                freshness,
+                pace: freshness,
+                rhythm: freshness,
+            },
         })
     }
 

@@ -185,10 +185,10 @@ impl Ledger {
     async fn end(mut self) {
         let moment = self.clock.moment();
         for followed in &mut self.contracts {
-            self.memory.note(followed, moment, Extent::All);
+            self.memory.note(followed, moment, Extent::Drift);
         }
         for (index, record) in self.triggers.iter().enumerate() {
-            self.memory.note_trigger(index, &record.trigger, moment, Extent::All);
+            self.memory.note_trigger(index, &record.trigger, moment, Extent::Drift);
         }
         let at = moment.wall(moment.now);
         self.journal.alive(at);
@@ -293,7 +293,7 @@ impl Ledger {
         if let Watched::Own(own) = &record.trigger.spec().watched {
             self.durations.entry(own.kind.name).or_default().observe(report.took);
         }
-        let event = record.trigger.observe(report.health_seen(), &report.observation.health);
+        let event = record.trigger.observe(report.observation.look(report.seen()));
         let last = LastRun { at: report.at, took: report.took, observation: report.observation.clone() };
         tell::of_trigger(record, &last, event);
         record.last = Some(last);

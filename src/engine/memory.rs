@@ -1,5 +1,6 @@
 //! The state that the ledger hands to the storage, and restores at a start.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -37,15 +38,13 @@ use triggers::TriggerMemory;
 /// How long the ledger waits until a batch is on the disk before it shows what the batch contains.
 /// A slower disk does not hold up measuring.
 const COMMIT: Duration = Duration::from_secs(2);
-/// State that only moves forward with time is written this often, in one batch. This replaces many
-/// small writes.
+/// State that only grows older is written this often, in one batch. This replaces many small writes.
 const DRIFT: Duration = Duration::from_secs(60);
+/// Recovery points that moved forward are written this often, in one batch. So after a kill the
+/// exposure is overstated by at most this time more than one interval, until the next proof.
+const FORWARD: Duration = Duration::from_secs(1);
 /// By how much the wall clock may be set before everything is written anew.
 const SET: Duration = Duration::from_secs(1);
-/// A recovery point that moved forward by this share of the RPO is written at the next such batch.
-/// So after a kill the exposure is overstated by at most this share plus the time between batches,
-/// until the next proof.
-const STEP_SHARE: f64 = 0.1;
 
 /// The state that a start continues from.
 #[derive(Debug, Default)]
@@ -63,6 +62,10 @@ pub(super) struct Memory {
     left: Stored,
     triggers: TriggerMemory,
     changed: Batch,
+    /// Checks whose recovery points moved forward, by contract and check. They wait for the next
+    /// batch.
+    forward: BTreeMap<(String, String), StoredCheck>,
+    forward_at: Instant,
     outstanding: Option<oneshot::Receiver<bool>>,
     drift_at: Instant,
     /// What the wall clock showed at the zero of the timeline when everything was written.
@@ -77,12 +80,10 @@ pub(super) struct Memory {
 /// Which changes are handed over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Extent {
-    /// Only news.
+    /// News, and recovery points that moved forward.
     News,
-    /// Also state that moved forward far enough.
+    /// Also what only grew older.
     Drift,
-    /// All keys.
-    All,
     /// Everything, though nothing changed: the wall clock was set, and stored times are wall-clock
     /// times. Times from before and after that would tell another age.
     Anew,
@@ -121,6 +122,8 @@ impl Memory {
             left,
             triggers,
             changed: Batch::default(),
+            forward: BTreeMap::new(),
+            forward_at: clock::instant(),
             outstanding: None,
             drift_at,
             written_at: None,
@@ -196,14 +199,18 @@ impl Memory {
             self.changed.clocks.insert(spec.name.clone(), now.clock.clone().carried(|at| moment.wall(at)));
             followed.kept = now.clock;
         }
-        let step = spec.rpo.map_or(Duration::ZERO, |rpo| rpo.mul_f64(STEP_SHARE));
         for check in &mut followed.checks {
             let name = &check.line.spec.name;
             let Some(state) = now.checks.get(name) else { continue };
-            if check.kept.is_to_be_taken(state, extent, step) {
-                self.changed.checks.insert((spec.name.clone(), name.clone()), check.stored(state, moment));
-                (check.kept.state, check.kept.dirt) = (state.clone(), Dirt::Clean);
-            }
+            let place = if check.kept.is_to_be_taken(state, extent) {
+                &mut self.changed.checks
+            } else if state.proves_more_than(&check.kept.state) {
+                &mut self.forward
+            } else {
+                continue;
+            };
+            place.insert((spec.name.clone(), name.clone()), check.stored(state, moment));
+            (check.kept.state, check.kept.dirt) = (state.clone(), Dirt::Clean);
         }
     }
 
@@ -268,7 +275,20 @@ impl Memory {
     /// nothing either.
     fn drop_if_nobody_keeps(&mut self) {
         if self.storage.is_none() || !self.leads {
-            self.changed = Batch::default();
+            (self.changed, self.forward) = Default::default();
+        }
+    }
+
+    /// Adds the recovery points that moved forward to what is written now, or once they waited long
+    /// enough.
+    fn add_forward(&mut self) {
+        if self.changed.is_empty() && clock::instant() < self.forward_at {
+            return;
+        }
+        self.forward_at = clock::instant() + FORWARD;
+        for (check, stored) in std::mem::take(&mut self.forward) {
+            // What changed since is newer.
+            self.changed.checks.entry(check).or_insert(stored);
         }
     }
 
@@ -284,6 +304,7 @@ impl Memory {
                 _ => self.outstanding = None,
             }
         }
+        self.add_forward();
         let Some(storage) = &self.storage else { return true };
         if self.changed.is_empty() {
             return true;
@@ -318,7 +339,7 @@ impl KeptCheck {
     }
 
     /// Takes in the memory of a check. It is written at once if it is news. Otherwise it is written
-    /// with the check's next news, or with the next batch.
+    /// with the check's next news or proof, or with the next batch.
     pub(super) fn note(&mut self, memory: CheckMemory) {
         let CheckMemory { value, at_once } = memory;
         if self.memory.as_ref() != Some(&value) {
@@ -328,14 +349,10 @@ impl KeptCheck {
     }
 
     /// Whether the current state must be handed over.
-    fn is_to_be_taken(&self, now: &RememberedCheck, extent: Extent, step: Duration) -> bool {
+    fn is_to_be_taken(&self, now: &RememberedCheck, extent: Extent) -> bool {
         match extent {
             Extent::News => now.is_news_after(&self.state) || self.dirt == Dirt::News,
-            Extent::Drift => {
-                let moved = now.moved_since(&self.state);
-                now.is_news_after(&self.state) || self.dirt > Dirt::Clean || !moved.is_zero() && moved >= step
-            }
-            Extent::All => self.dirt > Dirt::Clean || *now != self.state,
+            Extent::Drift => self.dirt > Dirt::Clean || *now != self.state,
             Extent::Anew => true,
         }
     }
@@ -392,5 +409,21 @@ pub(super) fn transition(
         was: before.map(Basis::status),
         status: basis.status(),
         basis,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_only_grew_older_waits_for_the_next_batch() {
+        let at = |seconds| Some(Timestamp::from_unix_seconds(seconds));
+        let before = RememberedCheck { health_seen: at(0), last_success: at(0), successes: 1, ..Default::default() };
+        let now = RememberedCheck { health_seen: at(30), last_success: at(30), successes: 2, ..before.clone() };
+        let kept = KeptCheck::new(before, None);
+        assert!(!kept.is_to_be_taken(&now, Extent::News) && kept.is_to_be_taken(&now, Extent::Drift));
+        let fails = RememberedCheck { failures: 1, ..now };
+        assert!(kept.is_to_be_taken(&fails, Extent::News));
     }
 }

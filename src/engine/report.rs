@@ -50,12 +50,6 @@ impl Report {
     pub fn seen(&self) -> Timestamp {
         self.observation.seen.map_or(self.at, |seen| seen.min(self.at))
     }
-
-    /// The instant as of which its health counts.
-    #[must_use]
-    pub fn health_seen(&self) -> Timestamp {
-        self.observation.health_at(self.seen()).min(self.at)
-    }
 }
 
 #[cfg(test)]

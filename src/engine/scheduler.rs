@@ -55,7 +55,7 @@ impl Schedule {
             sleep_until(next).await;
             let started = clock::instant();
             hung = hung.filter(|run| !run.is_finished());
-            let observation = match &hung {
+            let mut observation = match &hung {
                 Some(_) => reasons::failure(&reasons::STILL_RUNNING, "the previous run has not ended".to_owned()),
                 None => {
                     let (observation, unended) = self.run_once(started).await;
@@ -63,6 +63,7 @@ impl Schedule {
                     observation
                 }
             };
+            observation.asked = Some(self.clock.at(started));
             let (at, took) = (self.clock.now(), clock::since(started));
             let mut report = Report { id: self.id, at, took, observation, memory: self.memory() };
             report.blank_secrets();

@@ -276,6 +276,7 @@ async fn a_trigger_goes_on_and_off_at_the_exact_run() {
             successes_to_recover: 1,
             freshness: Duration::from_secs(35),
             pace: Duration::from_secs(35),
+            rhythm: Duration::from_secs(35),
         },
     };
     let watches = Watched::Check { contract: "api".to_owned(), check: "health".to_owned() };

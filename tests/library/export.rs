@@ -100,6 +100,7 @@ fn trigger(name: &str, mode: TriggerMode, seen: Vec<(i64, Observation)>) -> Arc<
             successes_to_recover: 1,
             freshness: Duration::from_secs(35),
             pace: Duration::from_secs(35),
+            rhythm: Duration::from_secs(35),
         },
     }));
     let mut last = None;

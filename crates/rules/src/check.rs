@@ -12,6 +12,9 @@ use super::remembered::RememberedCheck;
 use super::status;
 use super::time::Timestamp;
 
+/// How late a busy machine may start a look.
+const LATE: Duration = Duration::from_secs(1);
+
 /// The objectives that a check can feed, or feeds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Feeds {
@@ -65,6 +68,13 @@ impl CheckSpec {
         self.interval.saturating_mul(3).saturating_add(self.timeout)
     }
 
+    /// How long after the start of one look the next starts at the latest, if it is not late. A busy
+    /// machine may start it by a second or a tenth of the interval later.
+    #[must_use]
+    pub fn rhythm(&self) -> Duration {
+        self.interval.saturating_add(LATE.max(self.interval / 10))
+    }
+
     fn thresholds(&self) -> Option<Thresholds> {
         self.feeds.rto.then_some(Thresholds {
             failures_to_trigger: self.failures_to_trigger,
@@ -72,6 +82,7 @@ impl CheckSpec {
             successes_to_recover: self.successes_to_recover,
             freshness: self.freshness(),
             pace: self.interval_when_down.min(self.interval).saturating_add(self.timeout),
+            rhythm: self.rhythm(),
         })
     }
 }

@@ -206,8 +206,9 @@ impl Contract {
         if let Some(state) = self.checks.get_mut(check) {
             state.observe(at, observation);
         }
-        let at = observation.health_at(at);
-        let event = self.clock.observe(&mut self.checks, check, at, &observation.health);
+        let look = observation.look(at);
+        let at = look.at;
+        let event = self.clock.observe(&mut self.checks, check, look);
         if let Some(ClockEvent::Started(_)) = event {
             self.circumstances = Some(self.circumstances_of(check, at, &observation.health));
         }

@@ -5,6 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::time::Timestamp;
+use super::watch::Look;
 
 /// What was wrong in a run. The list of reasons is closed, so that a reason can be a metric label.
 ///
@@ -194,6 +195,8 @@ pub struct Observation {
     pub readings: Vec<Reading>,
     /// When this was seen, if that was before the run ended: several checks can share one answer.
     pub seen: Option<Timestamp>,
+    /// When the run began. None for a run that took no time.
+    pub asked: Option<Timestamp>,
     /// When the last of the answers was complete on which this rests, if that was before the run
     /// ended. An answer is about some instant between the question and then. So a copy is dated as
     /// of `seen`, and health as of this instant: a recovery is never dated before it happened.
@@ -215,6 +218,7 @@ impl Observation {
             copy_identity: None,
             readings: Vec::new(),
             seen: None,
+            asked: None,
             answered: None,
             warnings: None,
             notes: Vec::new(),
@@ -225,6 +229,13 @@ impl Observation {
     #[must_use]
     pub fn health_at(&self, seen: Timestamp) -> Timestamp {
         self.answered.map_or(seen, |answered| answered.max(seen))
+    }
+
+    /// The look at the health, for an observation that counts as of `seen`.
+    #[must_use]
+    pub fn look(&self, seen: Timestamp) -> Look<'_> {
+        let asked = self.asked.map_or(seen, |asked| asked.min(seen));
+        Look { asked, at: self.health_at(seen), health: &self.health }
     }
 
     /// One word for the whole run. A failure of component or copy has priority over a failed

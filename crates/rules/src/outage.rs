@@ -33,12 +33,12 @@ impl Mode {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Beginning {
-    /// A run shortly before saw no failure. So the failure began at most one interval before it was
-    /// first seen.
+    /// The run before saw no failure, and none was skipped. So the failure began at most one interval
+    /// before the run that saw it first.
     #[default]
     Seen,
-    /// Nobody had looked for longer than evidence stays fresh. The failure began at any time after
-    /// this last healthy look.
+    /// A run was skipped or had no answer. The failure began at any time after the start of this last
+    /// healthy look.
     After(Timestamp),
     /// The component was never seen healthy. It may always have failed.
     Unknown,

@@ -7,7 +7,7 @@ use super::outage::{Beginning, Mode, Outage, Recovery};
 use super::status;
 use super::time::Timestamp;
 use super::watch::Runs;
-pub use super::watch::{Thresholds, Watch, Watching};
+pub use super::watch::{Look, Thresholds, Watch, Watching};
 
 /// What an observation did to the clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,24 +33,19 @@ fn feeding<C: Watching>(checks: &[C]) -> impl Iterator<Item = (&Runs, &Threshold
 }
 
 impl RecoveryClock {
-    /// Takes in the health of the component, as the check with this index saw it `at` this instant.
+    /// Takes in a look of the check with this index.
     ///
     /// The clock starts when a check has failed often enough in a row. It stops when every check
     /// was healthy often enough in a row since the trigger. The recovery is dated at the first of
     /// these observations. A [pending](Health::Pending) check that has not failed in this outage
     /// does not delay the recovery.
-    pub fn observe<C: Watching>(
-        &mut self,
-        checks: &mut [C],
-        check: usize,
-        at: Timestamp,
-        health: &Health,
-    ) -> Option<ClockEvent> {
+    pub fn observe<C: Watching>(&mut self, checks: &mut [C], check: usize, look: Look<'_>) -> Option<ClockEvent> {
+        let Look { at, health, .. } = look;
         if matches!(health, Health::Unhealthy(_)) {
             self.interrupt(checks, check, at);
         }
         let watch = checks.get_mut(check)?.watch_mut();
-        watch.take(at, health, self.running);
+        watch.take(look, self.running);
         if matches!(health, Health::NoAnswer(_)) {
             return None;
         }

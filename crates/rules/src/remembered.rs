@@ -48,6 +48,9 @@ pub struct RememberedCheck {
     pub unseen_since: Option<Timestamp>,
     /// When the component was last seen healthy.
     pub last_success: Option<Timestamp>,
+    /// When that look began.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub success_asked: Option<Timestamp>,
     /// What is known about the time before the first failure.
     pub beginning: Beginning,
     /// When the component was last seen pending, if nothing else was seen since.
@@ -103,9 +106,11 @@ pub struct Remembered {
 }
 
 impl RememberedCheck {
-    fn instants(&mut self) -> [&mut Option<Timestamp>; 11] {
+    fn instants(&mut self) -> [&mut Option<Timestamp>; 12] {
         let Self { latched, copy_seen, missing_since, health_seen, warning_seen, .. } = self;
-        let Self { first_failure, last_failure, first_success, unseen_since, last_success, pending, .. } = self;
+        let Self {
+            first_failure, last_failure, first_success, unseen_since, last_success, success_asked, pending, ..
+        } = self;
         [
             latched,
             copy_seen,
@@ -117,6 +122,7 @@ impl RememberedCheck {
             first_success,
             unseen_since,
             last_success,
+            success_asked,
             pending,
         ]
     }
@@ -157,6 +163,7 @@ impl RememberedCheck {
         let healthy = self.last_success.or(self.health_seen.filter(|_| self.failures == 0));
         Self {
             last_success: healthy,
+            success_asked: self.success_asked,
             last_failure: self.last_failure,
             copy_identity: self.copy_identity,
             ..Self::default()
@@ -176,6 +183,7 @@ impl RememberedCheck {
             successes: u32::from(check.successes > 0),
             last_failure: None,
             last_success: None,
+            success_asked: None,
             // Only the fact is news, not its time.
             pending: check.pending.map(|_| Timestamp::from_unix_seconds(0)),
             // A change with its own time need not be stored: the next look dates it again.
@@ -190,10 +198,10 @@ impl RememberedCheck {
         went_back || quiet(self) != quiet(stored)
     }
 
-    /// How far the recovery point moved forward since `stored`.
+    /// Whether the recovery point moved forward since `stored`.
     #[must_use]
-    pub fn moved_since(&self, stored: &Self) -> Duration {
-        self.latched.zip(stored.latched).map_or(Duration::ZERO, |(now, before)| now.since(before))
+    pub fn proves_more_than(&self, stored: &Self) -> bool {
+        self.latched > stored.latched
     }
 }
 

@@ -11,9 +11,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::check::CheckSpec;
-use super::observation::Health;
 use super::outage::{Outage, Recovery};
-use super::recovery_clock::{ClockEvent, RecoveryClock, Thresholds, Watch};
+use super::recovery_clock::{ClockEvent, Look, RecoveryClock, Thresholds, Watch};
 use super::remembered::{RememberedCheck, is_ahead};
 use super::status;
 use super::time::Timestamp;
@@ -97,9 +96,9 @@ impl Trigger {
         &self.spec
     }
 
-    /// Takes in the health that the watched check saw.
-    pub fn observe(&mut self, at: Timestamp, health: &Health) -> Option<ClockEvent> {
-        self.clock.observe(std::slice::from_mut(&mut self.watch), 0, at, health)
+    /// Takes in a look of the watched check.
+    pub fn observe(&mut self, look: Look<'_>) -> Option<ClockEvent> {
+        self.clock.observe(std::slice::from_mut(&mut self.watch), 0, look)
     }
 
     /// The firing that is not known to have ended. Its evidence may be stale.

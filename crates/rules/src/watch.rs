@@ -24,6 +24,29 @@ pub struct Thresholds {
     /// an answer. If the first healthy look comes later than this after the look before, the
     /// component can have recovered at any time in between.
     pub pace: Duration,
+    /// The longest time from the start of one look to the start of the next while no clock runs, if
+    /// no look is late or without an answer. If the first failed look starts later than this after
+    /// the last healthy one, the failure can have begun at any time in between.
+    pub rhythm: Duration,
+}
+
+/// One look at the health of a component.
+#[derive(Debug, Clone, Copy)]
+pub struct Look<'a> {
+    /// When it began.
+    pub asked: Timestamp,
+    /// The instant as of which the health counts.
+    pub at: Timestamp,
+    /// What it saw.
+    pub health: &'a Health,
+}
+
+impl<'a> Look<'a> {
+    /// A look that took no time.
+    #[must_use]
+    pub fn at(at: Timestamp, health: &'a Health) -> Self {
+        Self { asked: at, at, health }
+    }
 }
 
 /// The streaks of equal observations of one check. *No answer* is not an observation. It breaks no
@@ -39,6 +62,8 @@ pub(super) struct Runs {
     pub(super) unseen_since: Option<Timestamp>,
     pub(super) last_failure: Option<Timestamp>,
     pub(super) last_success: Option<Timestamp>,
+    /// When the look of the last success began.
+    pub(super) success_asked: Option<Timestamp>,
     /// What is known about the time before the first failure.
     pub(super) beginning: Beginning,
     pub(super) evidence: Option<Timestamp>,
@@ -110,8 +135,9 @@ impl Watch {
         Self { thresholds, runs: Runs::default() }
     }
 
-    /// Takes in the health of the component, as the check saw it `at` this instant.
-    pub(super) fn take(&mut self, at: Timestamp, health: &Health, running: Option<Outage>) {
+    /// Takes in a look at the component.
+    pub(super) fn take(&mut self, look: Look<'_>, running: Option<Outage>) {
+        let Look { asked, at, health } = look;
         let Self { thresholds: own, runs } = self;
         let unseen_since = match runs.evidence {
             Some(before) => Some(before).filter(|before| own.is_some_and(|own| at.since(*before) > own.freshness)),
@@ -131,7 +157,8 @@ impl Watch {
             Health::NoAnswer(_) => {}
             Health::Pending(_) => runs.pending = Some(at),
             Health::Healthy => {
-                runs.last_success = runs.last_success.max(Some(at));
+                (runs.last_success, runs.success_asked) =
+                    (runs.last_success.max(Some(at)), runs.success_asked.max(Some(asked)));
                 runs.successes = runs.successes.saturating_add(1);
                 if runs.first_success.is_none() {
                     // While a clock runs, looks are close together: a gap that is none otherwise
@@ -146,10 +173,12 @@ impl Watch {
                 runs.failures = runs.failures.saturating_add(1);
                 if runs.first_failure.is_none() {
                     runs.first_failure = Some(at);
-                    runs.beginning = match runs.last_success {
-                        _ if !unseen => Beginning::Seen,
-                        Some(healthy) => Beginning::After(healthy),
-                        None => Beginning::Unknown,
+                    let healthy = runs.success_asked.or(runs.last_success);
+                    let skipped = |healthy| own.is_some_and(|own| asked.since(healthy) > own.rhythm);
+                    runs.beginning = match healthy {
+                        Some(healthy) if unseen || skipped(healthy) => Beginning::After(healthy),
+                        None if unseen => Beginning::Unknown,
+                        _ => Beginning::Seen,
                     };
                 }
                 runs.last_failure = runs.last_failure.max(Some(at));
@@ -168,7 +197,8 @@ impl Watch {
             (runs.failures, runs.first_failure, runs.last_failure);
         (check.successes, check.first_success) = (runs.successes, runs.first_success);
         (check.unseen_since, check.health_seen) = (runs.unseen_since, runs.evidence);
-        (check.last_success, check.beginning, check.pending) = (runs.last_success, runs.beginning, runs.pending);
+        (check.last_success, check.success_asked) = (runs.last_success, runs.success_asked);
+        (check.beginning, check.pending) = (runs.beginning, runs.pending);
     }
 
     /// Restores the state of the check from its record.
@@ -182,6 +212,7 @@ impl Watch {
             last_failure: check.last_failure,
             // Older records do not have this field. They have the last look, and whether it failed.
             last_success: check.last_success.or(check.health_seen.filter(|_| check.failures == 0)),
+            success_asked: check.success_asked,
             beginning: check.beginning,
             evidence: check.health_seen,
             pending: check.pending,

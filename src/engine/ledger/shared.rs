@@ -265,7 +265,7 @@ impl Ledger {
             followed.record_outage(moment, &mut self.journal);
         }
         followed.tell_of_statuses(moment.now, moment, &mut self.memory, &mut self.journal);
-        self.memory.note(followed, moment, Extent::All);
+        self.memory.note(followed, moment, Extent::Drift);
     }
 
     /// Records the recoveries that this replica measured, and that no leader recorded.

@@ -55,7 +55,7 @@ impl Ledger {
         let mut before: BTreeMap<String, Followed> = BTreeMap::new();
         let mut open = Vec::new();
         for mut followed in std::mem::take(&mut self.contracts) {
-            self.memory.note(&mut followed, moment, Extent::All);
+            self.memory.note(&mut followed, moment, Extent::Drift);
             open.extend(followed.record.independence.values().filter_map(|known| known.open.clone()));
             before.insert(followed.spec.name.clone(), followed);
         }

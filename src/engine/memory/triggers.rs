@@ -45,7 +45,7 @@ impl TriggerMemory {
     ) -> Vec<(Trigger, Option<usize>)> {
         let moment = clock.moment();
         for (index, trigger) in old.iter().enumerate() {
-            self.note(index, trigger, moment, Extent::All, changed);
+            self.note(index, trigger, moment, Extent::Drift, changed);
         }
         let before = std::mem::take(&mut self.kept);
         let places: BTreeMap<String, usize> =
@@ -95,7 +95,7 @@ impl TriggerMemory {
         let now = trigger.remember();
         let taken = match extent {
             Extent::News => now.is_news_after(&kept.state),
-            Extent::Drift | Extent::All => now != kept.state,
+            Extent::Drift => now != kept.state,
             Extent::Anew => true,
         };
         if taken {

@@ -4,21 +4,21 @@ use std::sync::Arc;
 
 use dr_rules::check::Feeds;
 use dr_rules::contract::{Contract, Objective};
-use dr_rules::observation::Health;
+use dr_rules::observation::{Health, Observation};
 use dr_rules::outage::Mode;
 use dr_rules::outage::{Beginning, Outage, Recovery};
-use dr_rules::recovery_clock::{ClockEvent, RecoveryClock, Thresholds, Watch};
+use dr_rules::recovery_clock::{ClockEvent, Look, RecoveryClock, Thresholds, Watch};
 use dr_rules::remembered::{Remembered, RememberedClock};
 use dr_rules::status::Basis;
 
-use super::{check, contract, finding, healthy, no_answer, observe, recalled, seconds, spec, t, unhealthy};
+use super::{check, contract, finding, healthy, no_answer, observe, of_health, recalled, seconds, spec, t, unhealthy};
 
 /// `F` fails, `H` is healthy, `P` is pending, `?` gives no answer; one observation every 10 s, of one check that was healthy
 /// before.
 fn play(script: &str, thresholds: Thresholds) -> (RecoveryClock, Vec<ClockEvent>) {
     let (mut watch, mut clock) = ([Watch::new(Some(thresholds))], RecoveryClock::default());
     let mut events = Vec::new();
-    events.extend(clock.observe(&mut watch, 0, t(-10), &healthy()));
+    events.extend(clock.observe(&mut watch, 0, Look::at(t(-10), &healthy())));
     for (index, letter) in script.chars().enumerate() {
         let at = t(10 * i64::try_from(index).expect("a short script"));
         let health = match letter {
@@ -27,7 +27,7 @@ fn play(script: &str, thresholds: Thresholds) -> (RecoveryClock, Vec<ClockEvent>
             'P' => Health::Pending(finding()),
             _ => no_answer(),
         };
-        events.extend(clock.observe(&mut watch, 0, at, &health));
+        events.extend(clock.observe(&mut watch, 0, Look::at(at, &health)));
     }
     (clock, events)
 }
@@ -78,6 +78,7 @@ fn one_check() {
             successes_to_recover: *successes,
             freshness: seconds(1000),
             pace: seconds(1000),
+            rhythm: seconds(1000),
         };
         assert_eq!(play(script, thresholds).1, *expected, "{script}, {successes} to recover");
     }
@@ -155,15 +156,16 @@ fn a_declared_clock_keeps_its_first_trigger_and_needs_health_seen_anew() {
         successes_to_recover: 1,
         freshness: seconds(1000),
         pace: seconds(1000),
+        rhythm: seconds(1000),
     };
     let (mut watch, mut clock) = ([Watch::new(Some(thresholds))], RecoveryClock::default());
-    clock.observe(&mut watch, 0, t(0), &healthy());
+    clock.observe(&mut watch, 0, Look::at(t(0), &healthy()));
     assert!(clock.declare(&mut watch, t(5), Mode::Real).is_some());
     assert!(clock.declare(&mut watch, t(6), Mode::Drill).is_none(), "it runs already");
     for at in [10, 20, 30] {
-        assert_eq!(clock.observe(&mut watch, 0, t(at), &unhealthy()), None, "it runs already");
+        assert_eq!(clock.observe(&mut watch, 0, Look::at(t(at), &unhealthy())), None, "it runs already");
     }
-    let Some(ClockEvent::Stopped(recovery)) = clock.observe(&mut watch, 0, t(40), &healthy()) else {
+    let Some(ClockEvent::Stopped(recovery)) = clock.observe(&mut watch, 0, Look::at(t(40), &healthy())) else {
         panic!("healthy again");
     };
     let declared = Outage { declared: true, ..outage(5, 5) };
@@ -411,4 +413,27 @@ fn an_outage_is_known_to_last_until_the_next_look_is_due() {
     assert_eq!(known(&contract, 36), Some((seconds(0), Some(seconds(16)))));
     observe(&mut contract, 0, 40, unhealthy());
     assert_eq!(known(&contract, 45), Some((seconds(25), Some(seconds(25)))), "it goes on");
+}
+
+/// One check every 10 s with a timeout of 5 s. Evidence stays fresh for 35 s, but a look that was skipped leaves open when a
+/// failure began. A look that hangs does not: its server did not answer all that time.
+#[test]
+fn a_failure_that_follows_a_skipped_look_may_have_begun_after_the_last_healthy_one() {
+    for (asked, at, beginning) in [
+        (10, 10, Beginning::Seen),
+        (10, 15, Beginning::Seen),
+        (11, 11, Beginning::After(t(-1))),
+        (33, 33, Beginning::After(t(-1))),
+        (40, 40, Beginning::After(t(-1))),
+    ] {
+        let mut contract = contract(spec(), vec![check("a")]);
+        let mut look =
+            |health, asked, at| contract.observe(0, t(at), &Observation { asked: Some(t(asked)), ..of_health(health) });
+        // It was asked at -1, and answered late.
+        look(healthy(), -1, 0);
+        look(unhealthy(), asked, at);
+        look(unhealthy(), at + 10, at + 10);
+        let Some(ClockEvent::Started(outage)) = look(unhealthy(), at + 20, at + 20) else { panic!("{at}") };
+        assert_eq!((outage.beginning, outage.trigger), (beginning, t(at + 20)), "asked at {asked}, seen at {at}");
+    }
 }

@@ -147,6 +147,7 @@ fn what_is_left_after_a_loss_proves_nothing() {
     let check = whole.checks["a"].clone().after_loss();
     let expected = RememberedCheck {
         last_success: Some(t(0)),
+        success_asked: Some(t(0)),
         last_failure: Some(t(30)),
         copy_identity: whole.checks["a"].copy_identity.clone(),
         ..RememberedCheck::default()

@@ -101,6 +101,7 @@ fn a_clock_that_was_set_back_makes_no_trigger_known() {
         successes_to_recover: 1,
         freshness: seconds(35),
         pace: seconds(35),
+        rhythm: seconds(35),
     };
     let spec = Arc::new(TriggerSpec {
         name: "trigger".to_owned(),
@@ -112,7 +113,7 @@ fn a_clock_that_was_set_back_makes_no_trigger_known() {
     });
     for (health, active) in [(healthy(), false), (unhealthy(), true)] {
         let mut before = Trigger::new(Arc::clone(&spec));
-        before.observe(t(0), &health);
+        before.observe(dr_rules::recovery_clock::Look::at(t(0), &health));
         let after = |now: i64| Trigger::recall(Arc::clone(&spec), &before.remember().recalled(t(now)));
         assert_eq!(after(30).is_active(t(30)), Some(active));
         assert_eq!(after(-1000).is_active(t(-1000)), None, "nobody knows how long ago that was");

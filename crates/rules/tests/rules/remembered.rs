@@ -80,11 +80,11 @@ fn time_that_passes_is_no_news_and_a_change_is() {
 }
 
 #[test]
-fn a_proof_moved_by_what_lies_between() {
+fn a_later_proof_proves_more() {
     let moved = RememberedCheck { latched: Some(t(130)), ..stored() };
-    assert_eq!(moved.moved_since(&stored()), seconds(30));
-    assert_eq!(stored().moved_since(&moved), Duration::ZERO, "back");
-    assert_eq!(moved.moved_since(&RememberedCheck::default()), Duration::ZERO, "the first one");
+    assert!(moved.proves_more_than(&stored()) && !stored().proves_more_than(&moved));
+    assert!(!stored().proves_more_than(&stored()), "the same");
+    assert!(moved.proves_more_than(&RememberedCheck::default()), "the first one");
 }
 
 #[test]

@@ -228,12 +228,12 @@ fn rto_table_while_a_clock_runs() {
 #[test]
 fn an_outage_that_nobody_saw_begin_may_be_older() {
     use Basis::{DownReachedTarget, DownUncertain, NoRecovery};
-    // When it was last seen healthy, if ever; it fails from 0 on, with the trigger at 20. RTO 300 s, fresh for 35 s.
+    // When it was last seen healthy, if ever; it fails from 0 on, with the trigger at 20. RTO 300 s, a look every 10 s.
     let table = [
         ("never seen healthy", None, 30, DownUncertain, None),
         ("never seen healthy, and seen to fail for the target", None, 320, DownReachedTarget, None),
-        ("seen healthy shortly before", Some(-35), 30, NoRecovery, Some(10)),
-        ("seen healthy some time before: within the target all the same", Some(-36), 30, NoRecovery, Some(66)),
+        ("seen healthy shortly before", Some(-11), 30, NoRecovery, Some(10)),
+        ("seen healthy some time before: within the target all the same", Some(-12), 30, NoRecovery, Some(42)),
         ("seen healthy long before", Some(-271), 30, DownUncertain, Some(301)),
     ];
     for (name, healthy_at, now, expected, most) in table {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use dr_rules::observation::Health;
-use dr_rules::recovery_clock::Thresholds;
+use dr_rules::recovery_clock::{Look, Thresholds};
 use dr_rules::time::Timestamp;
 use dr_rules::trigger::{Trigger, TriggerMode, TriggerSpec, Watched};
 use proptest::prelude::*;
@@ -23,6 +23,7 @@ fn spec(failures_to_trigger: u32, hold: u64) -> Arc<TriggerSpec> {
             successes_to_recover: 1,
             freshness: seconds(35),
             pace: seconds(35),
+            rhythm: seconds(35),
         },
     })
 }
@@ -43,7 +44,7 @@ fn states(trigger: &mut Trigger, from: i64, looks: &str) -> String {
     let say = |(place, sign): (usize, char)| {
         let at = t(from + 10 * i64::try_from(place).expect("few looks"));
         if let Some(health) = look(sign) {
-            trigger.observe(at, &health);
+            trigger.observe(Look::at(at, &health));
         }
         match trigger.is_active(at) {
             Some(true) => 'F',

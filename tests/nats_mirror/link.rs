@@ -158,22 +158,3 @@ async fn dr_killed_is_unproven_and_not_lost() {
     exporter.becomes(CONTRACT, "rpo", "met", HEALED).await;
     drop(publisher);
 }
-
-/// The proofs of a healthy mirror only move forward, and one second of them may be lost.
-#[tokio::test(flavor = "multi_thread")]
-async fn killed_with_the_region_the_exporter_knows_what_was_proven_last() {
-    let mut pair = Pair::start().await;
-    let publisher = Publisher::start(&pair.origin, 50);
-    let mut exporter = watch_pair(&pair).await;
-    exporter.becomes(CONTRACT, "rpo", "met", SOON).await;
-    let point = |scrape: &Scrape| scrape.get("dr_recovery_point_timestamp_seconds", &CHECK).expect("a proof");
-    let first = point(&exporter.scrape().await);
-    let moved = |scrape: &Scrape| point(scrape) > first + 5.0;
-    let proven = point(&exporter.until("it proves for a while", SOON, moved).await);
-    exporter.kill();
-    pair.dr.kill();
-    exporter.restart().await;
-    let known = point(&exporter.scrape().await);
-    assert!(known > proven - 2.0, "it had proven {proven}, and knows {known}");
-    drop(publisher);
-}

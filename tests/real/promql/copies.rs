@@ -1,7 +1,11 @@
 //! Recovery points by a query.
 
+use std::time::Duration;
+
 use super::{SOON, contract, ends, exporter, fails, figure, runs};
 use dr_testkit::prometheus::{Prometheus, Toy, unix};
+use dr_testkit::scrape::Scrape;
+use dr_testkit::{let_pass, wait_until};
 
 const BACKUP: &str = "query: max(backup_timestamp_seconds)\ntimestamp_seconds: true";
 const LAG: &str = "query: max(lag_seconds)\nage_seconds: true";
@@ -143,4 +147,35 @@ async fn what_is_no_age_and_no_time_is_no_answer() {
         assert_eq!(scrape.status(name, "rpo"), "unproven", "{scrape}");
         assert_eq!(runs(&scrape, name, "healthy") + runs(&scrape, name, "unhealthy"), 0.0, "{scrape}");
     }
+}
+
+/// Proofs only move forward, and are stored together. One interval and one second of them may be lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_with_its_source_the_exporter_knows_what_was_proven_last() {
+    let tell = |backup: f64| format!("backup_timestamp_seconds {backup}\n");
+    let mut toy = Toy::start(&tell(unix())).await;
+    let mut prometheus = Prometheus::start(&[toy.address]).await;
+    prometheus.has("backup_timestamp_seconds").await;
+    let contracts = [contract("backup", "rpo: 1h", BACKUP)];
+    let mut exporter = exporter(&format!("url: \"{}\"", prometheus.url()), &contracts).await;
+    let point = |scrape: &Scrape| {
+        scrape
+            .get("dr_recovery_point_timestamp_seconds", &[("contract", "backup"), ("check", "backup")])
+            .expect("a proof")
+    };
+    exporter.becomes("backup", "rpo", "met", SOON).await;
+    let first = point(&exporter.scrape().await);
+    let proven = wait_until("it proves for a while", SOON, async || {
+        toy.tells(&tell(unix()));
+        Some(point(&exporter.scrape().await)).filter(|point| *point > first + 8.0)
+    })
+    .await;
+    // The last proof must be on the disk one second later.
+    let_pass(Duration::from_secs(2)).await;
+    let proven = point(&exporter.scrape().await).min(proven);
+    exporter.kill();
+    prometheus.kill();
+    exporter.restart().await;
+    let known = point(&exporter.scrape().await);
+    assert!(known >= proven - 0.01, "it had proven {proven}, and knows {known}");
 }

@@ -105,7 +105,7 @@ fn trigger(name: &str, mode: TriggerMode, seen: Vec<(i64, Observation)>) -> Arc<
     }));
     let mut last = None;
     for (at, observation) in seen {
-        trigger.observe(t(at), &observation.health);
+        trigger.observe(observation.look(t(at)));
         last = Some(LastRun { at: t(at), took: Duration::from_millis(20), observation });
     }
     Arc::new(TriggerRecord { trigger, last })

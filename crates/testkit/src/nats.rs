@@ -21,6 +21,9 @@ pub const ORIGIN: &str = "AGENTESE";
 /// Its mirror in DR.
 pub const MIRROR: &str = "AGENTESE_MIRROR";
 
+/// A server cannot make the files of a stream.
+const NO_STORE: u64 = 10_049;
+
 /// After this a server that does not answer is asked again.
 pub(super) const ASKED_AGAIN: Duration = Duration::from_secs(2);
 
@@ -263,7 +266,14 @@ impl Api {
     /// Makes a stream of the given configuration.
     pub async fn create(&self, config: Value) {
         let name = config["name"].as_str().expect("a stream has a name").to_owned();
-        Self::done(&format!("create {name}"), self.order(&format!("STREAM.CREATE.{name}"), config).await);
+        let subject = format!("STREAM.CREATE.{name}");
+        let made = wait_until(&format!("the server makes {name}"), PATIENCE, async || {
+            let made = self.order(&subject, config.clone()).await;
+            // On a busy disk, what is left of a deleted stream of that name is in the way for a moment.
+            let in_the_way = made.as_ref().is_err_and(|error| error.err_code == NO_STORE);
+            (!in_the_way).then_some(made)
+        });
+        Self::done(&format!("create {name}"), made.await);
     }
 
     /// Makes a stream of the given subjects.

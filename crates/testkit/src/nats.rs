@@ -266,14 +266,14 @@ impl Api {
     /// Makes a stream of the given configuration.
     pub async fn create(&self, config: Value) {
         let name = config["name"].as_str().expect("a stream has a name").to_owned();
-        let subject = format!("STREAM.CREATE.{name}");
-        let made = wait_until(&format!("the server makes {name}"), PATIENCE, async || {
+        let (subject, what) = (format!("STREAM.CREATE.{name}"), format!("create {name}"));
+        let made = wait_until(&what, PATIENCE, async || {
             let made = self.order(&subject, config.clone()).await;
             // On a busy disk, what is left of a deleted stream of that name is in the way for a moment.
             let in_the_way = made.as_ref().is_err_and(|error| error.err_code == NO_STORE);
             (!in_the_way).then_some(made)
         });
-        Self::done(&format!("create {name}"), made.await);
+        Self::done(&what, made.await);
     }
 
     /// Makes a stream of the given subjects.

@@ -47,6 +47,30 @@ fn the_command_line_can_be_described() {
     assert!(names.contains(&"serve") && names.contains(&"check"), "{names:?}");
 }
 
+/// The pages of a release name files that are in it.
+#[test]
+fn the_links_of_a_release_lead_somewhere_in_it() {
+    let root = &Path::new(env!("CARGO_MANIFEST_DIR")).canonicalize().expect("the repository");
+    let script = fs::read_to_string(root.join("scripts/dist")).expect("the script");
+    let packed = script.lines().find_map(|line| line.strip_prefix("git ls-files -z ")?.strip_suffix(" |"));
+    let packed = packed.expect("the script says what it packs").replace('\'', "");
+    let listed = Command::new("git").arg("ls-files").args(packed.split(' ')).current_dir(root).output();
+    let listed = String::from_utf8(listed.expect("git runs").stdout).expect("UTF-8");
+    let files: Vec<_> = listed.lines().map(|file| root.join(file)).collect();
+    let link = Regex::new(r"\]\(([^)#\s:]+)[^):\s]*\)").expect("a pattern");
+    let mut found = 0;
+    for page in files.iter().filter(|file| file.extension().is_some_and(|extension| extension == "md")) {
+        let text = fs::read_to_string(page).expect("a page");
+        for (_, [to]) in link.captures_iter(&text).map(|link| link.extract()) {
+            let Ok(target) = page.with_file_name(to).canonicalize() else { continue };
+            let there = files.iter().any(|file| file.starts_with(&target));
+            assert!(there, "{}: {to} is not in a release", page.display());
+            found += 1;
+        }
+    }
+    assert!(found >= 100, "only {found} links were looked at");
+}
+
 /// What a workflow runs cannot be replaced behind its back, and each says what it may do.
 #[test]
 fn the_workflows_use_what_stays_the_same() {

@@ -22,18 +22,37 @@ pub static HELD_UP: Reason = Reason::new(
 /// All of them.
 pub const ALL: &[&Reason] = &[&INTERNAL_ERROR, &HUNG, &STILL_RUNNING, &HELD_UP];
 
-/// The reasons that say that no answer came, or not all of it.
-pub const SILENCE: [&str; 6] =
-    ["connect_failed", "connection_lost", "resolve_failed", "tcp_failed", "timeout", "tls_failed"];
+/// The reasons that say that no answer came, or not all of it, at least from one of several servers.
+pub const SILENCE: [&str; 9] = [
+    "connect_failed",
+    "connection_lost",
+    "no_quorum",
+    "no_writer",
+    "resolve_failed",
+    "stream_full",
+    "tcp_failed",
+    "timeout",
+    "tls_failed",
+];
 
 /// What a run says in which this process was held up. An answer is an answer. But whoever seems silent
 /// may have answered in vain, or waited in vain for this process.
-pub(super) fn unless_held_up(observation: Observation, held_up: Duration) -> Observation {
-    let Health::Unhealthy(finding) = &observation.health else { return observation };
-    if held_up.is_zero() || !SILENCE.contains(&finding.reason.label) {
-        return observation;
+pub(super) fn unless_held_up(mut observation: Observation, held_up: Duration) -> Observation {
+    let ours = |finding: &Finding| {
+        let is_silence = !held_up.is_zero() && SILENCE.contains(&finding.reason.label);
+        is_silence.then(|| held_up_for(held_up, &finding.to_string()))
+    };
+    if let Health::Unhealthy(finding) | Health::NoAnswer(finding) = &observation.health
+        && let Some(finding) = ours(finding)
+    {
+        observation.health = Health::NoAnswer(finding);
     }
-    Observation { health: Health::NoAnswer(held_up_for(held_up, &finding.to_string())), ..observation }
+    if let Some(CopyState::Unknown(finding)) = &mut observation.copy
+        && let Some(ours) = ours(finding)
+    {
+        *finding = ours;
+    }
+    observation
 }
 
 pub(super) fn held_up_for(time: Duration, so: &str) -> Finding {

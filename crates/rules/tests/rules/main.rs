@@ -15,6 +15,7 @@ mod remembered;
 mod replicas;
 mod shards;
 mod statuses;
+mod times;
 mod trigger;
 mod words;
 

@@ -8,6 +8,7 @@ mod drills;
 mod gaps;
 mod incidents;
 mod independence;
+mod joined;
 mod known;
 mod properties;
 mod recall;

@@ -3,6 +3,7 @@
 #![allow(clippy::too_many_lines, reason = "tables are long")]
 
 mod assertions;
+mod bridges;
 mod clock;
 mod drills;
 mod gaps;

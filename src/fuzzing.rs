@@ -101,7 +101,7 @@ pub(crate) fn json(corpus: &[Value], target: impl Fn(&Value)) {
 }
 
 fn run<T>(make: impl Fn(&mut StdRng) -> T, target: impl Fn(&T), show: impl Fn(&T) -> String) {
-    let (seeds, began, mut longest) = (seeds(), Instant::now(), Duration::ZERO);
+    let (seeds, start, mut longest) = (seeds(), Instant::now(), Duration::ZERO);
     for seed in seeds.clone() {
         let input = make(&mut StdRng::seed_from_u64(seed));
         let begin = Instant::now();
@@ -110,7 +110,7 @@ fn run<T>(make: impl Fn(&mut StdRng) -> T, target: impl Fn(&T), show: impl Fn(&T
         longest = longest.max(begin.elapsed());
         assert!(begin.elapsed() < LONG, "seed {seed} takes {:?}: {}", begin.elapsed(), show(&input));
     }
-    let (thread, seconds) = (std::thread::current(), began.elapsed().as_secs_f64());
+    let (thread, seconds) = (std::thread::current(), start.elapsed().as_secs_f64());
     eprintln!("{}: seeds {seeds:?} in {seconds:.1} s, the longest took {longest:?}", thread.name().unwrap_or_default());
 }
 

@@ -7,11 +7,12 @@
 #![expect(clippy::disallowed_methods, reason = "this is the place")]
 
 use std::fmt;
+use std::pin::pin;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 use tracing::warn;
 
 use crate::domain::time::Timestamp;
@@ -31,6 +32,30 @@ const HELD_UP: Duration = Duration::from_millis(300);
 #[must_use]
 pub fn held_up(deadline: Instant) -> bool {
     since(deadline) > HELD_UP
+}
+
+/// How often who waits looks whether this process still runs.
+const BEAT: Duration = Duration::from_millis(100);
+
+/// Does `work`, and tells for how long this process was held up meanwhile: stopped, or without a
+/// processor. In that time it saw no answer and sent none, and a server may have given it up.
+pub async fn watched<T>(work: impl Future<Output = T>) -> (T, Duration) {
+    let (mut work, mut held_up) = (pin!(work), Duration::ZERO);
+    loop {
+        let beat = instant() + BEAT;
+        let done = tokio::select! {
+            biased;
+            done = &mut work => Some(done),
+            () = sleep_until(beat) => None,
+        };
+        let late = since(beat);
+        if late > HELD_UP {
+            held_up += late;
+        }
+        if let Some(done) = done {
+            return (done, held_up);
+        }
+    }
 }
 
 /// How long ago the monotonic clock showed `earlier`. Zero if that is in the future.
@@ -237,6 +262,21 @@ fn slept() -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn only_time_in_which_nothing_could_run_counts_as_held_up() {
+        let ((), held_up) = watched(tokio::time::sleep(Duration::from_secs(60))).await;
+        assert_eq!(held_up, Duration::ZERO);
+        for (stands_still, expected) in [(300, 0), (3_000, 2_900)] {
+            let work = async {
+                tokio::time::sleep(Duration::from_millis(250)).await;
+                tokio::time::advance(Duration::from_millis(stands_still)).await;
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            };
+            let ((), held_up) = watched(work).await;
+            assert!(held_up.as_millis().abs_diff(expected) <= 60, "{stands_still}: {held_up:?}");
+        }
+    }
 
     #[test]
     fn what_is_over_keeps_its_time_from_scrape_to_scrape() {

@@ -1,8 +1,10 @@
 //! Feeds broken and hostile inputs to whatever reads from elsewhere.
 //!
 //! Each target starts from a corpus of real inputs and changes them at random. It must neither panic
-//! nor take long. `make fuzz` tries many more inputs than the normal tests.
+//! nor take long. `make fuzz` tries many more inputs than the normal tests. `DR_FUZZ` says how many, or
+//! which: `5000..6000` are the thousand inputs that follow the first five thousand.
 
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
@@ -51,9 +53,12 @@ const TEXTS: [&str; 16] = [
     "[[[[[[",
 ];
 
-/// How many inputs each target gets.
-fn inputs() -> u64 {
-    std::env::var("DR_FUZZ").ok().and_then(|count| count.parse().ok()).unwrap_or(INPUTS)
+/// The seeds of the inputs that each target gets.
+fn seeds() -> Range<u64> {
+    let Ok(text) = std::env::var("DR_FUZZ") else { return 0..INPUTS };
+    let (from, to) = text.split_once("..").unwrap_or(("0", &text));
+    let number = |text: &str| text.parse().unwrap_or_else(|_| panic!("DR_FUZZ is no number of inputs: {text}"));
+    number(from)..number(to)
 }
 
 /// Calls `target` with changed bytes of a corpus.
@@ -96,13 +101,17 @@ pub(crate) fn json(corpus: &[Value], target: impl Fn(&Value)) {
 }
 
 fn run<T>(make: impl Fn(&mut StdRng) -> T, target: impl Fn(&T), show: impl Fn(&T) -> String) {
-    for seed in 0..inputs() {
+    let (seeds, start, mut longest) = (seeds(), Instant::now(), Duration::ZERO);
+    for seed in seeds.clone() {
         let input = make(&mut StdRng::seed_from_u64(seed));
         let begin = Instant::now();
         let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| target(&input)));
         assert!(ended.is_ok(), "seed {seed} panics: {}", show(&input));
+        longest = longest.max(begin.elapsed());
         assert!(begin.elapsed() < LONG, "seed {seed} takes {:?}: {}", begin.elapsed(), show(&input));
     }
+    let (thread, seconds) = (std::thread::current(), start.elapsed().as_secs_f64());
+    eprintln!("{}: seeds {seeds:?} in {seconds:.1} s, the longest took {longest:?}", thread.name().unwrap_or_default());
 }
 
 fn change_bytes(input: &mut Vec<u8>, corpus: &[&[u8]], rng: &mut StdRng) {

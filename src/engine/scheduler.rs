@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinHandle};
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::lineup::Message;
 use super::report::{CheckId, CheckMemory, Report};
 use super::{FirstRun, panics, reasons};
 use crate::clock::{self, Clock};
-use crate::domain::observation::Observation;
+use crate::domain::observation::{Finding, Observation};
 use crate::engine::check::{Check, Run};
 
 /// How long after its deadline a run is aborted. Until then it may still report what it found.
@@ -92,18 +92,22 @@ impl Schedule {
         let max_age = self.interval.borrow().mul_f64(SHARED_AGE);
         let run = Run { clock: self.clock, max_age, deadline };
         let mut task = tokio::spawn(async move { check.run(run).await });
-        match timeout_at(deadline + GRACE, &mut task).await {
-            Ok(Ok(observation)) => (observation, None),
+        let (mut ended, held_up) = clock::watched(timeout_at(deadline + GRACE, &mut task)).await;
+        if ended.is_err() && !held_up.is_zero() {
+            // It had no time to end by itself.
+            ended = timeout(GRACE, &mut task).await;
+        }
+        match ended {
+            Ok(Ok(observation)) => (reasons::unless_held_up(observation, held_up), None),
             Ok(Err(error)) => (reasons::failure(&reasons::INTERNAL_ERROR, panic_text(error)), None),
             Err(_) => {
                 task.abort();
-                (
-                    reasons::failure(
-                        &reasons::HUNG,
-                        format!("the run did not end by itself within {:?}", self.timeout),
-                    ),
-                    Some(task),
-                )
+                let story = format!("the run did not end by itself within {:?}", self.timeout);
+                let finding = match held_up {
+                    Duration::ZERO => Finding::new(&reasons::HUNG, story),
+                    held_up => reasons::held_up_for(held_up, &story),
+                };
+                (reasons::of(finding), Some(task))
             }
         }
     }

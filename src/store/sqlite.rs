@@ -1,7 +1,10 @@
 //! The default store: one SQLite file, which people can open with `sqlite3` while it is in use.
 
 use std::fs::{self, File, TryLockError};
+use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags, params};
@@ -20,6 +23,7 @@ use file::{connect, of, uri_of_one_that_nobody_writes, verify};
 use findings::Findings;
 use head::Sealed;
 use inspection::Inspection;
+use place::Place;
 use reading::{Doubts, Reading};
 use rows::{json, optional_word, text};
 use seals::Writer;
@@ -33,6 +37,7 @@ mod history;
 pub(super) mod inspection;
 mod mend;
 mod parse;
+mod place;
 mod reading;
 mod record;
 mod retention;
@@ -54,19 +59,28 @@ const BUSY: Duration = Duration::from_secs(2);
 #[derive(Debug, Clone)]
 pub struct Sqlite {
     directory: PathBuf,
+    /// Whether there is a file since this was first opened. If it is gone, another one is not begun:
+    /// that would lack whatever this process wrote before, and be in the way when the file returns.
+    begun: Arc<AtomicBool>,
 }
 
 impl Sqlite {
     /// The store in this directory.
     #[must_use]
     pub fn of(directory: impl Into<PathBuf>) -> Self {
-        Self { directory: directory.into() }
+        Self { directory: directory.into(), begun: Arc::default() }
     }
 }
 
 impl Backend for Sqlite {
     fn open(&self) -> Result<Box<dyn Store>, StoreError> {
-        Ok(Box::new(SqliteStore::open(&self.directory)?))
+        let path = self.directory.join(FILE);
+        if self.begun.load(Ordering::Relaxed) && fs::exists(&path).is_ok_and(|exists| !exists) {
+            return Err(StoreError::Failed { path, message: place::gone().to_string() });
+        }
+        let store = SqliteStore::open(&self.directory)?;
+        self.begun.store(true, Ordering::Relaxed);
+        Ok(Box::new(store))
     }
 
     fn load(&self) -> Result<Stored, StoreError> {
@@ -104,7 +118,7 @@ pub(super) struct SqliteStore {
     /// What is wrong with the record.
     record: Option<String>,
     // The lock is held as long as the store is open. None for a store in memory.
-    lock: Option<File>,
+    lock: Option<(File, Place)>,
 }
 
 impl SqliteStore {
@@ -115,7 +129,7 @@ impl SqliteStore {
     /// Another process uses the store, a later version wrote it, or it cannot be read or written.
     fn open(directory: &Path) -> Result<Self, StoreError> {
         let path = directory.join(FILE);
-        let failed = |error: std::io::Error| StoreError::Failed { path: path.clone(), message: error.to_string() };
+        let failed = |error: io::Error| StoreError::Failed { path: path.clone(), message: error.to_string() };
         fs::create_dir_all(directory).map_err(failed)?;
         let lock =
             File::options().create(true).truncate(false).write(true).open(directory.join(LOCK)).map_err(failed)?;
@@ -129,7 +143,9 @@ impl SqliteStore {
             Err(StoreError::Damaged { message, .. }) => salvage::salvaged(&path, &message)?,
             opened => (opened?, None),
         };
-        let mut store = Self { path, connection, doubts: Doubts::default(), record: None, lock: Some(lock) };
+        let place = Place::of(&path).map_err(failed)?;
+        let lock = Some((lock, place));
+        let mut store = Self { path, connection, doubts: Doubts::default(), record: None, lock };
         store.mend(head, doubt)?;
         Ok(store)
     }
@@ -166,7 +182,9 @@ impl SqliteStore {
 
     /// Notes a commit in the file beside the database. A store in memory has none.
     fn note(&self, sealed: Option<Sealed>) -> Result<(), StoreError> {
-        let Some(sealed) = sealed.filter(|_| self.lock.is_some()) else { return Ok(()) };
+        let (Some(sealed), Some((_, place))) = (sealed, &self.lock) else { return Ok(()) };
+        let lost = |error: io::Error| StoreError::Failed { path: self.path.clone(), message: error.to_string() };
+        place.still_at(&self.path).map_err(lost)?;
         file::empty_the_log(&self.connection).map_err(|error| of(&self.path, &error))?;
         head::write(&self.path, sealed)
             .map_err(|error| StoreError::Failed { path: head::beside(&self.path), message: error.to_string() })

@@ -32,7 +32,7 @@ dr_testkit::both! {
     two_connections_to_one_application_prove_nothing,
 }
 
-async fn application(pair: &Pair, cluster: &Cluster, name: &str, spec: Value, status: Value) {
+pub(super) async fn application(pair: &Pair, cluster: &Cluster, name: &str, spec: Value, status: Value) {
     cluster
         .apply(json!({
             "apiVersion": "argoproj.io/v1alpha1", "kind": "Application",
@@ -41,13 +41,13 @@ async fn application(pair: &Pair, cluster: &Cluster, name: &str, spec: Value, st
         .await;
 }
 
-fn spec() -> Value {
+pub(super) fn spec() -> Value {
     json!({"source": {"repoURL": "https://git.example.com/saas", "targetRevision": "main"},
         "destination": {"name": "dr"}, "syncPolicy": {"automated": {}}})
 }
 
 /// In sync and healthy, last compared this long ago, last deployed weeks ago.
-fn healthy(compared: Duration) -> Value {
+pub(super) fn healthy(compared: Duration) -> Value {
     json!({
         "sync": {"status": "Synced", "revision": REVISION, "comparedTo": {
             "source": {"repoURL": "https://git.example.com/saas", "targetRevision": "main"}, "destination": {"name": "dr"}}},
@@ -70,7 +70,7 @@ fn unreachable() -> Value {
         "conditions": [{"type": "ComparisonError", "message": "Failed to load target state: https://me:hunter2@git/x"}]})
 }
 
-fn check(pair: &Pair, more: &str) -> String {
+pub(super) fn check(pair: &Pair, more: &str) -> String {
     let namespace = &pair.namespace;
     format!("argocd_app: {{ kubernetes: dr, namespace: {namespace}, name: saas{more} }}")
 }

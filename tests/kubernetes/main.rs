@@ -8,6 +8,7 @@ mod deploy;
 mod drill;
 mod external_secret;
 mod faults;
+mod held_up;
 mod helm;
 mod in_cluster;
 mod kubeconfig;

@@ -17,7 +17,7 @@ dr_testkit::both! {
     a_trigger_fires_while_all_pods_are_unhealthy,
 }
 
-async fn pod(pair: &Pair, cluster: &Cluster, name: &str, app: &str, ready: bool, finalizers: Value) {
+pub(super) async fn pod(pair: &Pair, cluster: &Cluster, name: &str, app: &str, ready: bool, finalizers: Value) {
     cluster
         .apply(json!({
             "apiVersion": "v1", "kind": "Pod",
@@ -49,7 +49,7 @@ async fn workload(pair: &Pair, replicas: u32) {
         .await;
 }
 
-fn check(pair: &Pair, more: &str) -> String {
+pub(super) fn check(pair: &Pair, more: &str) -> String {
     let namespace = &pair.namespace;
     format!("pods: {{ kubernetes: dr, namespace: {namespace}, selector: \"app in (nats)\", min_ready: 2{more} }}")
 }

@@ -23,8 +23,9 @@ use dr_exporter::engine::{self, FirstRun, Made, Plan, Planned, Plans, Running, T
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
-static DOWN: Reason = Reason::new("down", "start it");
-static SCRIPTED: KindInfo = KindInfo { reasons: &[&DOWN], ..HttpConfig::INFO };
+pub(super) static DOWN: Reason = Reason::new("down", "start it");
+pub(super) static SILENT: Reason = Reason::new("timeout", "wait for it");
+static SCRIPTED: KindInfo = KindInfo { reasons: &[&DOWN, &SILENT], ..HttpConfig::INFO };
 
 pub(super) fn check(name: &str) -> CheckSpec {
     CheckSpec {
@@ -59,13 +60,13 @@ pub(super) fn plan(name: &str, specs: Vec<CheckSpec>, checks: Vec<Arc<dyn Check>
 }
 
 /// A check that does what its closure says, and keeps the instants at which its runs began.
-struct Scripted<F> {
+pub(super) struct Scripted<F> {
     begun: Mutex<Vec<Instant>>,
     act: F,
 }
 
 impl<F> Scripted<F> {
-    fn new(act: F) -> Arc<Self> {
+    pub(super) fn new(act: F) -> Arc<Self> {
         Arc::new(Self { begun: Mutex::default(), act })
     }
 
@@ -94,18 +95,22 @@ pub(super) fn unhealthy() -> Health {
     Health::Unhealthy(Finding::new(&DOWN, "it is down"))
 }
 
-fn start(contracts: Vec<Plan>, clock: Clock, first: FirstRun) -> (watch::Receiver<Arc<Snapshot>>, Running) {
+pub(super) fn start(contracts: Vec<Plan>, clock: Clock, first: FirstRun) -> (watch::Receiver<Arc<Snapshot>>, Running) {
     let plans = Plans { contracts, ..Plans::default() };
     let running = engine::start(plans, clock, first, Recalled::default());
     (running.snapshots.clone(), running)
 }
 
-async fn until(snapshots: &mut watch::Receiver<Arc<Snapshot>>, what: &str, holds: impl Fn(&Snapshot) -> bool) {
+pub(super) async fn until(
+    snapshots: &mut watch::Receiver<Arc<Snapshot>>,
+    what: &str,
+    holds: impl Fn(&Snapshot) -> bool,
+) {
     let waited = timeout(Duration::from_secs(300), snapshots.wait_for(|snapshot| holds(snapshot))).await;
     assert!(waited.is_ok_and(|held| held.is_ok()), "never: {what}");
 }
 
-fn record(snapshot: &Snapshot, contract: usize, check: usize) -> &CheckRecord {
+pub(super) fn record(snapshot: &Snapshot, contract: usize, check: usize) -> &CheckRecord {
     snapshot.contracts[contract].checks().nth(check).expect("a check").1
 }
 

@@ -8,6 +8,7 @@ mod config;
 mod engine;
 mod export;
 mod failover;
+mod held_up;
 mod kgents;
 mod layers;
 mod many;

@@ -57,3 +57,23 @@ async fn a_process_that_was_frozen_keeps_its_connections() {
     let log = exporter.log();
     assert!(!log.contains("nats connection lost"), "the connections were fine:\n{log}");
 }
+
+/// Both servers are as silent as a process that stands still makes them: it asked, and came too late.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_was_frozen_in_the_middle_of_a_run_accuses_no_server() {
+    let pair = Pair::start().await;
+    let exporter = watch_pair(&pair).await;
+    exporter.becomes(CONTRACT, "rpo", "met", SOON).await;
+    // Every run that begins now waits for an answer.
+    pair.primary.freeze();
+    pair.dr.freeze();
+    let_pass(Duration::from_millis(700)).await;
+    exporter.freeze();
+    pair.primary.thaw();
+    pair.dr.thaw();
+    let_pass(Duration::from_secs(4)).await;
+    exporter.thaw();
+    let scrape = exporter.runs_on(CONTRACT, 5, SOON).await;
+    let unhealthy = scrape.get("dr_check_runs_total", &[("contract", CONTRACT), ("outcome", "unhealthy")]);
+    assert_eq!(unhealthy.unwrap_or_default(), 0.0, "{:?}\n{scrape}", scrape.reasons(CONTRACT));
+}

@@ -7,6 +7,7 @@ mod browser;
 mod dns;
 mod drills;
 mod grafana;
+mod held_up;
 mod hostile;
 mod http_check;
 mod promql;

@@ -11,10 +11,10 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use tokio::time::{Instant, timeout};
 
-use super::Reads;
 use super::ask::{LARGEST, Progress};
 use super::failure::{Asked, Problem};
 use super::objects::{PartialSecret, SecretState};
+use super::{LOCAL, Reads};
 use crate::clock::{self, Clock};
 use crate::decode::values::{Namespace, ObjectName};
 use crate::domain::observation::Finding;
@@ -333,13 +333,17 @@ impl Reads {
         progress: &Progress,
         found: impl Future<Output = Result<T, Problem>>,
     ) -> Result<T, Finding> {
-        match timeout(self.api_timeout, found).await {
-            Ok(found) => found.map_err(|problem| problem.finding(asked)),
-            Err(_) => {
-                let late = progress.when_late(Some(self.api_timeout));
-                Err(Finding::new(late.reason, format!("cannot {asked}: {}", late.detail)))
+        let (found, held_up) = clock::watched(timeout(self.api_timeout, found)).await;
+        let found = found.unwrap_or_else(|_| {
+            let late = progress.when_late(Some(self.api_timeout));
+            Err(Problem::Transport(late.reason, late.detail))
+        });
+        found.map_err(|problem| match problem {
+            Problem::Transport(..) if !held_up.is_zero() => {
+                Finding::new(&LOCAL, format!("cannot {asked}: the exporter itself was held up"))
             }
-        }
+            problem => problem.finding(asked),
+        })
     }
 
     fn page_size<R: Resource>(&self, namespace: &Namespace) -> u32 {

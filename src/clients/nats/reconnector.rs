@@ -11,7 +11,7 @@ use tracing::{info, warn};
 use super::handshake::Way;
 use super::login::{Login, unreadable};
 use super::session::{Client, Session};
-use super::{CONNECT_FAILED, Denials, Link, NatsConnection};
+use super::{CONNECT_FAILED, Denials, LOCAL, Link, NatsConnection};
 use crate::clients::tls::{self, TlsError, TlsFiles};
 use crate::clock;
 use crate::decode::values::NatsServer;
@@ -44,7 +44,8 @@ impl Reconnector {
         let mut next_server = 0;
         let mut failed = Vec::new();
         loop {
-            match self.connect(next_server).await {
+            let (connected, held_up) = clock::watched(self.connect(next_server)).await;
+            match connected.map_err(|finding| ours_if(held_up, finding)) {
                 Ok((session, mut client)) => {
                     client.lost_jetstream = jetstream.lost(next_server, client.info().jetstream);
                     match self.serve(session, client, &mut logged).await {
@@ -141,6 +142,14 @@ impl Reconnector {
         };
         tls.map_err(|error| unreadable(&error))
     }
+}
+
+/// A server that waited in vain for this process closes the connection. That says nothing of it.
+fn ours_if(held_up: Duration, finding: Finding) -> Finding {
+    if held_up.is_zero() || finding.reason != &CONNECT_FAILED {
+        return finding;
+    }
+    Finding::new(&LOCAL, format!("the exporter itself was held up: {}", finding.detail))
 }
 
 /// How an established connection ended.

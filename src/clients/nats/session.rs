@@ -8,6 +8,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -228,11 +229,19 @@ impl Session {
 
     async fn write(&mut self, words: &[u8]) -> Result<(), End> {
         let writer = &mut self.writer;
-        let written = timeout(SILENCE, async {
+        let mut writing = pin!(async {
             writer.write_all(words).await?;
             writer.flush().await
         });
-        written.await.map_err(|_| End::Silent)?.map_err(End::from)
+        loop {
+            let (written, held_up) = clock::watched(timeout(SILENCE, &mut writing)).await;
+            match written {
+                Ok(written) => return written.map_err(End::from),
+                // What the server took meanwhile may only have to be noticed.
+                Err(_) if !held_up.is_zero() => {}
+                Err(_) => return Err(End::Silent),
+            }
+        }
     }
 
     async fn take(&mut self, op: Op) -> Result<(), End> {
@@ -283,5 +292,36 @@ impl Session {
         let count = count.saturating_add(1).saturating_add(size / UNASKED_UNIT);
         self.unasked = (since, count);
         if count > UNASKED_PER_SECOND { Err(End::Flood) } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::duplex;
+
+    use super::*;
+
+    /// Why a server counts as silent that takes nothing for two minutes, while this process stands still
+    /// for `held_up` of them. None if it does not.
+    async fn end_after(held_up: Duration) -> Option<End> {
+        let (transport, mut server) = duplex(16);
+        let (decoder, info) = (Decoder::new(), ServerInfo::default());
+        let admitted = Admitted { transport: Box::new(transport), decoder, info };
+        let (mut session, _client) = Session::new("main", admitted, "_INBOX", Denials::none());
+        let taking = async {
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            tokio::time::advance(held_up).await;
+            tokio::time::sleep(Duration::from_secs(120).saturating_sub(held_up)).await;
+            let _ = tokio::io::AsyncReadExt::read(&mut server, &mut [0; 1024]).await;
+        };
+        let writing = session.write(&[b'x'; 20]);
+        tokio::join!(writing, taking).0.err()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_takes_nothing_is_only_silent_while_this_process_runs() {
+        assert!(matches!(end_after(Duration::ZERO).await, Some(End::Silent)));
+        assert!(end_after(Duration::from_secs(118)).await.is_none(), "it stood still for most of the time");
+        assert!(matches!(end_after(Duration::from_secs(10)).await, Some(End::Silent)));
     }
 }

@@ -11,6 +11,7 @@ mod retention;
 mod set;
 mod told;
 mod torture;
+mod vanished;
 pub(crate) use conformance::{stream_as, stream_on};
 
 use std::path::Path;

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use dr_exporter::domain::drill::DrillRun;
 use dr_exporter::domain::incident::IncidentSpec;
 use dr_exporter::domain::people::Stamp;
 use dr_exporter::domain::time::Timestamp;
@@ -178,6 +180,50 @@ fn a_store_that_is_written_to_meanwhile_is_read_whole() {
         while !writer.is_finished() {
             assert!(backend.verify(None).expect("it can be read").is_ok());
         }
+    });
+}
+
+/// A drill goes on while its state is compared with the record. Many incidents lie between the two, so a
+/// look that is not of one instant finds a state that the record it read does not name yet.
+#[test]
+fn a_state_that_changes_while_it_is_verified_is_no_other_state() {
+    const INCIDENTS: usize = 4_000;
+    const LOOKS: usize = 20;
+    let directory = tempfile::tempdir().expect("a directory");
+    let (backend, id) = with_an_incident(directory.path());
+    let mut store = super::open(&backend);
+    let plans = store.load().expect("loaded").plans;
+    let of = |number| format!("{id}-{number}");
+    let incidents = (0..INCIDENTS).map(|number| (of(number), plans.incidents[&id].clone())).collect();
+    store.save(&Batch { plans: Plans { incidents, ..Plans::default() }, ..Batch::default() }).expect("saved");
+    let mut goes_on = |number: i64| {
+        let at = Timestamp::from_unix_seconds(1_760_000_000 + number);
+        let started = serde_json::json!({"at": at, "by": "cto", "user": "alice"});
+        let run: DrillRun = serde_json::from_value(serde_json::json!({
+            "id": "failover", "name": "failover", "kind": "recovery", "contracts": [], "must_recover": [],
+            "started": started, "expires": at, "announcement": {"environment": "staging", "participants": [], "plan": "", "expected_loss": ""}, "recovered": null, "recoveries": [],
+            "ended": null,
+        }))
+        .expect("a drill");
+        let fact = Planned::Drill.fact(&run.id, &run).expect("JSON");
+        let entries = vec![Entry { key: format!("goes-on-{number}"), at, fact }];
+        let plans = Plans { drills: BTreeMap::from([(run.id.clone(), run)]), ..Plans::default() };
+        store.save(&Batch { entries, plans, ..Batch::default() }).expect("saved");
+    };
+    goes_on(0);
+    let verified = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            let changes = (1..).take_while(|_| !verified.load(Ordering::SeqCst));
+            changes.inspect(|number| goes_on(*number)).count()
+        });
+        for look in 0..LOOKS {
+            let found = backend.verify(None).expect("it can be read").map(|whole| whole.uncovered.len());
+            verified.store(look + 1 == LOOKS || found != Ok(INCIDENTS), Ordering::SeqCst);
+            assert_eq!(found, Ok(INCIDENTS), "look {look}");
+        }
+        let changes = writer.join().expect("it writes");
+        assert!(changes > LOOKS, "{changes} changes are too few to meet a look");
     });
 }
 

@@ -3,11 +3,13 @@
 #![allow(clippy::too_many_lines, reason = "tables are long")]
 
 mod assertions;
+mod bridges;
 mod clock;
 mod drills;
 mod gaps;
 mod incidents;
 mod independence;
+mod joined;
 mod known;
 mod properties;
 mod recall;
@@ -15,6 +17,7 @@ mod remembered;
 mod replicas;
 mod shards;
 mod statuses;
+mod times;
 mod trigger;
 mod words;
 

@@ -34,6 +34,9 @@ fn only_shards_that_exist_are_shards() {
     }
     assert_eq!(Shard::new(Shard::MOST - 1, Shard::MOST).map(Shard::index), Some(Shard::MOST - 1));
     assert_eq!(Shard::all(3).map(Shard::index).collect::<Vec<_>>(), [0, 1, 2]);
+    let one_of_three = Shard::new(1, 3).expect("a shard");
+    assert!(one_of_three.total() == 3 && !one_of_three.is_alone());
+    assert_eq!(one_of_three.to_string(), "1 of 3");
 }
 
 /// With 10,000 contracts in 10 shards none is a sixth larger or smaller than its share.

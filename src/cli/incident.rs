@@ -6,7 +6,8 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
-use super::admin::{Api, Connection, Failure};
+use super::admin::{Connection, Failure};
+use super::api::Api;
 use super::{exit, runtime};
 
 /// The options of `incident`.

@@ -1,30 +1,25 @@
-//! Orders to a running daemon, and what it tells of them.
+//! Where the daemon is, and who asks.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use clap::Args;
-use reqwest::header::{AUTHORIZATION, HeaderValue};
-use reqwest::{Method, StatusCode, Url};
-use serde_json::Value;
+use reqwest::Url;
+use reqwest::header::HeaderValue;
 
-use super::daemon::described;
+use super::api::{Api, LIMIT};
 use crate::clients::tls::{self, TlsFiles};
 use crate::decode::values::FilePath;
 
-/// How long a daemon may take to answer.
-const LIMIT: Duration = Duration::from_secs(40);
-/// How often an order is given, if the daemon does not say that it was stored.
-const TRIES: u32 = 4;
-/// How long to wait before it is given again.
-const PAUSE: Duration = Duration::from_secs(2);
+pub(super) use super::daemon::Failure;
 
 /// Which daemon, and who asks.
 #[derive(Debug, Clone, Args)]
 pub struct Connection {
-    /// The daemon's address. The default is `DR_EXPORTER_URL`, or else `http://127.0.0.1:9877`.
-    #[arg(long, value_name = "URL", global = true)]
-    url: Option<Url>,
+    /// The daemon's address. Can be given several times, or as a list with commas, for replicas that
+    /// share their storage: if one does not answer, the next one is asked. The default is
+    /// `DR_EXPORTER_URL`, or else `http://127.0.0.1:9877`.
+    #[arg(long = "url", value_name = "URL", value_delimiter = ',', global = true)]
+    urls: Vec<Url>,
     /// The user name. The default is `DR_EXPORTER_USER`.
     #[arg(long, alias = "username", value_name = "NAME", global = true)]
     user: Option<String>,
@@ -37,22 +32,16 @@ pub struct Connection {
     /// The file with the authority of the daemon's certificate. The default is that of the system.
     #[arg(long, value_name = "FILE", global = true)]
     ca_file: Option<PathBuf>,
+    /// The key of an order that an earlier command gave: it is carried out once, however often it is
+    /// given. A command that does not know what became of its order tells its key.
+    #[arg(long, value_name = "KEY", value_parser = key, global = true)]
+    idempotency_key: Option<String>,
 }
 
-/// Why an order was not carried out.
-#[derive(Debug)]
-pub(super) enum Failure {
-    /// The daemon refuses it.
-    Refused(String),
-    /// The daemon did not answer, or could not store it.
-    Unanswered(String),
-}
-
-impl Failure {
-    pub(super) fn text(&self) -> &str {
-        let (Self::Refused(text) | Self::Unanswered(text)) = self;
-        text
-    }
+/// A key, to which the number of the order is added.
+fn key(text: &str) -> Result<String, String> {
+    let fits = (1..=100).contains(&text.len()) && text.chars().all(|c| c.is_ascii_graphic());
+    if fits { Ok(text.to_owned()) } else { Err("expected 1 to 100 visible characters".to_owned()) }
 }
 
 impl Connection {
@@ -64,17 +53,27 @@ impl Connection {
 
     /// A connection.
     pub(super) async fn open(&self) -> Result<Api, String> {
-        let url = match (&self.url, variable("DR_EXPORTER_URL")) {
-            (Some(url), _) => url.clone(),
-            (None, Some(url)) => url.parse().map_err(|error| format!("DR_EXPORTER_URL: {error}"))?,
-            (None, None) => Url::parse("http://127.0.0.1:9877").map_err(|error| error.to_string())?,
-        };
+        let urls = self.urls()?;
         let ca_file = self.ca_file.clone().map(FilePath::from);
-        let tls = if url.scheme() == "https" { trusting(ca_file.as_ref()).await } else { tls::trusting_nobody() };
+        let tls = if urls.iter().any(|url| url.scheme() == "https") {
+            trusting(ca_file.as_ref()).await
+        } else {
+            tls::trusting_nobody()
+        };
         let tls = tls.map_err(|error| error.to_string())?;
         // Proxies from the environment are not used: the daemon itself must answer.
         let client = reqwest::Client::builder().tls_backend_preconfigured(tls).no_proxy().timeout(LIMIT).build();
-        Ok(Api { url, authorization: self.authorization()?, client: client.map_err(|error| error.to_string())? })
+        let client = client.map_err(|error| error.to_string())?;
+        Ok(Api::new(urls, self.authorization()?, client, self.idempotency_key.clone()))
+    }
+
+    fn urls(&self) -> Result<Vec<Url>, String> {
+        if !self.urls.is_empty() {
+            return Ok(self.urls.clone());
+        }
+        let known = variable("DR_EXPORTER_URL").unwrap_or_else(|| "http://127.0.0.1:9877".to_owned());
+        let parse = |url: &str| url.trim().parse().map_err(|error| format!("DR_EXPORTER_URL: {error}"));
+        known.split(',').map(parse).collect()
     }
 
     fn authorization(&self) -> Result<Option<HeaderValue>, String> {
@@ -104,82 +103,4 @@ fn variable(name: &str) -> Option<String> {
 
 async fn trusting(ca_file: Option<&FilePath>) -> Result<rustls::ClientConfig, tls::TlsError> {
     tls::client_config(&TlsFiles { ca_file, cert_file: None, key_file: None, insecure_skip_verify: false }).await
-}
-
-/// A connection to a daemon.
-#[derive(Debug, Clone)]
-pub(super) struct Api {
-    url: Url,
-    authorization: Option<HeaderValue>,
-    client: reqwest::Client,
-}
-
-impl Api {
-    /// What the daemon tells.
-    pub(super) async fn get(&self, path: &[&str], query: &[(&str, &str)]) -> Result<Value, Failure> {
-        let text = self.text(path, query).await?;
-        serde_json::from_str(&text).map_err(|error| Failure::Unanswered(format!("the answer is no JSON: {error}")))
-    }
-
-    /// The same as a text.
-    pub(super) async fn text(&self, path: &[&str], query: &[(&str, &str)]) -> Result<String, Failure> {
-        let mut url = self.place(path);
-        if !query.is_empty() {
-            url.query_pairs_mut().extend_pairs(query);
-        }
-        self.send(Method::GET, url, None).await
-    }
-
-    /// Gives an order. It is given again if it is not known whether it was stored. A key keeps it
-    /// from being carried out twice.
-    pub(super) async fn order(&self, path: &[&str], body: &Value) -> Result<Value, Failure> {
-        let key = format!("{:032x}", rand::random::<u128>());
-        for _ in 1..TRIES {
-            match self.send(Method::POST, self.place(path), Some((body, &key))).await {
-                Err(Failure::Unanswered(why)) => {
-                    eprintln!("{why}; trying again");
-                    tokio::time::sleep(PAUSE).await;
-                }
-                answered => return parsed(&answered?),
-            }
-        }
-        parsed(&self.send(Method::POST, self.place(path), Some((body, &key))).await?)
-    }
-
-    fn place(&self, path: &[&str]) -> Url {
-        let mut url = self.url.clone();
-        if let Ok(mut segments) = url.path_segments_mut() {
-            segments.pop_if_empty().extend(["api", "v1"]).extend(path);
-        }
-        url
-    }
-
-    async fn send(&self, method: Method, url: Url, body: Option<(&Value, &str)>) -> Result<String, Failure> {
-        let unanswered = |error: &reqwest::Error| Failure::Unanswered(described(error));
-        let mut request = self.client.request(method, url.clone());
-        if let Some(authorization) = &self.authorization {
-            request = request.header(AUTHORIZATION, authorization.clone());
-        }
-        if let Some((body, key)) = body {
-            request = request.header("content-type", "application/json").header("idempotency-key", key);
-            request = request.body(body.to_string());
-        }
-        let answer = request.send().await.map_err(|error| unanswered(&error))?;
-        let status = answer.status();
-        let text = answer.text().await.map_err(|error| unanswered(&error))?;
-        if status.is_success() {
-            return Ok(text);
-        }
-        let story = serde_json::from_str::<Value>(&text).ok();
-        let story = story.as_ref().and_then(|story| story["error"].as_str()).unwrap_or_default();
-        let told = format!("{status}: {story}");
-        match status {
-            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => Err(Failure::Unanswered(told)),
-            _ => Err(Failure::Refused(told)),
-        }
-    }
-}
-
-fn parsed(text: &str) -> Result<Value, Failure> {
-    serde_json::from_str(text).map_err(|error| Failure::Unanswered(format!("the answer is no JSON: {error}")))
 }

@@ -36,7 +36,7 @@ pub struct Check {
     #[arg(
         long,
         value_name = "EVERY",
-        conflicts_with_all = ["url", "contracts"],
+        conflicts_with_all = ["urls", "contracts"],
         value_parser = schedule,
     )]
     drill_suite: Option<Schedule>,
@@ -54,9 +54,10 @@ struct Source {
     /// Run every check of this configuration once.
     #[arg(long = "config.file", value_name = "FILE")]
     config_file: Option<PathBuf>,
-    /// Ask the daemon at this address instead, e.g. `http://localhost:9877`.
-    #[arg(long, value_name = "URL")]
-    url: Option<reqwest::Url>,
+    /// Ask the daemon at this address instead, e.g. `http://localhost:9877`. Can be given several
+    /// times, or as a list with commas, for replicas: if one does not answer, the next one is asked.
+    #[arg(long = "url", value_name = "URL", value_delimiter = ',')]
+    urls: Vec<reqwest::Url>,
 }
 
 /// The format of the report.
@@ -141,10 +142,10 @@ impl Check {
     }
 
     async fn report(&self) -> Result<StatusReport, Failure> {
-        let report = match (&self.source.config_file, &self.source.url) {
+        let report = match (&self.source.config_file, self.source.urls.as_slice()) {
             (Some(file), _) => self.measure(load(file)?).await?,
-            (None, Some(url)) => ask(url, &self.access).await.map_err(Failure::Unmeasured)?,
-            (None, None) => return Err(Failure::Usage("give --config.file or --url".to_owned())),
+            (None, urls @ [_, ..]) => ask(urls, &self.access).await.map_err(Failure::Unmeasured)?,
+            (None, []) => return Err(Failure::Usage("give --config.file or --url".to_owned())),
         };
         self.select(report)
     }
@@ -218,7 +219,21 @@ fn print(text: &str) {
     let _ = writeln!(std::io::stdout(), "{}", text.trim_end());
 }
 
-async fn ask(url: &reqwest::Url, access: &daemon::Access) -> Result<StatusReport, String> {
-    let body = daemon::ask(url, access, "api/v1/status", ASK_TIMEOUT).await?;
-    serde_json::from_slice(&body).map_err(|error| format!("the answer is not from a dr-exporter: {error}"))
+/// The report of the first of these daemons that answers.
+async fn ask(urls: &[reqwest::Url], access: &daemon::Access) -> Result<StatusReport, String> {
+    let mut whys = Vec::new();
+    for url in urls {
+        match daemon::ask(url, access, "api/v1/status", ASK_TIMEOUT).await {
+            Ok(body) => {
+                for why in whys {
+                    eprintln!("{why}");
+                }
+                let parsed = serde_json::from_slice(&body);
+                return parsed.map_err(|error| format!("the answer is not from a dr-exporter: {error}"));
+            }
+            Err(daemon::Failure::Refused(why)) => return Err(why),
+            Err(daemon::Failure::Unanswered(why)) => whys.push(why),
+        }
+    }
+    Err(whys.join("; "))
 }

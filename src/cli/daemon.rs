@@ -38,18 +38,34 @@ fn path<T: From<PathBuf>>(text: &str) -> Result<T, std::convert::Infallible> {
     Ok(PathBuf::from(text).into())
 }
 
+/// Why a daemon did not do what it was asked.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// It refuses it.
+    Refused(String),
+    /// It did not answer, or could not do it.
+    Unanswered(String),
+}
+
+impl Failure {
+    pub(super) fn text(&self) -> &str {
+        let (Self::Refused(text) | Self::Unanswered(text)) = self;
+        text
+    }
+}
+
 /// The answer to a request for `path` of the daemon at `url`. An answer without success is an
 /// error.
 ///
 /// # Errors
 /// Why there is no answer.
-pub(super) async fn ask(url: &reqwest::Url, access: &Access, path: &str, limit: Duration) -> Result<Bytes, String> {
+pub(super) async fn ask(url: &reqwest::Url, access: &Access, path: &str, limit: Duration) -> Result<Bytes, Failure> {
     let mut base = url.clone();
     if !base.path().ends_with('/') {
         // Otherwise the last part of a route prefix would be replaced.
         base.set_path(&format!("{}/", base.path()));
     }
-    let url = base.join(path).map_err(|error| format!("{url}: {error}"))?;
+    let url = base.join(path).map_err(|error| Failure::Refused(format!("{url}: {error}")))?;
     let tls = TlsFiles {
         ca_file: access.ca_file.as_ref(),
         cert_file: access.cert_file.as_ref(),
@@ -58,24 +74,25 @@ pub(super) async fn ask(url: &reqwest::Url, access: &Access, path: &str, limit: 
     };
     // Plain HTTP needs no trusted authorities.
     let tls = if url.scheme() == "https" { tls::client_config(&tls).await } else { tls::trusting_nobody() };
-    let tls = tls.map_err(|error| error.to_string())?;
+    let tls = tls.map_err(|error| Failure::Refused(error.to_string()))?;
     // Proxies from the environment are not used: the daemon itself must answer.
     let client = reqwest::Client::builder().tls_backend_preconfigured(tls).no_proxy().timeout(limit).build();
-    let mut request = client.map_err(|error| error.to_string())?.get(url.clone());
+    let mut request = client.map_err(|error| Failure::Refused(error.to_string()))?.get(url.clone());
     if let (Some(name), Some(file)) = (&access.username, &access.password_file) {
-        let password = file.read().await.map_err(|error| error.to_string())?;
+        let password = file.read().await.map_err(|error| Failure::Refused(error.to_string()))?;
         request = request.basic_auth(name, Some(password.expose()));
     }
     let answer = request.send().await;
-    let answer = answer.map_err(|error| described(&error))?;
+    let answer = answer.map_err(|error| Failure::Unanswered(described(&error)))?;
     let status = answer.status();
-    let body = answer.bytes().await.map_err(|error| described(&error))?;
+    let body = answer.bytes().await.map_err(|error| Failure::Unanswered(described(&error)))?;
     if status.is_success() {
         return Ok(body);
     }
     let story = serde_json::from_slice::<serde_json::Value>(&body).ok();
     let story = story.as_ref().and_then(|story| story["error"].as_str()).unwrap_or_default();
-    Err(format!("{url} answers {status}: {story}"))
+    let told = format!("{url} answers {status}: {story}");
+    Err(if status.is_server_error() { Failure::Unanswered(told) } else { Failure::Refused(told) })
 }
 
 /// An error with its causes.

@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::admin::{Api, Connection, Failure};
+use super::admin::{Connection, Failure};
+use super::api::Api;
 use super::incident::{By, ReportOn, finish, word};
 use super::{drill_auto, runtime};
 

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::admin::{Api, Failure};
+use super::admin::Failure;
+use super::api::Api;
 use super::exit;
 use super::incident::word;
 use crate::export::nagios::State;

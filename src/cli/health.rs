@@ -24,8 +24,10 @@ impl Health {
     /// Asks `/-/healthy`. Exit code 0 if the daemon measures, otherwise 1.
     #[must_use]
     pub fn run(self) -> ExitCode {
-        let asked =
-            runtime().and_then(|runtime| runtime.block_on(daemon::ask(&self.url, &self.access, "-/healthy", LIMIT)));
+        let asked = runtime().and_then(|runtime| {
+            let asked = runtime.block_on(daemon::ask(&self.url, &self.access, "-/healthy", LIMIT));
+            asked.map_err(|failure| failure.text().to_owned())
+        });
         match asked {
             Ok(_) => ExitCode::SUCCESS,
             Err(message) => {

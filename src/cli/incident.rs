@@ -6,7 +6,8 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
-use super::admin::{Api, Connection, Failure};
+use super::admin::{Connection, Failure};
+use super::api::Api;
 use super::{exit, runtime};
 
 /// The options of `incident`.
@@ -165,7 +166,15 @@ impl Incident {
         match &self.order {
             Orders::Declare { incident, by, reason, at } => {
                 let body = json!({"incident": incident, "by": by, "reason": reason, "at": at});
-                api.order(&["incidents"], &body).await.map(|state| shown(&state))
+                let given = jiff::Timestamp::now();
+                let declared = api.order(&["incidents"], &body).await.map(|state| shown(&state));
+                declared.map_err(|failure| match failure {
+                    // A declaration that is made up for later must count from now.
+                    Failure::Unanswered(why) if at.is_none() => {
+                        Failure::Unanswered(format!("{why} Add --at={given:.0}, too."))
+                    }
+                    failure => failure,
+                })
             }
             Orders::Step { incident, step, undo, by } => {
                 let body = json!({"by": by.or(connection), "undo": undo});

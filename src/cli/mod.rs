@@ -13,6 +13,7 @@ use crate::decode::values::secrets;
 use crate::domain::shard::Shard;
 
 mod admin;
+mod api;
 mod check;
 mod config;
 mod daemon;

@@ -1,5 +1,7 @@
 //! Orders of people: what they declare, stamp, note and decide.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -145,6 +147,12 @@ pub struct Request {
     pub user: String,
     /// The idempotency key: a request that is repeated with the same key is carried out once.
     pub key: Option<String>,
+    /// How long before it arrived here the person gave it.
+    #[serde(skip)]
+    pub age: Duration,
+    /// When the person gave it, as the replica knows that received it. None: now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub given: Option<Timestamp>,
 }
 
 /// What was done. It is on the disk.

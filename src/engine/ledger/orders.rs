@@ -35,7 +35,8 @@ impl Ledger {
             return Err(Refusal::Conflict("this idempotency key was used for another request".to_owned()).into());
         }
         let stamp = Journal::stamp(request.order.by(), &request.user, moment);
-        let (created, state) = self.carry_out(&request.order, stamp, moment)?;
+        let given = request.given.unwrap_or_else(|| stamp.at.minus(request.age)).min(stamp.at);
+        let (created, state) = self.carry_out(&request.order, stamp, given, moment)?;
         if let Some(key) = key {
             let at = moment.wall(moment.now);
             self.journal.put_answer(key, Answered { at, request: text, answer: state.clone() });
@@ -45,9 +46,19 @@ impl Ledger {
         Ok(Done { created, state })
     }
 
-    fn carry_out(&mut self, order: &Order, stamp: Stamp, moment: Moment) -> Result<(bool, Value), Refusal> {
+    /// The stamp says when it is carried out. A declaration counts from when the person gave it, whoever was
+    /// asked first, and however long it took until a replica could store it.
+    fn carry_out(
+        &mut self,
+        order: &Order,
+        stamp: Stamp,
+        given: Timestamp,
+        moment: Moment,
+    ) -> Result<(bool, Value), Refusal> {
         match order {
-            Order::Declare { incident, reason, at, .. } => self.declare(incident, reason, *at, stamp, moment),
+            Order::Declare { incident, reason, at, .. } => {
+                self.declare(incident, reason, at.unwrap_or(given), stamp, moment)
+            }
             Order::Step { incident, step, undo, .. } => self.step(incident, step, !undo, &stamp),
             Order::Close { incident, .. } => self.close(incident, stamp),
             Order::StartDrill { drill, announcement, .. } => self.start_drill(drill, announcement, stamp, moment),
@@ -85,11 +96,10 @@ impl Ledger {
         &mut self,
         name: &str,
         reason: &str,
-        began: Option<Timestamp>,
+        began: Timestamp,
         stamp: Stamp,
         moment: Moment,
     ) -> Result<(bool, Value), Refusal> {
-        let began = began.unwrap_or(stamp.at);
         let declared = self.journal.people.incident(name)?.declare(began, stamp.clone(), reason.to_owned())?;
         let open = self.journal.open_incidents().find(|incident| incident.name == name).cloned();
         if let Some(open) = open {

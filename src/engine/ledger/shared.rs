@@ -113,7 +113,9 @@ impl Ledger {
             return;
         }
         let number = self.journal.number();
-        let handed = self.memory.forward(&number, json!(Handed::Order(request.clone())));
+        let moment = self.clock.moment();
+        let given = Some(moment.wall(moment.now).minus(request.age));
+        let handed = self.memory.forward(&number, json!(Handed::Order(Request { given, ..request.clone() })));
         let caller = Caller { answer, handed, until: clock::instant() + PATIENCE };
         self.waiting.forwarded.insert(number, caller);
     }

@@ -42,6 +42,12 @@ const KEY: Parameter = Parameter {
     meaning: "An order that is repeated with the same key is carried out once.",
     kind: Kind::Text,
 };
+const AGE: Parameter = Parameter {
+    name: "Order-Age",
+    place: "header",
+    meaning: "How many seconds ago the person gave the order. A declaration without `at` counts from then.",
+    kind: Kind::Text,
+};
 const NOT_FOUND: Meaning = ("404", "There is no such thing.");
 
 /// What can be read.
@@ -203,7 +209,7 @@ impl Ordered {
         json!({
             "operationId": identifier("post", &self.path),
             "summary": self.summary,
-            "parameters": self.parameters.iter().chain(&[KEY]).map(parameter).collect::<Vec<_>>(),
+            "parameters": self.parameters.iter().chain(&[KEY, AGE]).map(parameter).collect::<Vec<_>>(),
             "requestBody": { "required": true, "content": json_of(&(self.body)(generator)) },
             "responses": responses,
         })

@@ -37,6 +37,8 @@ const RATE: Rate = Rate { interval: Duration::from_millis(200), burst: 50 };
 const USERS: usize = 1000;
 /// The longest idempotency key.
 const KEY: usize = 128;
+/// How long ago an order was given at most.
+const OLDEST: Duration = Duration::from_secs(600);
 
 /// Carries out the orders of people.
 #[derive(Clone)]
@@ -142,11 +144,11 @@ async fn write<B: Body>(
     };
     let name = user.map(|user| user.name.to_string()).unwrap_or_default();
     let ordered = match body::<B>(request).await {
-        Ok(body) => body.order(place).and_then(|order| Ok((order, key(&headers)?))),
+        Ok(body) => body.order(place).and_then(|order| Ok((order, key(&headers)?, age(&headers)?))),
         Err(refusal) => return refusal,
     };
     match ordered {
-        Ok((order, key)) => answer(&orders, Request { order, user: name, key }).await,
+        Ok((order, key, age)) => answer(&orders, Request { order, user: name, key, age, given: None }).await,
         Err(message) => error(StatusCode::BAD_REQUEST, &message),
     }
 }
@@ -189,6 +191,14 @@ fn key(headers: &HeaderMap) -> Result<Option<String>, String> {
     let Some(key) = headers.get("idempotency-key") else { return Ok(None) };
     let key = key.to_str().ok().filter(|key| !key.is_empty() && key.len() <= KEY);
     key.map(|key| Some(key.to_owned())).ok_or_else(|| format!("an idempotency key has 1 to {KEY} visible characters"))
+}
+
+/// How long ago the person gave the order.
+fn age(headers: &HeaderMap) -> Result<Duration, String> {
+    let Some(age) = headers.get("order-age") else { return Ok(Duration::ZERO) };
+    let seconds = age.to_str().ok().and_then(|age| age.parse().ok());
+    let age = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()).filter(|age| *age <= OLDEST);
+    age.ok_or_else(|| format!("the age of an order is 0 to {} seconds; see `at`", OLDEST.as_secs()))
 }
 
 /// A text without control characters, of a limited length.

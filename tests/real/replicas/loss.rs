@@ -79,7 +79,9 @@ async fn another_history_is_told_and_not_followed() {
         assert_eq!(keys(&settings), ["x"]);
         drop(new);
         wait(api.delete(STREAM));
+        let begin = Instant::now();
         leads(old.as_mut());
+        assert!(begin.elapsed() < Duration::from_secs(40), "only the refused stream is left alone for a minute");
         assert_eq!(keys(&settings), ["a"]);
     })
     .await;

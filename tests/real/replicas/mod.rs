@@ -8,6 +8,7 @@ mod restored;
 mod stores;
 mod takeover;
 mod torture;
+mod urls;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,6 +35,8 @@ incidents:
     action: execute_dr_runbook
     starts_clocks: [api]
     checklist: [confirm, notify, fail_over]
+drills:
+  - { name: review, every: quarterly }
 ";
 
 /// One replica, and its ways to the servers of the storage.
@@ -67,8 +70,7 @@ impl Replica {
         self.get("recoveries?limit=10000").await["recoveries"].as_array().cloned().unwrap_or_default()
     }
 
-    /// The record as this replica knows it: the facts in their order.
-    /// The whole record, page by page.
+    /// The whole record as this replica knows it, page by page: the facts in their order.
     async fn record(&self) -> Vec<Value> {
         let mut facts = Vec::new();
         let mut after = 0;

@@ -11,7 +11,7 @@ fn declaration() -> Value {
     json!({"incident": "region_outage", "by": "oncall", "reason": "the region does not answer"})
 }
 
-fn count(record: &[Value], what: &str) -> usize {
+pub(super) fn count(record: &[Value], what: &str) -> usize {
     record.iter().filter(|fact| fact["what"] == json!(what)).count()
 }
 

@@ -17,6 +17,7 @@ use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tower::Service;
 use url::Host;
@@ -53,12 +54,26 @@ pub(crate) async fn tcp<S: Steps + 'static>(
     patience: Duration,
     steps: &Arc<S>,
 ) -> Result<TcpStream, DialError> {
+    let name = match &place.host {
+        Host::Domain(name) => name,
+        Host::Ipv4(address) => return tcp_to((*address, place.port).into(), patience).await,
+        Host::Ipv6(address) => return tcp_to((*address, place.port).into(), patience).await,
+    };
     let mut connector = HttpConnector::new_with_resolver(Resolver(Arc::clone(steps)));
     connector.set_connect_timeout(Some(patience));
     connector.set_nodelay(true);
-    let to: Uri = format!("http://{}:{}/", place.host, place.port).parse()?;
+    let to: Uri = format!("http://{name}:{}/", place.port).parse()?;
     std::future::poll_fn(|cx| connector.poll_ready(cx)).await?;
     Ok(connector.call(to).await?.into_inner())
+}
+
+/// The same to an address, about which there is nothing to look up or to choose.
+async fn tcp_to(address: SocketAddr, patience: Duration) -> Result<TcpStream, DialError> {
+    let connecting = timeout(patience, TcpStream::connect(address)).await;
+    let stream = connecting.map_err(|_| io::Error::from(ErrorKind::TimedOut))??;
+    // A socket that refuses this can still be used.
+    let _ = stream.set_nodelay(true);
+    Ok(stream)
 }
 
 /// A TLS session with a verified server.

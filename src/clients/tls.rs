@@ -154,6 +154,13 @@ struct Loaded {
     config: Arc<ClientConfig>,
 }
 
+impl Loaded {
+    /// Whether it was made of these files and roots.
+    fn is_of(&self, stamps: &[Stamp], roots: Option<&Arc<Trust>>) -> bool {
+        self.stamps == stamps && self.roots.as_ref().map(Arc::as_ptr) == roots.map(Arc::as_ptr)
+    }
+}
+
 /// Tells whether a file has changed: its modification time and its length.
 type Stamp = (SystemTime, u64);
 
@@ -173,12 +180,27 @@ impl ReloadingTls {
     /// # Errors
     /// As [`client_config`].
     pub async fn current(&self) -> Result<Arc<ClientConfig>, TlsError> {
+        if let Some(config) = self.0.known() {
+            return Ok(config);
+        }
         let inner = Arc::clone(&self.0);
         blocking(move || inner.load()).await
     }
 }
 
 impl Inner {
+    /// The client, if no file must be looked at for it. To look at files on another thread costs as much
+    /// as a part of the handshake.
+    fn known(&self) -> Option<Arc<ClientConfig>> {
+        if self.files.used().next().is_some() {
+            return None;
+        }
+        let roots = if self.files.trusts_the_system() { Some(held_roots()?) } else { None };
+        let last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = last.as_ref().filter(|known| known.is_of(&[], roots.as_ref()));
+        known.map(|known| Arc::clone(&known.config))
+    }
+
     fn load(&self) -> Result<Arc<ClientConfig>, TlsError> {
         let files = &self.files;
         // The stamps are taken before the files are read. So a file that changes in between is read
@@ -187,10 +209,7 @@ impl Inner {
         let roots = files.system_roots()?;
 
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(loaded) = &*last
-            && loaded.stamps == stamps
-            && loaded.roots.as_ref().map(Arc::as_ptr) == roots.as_ref().map(Arc::as_ptr)
-        {
+        if let Some(loaded) = last.as_ref().filter(|loaded| loaded.is_of(&stamps, roots.as_ref())) {
             return Ok(Arc::clone(&loaded.config));
         }
         let mut config = build(files, roots.clone())?;
@@ -229,10 +248,14 @@ impl Files {
         files.into_iter().filter_map(|(role, path)| Some((role, path?.as_path())))
     }
 
+    /// Whether the system's roots are trusted.
+    fn trusts_the_system(&self) -> bool {
+        self.ca.is_none() && !self.insecure_skip_verify
+    }
+
     /// The system's roots, if they are trusted.
     fn system_roots(&self) -> Result<Option<Arc<Trust>>, TlsError> {
-        let wanted = self.ca.is_none() && !self.insecure_skip_verify;
-        wanted.then(system_roots).transpose()
+        self.trusts_the_system().then(system_roots).transpose()
     }
 }
 
@@ -324,11 +347,19 @@ pub(crate) fn key_of(pem: &[u8]) -> Result<PrivateKeyDer<'static>, &'static str>
     })
 }
 
+/// The system's roots, and when they were read.
+static HELD: Mutex<Option<(Instant, Arc<Trust>)>> = Mutex::new(None);
+
+/// The system's roots, if they need not be read, and nobody is reading them.
+fn held_roots() -> Option<Arc<Trust>> {
+    let held = HELD.try_lock().ok()?;
+    let fresh = held.as_ref().filter(|(read, _)| clock::since(*read) < SYSTEM_ROOTS_AGE);
+    fresh.map(|(_, roots)| Arc::clone(roots))
+}
+
 /// The system's roots. They are shared, and read again every hour. The same `Arc` as long as they
 /// have not changed.
 fn system_roots() -> Result<Arc<Trust>, TlsError> {
-    static HELD: Mutex<Option<(Instant, Arc<Trust>)>> = Mutex::new(None);
-
     let mut held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
     let old = match &*held {
         Some((read, roots)) if clock::since(*read) < SYSTEM_ROOTS_AGE => return Ok(Arc::clone(roots)),

@@ -109,8 +109,8 @@ pub struct Made {
 pub enum FirstRun {
     /// At once: for a program that runs every check once.
     Immediate,
-    /// Spread over the first second, so that a daemon with a thousand checks does not start with a
-    /// burst.
+    /// Spread over the first second, or over more if there are thousands of checks, so that a daemon
+    /// does not start with a burst.
     Spread,
 }
 
@@ -266,10 +266,14 @@ impl Plans {
 
 impl Running {
     fn schedule(&mut self, scheduled: Vec<Scheduled>, first: FirstRun) {
+        let spread = match first {
+            FirstRun::Immediate => Duration::ZERO,
+            FirstRun::Spread => scheduler::spread(scheduled.len()),
+        };
         for Scheduled { key, id, check, spec, made, pace, interval } in scheduled {
             let (timeout, clock, reports) = (spec.timeout, self.clock, self.messages.clone());
             let schedule = Schedule { id, check: Arc::clone(&check), timeout, interval, clock, reports };
-            let task = self.tasks.spawn(schedule.run(first));
+            let task = self.tasks.spawn(schedule.run(spread));
             if let Some(before) = self.active.insert(key, Active { id, check, spec, made, pace, task }) {
                 before.task.abort();
             }

@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::lineup::Message;
 use super::report::{CheckId, CheckMemory, Report};
-use super::{FirstRun, panics, reasons};
+use super::{panics, reasons};
 use crate::clock::{self, Clock};
 use crate::domain::observation::{Finding, Observation};
 use crate::engine::check::{Check, Run};
@@ -23,8 +23,11 @@ const JITTER: f64 = 0.1;
 /// The highest age of a shared answer, as a share of the interval. It is less than what the jitter
 /// leaves of the interval, so no check sees the same answer twice.
 const SHARED_AGE: f64 = 0.85;
-/// The first runs of a daemon are spread over this time.
+/// The first runs of a daemon are spread over this time, unless they are too many for it.
 const SPREAD: Duration = Duration::from_secs(1);
+/// How many first runs may start in one second. The memory that runs need at the same time is never
+/// given back completely.
+const FIRST_RUNS: f64 = 2000.0;
 
 /// The schedule of one check.
 pub struct Schedule {
@@ -42,14 +45,18 @@ pub struct Schedule {
     pub reports: mpsc::Sender<Message>,
 }
 
+/// The time over which the first runs of this number of checks are spread.
+#[expect(clippy::cast_precision_loss, reason = "exact below 2^53")]
+pub(super) fn spread(checks: usize) -> Duration {
+    SPREAD.max(Duration::from_secs(1).mul_f64(checks as f64 / FIRST_RUNS))
+}
+
 impl Schedule {
-    /// Runs the check for ever. It ends only if nobody receives the reports any more.
-    pub async fn run(mut self, first: FirstRun) {
-        let spread = SPREAD.min(*self.interval.borrow());
-        let mut next = clock::instant();
-        if first == FirstRun::Spread {
-            next += spread.mul_f64(rand::random_range(0.0..1.0));
-        }
+    /// Runs the check for ever, first at a random time within `spread` and the interval. It ends only
+    /// if nobody receives the reports any more.
+    pub async fn run(mut self, spread: Duration) {
+        let spread = spread.min(*self.interval.borrow());
+        let mut next = clock::instant() + spread.mul_f64(rand::random_range(0.0..1.0));
         let mut hung: Option<JoinHandle<Observation>> = None;
         loop {
             sleep_until(next).await;

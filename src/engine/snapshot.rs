@@ -159,8 +159,9 @@ pub struct TriggerRecord {
 pub struct CheckRecord {
     /// The number of runs, in the order of [`Outcome::ALL`].
     runs: [u64; Outcome::ALL.len()],
-    /// How often each reason was found.
-    pub failures: BTreeMap<&'static str, u64>,
+    /// How often each reason was found. Most runs find nothing, so most records share it with the one
+    /// before.
+    pub failures: Arc<BTreeMap<&'static str, u64>>,
     /// The last run.
     pub last: Option<LastRun>,
     /// The last run that found something wrong. It is kept when later runs are good.
@@ -240,7 +241,7 @@ impl CheckRecord {
         for finding in &findings {
             let label = finding.reason.label;
             debug_assert!(self.failures.contains_key(label), "`{label}` is not in the list of the kind's reasons");
-            *self.failures.entry(finding.reason.label).or_default() += 1;
+            *Arc::make_mut(&mut self.failures).entry(label).or_default() += 1;
         }
         self.note_trouble(report.at, &findings);
         if outcome == Outcome::Healthy {
@@ -256,7 +257,7 @@ impl CheckRecord {
     /// sees the first failure as an increase.
     #[must_use]
     pub fn new(reasons: impl Iterator<Item = &'static Reason>) -> Self {
-        Self { failures: reasons.map(|reason| (reason.label, 0)).collect(), ..Self::default() }
+        Self { failures: Arc::new(reasons.map(|reason| (reason.label, 0)).collect()), ..Self::default() }
     }
 
     /// The number of runs, by outcome.

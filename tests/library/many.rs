@@ -221,7 +221,7 @@ async fn checks_against_the_real_clock() {
     for contracts in [2_000, 6_000, CONTRACTS] {
         let clock = Clock::start();
         let (running, lateness) = start(clock, contracts, |_| None);
-        // The first runs are all within a second.
+        // The first runs are all within an interval.
         sleep(Duration::from_secs(40)).await;
         let (from, counted) = (cpu(), healthy(&running.snapshots.borrow()));
         for figure in [&lateness.runs, &lateness.late, &lateness.sum, &lateness.most] {

@@ -40,7 +40,8 @@ pub(super) enum Over {
 pub(super) struct Open {
     pub(super) connection: Connection,
     tls: Option<Arc<ClientConfig>>,
-    key: String,
+    /// Under which it is kept. None if it is not.
+    key: Option<String>,
 }
 
 impl fmt::Debug for Connections {
@@ -78,8 +79,8 @@ impl Connections {
             Over::Tls => Some(self.tls.current().await.map_err(unusable)?),
             Over::TlsWithHttp1 => Some(self.tls_of_http1.current().await.map_err(unusable)?),
         };
-        let key = format!("{over:?} {} {} {}", place.host, place.port, place.name);
-        if let Some(mut kept) = self.take(&key)
+        let key = self.reuse.then(|| format!("{over:?} {} {} {}", place.host, place.port, place.name));
+        if let Some(mut kept) = key.as_ref().and_then(|key| self.take(key))
             && kept.tls.as_ref().map(Arc::as_ptr) == tls.as_ref().map(Arc::as_ptr)
             && kept.connection.is_ready().await
         {
@@ -91,8 +92,8 @@ impl Connections {
 
     /// Keeps a connection after its answer has begun, if connections are reused.
     pub(super) fn keep(&self, open: Open) {
-        if self.reuse {
-            self.kept.lock().unwrap_or_else(PoisonError::into_inner).insert(open.key.clone(), open);
+        if let Some(key) = open.key.clone() {
+            self.kept.lock().unwrap_or_else(PoisonError::into_inner).insert(key, open);
         }
     }
 

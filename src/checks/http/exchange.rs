@@ -29,8 +29,8 @@ pub(super) const BODY: usize = 1 << 20;
 /// An answer with an expected status.
 #[derive(Debug)]
 pub(super) struct Answer {
-    /// The method and the URL of the request.
-    pub(super) request: String,
+    /// The request.
+    pub(super) request: Hop,
     /// The first MiB of the body, still encoded.
     pub(super) body: Vec<u8>,
     /// Its encodings.
@@ -88,8 +88,8 @@ impl Exchange<'_> {
             }
             hop = next;
         };
-        verdict::of_status(&self.config.expect_status, &hop.to_string(), response.status(), response.headers())?;
-        self.read(response, &hop).await
+        verdict::of_status(&self.config.expect_status, &hop, response.status(), response.headers())?;
+        self.read(response, hop).await
     }
 
     async fn send(&self, hop: &mut Hop) -> Result<Response<Incoming>, Finding> {
@@ -116,7 +116,7 @@ impl Exchange<'_> {
             |hop: &Hop, story: String| Failed::Finding(Finding::new(&REDIRECT_NOT_FOLLOWED, format!("{hop}: {story}")));
         let place = self.route.place(&hop.url).map_err(|story| refused(hop, story))?;
         hop.at = self.route.is_pinned(&hop.url).then(|| format!("{}:{}", place.host, place.port));
-        self.progress.ask(hop.to_string());
+        self.progress.ask(hop.clone());
         if hop.with_body && !hop.to_origin && self.body.is_private() {
             let story = "it leads to another origin, which must not get the content of body_file";
             return Err(refused(hop, story.to_owned()));
@@ -203,7 +203,7 @@ impl Exchange<'_> {
         Some(())
     }
 
-    async fn read(&self, response: Response<Incoming>, hop: &Hop) -> Result<Answer, Finding> {
+    async fn read(&self, response: Response<Incoming>, hop: Hop) -> Result<Answer, Finding> {
         self.progress.enter(Phase::Reading);
         let codings = encoding::of(response.headers());
         let mut incoming = response.into_body();
@@ -211,13 +211,13 @@ impl Exchange<'_> {
         while body.len() < BODY {
             let Some(frame) = incoming.frame().await else { break };
             let broken = |error: hyper::Error| Broken { stage: Stage::Answering, error: error.into() };
-            let frame = frame.map_err(|error| self.failed(&broken(error), hop))?;
+            let frame = frame.map_err(|error| self.failed(&broken(error), &hop))?;
             let Ok(chunk) = frame.into_data() else { continue };
             self.progress.read(chunk.len());
             body.extend_from_slice(&chunk);
         }
         body.truncate(BODY);
-        Ok(Answer { request: hop.to_string(), body, codings })
+        Ok(Answer { request: hop, body, codings })
     }
 
     fn failed(&self, Broken { stage, error }: &Broken, hop: &Hop) -> Finding {

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::hop::Hop;
 use super::{CREDENTIALS_UNREADABLE, LOCAL, TIMEOUT};
 use crate::clients::dial::Steps;
 use crate::domain::observation::Finding;
@@ -39,8 +40,8 @@ pub(super) struct Progress(Mutex<State>);
 #[derive(Debug, Default)]
 struct State {
     phase: Phase,
-    /// The method and the URL of the request.
-    request: String,
+    /// The request.
+    request: Option<Hop>,
     /// The addresses of the name.
     addresses: Vec<IpAddr>,
     /// Whether a new connection was started for this request.
@@ -59,9 +60,9 @@ impl Progress {
         *self.state() = State::default();
     }
 
-    /// A request, given as method and URL, begins.
-    pub(super) fn ask(&self, request: String) {
-        *self.state() = State { request, ..State::default() };
+    /// A request begins.
+    pub(super) fn ask(&self, request: Hop) {
+        *self.state() = State { request: Some(request), ..State::default() };
     }
 
     /// The request is sent, over an existing connection or a new one.
@@ -120,6 +121,7 @@ impl Progress {
             Phase::Reading => (&TIMEOUT, format!("the answer began, but only {read} bytes of its body came")),
             Phase::Judging => (&LOCAL, "the answer came, but expect_body took too long to match".to_owned()),
         };
+        let request = request.as_ref().map(Hop::to_string).unwrap_or_default();
         Finding::new(reason, format!("{request}: {story} within {seconds:.1} s"))
     }
 }
@@ -138,6 +140,8 @@ impl Steps for Progress {
 
 #[cfg(test)]
 mod tests {
+    use http::Method;
+
     use super::*;
 
     #[test]
@@ -157,7 +161,7 @@ mod tests {
             let progress = Progress::default();
             *progress.state() = State {
                 phase,
-                request: "GET http://a/".to_owned(),
+                request: Some(Hop::first(Method::GET, "http://a/".parse().unwrap())),
                 addresses: vec![[10, 0, 0, 1].into()],
                 dialled: true,
                 read: 7,

@@ -5,6 +5,7 @@ use http::header::{HeaderMap, LOCATION};
 
 use super::encoding::{self, Decoded};
 use super::exchange::{Answer, BODY};
+use super::hop::Hop;
 use super::{UNEXPECTED_BODY, UNEXPECTED_STATUS, UNKNOWN_ENCODING};
 use crate::decode::values::{Pattern, StatusSet};
 use crate::domain::observation::Finding;
@@ -15,7 +16,7 @@ use crate::domain::observation::Finding;
 /// It is not expected.
 pub(super) fn of_status(
     expected: &StatusSet,
-    request: &str,
+    request: &Hop,
     status: StatusCode,
     headers: &HeaderMap,
 ) -> Result<(), Finding> {
@@ -70,6 +71,10 @@ mod tests {
     use crate::decode::yaml;
     use crate::decode::{Decode, Decoder};
 
+    fn request() -> Hop {
+        Hop::first(http::Method::GET, "http://a/".parse().unwrap())
+    }
+
     fn configured<T: Decode>(text: &str) -> T {
         T::decode(&yaml::parse(text).unwrap(), &mut Decoder::new(Path::new(""))).unwrap()
     }
@@ -87,7 +92,7 @@ mod tests {
         let headers = HeaderMap::from_iter([(LOCATION, http::HeaderValue::from_static("/"))]);
         for (expected, status, wrong) in cases {
             let status = StatusCode::from_u16(status).unwrap();
-            let verdict = of_status(&configured(expected), "GET http://a/", status, &headers);
+            let verdict = of_status(&configured(expected), &request(), status, &headers);
             match (&verdict, wrong) {
                 (Ok(()), None) => {}
                 (Err(finding), Some(words)) => assert!(finding.detail.contains(words), "{finding}"),
@@ -105,7 +110,7 @@ mod tests {
             (Some("."), "", Some("the body (0 bytes) does not match")),
         ];
         for (expected, body, wrong) in cases {
-            let answer = Answer { request: "GET http://a/".to_owned(), body: body.into(), codings: Vec::new() };
+            let answer = Answer { request: request(), body: body.into(), codings: Vec::new() };
             let verdict = of_body(expected.map(configured::<Pattern>).as_ref(), answer);
             match (&verdict, wrong) {
                 (Ok(()), None) => {}

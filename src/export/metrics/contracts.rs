@@ -4,7 +4,7 @@
 //! those. It does not know the moment, only the verdicts, so its text holds as long as the record and
 //! the verdicts stay the same. [`ages`] writes what changes with every moment.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::exposition::Families;
 use super::{
@@ -84,7 +84,8 @@ impl Calendar {
     }
 }
 
-/// Writes the samples of a contract and its checks that do not change from moment to moment.
+/// Writes the samples of a contract and its checks that do not change from moment to moment, except for
+/// [`failures`].
 pub(super) fn steady(families: &mut Families, record: &ContractRecord, verdicts: &Verdicts, calendar: Calendar) {
     let contract = &record.contract;
     let spec = contract.spec();
@@ -169,15 +170,25 @@ fn check_of(
     for (outcome, count) in record.runs() {
         runs.counter(&[contract, check, kind, ("outcome", outcome.label())], as_f64(count));
     }
-    failures(families, &record.failures, labels);
 }
 
-fn failures(families: &mut Families, counts: &BTreeMap<&'static str, u64>, labels: [(&str, &str); 3]) {
+/// Writes how often each check found each reason. These are most of all samples, and hardly ever change.
+pub(super) fn failures(families: &mut Families, record: &ContractRecord) {
+    let contract = ("contract", record.contract.spec().name.as_str());
     let family = families.of(FAILURES);
-    let [contract, check, kind] = labels;
-    for (reason, count) in counts {
-        family.counter(&[contract, check, kind, ("reason", reason)], as_f64(*count));
+    for (known, runs) in record.checks() {
+        let (check, kind) = (("check", known.spec().name.as_str()), ("kind", known.spec().kind.name));
+        for (reason, count) in &*runs.failures {
+            family.counter(&[contract, check, kind, ("reason", reason)], as_f64(*count));
+        }
     }
+}
+
+/// Whether the failures of both records are the same. Each count belongs to one check, so it also tells
+/// that they are of the same checks.
+pub(super) fn is_as_often(one: &ContractRecord, other: &ContractRecord) -> bool {
+    let (one, other) = (one.checks(), other.checks());
+    one.len() == other.len() && one.zip(other).all(|((_, one), (_, other))| Arc::ptr_eq(&one.failures, &other.failures))
 }
 
 /// Writes the samples of a contract that may change from moment to moment: figures and readings.

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use super::contracts::{self, Calendar, Verdicts};
 use super::exposition::{self, Families, Format, push_head};
 use super::packed::{Packer, Stream};
-use super::{Builder, Description};
+use super::{Builder, Description, FAILURES};
 use crate::engine::snapshot::ContractRecord;
 use crate::export::View;
 
@@ -210,28 +210,35 @@ impl Kept {
         for (at, record) in contracts.iter().enumerate() {
             let judgements = verdicts.judge(record, view);
             contracts::ages(&mut builder.families, record, &judgements, view.moment);
-            let part = self.parts.get_mut(at);
-            if part.is_some_and(|part| Arc::ptr_eq(&part.record, record) && part.verdicts == verdicts) {
+            let known = self.parts.get(at);
+            if known.is_some_and(|known| Arc::ptr_eq(&known.record, record) && known.verdicts == verdicts) {
                 continue;
             }
             families.clear();
             contracts::steady(&mut families, record, &verdicts, calendar);
+            let as_often = known.is_some_and(|known| contracts::is_as_often(&known.record, record));
+            if !as_often {
+                contracts::failures(&mut families, record);
+            }
             let part = Part { record: Arc::clone(record), verdicts: std::mem::take(&mut verdicts) };
-            self.put(at, part, &families);
+            self.put(at, part, &families, as_often.then_some(FAILURES));
         }
         builder.rest();
         self.put_together();
         builder.families
     }
 
-    /// Replaces the samples of the contract at this index.
-    fn put(&mut self, at: usize, part: Part, families: &Families) {
+    /// Replaces the samples of the contract at this index, except for those of the metric that `stays`.
+    fn put(&mut self, at: usize, part: Part, families: &Families, stays: Option<Description>) {
         for family in families.all() {
             let name = family.description.name;
             self.metrics.entry(name).or_insert_with(|| Metric::new(family.description));
         }
         let mut families = families.all().peekable();
         for (name, metric) in &mut self.metrics {
+            if stays == Some(metric.description) {
+                continue;
+            }
             let family = families.next_if(|family| family.description.name == *name);
             metric.put(at, family.map_or("", |family| family.lines.as_str()));
         }

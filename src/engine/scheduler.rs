@@ -12,7 +12,7 @@ use super::lineup::Message;
 use super::report::{CheckId, CheckMemory, Report};
 use super::{panics, reasons};
 use crate::clock::{self, Clock};
-use crate::domain::observation::{Finding, Observation};
+use crate::domain::observation::{Finding, Health, Observation};
 use crate::engine::check::{Check, Run};
 
 /// How long after its deadline a run is aborted. Until then it may still report what it found.
@@ -70,7 +70,7 @@ impl Schedule {
                     observation
                 }
             };
-            observation.asked = Some(self.clock.at(started));
+            observation.asked.get_or_insert(self.clock.at(started));
             let (at, took) = (self.clock.now(), clock::since(started));
             let mut report = Report { id: self.id, at, took, observation, memory: self.memory() };
             report.blank_secrets();
@@ -105,7 +105,13 @@ impl Schedule {
             ended = timeout(GRACE, &mut task).await;
         }
         match ended {
-            Ok(Ok(observation)) => (reasons::unless_held_up(observation, held_up), None),
+            Ok(Ok(observation)) => {
+                let mut observation = reasons::unless_held_up(observation, held_up);
+                // What failed after a stand-still may have begun to fail within it.
+                let waited = if matches!(observation.health, Health::Unhealthy(_)) { held_up } else { Duration::ZERO };
+                observation.asked = Some(self.clock.at(started + waited));
+                (observation, None)
+            }
             Ok(Err(error)) => (reasons::failure(&reasons::INTERNAL_ERROR, panic_text(error)), None),
             Err(_) => {
                 task.abort();

@@ -1,11 +1,15 @@
 //! A process that stands still in the middle of a run.
 #![allow(clippy::disallowed_methods)]
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use dr_exporter::clock::Clock;
 use dr_exporter::domain::observation::{Finding, Health, Reason};
+use dr_exporter::domain::outage::Beginning;
 use dr_exporter::engine::FirstRun;
+use dr_exporter::engine::snapshot::Snapshot;
 use tokio::time::sleep;
 
 use super::engine::{DOWN, SILENT, Scripted, check, plan, record, start, until};
@@ -34,6 +38,32 @@ async fn a_process_that_was_held_up_accuses_nobody_of_silence() {
         assert!(finding.detail.contains("timeout: as it seems"), "{stood_still}: {finding}");
         let health = run(stood_still, &DOWN).await;
         assert_eq!(health, Health::Unhealthy(Finding::new(&DOWN, "as it seems")), "{stood_still}: an answer");
+    }
+}
+
+/// A run sees the component fail after this process stood still in the middle of it. The failure may be as old as
+/// the stand-still.
+#[tokio::test(start_paused = true)]
+async fn what_fails_after_a_stand_still_may_have_failed_all_the_while() {
+    for (stood_still, seen) in [(0, true), (4_000, false)] {
+        let count = Arc::new(AtomicU32::new(0));
+        let scripted = Scripted::new(move || {
+            let is_first = count.fetch_add(1, Ordering::Relaxed) == 0;
+            async move {
+                sleep(Duration::from_millis(50)).await;
+                if is_first {
+                    return Health::Healthy;
+                }
+                tokio::time::advance(Duration::from_millis(stood_still)).await;
+                Health::Unhealthy(Finding::new(&DOWN, "an answer"))
+            }
+        });
+        let plans = vec![plan("c", vec![check("a")], vec![scripted])];
+        let (mut snapshots, _running) = start(plans, Clock::start(), FirstRun::Immediate);
+        let fails = |snapshot: &Snapshot| snapshot.contracts[0].contract.clock().running().is_some();
+        until(&mut snapshots, "the clock runs", fails).await;
+        let beginning = snapshots.borrow().contracts[0].contract.clock().running().expect("an outage").beginning;
+        assert_eq!(beginning == Beginning::Seen, seen, "{stood_still}: {beginning:?}");
     }
 }
 

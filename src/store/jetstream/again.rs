@@ -13,7 +13,7 @@ use super::JetStream;
 use super::copy::{Applied, Copy};
 use super::lead::Lead;
 use super::log::{Extent, Log};
-use super::message::{Message, VERSION, What, in_parts};
+use super::message::{Message, Place, VERSION, What, in_parts};
 use super::store::JetStreamStore;
 use crate::clients::jetstream::log::{Append, Appended};
 use crate::clock;
@@ -109,7 +109,8 @@ impl JetStreamStore {
             let subject = self.log.subjects.for_message(&what);
             let is_history = matches!(what, What::Again { .. });
             self.next += 1;
-            let message = Message { v: VERSION, by: self.by.clone(), id: self.next, before: Some(history), what };
+            let (before, state) = (Some(history), Some(Place::default()));
+            let message = Message { v: VERSION, by: self.by.clone(), id: self.next, before, state, what };
             let payload = serde_json::to_vec(&message).map_err(|error| self.log.failed(&error))?;
             let how = Append { after: Some(at), rolls_up: false };
             self.append_again(&subject, how, &payload)?;

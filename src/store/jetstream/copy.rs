@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::again::REPLACED;
 use super::log::{Extent, Log};
-use super::message::{Read, Subjects, What};
+use super::message::{Place, Read, Subjects, What};
 use crate::clients::jetstream::log::LogMessage;
 use crate::store::history::ObservedTimes;
 use crate::store::plans::Plans;
@@ -52,6 +52,8 @@ pub(super) struct Copy {
     pub(super) history: u64,
     pub(super) stored: Option<jiff::Timestamp>,
     pub(super) counted: u64,
+    /// The last message with state, as far as the writers before said.
+    pub(super) last_state: Place,
     /// The last message that was there: the log has none after it, up to the last sequence applied.
     seen: u64,
     /// A message of history that was gone before it was read.
@@ -85,6 +87,7 @@ impl Copy {
             history: 0,
             stored: None,
             counted: 0,
+            last_state: Place::default(),
             seen: 0,
             missing: None,
             unfinished: 0,
@@ -137,8 +140,16 @@ impl Copy {
             }
         };
         // A process that read everything as it was written does not come to miss what lies behind it.
-        if !own.is_empty() && read.before.is_some_and(|before| before > self.history && before <= self.seen) {
+        let is_other_history = read.before.is_some_and(|before| before > self.history && before <= self.seen);
+        // State that was not read yet may have been removed, and a snapshot follows.
+        let is_other_state = read.state.is_some_and(|state| state != self.last_state && state.0 <= self.seen);
+        if !own.is_empty() && (is_other_history || is_other_state) {
             return Err(log.failed(&REPLACED));
+        }
+        if message.subject == self.subjects.state() {
+            self.last_state = Place(message.sequence, message.time);
+        } else if let Some(state) = read.state {
+            self.last_state = state;
         }
         self.follow_history(log, message, read.before)?;
         let foreign = read.by != own;

@@ -38,9 +38,17 @@ pub(super) struct Message {
     /// somebody deleted is missed. An order may stand anywhere, and does not tell it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) before: Option<u64>,
+    /// The last message with state that its writer knows. So a replica that stood still while the stream was
+    /// restored finds out that others wrote where it believes to have read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) state: Option<Place>,
     #[serde(flatten)]
     pub(super) what: What,
 }
+
+/// A message, by its sequence and the time at which the server stored it: a sequence may come again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(super) struct Place(pub(super) u64, pub(super) jiff::Timestamp);
 
 /// A payload, as it was understood.
 pub(super) enum Read {

@@ -177,14 +177,14 @@ impl JetStreamStore {
     ) -> Result<(), StoreError> {
         self.next += 1;
         let how = Append { after: None, rolls_up: matches!(what, What::Lead { .. }) };
-        let mut message = Message { v: VERSION, by: self.by.clone(), id: self.next, before: None, what };
+        let mut message = Message { v: VERSION, by: self.by.clone(), id: self.next, before: None, state: None, what };
         for _ in 0..ATTEMPTS {
             if !may(&self.lead) {
                 return Err(StoreError::NotLeading);
             }
             self.look_if_due()?;
             let before = self.copy.applied;
-            message.before = Some(self.copy.history);
+            (message.before, message.state) = (Some(self.copy.history), Some(self.copy.last_state));
             let payload = serde_json::to_vec(&message).map_err(|error| self.log.failed(&error))?;
             let how = Append { after: Some(before), ..how };
             let appended = self.log.append(subject, how, payload, USUAL)?;
@@ -339,7 +339,7 @@ impl Store for JetStreamStore {
         let what = What::Order { number: id.clone(), order: order.clone() };
         let subject = self.log.subjects.for_message(&what);
         self.next += 1;
-        let message = Message { v: VERSION, by: self.by.clone(), id: self.next, before: None, what };
+        let message = Message { v: VERSION, by: self.by.clone(), id: self.next, before: None, state: None, what };
         let payload = serde_json::to_vec(&message).map_err(|error| self.log.failed(&error))?;
         // An order may stand anywhere: it changes nothing until the leader carries it out.
         self.log.append(&subject, Append::default(), payload, USUAL).map(drop)
@@ -355,8 +355,9 @@ impl Drop for JetStreamStore {
         let what = self.lead_message(self.lead.term(), true);
         let subject = self.log.subjects.for_message(&what);
         let how = Append { after: Some(self.copy.applied), rolls_up: true };
-        let (id, before) = (self.next.saturating_add(1), Some(self.copy.history));
-        let message = Message { v: VERSION, by: self.by.clone(), id, before, what };
+        let id = self.next.saturating_add(1);
+        let (before, state) = (Some(self.copy.history), Some(self.copy.last_state));
+        let message = Message { v: VERSION, by: self.by.clone(), id, before, state, what };
         let payload = serde_json::to_vec(&message).unwrap_or_default();
         // Otherwise the others wait until the lead is silent.
         let _ = self.log.append(&subject, how, payload, LAST);

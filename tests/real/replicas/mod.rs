@@ -1,6 +1,7 @@
 //! Several replicas that share their storage in a real NATS cluster of three.
 
 mod fencing;
+mod limits;
 mod loss;
 mod orders;
 mod region;

@@ -234,12 +234,6 @@ impl Watch {
         self.runs.evidence
     }
 
-    /// When the check last saw the component fail.
-    #[must_use]
-    pub fn last_failure(&self) -> Option<Timestamp> {
-        self.runs.last_failure
-    }
-
     /// How often in a row it has failed.
     #[must_use]
     pub fn consecutive_failures(&self) -> u32 {

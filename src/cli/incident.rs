@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::admin::{Connection, Failure};
 use super::api::Api;
 use super::{exit, runtime};
+use crate::clock;
 
 /// The options of `incident`.
 #[derive(Debug, Args)]
@@ -166,7 +167,7 @@ impl Incident {
         match &self.order {
             Orders::Declare { incident, by, reason, at } => {
                 let body = json!({"incident": incident, "by": by, "reason": reason, "at": at});
-                let given = jiff::Timestamp::now();
+                let given = jiff::Timestamp::from(clock::wall());
                 let declared = api.order(&["incidents"], &body).await.map(|state| shown(&state));
                 declared.map_err(|failure| match failure {
                     // A declaration that is made up for later must count from now.

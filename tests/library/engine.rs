@@ -198,8 +198,8 @@ async fn thousands_of_first_runs_are_spread_over_more_than_a_second() {
         (0..4_000).all(|contract| runs(snapshot, contract, Outcome::Healthy) >= 1)
     })
     .await;
-    let begun = steady.begun.lock().unwrap();
-    let in_the_first_second = begun.iter().filter(|at| **at - began <= Duration::from_secs(1)).count();
+    let starts = steady.begun.lock().unwrap();
+    let in_the_first_second = starts.iter().filter(|at| **at - began <= Duration::from_secs(1)).count();
     assert!((1_600..2_400).contains(&in_the_first_second), "{in_the_first_second}");
 }
 

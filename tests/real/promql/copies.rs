@@ -153,7 +153,7 @@ async fn what_is_no_age_and_no_time_is_no_answer() {
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_with_its_source_the_exporter_knows_what_was_proven_last() {
     let tell = |backup: f64| format!("backup_timestamp_seconds {backup}\n");
-    let mut toy = Toy::start(&tell(unix())).await;
+    let toy = Toy::start(&tell(unix())).await;
     let mut prometheus = Prometheus::start(&[toy.address]).await;
     prometheus.has("backup_timestamp_seconds").await;
     let contracts = [contract("backup", "rpo: 1h", BACKUP)];

@@ -187,14 +187,14 @@ async fn thousands_of_first_runs_are_spread_over_more_than_a_second() {
     let steady = Scripted::new(|| async { Health::Healthy });
     let contract = |number| plan(&format!("c{number}"), vec![check("a")], vec![steady.clone()]);
     let contracts = (0..4_000).map(contract).collect();
-    let began = Instant::now();
+    let start_of_all = Instant::now();
     let (mut snapshots, _running) = start(contracts, Clock::start(), FirstRun::Spread);
     until(&mut snapshots, "every check has run", |snapshot| {
         (0..4_000).all(|contract| runs(snapshot, contract, Outcome::Healthy) >= 1)
     })
     .await;
-    let begun = steady.begun.lock().unwrap();
-    let in_the_first_second = begun.iter().filter(|at| **at - began <= Duration::from_secs(1)).count();
+    let firsts = steady.begun.lock().unwrap();
+    let in_the_first_second = firsts.iter().filter(|at| **at - start_of_all <= Duration::from_secs(1)).count();
     assert!((1_600..2_400).contains(&in_the_first_second), "{in_the_first_second}");
 }
 

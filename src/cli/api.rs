@@ -4,13 +4,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use reqwest::header::{AUTHORIZATION, HeaderValue};
 use reqwest::{RequestBuilder, StatusCode, Url};
 use serde_json::Value;
+use tokio::time::Instant;
 
 use super::daemon::{Failure, described};
+use crate::clock;
 
 /// How long a server may take to answer.
 pub(super) const LIMIT: Duration = Duration::from_secs(40);
@@ -109,11 +111,11 @@ impl Api {
     /// stored. Its key keeps it from being carried out twice, whichever servers receive it.
     pub(super) async fn order(&self, path: &[&str], body: &Value) -> Result<Value, Failure> {
         let key = format!("{}-{}", self.key, self.given.fetch_add(1, Relaxed));
-        let order = Order { path, body: body.to_string(), key, begin: Instant::now() };
+        let order = Order { path, body: body.to_string(), key, begin: clock::instant() };
         let mut tried = Tried::default();
         for round in 0..ROUNDS {
             if round > 0 {
-                if order.begin.elapsed() >= ENOUGH {
+                if clock::since(order.begin) >= ENOUGH {
                     break;
                 }
                 eprintln!("trying again");
@@ -126,7 +128,14 @@ impl Api {
                         self.tell_of_others(&tried, place);
                         return parsed(&text);
                     }
-                    Err(Missed::Refused(why)) => return Err(Failure::Refused(why)),
+                    Err(Missed::Refused(why)) => {
+                        for (_, other) in
+                            self.urls.iter().enumerate().filter(|(at, _)| *at != place && tried.doubtful.contains(at))
+                        {
+                            eprintln!("{other} received the order before; nobody knows whether it carried it out");
+                        }
+                        return Err(Failure::Refused(why));
+                    }
                     Err(missed) => {
                         let is_doubtful = matches!(missed, Missed::Doubtful(_));
                         let (Missed::Refused(why) | Missed::Untouched(why) | Missed::Doubtful(why)) = missed;
@@ -152,7 +161,7 @@ impl Api {
         let request = self.client.post(address(server, &["api", "v1"], order.path));
         let request = request.header("content-type", "application/json").header("idempotency-key", &order.key);
         // The person gave it then, however long it takes until a server has it.
-        let request = request.header("order-age", format!("{:.3}", order.begin.elapsed().as_secs_f64()));
+        let request = request.header("order-age", format!("{:.3}", clock::since(order.begin).as_secs_f64()));
         self.send(request.body(order.body.clone())).await
     }
 

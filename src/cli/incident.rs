@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::admin::{Connection, Failure};
 use super::api::Api;
 use super::{exit, runtime};
+use crate::clock;
 
 /// The options of `incident`.
 #[derive(Debug, Args)]

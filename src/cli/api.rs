@@ -128,7 +128,14 @@ impl Api {
                         self.tell_of_others(&tried, place);
                         return parsed(&text);
                     }
-                    Err(Missed::Refused(why)) => return Err(Failure::Refused(why)),
+                    Err(Missed::Refused(why)) => {
+                        for (_, other) in
+                            self.urls.iter().enumerate().filter(|(at, _)| *at != place && tried.doubtful.contains(at))
+                        {
+                            eprintln!("{other} received the order before; nobody knows whether it carried it out");
+                        }
+                        return Err(Failure::Refused(why));
+                    }
                     Err(missed) => {
                         let is_doubtful = matches!(missed, Missed::Doubtful(_));
                         let (Missed::Refused(why) | Missed::Untouched(why) | Missed::Doubtful(why)) = missed;

@@ -167,12 +167,12 @@ impl Incident {
         match &self.order {
             Orders::Declare { incident, by, reason, at } => {
                 let body = json!({"incident": incident, "by": by, "reason": reason, "at": at});
-                let given = jiff::Timestamp::from(clock::wall());
+                let given = clock::wall();
                 let declared = api.order(&["incidents"], &body).await.map(|state| shown(&state));
                 declared.map_err(|failure| match failure {
                     // A declaration that is made up for later must count from now.
                     Failure::Unanswered(why) if at.is_none() => {
-                        Failure::Unanswered(format!("{why} Add --at={given:.0}, too."))
+                        Failure::Unanswered(format!("{why} Add --at={given}, too."))
                     }
                     failure => failure,
                 })

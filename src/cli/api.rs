@@ -125,15 +125,11 @@ impl Api {
                 match self.give(&order, place, server, &tried).await {
                     Ok(text) => {
                         self.first.store(place, Relaxed);
-                        self.tell_of_others(&tried, place);
+                        self.tell_of_others(&tried, place, "It has the same key, and is carried out once.");
                         return parsed(&text);
                     }
                     Err(Missed::Refused(why)) => {
-                        for (_, other) in
-                            self.urls.iter().enumerate().filter(|(at, _)| *at != place && tried.doubtful.contains(at))
-                        {
-                            eprintln!("{other} received the order before; nobody knows whether it carried it out");
-                        }
+                        self.tell_of_others(&tried, place, "Nobody knows whether it was carried out there.");
                         return Err(Failure::Refused(why));
                     }
                     Err(missed) => {
@@ -210,11 +206,11 @@ impl Api {
         })
     }
 
-    /// Says which servers may have carried out what another one did.
-    fn tell_of_others(&self, tried: &Tried, done: usize) {
+    /// Says which servers may have received the order before another one answered, and what that means.
+    fn tell_of_others(&self, tried: &Tried, done: usize, meaning: &str) {
         for (place, server) in self.urls.iter().enumerate() {
             if place != done && tried.doubtful.contains(&place) {
-                eprintln!("{server} may have received the order, too. It has the same key, and is carried out once.");
+                eprintln!("{server} may have received the order, too. {meaning}");
             }
         }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 
 use super::journal::Journal;
 use super::lineup::{Lineup, Message};
@@ -128,8 +128,10 @@ impl Ledger {
         loop {
             // Everything is looked after once per tick, and after an order. A report changes one contract.
             let mut all = false;
+            let forward = self.memory.forward_due();
             tokio::select! {
                 _ = ticks.tick() => all = true,
+                () = comes(forward) => {}
                 () = rings(inbox.as_ref()) => all = true,
                 received = messages.recv_many(&mut batch, super::REPORT_QUEUE) => {
                     if received == 0 {
@@ -359,6 +361,14 @@ impl Ledger {
 async fn rings(inbox: Option<&Inbox>) {
     match inbox {
         Some(inbox) => inbox.rings().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Completes at this instant, if there is one.
+async fn comes(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
         None => std::future::pending().await,
     }
 }

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde_json::Value;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout};
 use tracing::warn;
@@ -11,7 +10,6 @@ use tracing::warn;
 use super::journal::Journal;
 use super::ledger::{Followed, FollowedCheck};
 use super::lineup::TriggerLine;
-use super::report::CheckMemory;
 use crate::clock::{self, Clock, Moment};
 use crate::domain::contract::{Contract, ContractSpec, Objective};
 use crate::domain::independence::DegradedOperation;
@@ -25,10 +23,13 @@ use crate::domain::trigger::Trigger;
 use crate::store::keeper::{Storage, StoreHealth};
 use crate::store::{Batch, ClosedRecovery, Firing, RecoveryResult, Stored, StoredCheck, Transition};
 
+mod kept;
 mod recall;
 mod replicas;
 mod triggers;
 
+use kept::Dirt;
+pub(super) use kept::KeptCheck;
 pub(super) use recall::Recall;
 pub use recall::memory_of;
 pub(super) use replicas::HandedRecovery;
@@ -87,26 +88,6 @@ pub(super) enum Extent {
     /// Everything, though nothing changed: the wall clock was set, and stored times are wall-clock
     /// times. Times from before and after that would tell another age.
     Anew,
-}
-
-/// A check as it was last handed over, on the steady timeline.
-pub(super) struct KeptCheck {
-    state: RememberedCheck,
-    /// The memory of the check, in wall-clock time.
-    pub(super) memory: Option<Value>,
-    /// How much that memory has changed since.
-    dirt: Dirt,
-}
-
-/// How much the memory of a check has changed since it was handed over.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Dirt {
-    /// Not at all.
-    Clean,
-    /// Only in something that moves forward with every run.
-    Drift,
-    /// In something that is news.
-    News,
 }
 
 impl Memory {
@@ -279,10 +260,15 @@ impl Memory {
         }
     }
 
+    /// When recovery points that moved forward are to be written at the latest. None if none did.
+    pub(super) fn forward_due(&self) -> Option<Instant> {
+        Some(self.forward_at).filter(|_| !self.forward.is_empty() && self.outstanding.is_none())
+    }
+
     /// Adds the recovery points that moved forward to what is written now, or once they waited long
     /// enough.
     fn add_forward(&mut self) {
-        if self.changed.is_empty() && clock::instant() < self.forward_at {
+        if self.forward.is_empty() || self.changed.is_empty() && clock::instant() < self.forward_at {
             return;
         }
         self.forward_at = clock::instant() + FORWARD;
@@ -329,32 +315,6 @@ impl Memory {
     /// The same, with the time limit of a tick.
     pub(super) async fn commit_soon(&mut self, journal: &mut Journal) -> bool {
         self.commit(COMMIT, journal).await
-    }
-}
-
-impl KeptCheck {
-    /// A check whose `state` and memory are already stored.
-    pub(super) fn new(state: RememberedCheck, memory: Option<Value>) -> Self {
-        Self { state, memory, dirt: Dirt::Clean }
-    }
-
-    /// Takes in the memory of a check. It is written at once if it is news. Otherwise it is written
-    /// with the check's next news or proof, or with the next batch.
-    pub(super) fn note(&mut self, memory: CheckMemory) {
-        let CheckMemory { value, at_once } = memory;
-        if self.memory.as_ref() != Some(&value) {
-            self.memory = Some(value);
-            self.dirt = self.dirt.max(if at_once { Dirt::News } else { Dirt::Drift });
-        }
-    }
-
-    /// Whether the current state must be handed over.
-    fn is_to_be_taken(&self, now: &RememberedCheck, extent: Extent) -> bool {
-        match extent {
-            Extent::News => now.is_news_after(&self.state) || self.dirt == Dirt::News,
-            Extent::Drift => self.dirt > Dirt::Clean || *now != self.state,
-            Extent::Anew => true,
-        }
     }
 }
 
@@ -409,21 +369,5 @@ pub(super) fn transition(
         was: before.map(Basis::status),
         status: basis.status(),
         basis,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_only_grew_older_waits_for_the_next_batch() {
-        let at = |seconds| Some(Timestamp::from_unix_seconds(seconds));
-        let before = RememberedCheck { health_seen: at(0), last_success: at(0), successes: 1, ..Default::default() };
-        let now = RememberedCheck { health_seen: at(30), last_success: at(30), successes: 2, ..before.clone() };
-        let kept = KeptCheck::new(before, None);
-        assert!(!kept.is_to_be_taken(&now, Extent::News) && kept.is_to_be_taken(&now, Extent::Drift));
-        let fails = RememberedCheck { failures: 1, ..now };
-        assert!(kept.is_to_be_taken(&fails, Extent::News));
     }
 }

@@ -234,8 +234,7 @@ impl Observation {
     /// The look at the health, for an observation that counts as of `seen`.
     #[must_use]
     pub fn look(&self, seen: Timestamp) -> Look<'_> {
-        let asked = self.asked.map_or(seen, |asked| asked.min(seen));
-        Look { asked, at: self.health_at(seen), health: &self.health }
+        Look { asked: self.asked.unwrap_or(seen), at: self.health_at(seen), health: &self.health }
     }
 
     /// One word for the whole run. A failure of component or copy has priority over a failed

@@ -173,10 +173,12 @@ impl Watch {
                 runs.failures = runs.failures.saturating_add(1);
                 if runs.first_failure.is_none() {
                     runs.first_failure = Some(at);
-                    let healthy = runs.success_asked.or(runs.last_success);
-                    let skipped = |healthy| own.is_some_and(|own| asked.since(healthy) > own.rhythm);
-                    runs.beginning = match healthy {
-                        Some(healthy) if unseen || skipped(healthy) => Beginning::After(healthy),
+                    // Older records do not tell when the look began. An answer that checks share may be
+                    // older than the look.
+                    let began = |healthy| runs.success_asked.unwrap_or(healthy);
+                    let skipped = |healthy| own.is_some_and(|own| asked.since(began(healthy)) > own.rhythm);
+                    runs.beginning = match runs.last_success {
+                        Some(healthy) if unseen || skipped(healthy) => Beginning::After(began(healthy).min(healthy)),
                         None if unseen => Beginning::Unknown,
                         _ => Beginning::Seen,
                     };

@@ -11,7 +11,9 @@ use dr_rules::recovery_clock::{ClockEvent, Look, RecoveryClock, Thresholds, Watc
 use dr_rules::remembered::{Remembered, RememberedClock};
 use dr_rules::status::Basis;
 
-use super::{check, contract, finding, healthy, no_answer, observe, of_health, recalled, seconds, spec, t, unhealthy};
+use super::{
+    check, contract, finding, healthy, no_answer, observe, of_health, outage, recalled, seconds, spec, t, unhealthy,
+};
 
 /// `F` fails, `H` is healthy, `P` is pending, `?` gives no answer; one observation every 10 s, of one check that was healthy
 /// before.
@@ -30,18 +32,6 @@ fn play(script: &str, thresholds: Thresholds) -> (RecoveryClock, Vec<ClockEvent>
         events.extend(clock.observe(&mut watch, 0, Look::at(at, &health)));
     }
     (clock, events)
-}
-
-fn outage(first_failure: i64, trigger: i64) -> Outage {
-    Outage {
-        first_failure: t(first_failure),
-        trigger: t(trigger),
-        mode: Mode::Real,
-        beginning: Beginning::Seen,
-        declared: false,
-        confirmed: true,
-        interruption: None,
-    }
 }
 
 #[test]
@@ -435,5 +425,21 @@ fn a_failure_that_follows_a_skipped_look_may_have_begun_after_the_last_healthy_o
         look(unhealthy(), at + 10, at + 10);
         let Some(ClockEvent::Started(outage)) = look(unhealthy(), at + 20, at + 20) else { panic!("{at}") };
         assert_eq!((outage.beginning, outage.trigger), (beginning, t(at + 20)), "asked at {asked}, seen at {at}");
+    }
+}
+
+/// Checks share an answer that is up to 0.85 intervals old. So what two looks saw may lie further apart than the looks.
+#[test]
+fn a_shared_answer_is_no_skipped_look() {
+    for (asked, beginning) in [(10, Beginning::Seen), (12, Beginning::After(t(-8)))] {
+        let mut contract = contract(spec(), vec![check("a")]);
+        let mut look = |health, asked, seen| {
+            contract.observe(0, t(seen), &Observation { asked: Some(t(asked)), ..of_health(health) })
+        };
+        look(healthy(), 0, -8);
+        look(unhealthy(), asked, asked);
+        look(unhealthy(), 20, 20);
+        let Some(ClockEvent::Started(outage)) = look(unhealthy(), 30, 30) else { panic!("it fails") };
+        assert_eq!(outage.beginning, beginning, "asked at {asked}");
     }
 }

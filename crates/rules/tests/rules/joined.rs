@@ -1,21 +1,14 @@
 //! What becomes of two clocks, at the instants where one of them just counts or just does not.
 
-use dr_rules::outage::{Beginning, Interruption, Mode, Outage, Recovery};
+use dr_rules::outage::{Interruption, Outage, Recovery};
 use dr_rules::remembered::{Circumstances, Remembered, RememberedCheck, RememberedClock};
 use dr_rules::replica::{Measured, heard, taken_over};
 
 use super::{seconds, t};
 
+/// An outage that no check confirmed.
 fn outage(first_failure: i64, trigger: i64) -> Outage {
-    Outage {
-        first_failure: t(first_failure),
-        trigger: t(trigger),
-        mode: Mode::Real,
-        beginning: Beginning::Seen,
-        declared: false,
-        confirmed: false,
-        interruption: None,
-    }
+    Outage { confirmed: false, ..super::outage(first_failure, trigger) }
 }
 
 fn recovery(first_failure: i64, trigger: i64, healthy: i64) -> Recovery {

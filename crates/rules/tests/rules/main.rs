@@ -28,6 +28,7 @@ use dr_rules::check::{CheckSpec, Feeds};
 use dr_rules::contract::{Contract, ContractSpec, Priority};
 use dr_rules::kind::KindInfo;
 use dr_rules::observation::{CopyState, Finding, Health, Observation, Reason};
+use dr_rules::outage::{Beginning, Mode, Outage, Recovery};
 use dr_rules::recovery_clock::ClockEvent;
 use dr_rules::remembered::Remembered;
 use dr_rules::time::Timestamp;
@@ -83,6 +84,23 @@ fn check(name: &str) -> CheckSpec {
         lag_budget: None,
         feeds: Feeds { rto: true, rpo: true },
     }
+}
+
+/// An outage that a check saw begin and confirmed.
+fn outage(first_failure: i64, trigger: i64) -> Outage {
+    Outage {
+        first_failure: t(first_failure),
+        trigger: t(trigger),
+        mode: Mode::Real,
+        beginning: Beginning::Seen,
+        declared: false,
+        confirmed: true,
+        interruption: None,
+    }
+}
+
+fn recovery(first_failure: i64, trigger: i64, healthy: i64) -> Recovery {
+    Recovery { outage: outage(first_failure, trigger), healthy: t(healthy), earliest: t(healthy) }
 }
 
 /// RTO 300 s, RPO 100 s, at risk above 80 %, evidence fresh for 35 s.

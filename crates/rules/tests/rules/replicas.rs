@@ -2,12 +2,12 @@
 
 use dr_rules::contract::Contract;
 use dr_rules::observation::{CopyState, Finding, Health, Observation};
-use dr_rules::outage::{Beginning, Interruption, Mode, Outage, Recovery};
+use dr_rules::outage::{Interruption, Outage, Recovery};
 use dr_rules::recovery_clock::ClockEvent;
 use dr_rules::remembered::{Circumstances, Remembered, RememberedCheck, RememberedClock};
 use dr_rules::replica::{Measured, caught_up, heard, is_same, recorded_late, taken_over};
 
-use super::{ANY, check, contract, gone_on, healthy, observe, of_copy, seconds, spec, t, unhealthy};
+use super::{ANY, check, contract, gone_on, healthy, observe, of_copy, outage, recovery, seconds, spec, t, unhealthy};
 
 /// A contract of one check that saw this.
 fn saw(found: &[(i64, Health)]) -> Contract {
@@ -20,22 +20,6 @@ fn saw(found: &[(i64, Health)]) -> Contract {
 
 fn down(from: i64, to: i64) -> Vec<(i64, Health)> {
     (from..=to).step_by(10).map(|at| (at, unhealthy())).collect()
-}
-
-fn outage(first_failure: i64, trigger: i64) -> Outage {
-    Outage {
-        first_failure: t(first_failure),
-        trigger: t(trigger),
-        mode: Mode::Real,
-        beginning: Beginning::Seen,
-        declared: false,
-        confirmed: true,
-        interruption: None,
-    }
-}
-
-fn recovery(first_failure: i64, trigger: i64, healthy: i64) -> Recovery {
-    Recovery { outage: outage(first_failure, trigger), healthy: t(healthy), earliest: t(healthy) }
 }
 
 fn running(outage: Outage) -> RememberedClock {

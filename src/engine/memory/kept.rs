@@ -1,0 +1,70 @@
+//! What was handed over of a check, and what changed since.
+
+use serde_json::Value;
+
+use super::Extent;
+use crate::domain::remembered::RememberedCheck;
+use crate::engine::report::CheckMemory;
+
+/// A check as it was last handed over, on the steady timeline.
+pub(in crate::engine) struct KeptCheck {
+    pub(super) state: RememberedCheck,
+    /// The memory of the check, in wall-clock time.
+    pub(in crate::engine) memory: Option<Value>,
+    /// How much that memory has changed since.
+    pub(super) dirt: Dirt,
+}
+
+/// How much the memory of a check has changed since it was handed over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Dirt {
+    /// Not at all.
+    Clean,
+    /// Only in something that moves forward with every run.
+    Drift,
+    /// In something that is news.
+    News,
+}
+
+impl KeptCheck {
+    /// A check whose `state` and memory are already stored.
+    pub(in crate::engine) fn new(state: RememberedCheck, memory: Option<Value>) -> Self {
+        Self { state, memory, dirt: Dirt::Clean }
+    }
+
+    /// Takes in the memory of a check. It is written at once if it is news. Otherwise it is written
+    /// with the check's next news or proof, or with the next batch.
+    pub(in crate::engine) fn note(&mut self, memory: CheckMemory) {
+        let CheckMemory { value, at_once } = memory;
+        if self.memory.as_ref() != Some(&value) {
+            self.memory = Some(value);
+            self.dirt = self.dirt.max(if at_once { Dirt::News } else { Dirt::Drift });
+        }
+    }
+
+    /// Whether the current state must be handed over.
+    pub(super) fn is_to_be_taken(&self, now: &RememberedCheck, extent: Extent) -> bool {
+        match extent {
+            Extent::News => now.is_news_after(&self.state) || self.dirt == Dirt::News,
+            Extent::Drift => self.dirt > Dirt::Clean || *now != self.state,
+            Extent::Anew => true,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::time::Timestamp;
+
+    #[test]
+    fn what_only_grew_older_waits_for_the_next_batch() {
+        let at = |seconds| Some(Timestamp::from_unix_seconds(seconds));
+        let before = RememberedCheck { health_seen: at(0), last_success: at(0), successes: 1, ..Default::default() };
+        let now = RememberedCheck { health_seen: at(30), last_success: at(30), successes: 2, ..before.clone() };
+        let kept = KeptCheck::new(before, None);
+        assert!(!kept.is_to_be_taken(&now, Extent::News) && kept.is_to_be_taken(&now, Extent::Drift));
+        let fails = RememberedCheck { failures: 1, ..now };
+        assert!(kept.is_to_be_taken(&fails, Extent::News));
+    }
+}

@@ -12,11 +12,11 @@ help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 24
 
 tools: ## install what tests and the demo need into .tools/
-	@scripts/tools cc curl nats nats-old prometheus alertmanager helm chromium axe
+	@scripts/tools cc curl nats nats-old prometheus alertmanager faketime helm chromium axe
 
 # The tests mostly wait for servers, so more of them than cores may run at once.
 test: ## install what the tests need, and run them all
-	@scripts/tools cc curl nats nats-old prometheus alertmanager helm chromium axe >/dev/null
+	@scripts/tools cc curl nats nats-old prometheus alertmanager faketime helm chromium axe >/dev/null
 	PROMTOOL=$(BIN)/promtool AMTOOL=$(BIN)/amtool scripts/check-assets
 	$(DEMO_BUILD)
 	scripts/check-docs
@@ -74,7 +74,7 @@ soak: ## measure a hundred contracts for an hour of churn, and see that memory, 
 
 # KINDS=http,dns plays only these; a seed that fails prints how to play it again.
 truth: ## compare the exporter with the truth, in SEEDS random scenarios of each kind from FROM on
-	@scripts/tools cc nats nats-old prometheus alertmanager >/dev/null
+	@scripts/tools cc nats nats-old prometheus alertmanager faketime >/dev/null
 	NATS_SERVER=$(BIN)/nats-server NATS_SERVER_OLD=$(BIN)/nats-server-old PROMETHEUS=$(BIN)/prometheus ALERTMANAGER=$(BIN)/alertmanager \
 	DR_TRUTH_KINDS=$${KINDS:-} DR_TRUTH_SEEDS=$${FROM:-0}..$$(($${FROM:-0} + $${SEEDS:-20})) \
 	cargo test --locked --test truth -- --nocapture

@@ -65,11 +65,13 @@ impl Engine {
     /// Starts to measure a configuration. It continues from the stored state.
     #[must_use]
     pub fn start(config: &Config, first: FirstRun, recalled: Recalled) -> Self {
-        let clock = Clock::start();
+        let names = config.contracts.iter().map(|contract| contract.spec.name.as_str());
+        let clock = Clock::resumed(recalled.stored.calendar(names));
         let clients = Clients::new(config.connections.clone());
         let plans = plans(config, &clients, &recalled.stored, clock);
         let left = Stored { checks: recalled.stored.checks.clone(), ..Stored::default() };
         let running = engine::start(plans, clock, first, recalled);
+        clock.settle();
         Self { snapshots: running.snapshots.clone(), clock, running, left, clients }
     }
 

@@ -15,6 +15,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::time::{Instant, sleep_until};
 use tracing::warn;
 
+use crate::domain::remembered::Calendar;
 use crate::domain::time::Timestamp;
 
 /// The monotonic clock's reading: for deadlines, and for how long something takes.
@@ -89,6 +90,11 @@ struct Hands {
     slept: Box<dyn Fn() -> i64 + Send + Sync>,
     /// How far the wall clock is ahead of the timeline.
     offset: AtomicI64,
+    /// How far the wall clock is ahead of the one by which stored times are told, until those are
+    /// restored.
+    set: AtomicI64,
+    /// The last boot on the timeline, where the machine names it.
+    boot: Option<Calendar>,
     /// How long the machine slept since the start.
     sleep: Mutex<Sleep>,
 }
@@ -115,11 +121,50 @@ impl fmt::Debug for Hands {
 /// scrape to scrape.
 const FOLLOWED: u64 = 50_000_000;
 
+/// By how much the wall clock must be set before stored times are told anew. More than two readings
+/// of two calendars can differ by.
+pub const SET: Duration = Duration::from_millis(150);
+
 impl Clock {
     /// A timeline that begins now.
     #[must_use]
     pub fn start() -> Self {
-        Self::with(wall_now, slept)
+        Self::new(wall_now, slept, boot())
+    }
+
+    /// A timeline that begins now, and restores times that another process stored by this calendar.
+    /// If the wall clock was set since then, it is read as it was before, up to [`Clock::settle`].
+    #[must_use]
+    pub fn resumed(stored: Option<&Calendar>) -> Self {
+        Self::start().by(stored)
+    }
+
+    fn by(self, stored: Option<&Calendar>) -> Self {
+        let now = self.calendar(self.moment());
+        let same = now.as_ref().zip(stored).filter(|(now, stored)| now.boot == stored.boot);
+        let set = same.map_or(0, |(now, stored)| nanos_between(stored.booted, now.booted));
+        if Duration::from_nanos(set.unsigned_abs()) >= SET {
+            self.hands.set.store(set, Ordering::Relaxed);
+            self.hands.offset.fetch_sub(set, Ordering::Relaxed);
+        }
+        self
+    }
+
+    /// Whether a calendar is of the machine's present boot, so that it can be compared with this clock.
+    #[must_use]
+    pub fn knows(&self, calendar: &Calendar) -> bool {
+        self.hands.boot.as_ref().is_some_and(|boot| boot.boot == calendar.boot)
+    }
+
+    /// Stored times are restored: from now on the wall clock is read as it is.
+    pub fn settle(&self) {
+        self.hands.set.store(0, Ordering::Relaxed);
+    }
+
+    /// The calendar of the wall clock at this moment. None if the machine does not name its boots.
+    #[must_use]
+    pub fn calendar(&self, moment: Moment) -> Option<Calendar> {
+        self.hands.boot.as_ref().map(|boot| Calendar { booted: moment.wall(boot.booted), ..boot.clone() })
     }
 
     /// A timeline on these clocks, both in nanoseconds: the wall clock since the Unix epoch, and
@@ -129,11 +174,27 @@ impl Clock {
         wall: impl Fn() -> i64 + Send + Sync + 'static,
         slept: impl Fn() -> i64 + Send + Sync + 'static,
     ) -> Self {
+        Self::new(wall, slept, None)
+    }
+
+    /// The same on a machine that booted by that name, so many nanoseconds before that instant.
+    fn new(
+        wall: impl Fn() -> i64 + Send + Sync + 'static,
+        slept: impl Fn() -> i64 + Send + Sync + 'static,
+        boot: Option<(String, Instant, i64)>,
+    ) -> Self {
         let (anchor, anchor_wall, before) = (Instant::now(), Timestamp::from_unix_nanos(wall()), slept());
+        let boot = boot.map(|(boot, read, since)| {
+            let until = i64::try_from(anchor.duration_since(read).as_nanos()).unwrap_or(0);
+            let booted = anchor_wall.as_unix_nanos().saturating_sub(since).saturating_sub(until);
+            Calendar { boot, booted: Timestamp::from_unix_nanos(booted) }
+        });
         let hands = Hands {
             wall: Box::new(wall),
             slept: Box::new(move || slept().saturating_sub(before)),
             offset: AtomicI64::new(0),
+            set: AtomicI64::new(0),
+            boot,
             sleep: Mutex::new(Sleep { total: 0, looked: anchor, before: (anchor, 0) }),
         };
         Self { anchor, anchor_wall, hands: Box::leak(Box::new(hands)) }
@@ -192,7 +253,8 @@ impl Clock {
     }
 
     fn offset(&self) -> i64 {
-        let read = (self.hands.wall)().saturating_sub(self.now().as_unix_nanos());
+        let wall = (self.hands.wall)().saturating_sub(self.hands.set.load(Ordering::Relaxed));
+        let read = wall.saturating_sub(self.now().as_unix_nanos());
         let taken = self.hands.offset.load(Ordering::Relaxed);
         if read.abs_diff(taken) <= FOLLOWED {
             return taken;
@@ -259,87 +321,31 @@ fn slept() -> i64 {
     0
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// The name of the machine's last boot, and an instant with the nanoseconds since that boot.
+#[cfg(target_os = "linux")]
+fn boot() -> Option<(String, Instant, i64)> {
+    use rustix::time::{ClockId, clock_gettime};
 
-    #[tokio::test(start_paused = true)]
-    async fn only_time_in_which_nothing_could_run_counts_as_held_up() {
-        let ((), held_up) = watched(tokio::time::sleep(Duration::from_secs(60))).await;
-        assert_eq!(held_up, Duration::ZERO);
-        for (stands_still, expected) in [(300, 0), (3_000, 2_900)] {
-            let work = async {
-                tokio::time::sleep(Duration::from_millis(250)).await;
-                tokio::time::advance(Duration::from_millis(stands_still)).await;
-                tokio::time::sleep(Duration::from_secs(1)).await;
-            };
-            let ((), held_up) = watched(work).await;
-            assert!(held_up.as_millis().abs_diff(expected) <= 60, "{stands_still}: {held_up:?}");
-        }
-    }
-
-    #[test]
-    fn what_is_over_keeps_its_time_from_scrape_to_scrape() {
-        let clock = Clock::start();
-        let event = clock.now();
-        let first = clock.moment().wall(event);
-        for _ in 0..10_000 {
-            assert_eq!(clock.moment().wall(event), first);
-        }
-    }
-
-    /// Clocks that the test sets, in seconds.
-    fn set() -> (Clock, &'static AtomicI64, &'static AtomicI64) {
-        const START: i64 = 1_800_000_000;
-        let zero = || -> &'static AtomicI64 { Box::leak(Box::new(AtomicI64::new(0))) };
-        let (jump, sleep, begin) = (zero(), zero(), std::time::Instant::now());
-        let passed = move || i64::try_from(begin.elapsed().as_nanos()).expect("a short test");
-        let seconds = |of: &AtomicI64| of.load(Ordering::Relaxed) * 1_000_000_000;
-        let wall = move || START * 1_000_000_000 + passed() + seconds(jump) + seconds(sleep);
-        (Clock::with(wall, move || seconds(sleep)), jump, sleep)
-    }
-
-    #[test]
-    fn a_wall_clock_that_is_set_changes_no_duration_and_is_followed() {
-        for hours in [-1, 1] {
-            let (clock, jump, _) = set();
-            let event = clock.now();
-            let before = clock.moment().wall(event);
-            jump.store(3600 * hours, Ordering::Relaxed);
-            let moment = clock.moment();
-            assert!(moment.now.since(event) < Duration::from_secs(1), "{hours} h: the duration");
-            let moved = moment.wall(event).as_unix_seconds() - before.as_unix_seconds();
-            assert!(
-                (moved - 3600.0 * f64::from(i32::try_from(hours).expect("small"))).abs() < 1.0,
-                "moved by {moved} s"
-            );
-            assert_eq!(clock.from_wall(moment.wall(event)), event);
-        }
-    }
-
-    /// An answer that was asked for before the machine slept, and is used after, is as old as that.
-    #[test]
-    fn what_was_asked_before_the_machine_slept_is_not_of_now() {
-        let (clock, _, sleep) = set();
-        let sent = Instant::now();
-        let _ = clock.now();
-        sleep.store(600, Ordering::Relaxed);
-        let age = clock.now().since(clock.at(sent));
-        assert!((600..602).contains(&age.as_secs()), "{age:?}");
-        let after = Instant::now();
-        assert!(clock.now().since(clock.at(after)) < Duration::from_secs(1));
-    }
-
-    #[test]
-    fn time_that_the_machine_slept_has_passed() {
-        let (clock, _, sleep) = set();
-        let event = clock.now();
-        let before = clock.moment().wall(event);
-        sleep.store(600, Ordering::Relaxed);
-        let moment = clock.moment();
-        let passed = moment.now.since(event);
-        assert!((600..602).contains(&passed.as_secs()), "{passed:?}");
-        let moved = moment.wall(event).as_unix_seconds() - before.as_unix_seconds();
-        assert!(moved.abs() < 0.1, "nobody set the wall clock, and the event moved by {moved} s");
-    }
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?.trim().to_owned();
+    let reading = || {
+        let read = Instant::now();
+        let time = clock_gettime(ClockId::Boottime);
+        (read.elapsed(), read, time.tv_sec.saturating_mul(1_000_000_000).saturating_add(time.tv_nsec))
+    };
+    // The one during which this process was not held up.
+    let (_, read, since) = (0..5).map(|_| reading()).min_by_key(|(took, ..)| *took)?;
+    Some((boot, read, since)).filter(|(boot, ..)| !boot.is_empty())
 }
+
+#[cfg(not(target_os = "linux"))]
+fn boot() -> Option<(String, Instant, i64)> {
+    None
+}
+
+/// From one instant to another, in nanoseconds.
+fn nanos_between(from: Timestamp, to: Timestamp) -> i64 {
+    to.as_unix_nanos().saturating_sub(from.as_unix_nanos())
+}
+
+#[cfg(test)]
+mod tests;

@@ -16,7 +16,7 @@ use crate::domain::independence::DegradedOperation;
 use crate::domain::observation::Health;
 use crate::domain::outage::Recovery;
 use crate::domain::recovery_clock::ClockEvent;
-use crate::domain::remembered::RememberedCheck;
+use crate::domain::remembered::{Calendar, RememberedCheck, RememberedClock};
 use crate::domain::status::Basis;
 use crate::domain::time::Timestamp;
 use crate::domain::trigger::Trigger;
@@ -44,8 +44,6 @@ const DRIFT: Duration = Duration::from_secs(60);
 /// Recovery points that moved forward are written this often, in one batch. So after a kill the
 /// exposure is overstated by at most this time more than one interval, until the next proof.
 const FORWARD: Duration = Duration::from_secs(1);
-/// By how much the wall clock may be set before everything is written anew.
-const SET: Duration = Duration::from_secs(1);
 
 /// The state that a start continues from.
 #[derive(Debug, Default)]
@@ -69,7 +67,9 @@ pub(super) struct Memory {
     forward_at: Instant,
     outstanding: Option<oneshot::Receiver<bool>>,
     drift_at: Instant,
-    /// What the wall clock showed at the zero of the timeline when everything was written.
+    clock: Clock,
+    /// What the wall clock showed at the zero of the timeline when everything was written. None if
+    /// that is not known.
     written_at: Option<Timestamp>,
     /// Whether this process records. Of a shared storage, only the leader does.
     leads: bool,
@@ -91,8 +91,9 @@ pub(super) enum Extent {
 }
 
 impl Memory {
-    /// The memory, restored from what was stored.
-    pub(super) fn new(storage: Option<Storage>, mut left: Stored, recall: Recall) -> Self {
+    /// The memory, restored from what was stored. All of that is `told` as the wall clock shows this
+    /// moment, unless by which clock is not known.
+    pub(super) fn new(storage: Option<Storage>, mut left: Stored, recall: Recall, told: Option<Moment>) -> Self {
         let drift_at = clock::instant() + DRIFT;
         let triggers = TriggerMemory::new(std::mem::take(&mut left.triggers));
         // These would be out of date when a contract comes back later.
@@ -107,7 +108,8 @@ impl Memory {
             forward_at: clock::instant(),
             outstanding: None,
             drift_at,
-            written_at: None,
+            clock: recall.clock,
+            written_at: told.map(zero),
             leads,
             term: 0,
             replicas: Recoveries::default(),
@@ -156,16 +158,29 @@ impl Memory {
         due
     }
 
-    /// Whether the wall clock was set since everything was written. True once, and then everything
-    /// must be handed over anew.
+    /// Whether the wall clock was set since everything was written, or by which it was written is not
+    /// known. True once, and then everything must be handed over anew.
     pub(super) fn wall_was_set(&mut self, moment: Moment) -> bool {
-        let zero = moment.wall(Timestamp::from_unix_seconds(0));
-        let before = *self.written_at.get_or_insert(zero);
-        let set = zero.since(before).max(before.since(zero)) >= SET;
-        if set {
+        let zero = zero(moment);
+        let set = match self.written_at {
+            Some(before) => zero.since(before).max(before.since(zero)) >= clock::SET,
+            None => self.calendar(moment).is_some(),
+        };
+        if set || self.written_at.is_none() {
             self.written_at = Some(zero);
         }
         set
+    }
+
+    /// State comes back whose calendar is not known.
+    pub(super) fn doubt_calendar(&mut self) {
+        self.written_at = None;
+    }
+
+    /// By which times are written. None if other replicas, whose clocks are others, write as well.
+    fn calendar(&self, moment: Moment) -> Option<Calendar> {
+        let alone = self.storage.as_ref().is_some_and(|storage| storage.inbox().is_none());
+        self.clock.calendar(moment).filter(|_| alone)
     }
 
     /// Hands over the state of a contract, if it changed.
@@ -177,7 +192,9 @@ impl Memory {
         let contract = &followed.record.contract;
         let (spec, now) = (contract.spec(), contract.remember());
         if now.clock != followed.kept || extent == Extent::Anew {
-            self.changed.clocks.insert(spec.name.clone(), now.clock.clone().carried(|at| moment.wall(at)));
+            let clock = now.clock.clone().carried(|at| moment.wall(at));
+            let clock = RememberedClock { calendar: self.calendar(moment), ..clock };
+            self.changed.clocks.insert(spec.name.clone(), clock);
             followed.kept = now.clock;
         }
         for check in &mut followed.checks {
@@ -316,6 +333,11 @@ impl Memory {
     pub(super) async fn commit_soon(&mut self, journal: &mut Journal) -> bool {
         self.commit(COMMIT, journal).await
     }
+}
+
+/// What the wall clock shows at the zero of the timeline.
+fn zero(moment: Moment) -> Timestamp {
+    moment.wall(Timestamp::from_unix_seconds(0))
 }
 
 impl FollowedCheck {

@@ -21,6 +21,8 @@ pub enum Fate {
     Reloaded,
     /// SIGKILL, and a new start without what it stored.
     Forgot,
+    /// Its wall clock is set: so many milliseconds ahead of the right time.
+    Clock(i64),
 }
 
 /// One thing that happens.
@@ -28,6 +30,12 @@ pub enum Fate {
 pub enum Step<A> {
     World(A),
     Exporter(Fate),
+}
+
+impl<A> Step<A> {
+    fn sets_clock(&self) -> bool {
+        matches!(self, Self::Exporter(Fate::Clock(_)))
+    }
 }
 
 /// A scenario.
@@ -53,12 +61,33 @@ impl<A: Copy> Plan<A> {
             }
             steps.extend(acts);
         }
+        let flavour = dice.0.random();
+        let rest = Duration::from_secs_f64(dice.between(5.0, 9.0));
+        if dice.chance(0.4) {
+            for _ in 0..dice.0.random_range(1..=2) {
+                let set = Step::Exporter(Fate::Clock(dice.skew()));
+                steps.insert(dice.number(steps.len() + 1), (dice.between(0.2, 1.5), set));
+            }
+        }
         let steps = steps.into_iter().map(|(after, step)| (Duration::from_secs_f64(after), step)).collect();
-        Self { flavour: dice.0.random(), steps, rest: Duration::from_secs_f64(dice.between(5.0, 9.0)) }
+        Self { flavour, steps, rest }
     }
 }
 
 impl<A: Copy> Plan<A> {
+    /// Whether a clock is set.
+    pub fn sets_clock(&self) -> bool {
+        self.steps.iter().any(|(_, step)| step.sets_clock())
+    }
+
+    /// The same on a clock that is right.
+    pub fn on_right_clock(mut self) -> Self {
+        while let Some(index) = self.steps.iter().position(|(_, step)| step.sets_clock()) {
+            self = self.without(index);
+        }
+        self
+    }
+
     /// The same without one step. All others happen when they did.
     pub fn without(&self, index: usize) -> Self {
         let mut smaller = self.clone();
@@ -103,6 +132,12 @@ impl Dice {
 
     pub fn number(&mut self, below: usize) -> usize {
         self.0.random_range(0..below)
+    }
+
+    /// How far a wall clock may be off, in milliseconds.
+    fn skew(&mut self) -> i64 {
+        let most = self.one(&[2_000.0, 60_000.0, 7_200_000.0]);
+        self.between(-most, most) as i64
     }
 
     /// Something befalls the exporter before, during or after these acts.

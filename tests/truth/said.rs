@@ -53,33 +53,47 @@ pub struct Said {
 pub struct Scraper {
     said: Arc<Mutex<Vec<Said>>>,
     url: Arc<Mutex<String>>,
+    /// How far the exporter's wall clock is ahead, in seconds, and how often it was set.
+    clock: Arc<Mutex<(f64, u64)>>,
     task: JoinHandle<()>,
 }
 
 impl Scraper {
     pub fn start(exporter: &Exporter, contracts: Vec<&'static str>) -> Self {
         let (said, url) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(exporter.url("/metrics"))));
-        let (kept, from, http) = (Arc::clone(&said), Arc::clone(&url), client());
+        let clock = Arc::new(Mutex::new((0.0, 0)));
+        let (kept, from, set, http) = (Arc::clone(&said), Arc::clone(&url), Arc::clone(&clock), client());
+        let set = move || *set.lock().unwrap_or_else(PoisonError::into_inner);
         let task = tokio::spawn(async move {
             loop {
                 tokio::time::sleep(EVERY).await;
                 let (url, sent) = (from.lock().unwrap_or_else(PoisonError::into_inner).clone(), SystemTime::now());
+                let before = set();
                 let asked = http.get(&url).header("accept", "text/plain; version=0.0.4").timeout(LONG);
                 let asked = asked.send().await;
                 let Ok(answer) = asked else { continue };
                 let Ok(text) = answer.text().await else { continue };
                 let scrape = Scrape::parse(&text);
-                let contracts = contracts.iter().map(|contract| (*contract, view(&scrape, contract))).collect();
+                // By which clock a time is told is not known while that is set.
+                let ahead = (set() == before).then_some(before.0);
+                let contracts = contracts.iter().map(|contract| (*contract, view(&scrape, contract, ahead))).collect();
                 let said = Said { sent, got: SystemTime::now(), contracts };
                 kept.lock().unwrap_or_else(PoisonError::into_inner).push(said);
             }
         });
-        Self { said, url, task }
+        Self { said, url, clock, task }
     }
 
     /// The exporter listens elsewhere now.
     pub fn turn_to(&self, exporter: &Exporter) {
         *self.url.lock().unwrap_or_else(PoisonError::into_inner) = exporter.url("/metrics");
+    }
+
+    /// The exporter's wall clock is set to so many seconds ahead.
+    pub fn clock_is_set(&self, ahead: f64, set: impl FnOnce()) {
+        let mut clock = self.clock.lock().unwrap_or_else(PoisonError::into_inner);
+        set();
+        *clock = (ahead, clock.1 + 1);
     }
 
     pub fn said(&self) -> Vec<Said> {
@@ -93,7 +107,8 @@ impl Drop for Scraper {
     }
 }
 
-fn view(scrape: &Scrape, contract: &str) -> View {
+/// `ahead` is by how many seconds the times of the scrape are.
+fn view(scrape: &Scrape, contract: &str, ahead: Option<f64>) -> View {
     let labels = [("contract", contract)];
     let seconds = |value: f64| Duration::from_secs_f64(value.max(0.0));
     let figure = |objective: &str| {
@@ -106,7 +121,7 @@ fn view(scrape: &Scrape, contract: &str) -> View {
         })
     };
     let ended = scrape.get("dr_recovery_last_end_timestamp_seconds", &labels);
-    let ended = ended.map(|at| SystemTime::UNIX_EPOCH + seconds(at));
+    let ended = ended.zip(ahead).map(|(at, ahead)| SystemTime::UNIX_EPOCH + seconds(at - ahead));
     View {
         rto: figure("rto"),
         rpo: figure("rpo"),

@@ -85,7 +85,7 @@ fn made<W: World + 'static>(seed: u64) -> Box<dyn Scenario> {
 /// A service with plain HTTP and a short RTO, and those who must be told that it is breached.
 fn with_alerts(seed: u64) -> Box<dyn Scenario> {
     let first = [(2.5, Answer::Fails), (14.0, Answer::Well)];
-    let plan = Plan { flavour: 1, ..Plan::of(seed, &first, Http::block) };
+    let plan = Plan { flavour: 1, ..Plan::of(seed, &first, Http::block).on_right_clock() };
     Box::new(Of::<Http>(plan, true, PhantomData))
 }
 

@@ -10,8 +10,9 @@ use super::plan::{Dice, Fate, Plan, Step};
 use super::pulse::Pulse;
 use super::said::Scraper;
 use super::story::{Chronicle, Truth};
-use dr_testkit::exporter::{Config, Exporter, client};
+use dr_testkit::exporter::{Config, Exporter, client, faketime};
 use dr_testkit::proxy::Proxy;
+use dr_testkit::skip;
 
 /// What the exporter watches, in one kind of scenario.
 pub trait World: Sized {
@@ -56,13 +57,23 @@ struct Stage {
     alerts: Option<(Proxy, Monitoring)>,
 }
 
+/// With a wall clock of its own, if that `is_set`. Where there can be none, it is never set.
+pub fn clocked(config: Config, is_set: bool) -> Config {
+    match is_set.then(faketime) {
+        Some(Ok(_)) => return config.with_own_clock(),
+        Some(Err(why)) => skip(why),
+        None => {}
+    }
+    config
+}
+
 /// Plays it to the end. `with_alerts` adds a Prometheus with the shipped rules, and an Alertmanager.
 pub async fn play<W: World>(plan: &Plan<W::Act>, with_alerts: bool) -> Record {
     let pulse = Pulse::start();
     let mut world = W::start(plan.flavour).await;
     let mut chronicle = Chronicle::of(&world.truths());
     let begun = SystemTime::now();
-    let exporter = Exporter::start_in(world.config()).await;
+    let exporter = Exporter::start_in(clocked(world.config(), plan.sets_clock())).await;
     chronicle.awake.set(begun, SystemTime::now(), true);
     let promises = world.promises();
     let scraper = Scraper::start(&exporter, promises.iter().map(|promise| promise.contract).collect());
@@ -120,7 +131,11 @@ impl Stage {
                 self.chronicle.forgot.push(SystemTime::now());
                 self.restart().await;
             }
-            Fate::Back | Fate::Frozen | Fate::Thawed | Fate::Reloaded => {}
+            Fate::Clock(millis) if self.exporter.config().has_own_clock() => {
+                let ahead = millis as f64 / 1000.0;
+                self.scraper.clock_is_set(ahead, || self.exporter.config().set_clock(ahead));
+            }
+            Fate::Clock(_) | Fate::Back | Fate::Frozen | Fate::Thawed | Fate::Reloaded => {}
         }
     }
 

@@ -93,6 +93,20 @@ pub struct RememberedClock {
     pub drills_met: u64,
     /// How many drills missed it.
     pub drills_missed: u64,
+    /// The wall clock by which the times of the contract and of its checks are told. None if that is
+    /// not known, and for times on the steady timeline.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub calendar: Option<Calendar>,
+}
+
+/// How a machine's wall clock was set, told by what it calls an instant that it shares with every
+/// other setting of that clock.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Calendar {
+    /// Names one boot of one machine.
+    pub boot: String,
+    /// When that boot was.
+    pub booted: Timestamp,
 }
 
 /// The stored state of one contract.

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use super::process::Process;
 use super::scrape::Scrape;
-use super::{PATIENCE, wait_until};
+use super::{PATIENCE, tool, wait_until};
 
 /// The environment in which the exporter ships: the allocator gives back what was freed (docs/decisions.md).
 pub const GIVES_BACK: [(&str, &str); 3] =
@@ -24,13 +24,14 @@ pub const GIVES_BACK: [(&str, &str); 3] =
 pub struct Config {
     dir: TempDir,
     flags: Vec<String>,
+    has_own_clock: bool,
 }
 
 impl Config {
     /// Writes `config.yaml`.
     pub fn new(yaml: &str) -> Self {
         let dir = TempDir::with_prefix("dr-exporter-").expect("a directory for the configuration");
-        let config = Self { dir, flags: Vec::new() };
+        let config = Self { dir, flags: Vec::new(), has_own_clock: false };
         config.file("config.yaml", yaml);
         config
     }
@@ -50,6 +51,26 @@ impl Config {
     /// The directory.
     pub fn directory(&self) -> &std::path::Path {
         self.dir.path()
+    }
+
+    /// With a wall clock of its own, which is right until it is set. The monotonic clock stays the machine's.
+    pub fn with_own_clock(mut self) -> Self {
+        self.has_own_clock = true;
+        self.set_clock(0.0);
+        self
+    }
+
+    /// Whether its wall clock can be set.
+    pub fn has_own_clock(&self) -> bool {
+        self.has_own_clock
+    }
+
+    /// Sets the wall clock to so many seconds ahead of the machine's.
+    pub fn set_clock(&self, ahead: f64) {
+        assert!(self.has_own_clock, "the wall clock is the machine's");
+        // It is read at any moment, and never half written.
+        let next = self.file("clock.next", &format!("{ahead:+.3}\n"));
+        fs::rename(next, self.path("clock")).expect("the clock is set");
     }
 
     /// With a further flag of `serve`.
@@ -253,6 +274,11 @@ fn program() -> PathBuf {
     })
 }
 
+/// The library that answers for the wall clock. `Err` says why there is none.
+pub fn faketime() -> Result<PathBuf, String> {
+    tool("LIBFAKETIME", "libfaketime.so.1").ok_or_else(|| "no libfaketime: run `scripts/tools faketime`".to_owned())
+}
+
 type Log = Arc<Mutex<Vec<String>>>;
 
 async fn launch(config: &Config, prepare: impl FnOnce(&mut Command)) -> (Process, Log, SocketAddr) {
@@ -260,6 +286,11 @@ async fn launch(config: &Config, prepare: impl FnOnce(&mut Command)) -> (Process
         command.current_dir(config.dir.path()).stdout(Stdio::null()).stderr(Stdio::piped());
         command.args(["serve", "--config.file=config.yaml", "--web.listen-address=127.0.0.1:0"]);
         command.arg("--web.enable-lifecycle").args(&config.flags);
+        if config.has_own_clock {
+            command.env("LD_PRELOAD", faketime().unwrap_or_else(|why| panic!("{why}")));
+            command.env("FAKETIME_TIMESTAMP_FILE", config.path("clock")).env("FAKETIME_NO_CACHE", "1");
+            command.env("FAKETIME_DONT_FAKE_MONOTONIC", "1").env("NO_FAKE_STAT", "1");
+        }
         prepare(command);
     });
     let stderr = process.child().stderr.take().expect("stderr is piped");

@@ -7,13 +7,13 @@ use tracing::warn;
 
 use crate::clock::Clock;
 use crate::domain::contract::ContractSpec;
-use crate::domain::remembered::{Remembered, RememberedCheck};
+use crate::domain::remembered::{Remembered, RememberedCheck, RememberedClock};
 use crate::engine::lineup::CheckLine;
 use crate::store::{self, Stored, StoredCheck};
 
 /// Restores contracts, and collects the records that had to be withdrawn.
 pub(in crate::engine) struct Recall {
-    clock: Clock,
+    pub(super) clock: Clock,
     /// The new records of checks that start again, by contract and name.
     anew: BTreeMap<(String, String), StoredCheck>,
     /// The checks among them that had a recovery point, as shown to people.
@@ -44,7 +44,8 @@ impl Recall {
                 self.withdraw(spec, check, &stored.state);
             }
         }
-        self.on_the_timeline(spec, Remembered { clock: stored.clocks.remove(&spec.name).unwrap_or_default(), checks })
+        let clock = RememberedClock { calendar: None, ..stored.clocks.remove(&spec.name).unwrap_or_default() };
+        self.on_the_timeline(spec, Remembered { clock, checks })
     }
 
     /// Replaces a record of an earlier form at once. Otherwise a check without an answer would

@@ -9,6 +9,7 @@ mod reload;
 mod restart;
 mod retention;
 mod set;
+mod set_while_away;
 mod told;
 mod torture;
 mod vanished;

@@ -45,6 +45,8 @@ pub enum Act {
     KillExporter,
     ExporterAway,
     ExporterBack,
+    /// The exporter's wall clock is set: so many milliseconds ahead of the right time.
+    SetClock(i64),
     Pause,
     Resume,
 }
@@ -109,6 +111,11 @@ const SINGLE: [Act; 9] = [
 ];
 
 impl Plan {
+    /// Whether a clock is set.
+    pub fn sets_clock(&self) -> bool {
+        self.acts.iter().any(|(_, act)| matches!(act, Act::SetClock(_)))
+    }
+
     /// The scenario of a seed.
     pub fn of(seed: u64) -> Self {
         let mut random = StdRng::seed_from_u64(seed);
@@ -122,6 +129,12 @@ impl Plan {
             block(&mut random, replicated, &mut acts);
         }
         let rest = seconds(&mut random, 4.0, 10.0);
+        // Servers of 2.9 do not tell their clocks, so the exporter's must be right.
+        if !old && random.random_bool(0.3) {
+            let most = [2_000, 60_000, 7_200_000][random.random_range(0..3)];
+            let set = Act::SetClock(random.random_range(-most..most));
+            acts.insert(random.random_range(0..=acts.len()), (seconds(&mut random, 0.2, 1.5), set));
+        }
         Self { seed, old, replicated, limits, keys, per_second, acts, rest }
     }
 

@@ -13,6 +13,7 @@ use super::observer::{Observer, Seen};
 use super::plan::{Act, Plan};
 use crate::pulse::{Lateness, Pulse};
 use crate::said::{Said, Scraper};
+use crate::stage::clocked;
 use dr_testkit::cluster::Region;
 use dr_testkit::exporter::{Config, Exporter};
 use dr_testkit::nats::{Api, MIRROR, ORIGIN, Server, app, current, old};
@@ -117,7 +118,7 @@ contracts:
             servers(&region.origin_servers),
             servers(std::slice::from_ref(&region.dr)),
         );
-        let exporter = Exporter::start_in(Config::new(&yaml).with("app", "app\n")).await;
+        let exporter = Exporter::start_in(clocked(Config::new(&yaml).with("app", "app\n"), plan.sets_clock())).await;
         let observers =
             [Observer::start(region.origin.clone(), ORIGIN), Observer::start(region.mirror.clone(), MIRROR)];
         let writer = Writer::start(region.origin.clone(), plan);
@@ -232,6 +233,10 @@ contracts:
                 self.away = false;
                 self.scraper.turn_to(&self.exporter);
             }
+            Act::SetClock(millis) if self.exporter.config().has_own_clock() => {
+                self.exporter.config().set_clock(millis as f64 / 1000.0);
+            }
+            Act::SetClock(_) => {}
             Act::Pause => self.writer.paused.store(true, Ordering::SeqCst),
             Act::Resume => self.writer.paused.store(false, Ordering::SeqCst),
         }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use dr_exporter::clock::{Clock, Moment};
+use dr_exporter::domain::independence::Independence;
 use dr_exporter::domain::observation::Observation;
 use dr_exporter::engine::report::{CheckId, Report};
 use dr_exporter::engine::snapshot::{ContractRecord, Snapshot};
@@ -114,6 +115,26 @@ proptest! {
             }
             compare(&scrapes, View { snapshot: &snapshot, moment: Moment::at(t(now)) });
         }
+    }
+}
+
+/// Its status may stay the same while the clock starts and stops, and while a test of its independence ends.
+#[test]
+fn what_is_known_of_outages_and_independence_is_written_again() {
+    let (scrapes, mut snapshot, mut now) = (Scrapes::default(), of(100), 100);
+    let mut told = Vec::new();
+    for found in "dddduuudddduuu".chars().map(|found| if found == 'd' { Found::Down } else { Found::Up }) {
+        now += 5;
+        let (id, took) = (CheckId(0), Duration::from_millis(20));
+        let report = Report { id, at: t(now), took, observation: found.observation(now), memory: None };
+        told.extend(Arc::make_mut(&mut snapshot.contracts[99]).take(0, report));
+        compare(&scrapes, View { snapshot: &snapshot, moment: Moment::at(t(now)) });
+    }
+    assert_eq!(told.len(), 4, "two outages: {told:?}");
+    for at in [now - 2, now - 1] {
+        let known = Independence { last_ok: Some(t(at)), ..Independence::default() };
+        Arc::make_mut(&mut snapshot.contracts[99]).independence.insert("contract-98".to_owned(), known);
+        compare(&scrapes, View { snapshot: &snapshot, moment: Moment::at(t(now)) });
     }
 }
 

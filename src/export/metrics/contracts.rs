@@ -1,8 +1,8 @@
 //! The samples of contracts and their checks.
 //!
-//! Most of them only change with a report, or when a verdict changes as time passes. [`steady`] writes
-//! those. It does not know the moment, only the verdicts, so its text holds as long as the record and
-//! the verdicts stay the same. [`ages`] writes what changes with every moment.
+//! Most of them only change with a report, or when a verdict changes as time passes. A [`Group`] of those
+//! does not know the moment, only the verdicts, so its text holds until something that it tells changes.
+//! [`ages`] writes what changes with every moment.
 
 use std::sync::Arc;
 
@@ -13,11 +13,10 @@ use super::{
     STARTED, STATUS, TARGET, USED, WARN_AFTER, WARNING, WITHOUT_OK, WITHOUT_TESTED, as_f64, of_reading, one_or_zero,
 };
 use crate::clock::Moment;
-use crate::domain::check::CheckState;
 use crate::domain::contract::{Judgement, Objective};
 use crate::domain::status::Status;
 use crate::domain::time::Timestamp;
-use crate::engine::snapshot::{CheckRecord, ContractRecord};
+use crate::engine::snapshot::ContractRecord;
 use crate::export::{View, people};
 
 /// What is true of a contract at one moment, and stays true for a while.
@@ -84,9 +83,52 @@ impl Calendar {
     }
 }
 
-/// Writes the samples of a contract and its checks that do not change from moment to moment, except for
-/// [`failures`].
-pub(super) fn steady(families: &mut Families, record: &ContractRecord, verdicts: &Verdicts, calendar: Calendar) {
+/// Samples of a contract that are written together. Each metric belongs to one group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Group {
+    /// What is configured, the verdicts, and what is known about outages. It changes rarely.
+    Settled,
+    /// What changes with every run.
+    Run,
+    /// How often each check found each reason. These are most of all samples, and hardly ever change.
+    Failures,
+}
+
+impl Group {
+    pub(super) const ALL: [Self; 3] = [Self::Settled, Self::Run, Self::Failures];
+
+    /// Whether the samples of both records are the same, if the verdicts are.
+    pub(super) fn is_same(self, one: &Arc<ContractRecord>, other: &Arc<ContractRecord>) -> bool {
+        let tells_the_same = || match self {
+            Self::Settled => is_as_settled(one, other),
+            Self::Run => false,
+            Self::Failures => is_as_often(one, other),
+        };
+        Arc::ptr_eq(one, other) || tells_the_same()
+    }
+
+    /// Whether its samples depend on the verdicts.
+    pub(super) fn judges(self) -> bool {
+        self == Self::Settled
+    }
+
+    /// Writes its samples.
+    pub(super) fn write(
+        self,
+        families: &mut Families,
+        record: &ContractRecord,
+        verdicts: &Verdicts,
+        calendar: Calendar,
+    ) {
+        match self {
+            Self::Settled => settled(families, record, verdicts, calendar),
+            Self::Run => runs(families, record, calendar),
+            Self::Failures => failures(families, record),
+        }
+    }
+}
+
+fn settled(families: &mut Families, record: &ContractRecord, verdicts: &Verdicts, calendar: Calendar) {
     let contract = &record.contract;
     let spec = contract.spec();
     let name = ("contract", spec.name.as_str());
@@ -121,9 +163,29 @@ pub(super) fn steady(families: &mut Families, record: &ContractRecord, verdicts:
             families.known(WITHOUT_TESTED, &[name, without, ("result", result)], at.map(Timestamp::as_unix_seconds));
         }
     }
-    for ((check, runs), verdict) in record.checks().zip(&verdicts.checks) {
-        check_of(families, &spec.name, (check, runs), *verdict, calendar);
+    for ((check, _), verdict) in record.checks().zip(&verdicts.checks) {
+        let check = check.spec();
+        let place = [name, ("check", check.name.as_str())];
+        let [contract, named] = place;
+        let labels = [contract, named, ("kind", check.kind.name)];
+        families.known(HEALTHY, &labels, verdict.healthy.map(one_or_zero));
+        families.known(WARNING, &labels, verdict.warns.map(one_or_zero));
+        families.known(WARN_AFTER, &labels, check.warn_after.map(|after| after.as_secs_f64()));
+        families.known(LAG_BUDGET, &labels, check.lag_budget.map(|budget| budget.as_secs_f64()));
+        if check.feeds.rpo {
+            families.known(COPY_LOST, &place, verdict.copy_lost.map(one_or_zero));
+        }
     }
+}
+
+/// Whether what is configured and what is known about outages is the same. A configuration that is
+/// loaded makes new specifications.
+fn is_as_settled(one: &ContractRecord, other: &ContractRecord) -> bool {
+    let (before, now) = (&one.contract, &other.contract);
+    std::ptr::eq(before.spec(), now.spec())
+        && before.clock() == now.clock()
+        && before.recoveries() == now.recoveries()
+        && one.independence == other.independence
 }
 
 fn recoveries(families: &mut Families, record: &ContractRecord, calendar: Calendar) {
@@ -144,36 +206,27 @@ fn recoveries(families: &mut Families, record: &ContractRecord, calendar: Calend
     }
 }
 
-fn check_of(
-    families: &mut Families,
-    contract: &str,
-    (known, record): (&CheckState, &CheckRecord),
-    verdict: CheckVerdict,
-    calendar: Calendar,
-) {
-    let spec = known.spec();
-    let place = [("contract", contract), ("check", spec.name.as_str())];
-    let [contract, check] = place;
-    let labels = [contract, check, ("kind", spec.kind.name)];
-    families.known(HEALTHY, &labels, verdict.healthy.map(one_or_zero));
-    families.of(CONSECUTIVE).gauge(&labels, f64::from(known.consecutive_failures()));
-    families.known(WARNING, &labels, verdict.warns.map(one_or_zero));
-    families.known(WARN_AFTER, &labels, spec.warn_after.map(|after| after.as_secs_f64()));
-    families.known(LAG_BUDGET, &labels, spec.lag_budget.map(|budget| budget.as_secs_f64()));
-    families.known(EVIDENCE, &place, known.evidence().map(|at| calendar.seconds(at)));
-    if spec.feeds.rpo {
-        families.known(RECOVERY_POINT, &place, known.point().instant().map(|at| calendar.seconds(at)));
-        families.known(COPY_LOST, &place, verdict.copy_lost.map(one_or_zero));
-    }
-    let [contract, check, kind] = labels;
-    let runs = families.of(RUNS);
-    for (outcome, count) in record.runs() {
-        runs.counter(&[contract, check, kind, ("outcome", outcome.label())], as_f64(count));
+fn runs(families: &mut Families, record: &ContractRecord, calendar: Calendar) {
+    let contract = ("contract", record.contract.spec().name.as_str());
+    for (known, runs) in record.checks() {
+        let spec = known.spec();
+        let place = [contract, ("check", spec.name.as_str())];
+        let [contract, check] = place;
+        let labels = [contract, check, ("kind", spec.kind.name)];
+        families.of(CONSECUTIVE).gauge(&labels, f64::from(known.consecutive_failures()));
+        families.known(EVIDENCE, &place, known.evidence().map(|at| calendar.seconds(at)));
+        if spec.feeds.rpo {
+            families.known(RECOVERY_POINT, &place, known.point().instant().map(|at| calendar.seconds(at)));
+        }
+        let [contract, check, kind] = labels;
+        let family = families.of(RUNS);
+        for (outcome, count) in runs.runs() {
+            family.counter(&[contract, check, kind, ("outcome", outcome.label())], as_f64(count));
+        }
     }
 }
 
-/// Writes how often each check found each reason. These are most of all samples, and hardly ever change.
-pub(super) fn failures(families: &mut Families, record: &ContractRecord) {
+fn failures(families: &mut Families, record: &ContractRecord) {
     let contract = ("contract", record.contract.spec().name.as_str());
     let family = families.of(FAILURES);
     for (known, runs) in record.checks() {
@@ -186,7 +239,7 @@ pub(super) fn failures(families: &mut Families, record: &ContractRecord) {
 
 /// Whether the failures of both records are the same. Each count belongs to one check, so it also tells
 /// that they are of the same checks.
-pub(super) fn is_as_often(one: &ContractRecord, other: &ContractRecord) -> bool {
+fn is_as_often(one: &ContractRecord, other: &ContractRecord) -> bool {
     let (one, other) = (one.checks(), other.checks());
     one.len() == other.len() && one.zip(other).all(|((_, one), (_, other))| Arc::ptr_eq(&one.failures, &other.failures))
 }

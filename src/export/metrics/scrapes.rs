@@ -9,10 +9,10 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
 
-use super::contracts::{self, Calendar, Verdicts};
+use super::contracts::{self, Calendar, Group, Verdicts};
 use super::exposition::{self, Families, Format, push_head};
 use super::packed::{Packer, Stream};
-use super::{Builder, Description, FAILURES};
+use super::{Builder, Description};
 use crate::engine::snapshot::ContractRecord;
 use crate::export::View;
 
@@ -124,6 +124,7 @@ struct Part {
 #[derive(Debug)]
 struct Metric {
     description: Description,
+    group: Group,
     /// The samples, in the order of the contracts.
     text: Bytes,
     /// Where the samples of each contract end in the text.
@@ -135,8 +136,8 @@ struct Metric {
 }
 
 impl Metric {
-    fn new(description: Description) -> Self {
-        Self { description, text: Bytes::new(), ends: Vec::new(), changed: Vec::new(), packed: Vec::new() }
+    fn new(description: Description, group: Group) -> Self {
+        Self { description, group, text: Bytes::new(), ends: Vec::new(), changed: Vec::new(), packed: Vec::new() }
     }
 
     /// The samples of these contracts, as far as they are in the text.
@@ -206,45 +207,44 @@ impl Kept {
             *self = Self { calendar: Some(calendar), packer: self.packer.take(), ..Self::default() };
         }
         let mut builder = Builder { view, families: Families::default() };
-        let (mut verdicts, mut families) = (Verdicts::default(), Families::default());
+        let (mut verdicts, mut written) = (Verdicts::default(), Group::ALL.map(|_| Families::default()));
         for (at, record) in contracts.iter().enumerate() {
             let judgements = verdicts.judge(record, view);
             contracts::ages(&mut builder.families, record, &judgements, view.moment);
             let known = self.parts.get(at);
-            if known.is_some_and(|known| Arc::ptr_eq(&known.record, record) && known.verdicts == verdicts) {
-                continue;
+            let as_before = known.is_some_and(|known| known.verdicts == verdicts);
+            let stays = Group::ALL.map(|group| {
+                let same = known.is_some_and(|known| group.is_same(&known.record, record));
+                same && (as_before || !group.judges())
+            });
+            for ((group, families), _) in
+                Group::ALL.into_iter().zip(&mut written).zip(stays).filter(|(_, stays)| !stays)
+            {
+                families.clear();
+                group.write(families, record, &verdicts, calendar);
+                self.put(at, families, group);
             }
-            families.clear();
-            contracts::steady(&mut families, record, &verdicts, calendar);
-            let as_often = known.is_some_and(|known| contracts::is_as_often(&known.record, record));
-            if !as_often {
-                contracts::failures(&mut families, record);
+            match self.parts.get_mut(at) {
+                Some(known) if Arc::ptr_eq(&known.record, record) && as_before => {}
+                Some(known) => *known = Part { record: Arc::clone(record), verdicts: std::mem::take(&mut verdicts) },
+                None => self.parts.push(Part { record: Arc::clone(record), verdicts: std::mem::take(&mut verdicts) }),
             }
-            let part = Part { record: Arc::clone(record), verdicts: std::mem::take(&mut verdicts) };
-            self.put(at, part, &families, as_often.then_some(FAILURES));
         }
         builder.rest();
         self.put_together();
         builder.families
     }
 
-    /// Replaces the samples of the contract at this index, except for those of the metric that `stays`.
-    fn put(&mut self, at: usize, part: Part, families: &Families, stays: Option<Description>) {
+    /// Replaces the samples of this group of the contract at this index.
+    fn put(&mut self, at: usize, families: &Families, group: Group) {
         for family in families.all() {
             let name = family.description.name;
-            self.metrics.entry(name).or_insert_with(|| Metric::new(family.description));
+            self.metrics.entry(name).or_insert_with(|| Metric::new(family.description, group));
         }
         let mut families = families.all().peekable();
-        for (name, metric) in &mut self.metrics {
-            if stays == Some(metric.description) {
-                continue;
-            }
+        for (name, metric) in self.metrics.iter_mut().filter(|(_, metric)| metric.group == group) {
             let family = families.next_if(|family| family.description.name == *name);
             metric.put(at, family.map_or("", |family| family.lines.as_str()));
-        }
-        match self.parts.get_mut(at) {
-            Some(known) => *known = part,
-            None => self.parts.push(part),
         }
     }
 

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::deploy::{built, documents, kubectl, of_kind, open_ports, read, root, yaml};
 
-const CHART: &str = "deploy/helm/dr-exporter";
+pub(super) const CHART: &str = "deploy/helm/dr-exporter";
 /// The files of values in `ci/`, and a configuration where they have none.
 const VALUES: [(&str, Option<&str>); 6] = [
     ("own", None),
@@ -20,9 +20,9 @@ const VALUES: [(&str, Option<&str>); 6] = [
     ("sharded", Some(KGENTS)),
     ("sharded-ha", Some(KGENTS)),
 ];
-const KGENTS: &str = "config/kgents.yaml";
+pub(super) const KGENTS: &str = "config/kgents.yaml";
 
-fn helm() -> Option<PathBuf> {
+pub(super) fn helm() -> Option<PathBuf> {
     let helm = dr_testkit::tool("HELM", "helm");
     if helm.is_none() {
         dr_testkit::skip("there is no helm: run `scripts/tools helm`");
@@ -31,7 +31,7 @@ fn helm() -> Option<PathBuf> {
 }
 
 /// helm with these arguments, then the chart with the values of this name.
-fn command(helm: &Path, arguments: &[&str], values: &str, config: Option<&str>) -> Command {
+pub(super) fn command(helm: &Path, arguments: &[&str], values: &str, config: Option<&str>) -> Command {
     let mut command = Command::new(helm);
     command
         .args(arguments)
@@ -44,7 +44,7 @@ fn command(helm: &Path, arguments: &[&str], values: &str, config: Option<&str>) 
     command
 }
 
-fn output(mut command: Command) -> String {
+pub(super) fn output(mut command: Command) -> String {
     let output = command.output().expect("helm runs");
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).expect("UTF-8")
@@ -390,7 +390,7 @@ async fn a_real_api_server_takes_the_chart() {
         let (status, workload) = cluster.request("GET", &path, None).await.expect("an answer");
         assert_eq!((status, &workload["spec"]["replicas"]), (200, &json!(replicas)), "{values}: {workload}");
     }
-    let path = "/apis/rbac.authorization.k8s.io/v1/namespaces/argocd/roles/dr-exporter";
+    let path = "/apis/rbac.authorization.k8s.io/v1/namespaces/argocd/roles/dr-exporter.dr-exporter";
     let (status, role) = cluster.request("GET", path, None).await.expect("an answer");
     assert_eq!((status, &role["rules"][0]["resourceNames"]), (200, &json!(["kgents-saas"])), "{role}");
 }

@@ -173,6 +173,8 @@ fn the_notes_say_what_will_not_work() {
     assert!(rules.contains("`prometheusRule.runbookUrl`") && rules.contains("`prometheusRule.grafanaUrl`"), "{rules}");
     let rules = notes(json!({"prometheusRule": {"enabled": true, "runbookUrl": "https://a.example"}}));
     assert!(!rules.contains("`prometheusRule.runbookUrl`") && rules.contains("`prometheusRule.grafanaUrl`"), "{rules}");
+    let boards = notes(json!({"dashboards": {"enabled": true}}));
+    assert!(boards.contains("`prometheusRule.runbookUrl`") && !boards.contains("grafanaUrl"), "{boards}");
     assert!(!notes(json!({})).contains("`prometheusRule"), "who has no alerts needs no address");
 
     assert!(notes(json!({})).contains("`image.repository`"));

@@ -58,6 +58,29 @@ fn the_script_writes_the_version_everywhere() {
     assert!(lock.contains("name = \"dr-exporter\"\nversion = \"77.88.99\""));
 }
 
+/// A release has no scripts. What the page says to do must reach every file with alerts in it.
+#[test]
+fn the_alerts_of_a_release_can_be_given_your_addresses() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = fs::read_to_string(root.join("docs/alerts.md")).expect("a page");
+    let install = page.split_once("```sh\n").and_then(|(_, rest)| rest.split_once("```")).expect("a block").0;
+    let copy = tempfile::tempdir().expect("a directory");
+    let files = ["alerts/dr-exporter.rules.yml", "deploy/kubernetes/components/monitoring/prometheusrule.yaml"];
+    for file in files {
+        let to = copy.path().join(file);
+        fs::create_dir_all(to.parent().expect("a directory")).expect("made");
+        fs::copy(root.join(file), to).expect("copied");
+    }
+    let ran = Command::new("bash").args(["-e", "-c", install]).current_dir(copy.path()).status().expect("bash runs");
+    assert!(ran.success(), "{install}");
+    for file in files {
+        let text = fs::read_to_string(copy.path().join(file)).expect("a file");
+        assert!(text.contains("_url: https://dr-exporter.example.org/runbooks/DR"), "{file}");
+        let left = text.lines().find(|line| line.contains("_url:") && line.contains("example.com"));
+        assert_eq!(left, None, "{file}");
+    }
+}
+
 /// The script of a step of the release, found by a part of it.
 fn step_of_release(part: &str) -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -124,7 +124,9 @@ fn a_release_can_be_run_again() {
         assert_eq!(fs::read_to_string(directory.join("made")).expect("a release"), "\nNews.\n");
     }
     fs::write(directory.join("public"), "").expect("written");
-    assert!(!run_step(&script, directory, "gh", gh).status.success(), "what is public stays as it is");
+    let public = run_step(&script, directory, "gh", gh);
+    assert!(!public.status.success(), "what is public stays as it is");
+    assert_eq!(String::from_utf8_lossy(&public.stderr), "v1.2.3 is public already\n");
     fs::remove_file(directory.join("public")).expect("removed");
     fs::remove_file(directory.join("made")).expect("removed");
     fs::write(directory.join("Cargo.toml"), "version = \"1.2.4\"\n").expect("written");

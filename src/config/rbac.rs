@@ -50,12 +50,13 @@ impl Config {
             text.push_str("# It reads nothing there.\n");
         }
         let holder = connection.impersonate_user.as_ref().map_or(subject.clone(), |user| Subject::User(user.clone()));
+        let name = role_name(cluster, subject);
         let mut documents: Vec<String> = by_namespace
             .iter()
-            .flat_map(|(namespace, rules)| [role(namespace, rules), binding(namespace, &holder)])
+            .flat_map(|(namespace, rules)| [role(&name, namespace, rules), binding(&name, namespace, &holder)])
             .collect();
         if !by_namespace.is_empty() {
-            documents.extend(impersonation(connection, subject));
+            documents.extend(impersonation(&name, connection, subject));
         }
         text.push_str(&documents.join("---\n"));
         Some(text)
@@ -64,10 +65,39 @@ impl Config {
 
 const API: &str = "rbac.authorization.k8s.io";
 
-fn role(namespace: &Namespace, rules: &BTreeMap<Access, Vec<&ObjectName>>) -> String {
-    let namespace = plain(namespace.as_str());
+/// The name of the Roles for a connection and who uses it. Another connection to the same cluster, and another exporter that
+/// reads the same namespaces, have other rights: with one name, whatever is applied last would take the rights of the first.
+fn role_name(cluster: &Name, subject: &Subject) -> String {
+    let cluster = cluster.as_str();
+    match subject {
+        Subject::ServiceAccount { namespace, name } if namespace == "dr-exporter" && name == "dr-exporter" => {
+            format!("dr-exporter.{cluster}")
+        }
+        Subject::ServiceAccount { namespace, name } => {
+            format!("dr-exporter.{cluster}.{}.{}", path_segment(namespace), path_segment(name))
+        }
+        // No namespace is written like this.
+        Subject::User(name) => format!("dr-exporter.{cluster}.User.{}", path_segment(name)),
+    }
+}
+
+/// A text as a part of a path, which must not have `/` and `%`. Such a character is written as its number: `_2f_`.
+fn path_segment(text: &str) -> String {
+    let mut segment = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | ':' | '@') {
+            segment.push(c);
+        } else {
+            let _ = write!(segment, "_{:x}_", u32::from(c));
+        }
+    }
+    segment
+}
+
+fn role(name: &str, namespace: &Namespace, rules: &BTreeMap<Access, Vec<&ObjectName>>) -> String {
+    let (name, namespace) = (plain(name), plain(namespace.as_str()));
     let mut text =
-        format!("apiVersion: {API}/v1\nkind: Role\nmetadata:\n  name: dr-exporter\n  namespace: {namespace}\nrules:\n");
+        format!("apiVersion: {API}/v1\nkind: Role\nmetadata:\n  name: {name}\n  namespace: {namespace}\nrules:\n");
     for (access, names) in rules {
         if *access == Access::GetSecret {
             text.push_str(
@@ -87,20 +117,22 @@ fn role(namespace: &Namespace, rules: &BTreeMap<Access, Vec<&ObjectName>>) -> St
     text
 }
 
-fn binding(namespace: &Namespace, subject: &Subject) -> String {
+fn binding(name: &str, namespace: &Namespace, subject: &Subject) -> String {
+    let name = plain(name);
     format!(
-        "apiVersion: {API}/v1\nkind: RoleBinding\nmetadata:\n  name: dr-exporter\n  namespace: {}\nroleRef: {{ apiGroup: \
-         {API}, kind: Role, name: dr-exporter }}\nsubjects:\n  - {}\n",
+        "apiVersion: {API}/v1\nkind: RoleBinding\nmetadata:\n  name: {name}\n  namespace: {}\nroleRef: {{ apiGroup: \
+         {API}, kind: Role, name: {name} }}\nsubjects:\n  - {}\n",
         plain(namespace.as_str()),
         written(subject)
     )
 }
 
 /// The right to act as the user and the groups of the connection.
-fn impersonation(connection: &KubernetesConnection, subject: &Subject) -> Option<String> {
+fn impersonation(name: &str, connection: &KubernetesConnection, subject: &Subject) -> Option<String> {
     let user = connection.impersonate_user.as_ref()?;
+    let name = plain(&format!("{name}.impersonation"));
     let mut text = format!(
-        "apiVersion: {API}/v1\nkind: ClusterRole\nmetadata:\n  name: dr-exporter-impersonation\nrules:\n  - apiGroups: \
+        "apiVersion: {API}/v1\nkind: ClusterRole\nmetadata:\n  name: {name}\nrules:\n  - apiGroups: \
          [\"\"]\n    resources: [users]\n    resourceNames: [{}]\n    verbs: [impersonate]\n",
         plain(user)
     );
@@ -114,8 +146,8 @@ fn impersonation(connection: &KubernetesConnection, subject: &Subject) -> Option
     }
     let _ = write!(
         text,
-        "---\napiVersion: {API}/v1\nkind: ClusterRoleBinding\nmetadata:\n  name: dr-exporter-impersonation\nroleRef: {{ \
-         apiGroup: {API}, kind: ClusterRole, name: dr-exporter-impersonation }}\nsubjects:\n  - {}\n",
+        "---\napiVersion: {API}/v1\nkind: ClusterRoleBinding\nmetadata:\n  name: {name}\nroleRef: {{ \
+         apiGroup: {API}, kind: ClusterRole, name: {name} }}\nsubjects:\n  - {}\n",
         written(subject)
     );
     Some(text)

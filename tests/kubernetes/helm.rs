@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::deploy::{built, documents, kubectl, of_kind, open_ports, read, root, yaml};
 
-const CHART: &str = "deploy/helm/dr-exporter";
+pub(super) const CHART: &str = "deploy/helm/dr-exporter";
 /// The files of values in `ci/`, and a configuration where they have none.
 const VALUES: [(&str, Option<&str>); 6] = [
     ("own", None),
@@ -20,9 +20,10 @@ const VALUES: [(&str, Option<&str>); 6] = [
     ("sharded", Some(KGENTS)),
     ("sharded-ha", Some(KGENTS)),
 ];
-const KGENTS: &str = "config/kgents.yaml";
+pub(super) const KGENTS: &str = "config/kgents.yaml";
+const EXAMPLE: &str = "https://runbooks.example.com/dr-exporter";
 
-fn helm() -> Option<PathBuf> {
+pub(super) fn helm() -> Option<PathBuf> {
     let helm = dr_testkit::tool("HELM", "helm");
     if helm.is_none() {
         dr_testkit::skip("there is no helm: run `scripts/tools helm`");
@@ -31,7 +32,7 @@ fn helm() -> Option<PathBuf> {
 }
 
 /// helm with these arguments, then the chart with the values of this name.
-fn command(helm: &Path, arguments: &[&str], values: &str, config: Option<&str>) -> Command {
+pub(super) fn command(helm: &Path, arguments: &[&str], values: &str, config: Option<&str>) -> Command {
     let mut command = Command::new(helm);
     command
         .args(arguments)
@@ -44,7 +45,7 @@ fn command(helm: &Path, arguments: &[&str], values: &str, config: Option<&str>) 
     command
 }
 
-fn output(mut command: Command) -> String {
+pub(super) fn output(mut command: Command) -> String {
     let output = command.output().expect("helm runs");
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).expect("UTF-8")
@@ -120,11 +121,11 @@ fn the_chart_is_in_step_with_the_manifests() {
             .collect::<Vec<_>>()
     };
     for (name, text) in boards.flat_map(board) {
-        assert_eq!(text, read(&format!("dashboards/{name}")), "{name}");
+        assert_eq!(text, read(&format!("dashboards/{name}")).replace(EXAMPLE, "https://wiki.example.org/dr"), "{name}");
     }
     let rule = of_kind(&chart, "PrometheusRule")[0];
     let rules = read("alerts/dr-exporter.rules.yml");
-    let rules = rules.replace("https://runbooks.example.com/dr-exporter", "https://wiki.example.org/dr");
+    let rules = rules.replace(EXAMPLE, "https://wiki.example.org/dr");
     let rules = rules.replace("https://grafana.example.com", "https://grafana.example.org");
     assert_eq!(rule["spec"]["groups"], yaml(&rules)["groups"]);
     for kind in ["PrometheusRule", "ServiceMonitor"] {
@@ -390,7 +391,7 @@ async fn a_real_api_server_takes_the_chart() {
         let (status, workload) = cluster.request("GET", &path, None).await.expect("an answer");
         assert_eq!((status, &workload["spec"]["replicas"]), (200, &json!(replicas)), "{values}: {workload}");
     }
-    let path = "/apis/rbac.authorization.k8s.io/v1/namespaces/argocd/roles/dr-exporter";
+    let path = "/apis/rbac.authorization.k8s.io/v1/namespaces/argocd/roles/dr-exporter.dr-exporter";
     let (status, role) = cluster.request("GET", path, None).await.expect("an answer");
     assert_eq!((status, &role["rules"][0]["resourceNames"]), (200, &json!(["kgents-saas"])), "{role}");
 }

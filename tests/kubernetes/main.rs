@@ -4,6 +4,7 @@
 
 mod access;
 mod argocd;
+mod chart;
 mod deploy;
 mod drill;
 mod external_secret;

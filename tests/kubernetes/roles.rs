@@ -143,3 +143,64 @@ async fn the_printed_roles_are_enough_and_nothing_more(flavour: Flavour) {
     }
     assert!(removed >= 16, "only {removed} rights were tried");
 }
+
+/// Two connections may lead to one cluster, and two exporters may read one namespace: what is applied
+/// for one must not replace what was applied for the other.
+#[test]
+fn no_printed_role_takes_the_place_of_another() {
+    let connections = "kubernetes:
+  dr: { in_cluster: true }
+  patient: { in_cluster: true, api_timeout: 1m }
+  reader: { in_cluster: true, impersonate_user: 'ops:reader' }
+  writer: { in_cluster: true, impersonate_user: 'ops:writer' }
+contracts:
+";
+    let contract = |connection: &str| {
+        format!(
+            "  - {{ name: {connection}, component: A, owner: o, priority: P3, rto: 1h, checks: [{{ name: web, pods: {{ \
+             kubernetes: {connection}, namespace: apps, selector: app={connection} }} }}] }}\n"
+        )
+    };
+    let contracts: String = ["dr", "patient", "reader", "writer"].into_iter().map(contract).collect();
+    let config = dr_exporter::config::parse(&format!("{connections}{contracts}"), Path::new("config.yaml"))
+        .unwrap_or_else(|errors| panic!("{errors}"));
+    let account = |namespace: &str, name: &str| Subject::ServiceAccount {
+        namespace: namespace.to_owned(),
+        name: name.to_owned(),
+    };
+    let user = |name: &str| Subject::User(name.to_owned());
+    let subjects = [
+        account("dr-exporter", "dr-exporter"),
+        account("dr-exporter", "other"),
+        account("a-b", "c"),
+        account("a", "b-c"),
+        account("user", "c"),
+        user("c"),
+        user("user.c"),
+        user("system:serviceaccount:a:b-c"),
+        user("https://issuer.example/#c%"),
+        user("https_2f_/issuer.example"),
+        user("https//issuer.example"),
+        user("\u{12}3"),
+        user("\u{123}"),
+    ];
+    let mut seen = std::collections::BTreeSet::new();
+    let mut printed = 0;
+    for cluster in config.clusters() {
+        for subject in &subjects {
+            for object in super::deploy::documents(&config.roles(cluster, subject).expect("a cluster")) {
+                let name = object["metadata"]["name"].as_str().expect("a name").to_owned();
+                // What an API server takes as a part of a path.
+                assert!(!name.contains(['/', '%']) && name.starts_with("dr-exporter"), "{name}");
+                let namespace = object["metadata"]["namespace"].as_str().unwrap_or_default().to_owned();
+                if object["kind"].as_str().is_some_and(|kind| kind.ends_with("Binding")) {
+                    assert_eq!(object["roleRef"]["name"], name, "{object}");
+                }
+                let again = format!("{} {namespace}/{name}", object["kind"]);
+                assert!(seen.insert(again.clone()), "{again} is printed twice");
+                printed += 1;
+            }
+        }
+    }
+    assert_eq!(printed, subjects.len() * (2 + 2 + 4 + 4));
+}

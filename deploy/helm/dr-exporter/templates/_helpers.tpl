@@ -32,6 +32,22 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end }}
 {{- end }}
 
+{{- /*
+The name of the Roles. They stand in namespaces that other releases read too, which may have the same
+name in another namespace.
+*/ -}}
+{{- define "dr-exporter.role" -}}
+{{ include "dr-exporter.fullname" . }}.{{ .Release.Namespace }}
+{{- end }}
+
+{{- /*
+The labels of the chart with others, which win. `.` is a list of both.
+*/ -}}
+{{- define "dr-exporter.labelled" -}}
+{{- $labels := include "dr-exporter.labels" (index . 0) | fromYaml }}
+{{- merge (deepCopy (index . 1 | default dict)) $labels | toYaml }}
+{{- end }}
+
 {{- /* The configuration as text. */ -}}
 {{- define "dr-exporter.config" -}}
 {{- if not .Values.config }}
@@ -98,19 +114,70 @@ NAMESPACE|ORDER|GROUP|RESOURCE|VERB|NAME. A test compares them with `dr-exporter
 {{- end }}
 {{- end }}
 
-{{- /* The ports of the URLs in the configuration, one per line. */ -}}
-{{- define "dr-exporter.ports" -}}
-{{- $text := include "dr-exporter.config" . }}
-{{- $defaults := dict "https" "443" "http" "80" "nats" "4222" "tls" "853" }}
-{{- range regexFindAll "(https?|nats|tls)://(\\[[^\\]]*\\]|[^\"'/:\\s,\\]}]+)(:[0-9]+)?" $text -1 }}
-{{ regexFind ":[0-9]+$" . | trimPrefix ":" | default (get $defaults (regexFind "^[a-z]+" .)) }}
+{{- /*
+The port that a URL or an address leads to, as PROTOCOL|PORT. `of` is the text, `port` the default for
+those that name none. The API server of this cluster is behind a Service, and most network plug-ins see
+the port of its pod: 6443.
+*/ -}}
+{{- define "dr-exporter.port" -}}
+{{- $place := regexReplaceAll "^[A-Za-z]+:/*" (toString .of) "" | regexFind "^[^/?#]*" | regexFind "[^@]*$" }}
+{{- $named := regexFind "^(\\[.*\\]|[^:]*):[0-9]+$" $place | regexFind "[0-9]+$" }}
+TCP|{{ $named | default .port }}
+{{- if regexMatch "(?i)^kubernetes(\\.default(\\.svc(\\.[a-z0-9.-]*)?)?)?(:[0-9]+)?$" $place }}
+TCP|6443
 {{- end }}
-{{- if (fromYaml $text).kubernetes }}
-443
-6443
+{{- end }}
+
+{{- /* The same for a URL of HTTP. */ -}}
+{{- define "dr-exporter.httpPort" -}}
+{{- include "dr-exporter.port" (dict "of" . "port" (ternary 80 443 (regexMatch "(?i)^http:" (toString .)))) }}
+{{- end }}
+
+{{- /*
+The ports that the configuration connects to, one per line as PROTOCOL|PORT. A test compares the defaults
+with those of the program.
+*/ -}}
+{{- define "dr-exporter.ports" -}}
+{{- $config := include "dr-exporter.config" . | fromYaml -}}
+UDP|53
+TCP|53
+{{- range $config.nats }}{{ range .servers }}
+{{- include "dr-exporter.port" (dict "of" . "port" 4222) }}
+{{- end }}{{ end }}
+{{- range $config.prometheus }}
+{{- include "dr-exporter.httpPort" .url }}
+{{- end }}
+{{- range $config.contracts }}{{ range .checks }}
+{{- with .http }}
+{{- $of_url := include "dr-exporter.httpPort" .url }}
+{{- with .connect_to }}
+{{- /* Its own port, or that of the URL. */ -}}
+{{- include "dr-exporter.port" (dict "of" . "port" (regexFind "[0-9]+" $of_url)) }}
+{{- else }}
+{{- $of_url }}
+{{- end }}
+{{- end }}
+{{- with .dns }}{{ range .resolvers }}
+{{- $named := include "dr-exporter.port" (dict "of" . "port" (ternary 853 53 (hasPrefix "tls://" .))) }}
+{{- $named }}
+{{- if not (regexMatch "^(tcp|tls)://" .) }}
+{{- replace "TCP" "UDP" $named }}
+{{- end }}
+{{- end }}{{ end }}
+{{- with .grafana_dashboards }}
+{{- include "dr-exporter.httpPort" .url }}
+{{- with .primary }}{{ include "dr-exporter.httpPort" .url }}{{ end }}
+{{- end }}
+{{- with .argocd_app }}{{ with .api }}
+{{- include "dr-exporter.httpPort" .url }}
+{{- end }}{{ end }}
+{{- end }}{{ end }}
+{{- if $config.kubernetes }}
+TCP|443
+TCP|6443
 {{- end }}
 {{- range .Values.networkPolicy.extraPorts }}
-{{ . }}
+TCP|{{ . }}
 {{- end }}
 {{- end }}
 
@@ -138,6 +205,11 @@ NAMESPACE|ORDER|GROUP|RESOURCE|VERB|NAME. A test compares them with `dr-exporter
 {{- $known := keys ((include "dr-exporter.config" . | fromYaml).nats | default dict) | sortAlpha }}
 {{- if not (has .Values.storage.nats $known) }}
 {{- fail (printf "storage.nats is %q, but the section `nats` of the configuration has no connection of this name; it has: %s" .Values.storage.nats (join ", " $known | default "none")) }}
+{{- end }}
+{{- end }}
+{{- range $label := list "app.kubernetes.io/name" "app.kubernetes.io/instance" "dr-exporter/set" }}
+{{- if hasKey ($.Values.podLabels | default dict) $label }}
+{{- fail (printf "podLabels must not have %s: the workload and the Service find their pods by it" $label) }}
 {{- end }}
 {{- end }}
 {{- if and (gt (int .Values.shards) 1) .Values.persistence.existingClaim }}

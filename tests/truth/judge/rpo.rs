@@ -25,6 +25,20 @@ fn provable(case: &Case<'_>, until: SystemTime, noticed: Duration) -> Option<Sys
     })
 }
 
+/// For how long nobody had looked when that changed which the copy lacks. A copy that went back is dated by the last look
+/// before, so this is by how much too early it may be dated.
+fn unseen(case: &Case<'_>, (from, to): (SystemTime, SystemTime)) -> Duration {
+    let lacks = case.story.copy.within(from, to).filter_map(|(turn, _)| match turn.is {
+        Copy::UpTo(earliest, _) => Some(earliest),
+        Copy::Whole | Copy::Gone => None,
+    });
+    let Some(changed) = lacks.min() else { return Duration::ZERO };
+    let (shows, look) = (&case.story.copy_shows, case.promise.interval + case.promise.timeout);
+    let mut times = (0..400).map(|step| changed - step * Duration::from_millis(250));
+    let looked = times.find(|at| case.watched(shows, *at - look, *at));
+    looked.map_or(Duration::MAX, |at| changed.duration_since(at).unwrap_or_default())
+}
+
 pub(super) fn hold(case: &Case<'_>, verdict: &mut Verdict) {
     let (promise, record, story) = (case.promise, case.record, case.story);
     let Some(rpo) = promise.rpo else { return };
@@ -85,7 +99,8 @@ pub(super) fn hold(case: &Case<'_>, verdict: &mut Verdict) {
             match figure.observed {
                 Some(observed) => {
                     let (_, now) = exposure(case, from - SLACK, to);
-                    let over = observed.saturating_sub(now.max(provable));
+                    let known = now.max(provable).saturating_add(unseen(case, (from - SLACK, to)));
+                    let over = observed.saturating_sub(known);
                     verdict.exposure = verdict.exposure.max(over);
                     if over > error + late {
                         fault = fault.or(Some("the exposure is overstated"));

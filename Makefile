@@ -37,7 +37,7 @@ test-kubernetes: ## run the tests of the Kubernetes side
 # The load is made by the unoptimised program of the bench, the work is done by the release.
 bench: ## measure the release beside its peers, and write docs/performance.md; ONLY=probe ROUNDS=3 for a part
 	@scripts/tools cc peers nats >/dev/null
-	cargo build --release --locked
+	cargo build --profile dist --locked
 	BENCH_ONLY=$(ONLY) BENCH_ROUNDS=$(ROUNDS) BENCH_SHARE=$(SHARE) BENCH_WRITE=$(if $(ONLY),,docs/performance.md) cargo test --locked --bench peers
 
 guards: ## count the instructions of what runs most often; UPDATE=1 writes the counts anew

@@ -74,7 +74,7 @@ impl Server {
 /// The release binary.
 pub fn program() -> PathBuf {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-    let program = std::env::var_os("BENCH_EXPORTER").map_or(root.join("target/release/dr-exporter"), PathBuf::from);
+    let program = std::env::var_os("BENCH_EXPORTER").map_or(root.join("target/dist/dr-exporter"), PathBuf::from);
     assert!(program.is_file(), "no {}: `make bench` builds it", program.display());
     program
 }

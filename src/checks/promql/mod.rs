@@ -4,6 +4,7 @@
 pub mod bound;
 mod held;
 mod verdict;
+mod warnings;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -26,6 +27,7 @@ use crate::domain::check::Feeds;
 use crate::domain::observation::{Finding, Observation, Reading, ReadingKind, ReadingValue, Reason, join};
 use held::Held;
 use verdict::{Meaning, Nothing};
+use warnings::{FROZEN, RENEWAL_UNKNOWN, frozen_for, renewal_unknown_for};
 
 config! {
     /// Any number from a Prometheus. `healthy_when` feeds `rto`, the other two feed `rpo`.
@@ -147,12 +149,6 @@ pub static WITHDRAWN: Reason = Reason::new(
     "withdrawn",
     "The source now says that there is no copy (0, -1, NaN), or nothing at all: do the backups and their schedule still exist?",
 );
-/// The age does not change.
-pub static FROZEN: Reason = Reason::new(
-    "frozen",
-    "The age does not change, as if its collector hung: look at the collector. Set renewed_by to something that changes when it collects.",
-);
-
 const REASONS: [&Reason; 22] = join(prometheus::REASONS, [&CONDITION_FALSE, &ABSURD, &WITHDRAWN]);
 
 /// What the query gave.
@@ -174,7 +170,7 @@ impl Kind for PromqlConfig {
         can_feed: Feeds { rto: true, rpo: true },
         reasons: &REASONS,
         readings: &[&VALUE, &STALENESS],
-        warnings: &[&FROZEN],
+        warnings: &[&FROZEN, &RENEWAL_UNKNOWN],
     };
 
     fn can_feed(&self) -> Feeds {
@@ -230,9 +226,11 @@ impl Check for PromqlCheck {
     async fn run(&self, run: Run) -> Observation {
         // First what renews the number: then the number is at least as new as that.
         let renewal = match (&self.prometheus, &self.renewed_by) {
-            (Some(prometheus), Some(renewed_by)) => renewed_by.ask(prometheus, half_of(run.deadline)).await.ok(),
+            (Some(prometheus), Some(renewed_by)) => Some(renewed_by.ask(prometheus, half_of(run.deadline)).await),
             _ => None,
         };
+        let unnamed = renewal.as_ref().and_then(|renewal| renewal.as_ref().err()).map(renewal_unknown_for);
+        let renewal = renewal.and_then(Result::ok);
         let number = match &self.prometheus {
             Some(prometheus) => self.ask(prometheus, run.deadline).await,
             // The loader refuses a reference to something that does not exist.
@@ -244,7 +242,7 @@ impl Check for PromqlCheck {
         };
         let frozen = held.as_ref().filter(|held| held.is_frozen(self.patience, run.clock.now()));
         let is_copy = !matches!(self.meaning, Meaning::Health(_));
-        let warnings = is_copy.then(|| frozen.map(frozen_for(run, &self.meaning)).into_iter().collect());
+        let warnings = is_copy.then(|| frozen.map(frozen_for(run, &self.meaning)).into_iter().chain(unnamed).collect());
         let warnings = warnings.filter(|_| number.is_ok());
         let (health, copy) = verdict::of(&number, &self.meaning, run.clock, held.as_ref(), frozen.is_some());
         let readings = number.as_ref().map_or_else(|_| Vec::new(), |number| readings(number, run.clock));
@@ -369,18 +367,6 @@ impl PromqlCheck {
 fn half_of(deadline: Instant) -> Instant {
     let now = clock::instant();
     now + deadline.saturating_duration_since(now) / 2
-}
-
-fn frozen_for(run: Run, meaning: &Meaning) -> impl Fn(&Held) -> Finding {
-    let hint = match meaning {
-        Meaning::Timestamp => "; this time follows the clock, so query the age itself with age_seconds",
-        Meaning::Age | Meaning::Health(_) => "",
-    };
-    move |held| {
-        let stands = run.clock.now().since(held.since).as_secs();
-        let story = format!("nothing has changed for {stands} s: the proof counts from when it was first read{hint}");
-        Finding::new(&FROZEN, story)
-    }
 }
 
 fn readings(number: &Number, clock: Clock) -> Vec<Reading> {

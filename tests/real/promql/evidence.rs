@@ -89,6 +89,23 @@ async fn a_constant_age_that_is_renewed_is_one_of_now() {
     }
 }
 
+/// Nobody who misspelt it thinks that the age is renewed.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_renews_an_age_and_gives_no_number_is_warned_of() {
+    let toy = Toy::start("lag_seconds 0\ncollections_total 7\n").await;
+    let prometheus = Prometheus::start(&[toy.address]).await;
+    prometheus.has("collections_total").await;
+    let misspelt = RENEWED.replace("collections_total", "collection_total");
+    let contracts = [contract("named", "rpo: 1h", RENEWED), contract("misspelt", "rpo: 1h", &misspelt)];
+    let exporter = exporter(&format!("url: \"{}\"", prometheus.url()), &contracts).await;
+    for (name, warned) in [("named", 0.0), ("misspelt", 1.0)] {
+        let scrape = ends(&exporter, name, "healthy").await;
+        assert_eq!(figure(&scrape, "dr_check_warning", name), Some(warned), "{name}: {scrape}");
+        assert_eq!(scrape.status(name, "rpo"), "met", "a warning is no failure: {scrape}");
+    }
+    exporter.logs(&["renewal_unknown", "contract=misspelt", "no_sample", "collection_total", "advice="], SOON).await;
+}
+
 /// A number that was read before its collector worked again is not made new by what that collector then counts.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_renews_an_age_is_never_newer_than_the_age() {

@@ -208,13 +208,19 @@ struct ArgocdAppCheck {
 struct InSync(Option<String>);
 
 impl InSync {
-    /// Notes what was seen. What was in sync with git is no older than that, though git went on.
-    fn consider(&mut self, seen: &mut Seen, stale_after: std::time::Duration, now: Timestamp) {
+    /// Notes what was seen. What was in sync with git is no older than that, though git went on. Of an
+    /// application `alone` that was proven then. With a primary it may have been at another revision.
+    fn consider(&mut self, seen: &mut Seen, alone: bool, stale_after: std::time::Duration, now: Timestamp) {
         let deployed = sync::last_deployment(&seen.application);
         match sync::of(seen, stale_after, now) {
-            sync::Verdict::Same { .. } | sync::Verdict::Silent { in_sync: Some(_), .. } => self.0 = deployed,
+            // A deployment may be told before it was compared.
+            sync::Verdict::Same { .. } | sync::Verdict::Silent { in_sync: Some(_), .. }
+                if sync::is_compared_since_deployed(&seen.application) =>
+            {
+                self.0 = deployed;
+            }
             sync::Verdict::Different(_) if self.0 == deployed => {
-                seen.rolled_back = seen.rolled_back.filter(|back| back.to.is_some());
+                seen.rolled_back = seen.rolled_back.filter(|back| back.to.is_some() && !alone);
             }
             _ => {}
         }
@@ -281,7 +287,7 @@ impl Check for ArgocdAppCheck {
         let now = run.clock.now();
         if let Ok(Some(seen)) = &mut dr {
             let mut in_sync = self.in_sync.lock().unwrap_or_else(PoisonError::into_inner);
-            in_sync.consider(seen, self.rules.stale_after, now);
+            in_sync.consider(seen, self.primary.is_none(), self.rules.stale_after, now);
         }
         let seen =
             [Some(&dr), primary.as_ref()].into_iter().flatten().filter_map(|found| found.as_ref().ok()?.as_ref());

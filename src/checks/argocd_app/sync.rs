@@ -141,6 +141,13 @@ pub(super) fn last_deployment(application: &Application) -> Option<String> {
     Some(format!("{} of {}", last.deployed_at?, of_sources(&last.revision, &last.revisions).join("+")))
 }
 
+/// Whether the last comparison began after the last deployment. Both times are of Argo CD, in whole
+/// seconds, so within the same second nobody can tell.
+pub(super) fn is_compared_since_deployed(application: &Application) -> bool {
+    let deployed = application.status.history.iter().filter_map(|deployed| deployed.deployed_at).max();
+    application.status.reconciled_at > deployed
+}
+
 /// To when the cluster was rolled back, and when that was.
 ///
 /// It was if the deployed revision was deployed before, and others since then: the cluster is as old

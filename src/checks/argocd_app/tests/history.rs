@@ -78,17 +78,38 @@ fn what_was_in_sync_is_not_old_because_git_went_on() {
     let back = |seen: &Seen| seen.rolled_back.map(|back| back.to);
     let mut in_sync = InSync::default();
     let mut seen = went_on(json!({}));
-    in_sync.consider(&mut seen, TEN_MINUTES, t(NOW));
+    in_sync.consider(&mut seen, true, TEN_MINUTES, t(NOW));
     assert_eq!(back(&seen), unknown, "nobody saw it in sync");
     let mut before = found_of(&by_hand, &healthy()).expect("an answer").expect("it is there");
-    in_sync.consider(&mut before, TEN_MINUTES, t(NOW));
+    in_sync.consider(&mut before, true, TEN_MINUTES, t(NOW));
     for _ in 0..2 {
         let mut seen = went_on(json!({}));
-        in_sync.consider(&mut seen, TEN_MINUTES, t(NOW));
+        in_sync.consider(&mut seen, true, TEN_MINUTES, t(NOW));
         assert_eq!(back(&seen), None, "it was in sync since it was deployed");
     }
     let old = json!({"history": [{"id": 8, "revision": "old", "deployedAt": "2026-09-20T11:58:09Z"}]});
     let mut seen = went_on(old);
-    in_sync.consider(&mut seen, TEN_MINUTES, t(NOW));
+    in_sync.consider(&mut seen, true, TEN_MINUTES, t(NOW));
     assert_eq!(back(&seen), unknown, "and then something else was deployed");
+}
+
+/// A revision that was deployed before, was replaced, and is deployed again, since git went back to it.
+#[test]
+fn what_is_deployed_again_and_was_in_sync_is_not_as_old_as_the_first_time() {
+    let again = json!({"history": [
+        {"id": 1, "revision": REVISION, "deployedAt": "2026-09-10T08:00:00Z"},
+        {"id": 2, "revision": "other", "deployedAt": "2026-09-11T08:00:00Z"},
+        {"id": 3, "revision": REVISION, "deployedAt": "2026-09-20T11:58:00Z"}]});
+    let of = |changes: &Value| found(&with(with(healthy(), &again), changes)).expect("an answer").expect("it is there");
+    let differs = json!({"sync": {"status": "OutOfSync", "revision": NEWER}});
+    let is_back = |alone: bool, compared: &str| {
+        let mut in_sync = InSync::default();
+        in_sync.consider(&mut of(&json!({"reconciledAt": compared})), alone, TEN_MINUTES, t(NOW));
+        let mut seen = of(&differs);
+        in_sync.consider(&mut seen, alone, TEN_MINUTES, t(NOW));
+        seen.rolled_back.is_some()
+    };
+    assert!(!is_back(true, "2026-09-20T11:58:01Z"), "it was compared since");
+    assert!(is_back(true, "2026-09-20T11:58:00Z"), "the comparison may be from before the deployment");
+    assert!(is_back(false, "2026-09-20T11:58:01Z"), "the primary may have been at another revision");
 }

@@ -1,5 +1,6 @@
 //! The statuses of the past: as a strip, as a chart, and as a table.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use maud::{Markup, html};
@@ -11,8 +12,43 @@ use crate::domain::time::Timestamp;
 use crate::export::history::{HistoryReport, ObjectiveHistory, Piece};
 use crate::export::text::duration;
 
-/// At most this many rows are in a table.
+/// At most this many rows are in the table of a chart.
 const ROWS: usize = 200;
+/// At most this many are in that of a strip, and a strip has at most so many blocks: a page may have
+/// hundreds of them, and is fetched every few seconds.
+const FEW_ROWS: usize = 20;
+const BLOCKS: u32 = 96;
+
+/// How bad it is to find this status in a block. What nobody observed is not good.
+fn badness(status: Option<Status>) -> u8 {
+    match status {
+        Some(Status::Met) => 0,
+        Some(Status::AtRisk) => 1,
+        None => 2,
+        Some(Status::Unproven) => 3,
+        Some(Status::Breached) => 4,
+    }
+}
+
+/// The blocks of a strip: the pieces. If they are too many, each block is an equal part of the time
+/// with the worst status in it.
+fn blocks<'a>(past: &'a ObjectiveHistory, report: &HistoryReport) -> Cow<'a, [Piece]> {
+    if past.pieces.len() <= BLOCKS as usize {
+        return Cow::Borrowed(&past.pieces);
+    }
+    let length = report.until.since(report.from) / BLOCKS;
+    let mut blocks: Vec<Piece> = Vec::new();
+    for number in 0..BLOCKS {
+        let (from, until) = (report.from.plus(length * number), report.from.plus(length * (number + 1)));
+        let within = past.pieces.iter().filter(|piece| piece.from < until && piece.until > from);
+        let Some(status) = within.map(|piece| piece.status).max_by_key(|status| badness(*status)) else { continue };
+        match blocks.last_mut() {
+            Some(last) if last.status == status => last.until = until,
+            _ => blocks.push(Piece { from, until, status, because: "The worst of this time".to_owned() }),
+        }
+    }
+    Cow::Owned(blocks)
+}
 
 /// Where a piece lies in a drawing of this width, and how wide it is. A short piece is still seen.
 fn place(piece: &Piece, report: &HistoryReport, width: f64) -> (f64, f64) {
@@ -56,7 +92,7 @@ pub(super) fn strip(past: &ObjectiveHistory, report: &HistoryReport) -> Markup {
     let label = format!("The last {lasted}: {}", shares(past, report));
     html! {
         svg.strip viewBox="0 0 1000 24" preserveAspectRatio="none" role="img" aria-label=(label) {
-            @for piece in &past.pieces {
+            @for piece in blocks(past, report).iter() {
                 @let (x, width) = place(piece, report, 1000.0);
                 // The height tells the status without its colour.
                 @let (y, height) = match piece.status {
@@ -72,21 +108,21 @@ pub(super) fn strip(past: &ObjectiveHistory, report: &HistoryReport) -> Markup {
             }
         }
         p.ends { span { (lasted) " ago" } span { "now" } }
-        (table(past, "strip"))
+        (table(past, "strip", FEW_ROWS))
     }
 }
 
 /// The same as a table, folded away.
-fn table(past: &ObjectiveHistory, what: &str) -> Markup {
+fn table(past: &ObjectiveHistory, what: &str, rows: usize) -> Markup {
     let id = format!("table-{what}-{}-{}", past.contract, past.objective.label());
-    let left_out = past.pieces.len().saturating_sub(ROWS);
+    let left_out = past.pieces.len().saturating_sub(rows);
     html! {
         details id=(id) {
             summary { "The same as a table" span.unseen { " for " (past.contract) " " (past.objective.label().to_uppercase()) } }
             div.wide id={ (id) "-wide" } tabindex="0" role="region" aria-label={ "Statuses of " (past.contract) " " (past.objective.label().to_uppercase()) } {
                 table {
                     tr { th scope="col" { "From" } th scope="col" { "For" } th scope="col" { "Status" } th scope="col" { "Why" } }
-                    @for piece in past.pieces.iter().rev().take(ROWS) {
+                    @for piece in past.pieces.iter().rev().take(rows) {
                         tr {
                             td { (time(piece.from)) }
                             td { (duration(piece.until.since(piece.from))) }
@@ -133,7 +169,7 @@ pub(super) fn chart(past: &ObjectiveHistory, report: &HistoryReport) -> Markup {
             }
         }
         p.muted { (shares(past, report)) }
-        (table(past, "chart"))
+        (table(past, "chart", ROWS))
     }
 }
 
@@ -155,6 +191,37 @@ fn ticks(report: &HistoryReport) -> Vec<(f64, String)> {
 mod tests {
     use super::*;
     use crate::domain::contract::Objective;
+
+    /// A day in which it changed every ten minutes, and was breached for a second of it.
+    #[test]
+    fn a_strip_of_many_changes_shows_the_worst_of_each_time() {
+        let at = Timestamp::from_unix_seconds;
+        let piece = |from, until, status| Piece { from: at(from), until: at(until), status, because: String::new() };
+        let report = HistoryReport { from: at(0), until: at(86_400), objectives: Vec::new() };
+        let of = |pieces| ObjectiveHistory { contract: "api".to_owned(), objective: Objective::Rpo, pieces };
+        let mut pieces: Vec<Piece> = (0..144)
+            .map(|number| {
+                let status = if number % 2 == 0 { Status::Met } else { Status::AtRisk };
+                piece(number * 600, (number + 1) * 600, Some(status))
+            })
+            .collect();
+        pieces[100].until = at(60_500);
+        pieces.insert(101, piece(60_500, 60_501, Some(Status::Breached)));
+        pieces[102].from = at(60_501);
+        let past = of(pieces);
+        let blocks = blocks(&past, &report);
+        assert!(blocks.len() <= 96, "{}", blocks.len());
+        let breached: Vec<_> = blocks.iter().filter(|block| block.status == Some(Status::Breached)).collect();
+        assert_eq!(
+            breached.iter().map(|block| (block.from, block.until)).collect::<Vec<_>>(),
+            [(at(60_300), at(61_200))]
+        );
+        assert_eq!(blocks.first().map(|block| block.from), Some(at(0)));
+        assert_eq!(blocks.last().map(|block| block.until), Some(at(86_400)));
+        assert!(blocks.windows(2).all(|pair| pair[0].until == pair[1].from), "without a gap");
+        let few = of(vec![piece(0, 86_400, None)]);
+        assert_eq!(super::blocks(&few, &report).as_ref(), few.pieces.as_slice());
+    }
 
     #[test]
     fn a_short_breach_is_not_rounded_away() {

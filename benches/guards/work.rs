@@ -180,9 +180,10 @@ fn probe() {
     let config = config::parse(&yaml, Path::new("config.yaml")).expect("a configuration");
     let check = config.contracts[0].checks[0].kind.build(&Clients::new(config.connections.clone()));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let clock = Clock::start();
     let run = || {
         let deadline = clock::instant() + Duration::from_secs(60);
-        let run = Run { clock: Clock::start(), max_age: Duration::ZERO, deadline };
+        let run = Run { clock, max_age: Duration::ZERO, deadline };
         let observation = runtime.block_on(check.run(run));
         assert!(matches!(observation.health, Health::Healthy), "{observation:?}");
     };

@@ -213,21 +213,23 @@ impl Kept {
             contracts::ages(&mut builder.families, record, &judgements, view.moment);
             let known = self.parts.get(at);
             let as_before = known.is_some_and(|known| known.verdicts == verdicts);
+            if as_before && known.is_some_and(|known| Arc::ptr_eq(&known.record, record)) {
+                continue;
+            }
             let stays = Group::ALL.map(|group| {
                 let same = known.is_some_and(|known| group.is_same(&known.record, record));
                 same && (as_before || !group.judges())
             });
-            for ((group, families), _) in
-                Group::ALL.into_iter().zip(&mut written).zip(stays).filter(|(_, stays)| !stays)
-            {
+            let groups = Group::ALL.into_iter().zip(&mut written).zip(stays);
+            for ((group, families), _) in groups.filter(|(_, stays)| !stays) {
                 families.clear();
                 group.write(families, record, &verdicts, calendar);
                 self.put(at, families, group);
             }
+            let part = Part { record: Arc::clone(record), verdicts: std::mem::take(&mut verdicts) };
             match self.parts.get_mut(at) {
-                Some(known) if Arc::ptr_eq(&known.record, record) && as_before => {}
-                Some(known) => *known = Part { record: Arc::clone(record), verdicts: std::mem::take(&mut verdicts) },
-                None => self.parts.push(Part { record: Arc::clone(record), verdicts: std::mem::take(&mut verdicts) }),
+                Some(known) => *known = part,
+                None => self.parts.push(part),
             }
         }
         builder.rest();

@@ -20,6 +20,7 @@ use crate::config::references::CheckRef;
 use crate::config::triggers::Trigger;
 use crate::config::{self, Config, Reading};
 use crate::decode::{ConfigError, ConfigWarnings};
+use crate::domain::remembered::RememberedCheck;
 use crate::domain::shard::Shard;
 use crate::engine::journal::People;
 use crate::engine::memory::{self, Recalled};
@@ -65,13 +66,11 @@ impl Engine {
     /// Starts to measure a configuration. It continues from the stored state.
     #[must_use]
     pub fn start(config: &Config, first: FirstRun, recalled: Recalled) -> Self {
-        let names = config.contracts.iter().map(|contract| contract.spec.name.as_str());
-        let clock = Clock::resumed(recalled.stored.calendar(names));
+        let clock = Clock::start();
         let clients = Clients::new(config.connections.clone());
         let plans = plans(config, &clients, &recalled.stored, clock);
         let left = Stored { checks: recalled.stored.checks.clone(), ..Stored::default() };
         let running = engine::start(plans, clock, first, recalled);
-        clock.settle();
         Self { snapshots: running.snapshots.clone(), clock, running, left, clients }
     }
 
@@ -80,7 +79,9 @@ impl Engine {
         let clients = self.clients.reloaded(config.connections.clone());
         for taken_out in self.running.swap(plans(config, &clients, &self.left, self.clock)).await {
             let TakenOut { contract, check, fingerprint, memory } = taken_out;
-            let stored = StoredCheck { fingerprint, memory: Some(memory), ..StoredCheck::default() };
+            let calendar = self.clock.calendar(self.clock.moment());
+            let state = RememberedCheck { calendar, ..RememberedCheck::default() };
+            let stored = StoredCheck { fingerprint, state, memory: Some(memory) };
             self.left.checks.entry(contract).or_default().insert(check, stored);
         }
         self.clients = clients;
@@ -134,7 +135,8 @@ fn plan(contract: &Contract, clients: &Clients, stored: &Stored, clock: Clock) -
     let checks = contract.checks.iter().map(|ContractCheck { spec, kind }| {
         let made = Made { fingerprint: kind.identity(connections).fingerprint(), stanza: kind.whole(connections) };
         let memory = memory::memory_of(stored, &contract.spec.name, &spec.name, &made.fingerprint);
-        let check = panics::build(|| kind.build(clients), memory, clock);
+        let (memory, calendar) = memory.unzip();
+        let check = panics::build(|| kind.build(clients), memory, clock.told_by(calendar.flatten().as_ref()));
         Planned { spec: spec.clone(), check, made }
     });
     Plan { checks: checks.collect(), spec: Arc::new(contract.spec.clone()) }

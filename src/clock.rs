@@ -82,6 +82,8 @@ pub struct Clock {
     anchor_wall: Timestamp,
     /// Leaked on purpose: a process has one timeline.
     hands: &'static Hands,
+    /// How far the wall clock was set, in nanoseconds, since the times that are restored were stored.
+    set: i64,
 }
 
 /// The other clocks, in nanoseconds, and their last accepted readings.
@@ -90,9 +92,6 @@ struct Hands {
     slept: Box<dyn Fn() -> i64 + Send + Sync>,
     /// How far the wall clock is ahead of the timeline.
     offset: AtomicI64,
-    /// How far the wall clock is ahead of the one by which stored times are told, until those are
-    /// restored.
-    set: AtomicI64,
     /// The last boot on the timeline, where the machine names it.
     boot: Option<Calendar>,
     /// How long the machine slept since the start.
@@ -132,33 +131,27 @@ impl Clock {
         Self::new(wall_now, slept, boot())
     }
 
-    /// A timeline that begins now, and restores times that another process stored by this calendar.
-    /// If the wall clock was set since then, it is read as it was before, up to [`Clock::settle`].
+    /// The same timeline for times that were stored by this calendar: [`Clock::from_wall`] corrects them
+    /// by how far the wall clock was set since, if the machine has not booted since.
     #[must_use]
-    pub fn resumed(stored: Option<&Calendar>) -> Self {
-        Self::start().by(stored)
-    }
-
-    fn by(self, stored: Option<&Calendar>) -> Self {
+    pub fn told_by(&self, stored: Option<&Calendar>) -> Self {
         let now = self.calendar(self.moment());
         let same = now.as_ref().zip(stored).filter(|(now, stored)| now.boot == stored.boot);
         let set = same.map_or(0, |(now, stored)| nanos_between(stored.booted, now.booted));
-        if Duration::from_nanos(set.unsigned_abs()) >= SET {
-            self.hands.set.store(set, Ordering::Relaxed);
-            self.hands.offset.fetch_sub(set, Ordering::Relaxed);
-        }
-        self
+        Self { set: if Duration::from_nanos(set.unsigned_abs()) < SET { 0 } else { set }, ..*self }
     }
 
-    /// Whether a calendar is of the machine's present boot, so that it can be compared with this clock.
+    /// By how many seconds the wall clock was set since what this clock restores was stored.
     #[must_use]
-    pub fn knows(&self, calendar: &Calendar) -> bool {
-        self.hands.boot.as_ref().is_some_and(|boot| boot.boot == calendar.boot)
+    pub fn was_set_by(&self) -> f64 {
+        seconds(self.set)
     }
 
-    /// Stored times are restored: from now on the wall clock is read as it is.
-    pub fn settle(&self) {
-        self.hands.set.store(0, Ordering::Relaxed);
+    /// What the wall clock calls the machine's boot at this moment. None if the machine does not name
+    /// its boots.
+    #[must_use]
+    pub fn booted(&self, moment: Moment) -> Option<Timestamp> {
+        self.hands.boot.as_ref().map(|boot| moment.wall(boot.booted))
     }
 
     /// The calendar of the wall clock at this moment. None if the machine does not name its boots.
@@ -193,11 +186,10 @@ impl Clock {
             wall: Box::new(wall),
             slept: Box::new(move || slept().saturating_sub(before)),
             offset: AtomicI64::new(0),
-            set: AtomicI64::new(0),
             boot,
             sleep: Mutex::new(Sleep { total: 0, looked: anchor, before: (anchor, 0) }),
         };
-        Self { anchor, anchor_wall, hands: Box::leak(Box::new(hands)) }
+        Self { anchor, anchor_wall, hands: Box::leak(Box::new(hands)), set: 0 }
     }
 
     /// Now.
@@ -221,7 +213,7 @@ impl Clock {
     /// The instant on this timeline that the current wall clock calls `wall`.
     #[must_use]
     pub fn from_wall(&self, wall: Timestamp) -> Timestamp {
-        Timestamp::from_unix_nanos(wall.as_unix_nanos().saturating_sub(self.offset()))
+        Timestamp::from_unix_nanos(wall.as_unix_nanos().saturating_add(self.set).saturating_sub(self.offset()))
     }
 
     /// The instant on this timeline that was stored as `wall`. A stored time is never in the
@@ -253,8 +245,7 @@ impl Clock {
     }
 
     fn offset(&self) -> i64 {
-        let wall = (self.hands.wall)().saturating_sub(self.hands.set.load(Ordering::Relaxed));
-        let read = wall.saturating_sub(self.now().as_unix_nanos());
+        let read = (self.hands.wall)().saturating_sub(self.now().as_unix_nanos());
         let taken = self.hands.offset.load(Ordering::Relaxed);
         if read.abs_diff(taken) <= FOLLOWED {
             return taken;

@@ -66,10 +66,9 @@ fn times_that_were_stored_by_another_calendar_keep_their_age() {
         };
         let before = machine(0, "a");
         let stored = before.moment().wall(before.now());
-        let after = machine(step, boot).by(before.calendar(before.moment()).as_ref());
-        let restored = after.from_wall(stored);
+        let after = machine(step, boot);
+        let restored = after.told_by(before.calendar(before.moment()).as_ref()).from_wall(stored);
         let age = after.now().as_unix_seconds() - restored.as_unix_seconds();
-        after.settle();
         let off = if kept { 0.0 } else { 3_600.0 };
         assert!((age - off).abs() < 0.1, "{step} {boot}: {age} s old");
         let told = after.moment().wall(restored).as_unix_seconds() - stored.as_unix_seconds();

@@ -76,14 +76,12 @@ impl Ledger {
         let Recalled { storage, mut stored } = recalled;
         let moment = clock.moment();
         let mut journal = Journal::new(people, std::mem::take(&mut stored.plans), moment.wall(moment.now));
-        let all = contracts.iter().map(|line| line.spec.name.as_str());
-        let told = stored.calendar(all).is_some_and(|calendar| clock.knows(calendar)).then_some(moment);
         let mut recall = Recall::new(clock);
         let contracts = contracts.into_iter();
         let contracts: Vec<_> =
             contracts.map(|line| Followed::recalled(line, &mut recall, &mut stored, moment.now)).collect();
         journal.promise(contracts.iter().map(|followed| followed.spec.as_ref()), moment.wall(moment.now));
-        let mut memory = Memory::new(storage, stored, recall, told);
+        let mut memory = Memory::new(storage, stored, recall, clock);
         let triggers = memory.swap_triggers(&lines, &[], clock);
         let triggers = triggers.into_iter().map(|(trigger, _)| Arc::new(TriggerRecord { trigger, last: None }));
         let triggers: Vec<_> = triggers.collect();
@@ -219,8 +217,9 @@ impl Ledger {
             followed.tell_of_statuses(report.seen(), moment, &mut self.memory, &mut self.journal);
             let Some(FollowedCheck { line, kept }) = followed.checks.get_mut(check) else { continue };
             self.durations.entry(line.spec.kind.name).or_default().observe(report.took);
+            kept.reported();
             if let Some(memory) = report.memory.take() {
-                kept.note(memory);
+                kept.note(memory, self.clock.booted(moment));
             }
             let record = Arc::make_mut(&mut followed.record);
             tell::of_run(record, check, &report);

@@ -68,8 +68,7 @@ pub(super) struct Memory {
     outstanding: Option<oneshot::Receiver<bool>>,
     drift_at: Instant,
     clock: Clock,
-    /// What the wall clock showed at the zero of the timeline when everything was written. None if
-    /// that is not known.
+    /// What the wall clock showed at the zero of the timeline when everything was written.
     written_at: Option<Timestamp>,
     /// Whether this process records. Of a shared storage, only the leader does.
     leads: bool,
@@ -91,9 +90,8 @@ pub(super) enum Extent {
 }
 
 impl Memory {
-    /// The memory, restored from what was stored. All of that is `told` as the wall clock shows this
-    /// moment, unless by which clock is not known.
-    pub(super) fn new(storage: Option<Storage>, mut left: Stored, recall: Recall, told: Option<Moment>) -> Self {
+    /// The memory, restored from what was stored.
+    pub(super) fn new(storage: Option<Storage>, mut left: Stored, recall: Recall, clock: Clock) -> Self {
         let drift_at = clock::instant() + DRIFT;
         let triggers = TriggerMemory::new(std::mem::take(&mut left.triggers));
         // These would be out of date when a contract comes back later.
@@ -108,8 +106,8 @@ impl Memory {
             forward_at: clock::instant(),
             outstanding: None,
             drift_at,
-            clock: recall.clock,
-            written_at: told.map(zero),
+            clock,
+            written_at: None,
             leads,
             term: 0,
             replicas: Recoveries::default(),
@@ -134,10 +132,13 @@ impl Memory {
         let (spec, state) = (&followed.spec, followed.record.contract.remember());
         let checks = followed.checks.iter().filter_map(|check| {
             let name = &check.line.spec.name;
-            Some((name.clone(), check.stored(state.checks.get(name)?, moment)))
+            Some((name.clone(), check.stored(state.checks.get(name)?, moment, self.calendar(moment))))
         });
-        self.left.checks.insert(spec.name.clone(), checks.collect());
-        self.left.clocks.insert(spec.name.clone(), state.clock.carried(|at| moment.wall(at)));
+        let checks = checks.collect();
+        let clock = state.clock.clone().carried(|at| moment.wall(at));
+        let clock = RememberedClock { calendar: self.calendar(moment), ..clock };
+        self.left.checks.insert(spec.name.clone(), checks);
+        self.left.clocks.insert(spec.name.clone(), clock);
     }
 
     /// The health of the storage. None without a storage.
@@ -158,23 +159,16 @@ impl Memory {
         due
     }
 
-    /// Whether the wall clock was set since everything was written, or by which it was written is not
-    /// known. True once, and then everything must be handed over anew.
+    /// Whether the wall clock was set since everything was written. True once, and then everything
+    /// must be handed over anew.
     pub(super) fn wall_was_set(&mut self, moment: Moment) -> bool {
-        let zero = zero(moment);
-        let set = match self.written_at {
-            Some(before) => zero.since(before).max(before.since(zero)) >= clock::SET,
-            None => self.calendar(moment).is_some(),
-        };
-        if set || self.written_at.is_none() {
+        let zero = moment.wall(Timestamp::from_unix_seconds(0));
+        let before = *self.written_at.get_or_insert(zero);
+        let set = zero.since(before).max(before.since(zero)) >= clock::SET;
+        if set {
             self.written_at = Some(zero);
         }
         set
-    }
-
-    /// State comes back whose calendar is not known.
-    pub(super) fn doubt_calendar(&mut self) {
-        self.written_at = None;
     }
 
     /// By which times are written. None if other replicas, whose clocks are others, write as well.
@@ -197,6 +191,7 @@ impl Memory {
             self.changed.clocks.insert(spec.name.clone(), clock);
             followed.kept = now.clock;
         }
+        let calendar = self.calendar(moment);
         for check in &mut followed.checks {
             let name = &check.line.spec.name;
             let Some(state) = now.checks.get(name) else { continue };
@@ -207,7 +202,7 @@ impl Memory {
             } else {
                 continue;
             };
-            place.insert((spec.name.clone(), name.clone()), check.stored(state, moment));
+            place.insert((spec.name.clone(), name.clone()), check.stored(state, moment, calendar.clone()));
             (check.kept.state, check.kept.dirt) = (state.clone(), Dirt::Clean);
         }
     }
@@ -238,6 +233,7 @@ impl Memory {
         clock: Clock,
     ) -> Vec<(Trigger, Option<usize>)> {
         let swapped = self.triggers.swap(lines, old, clock, &mut self.changed);
+        self.date_triggers(clock.moment());
         self.drop_if_nobody_keeps();
         swapped
     }
@@ -245,7 +241,17 @@ impl Memory {
     /// Hands over the state of a trigger, if it changed.
     pub(super) fn note_trigger(&mut self, index: usize, trigger: &Trigger, moment: Moment, extent: Extent) {
         self.triggers.note(index, trigger, moment, extent, &mut self.changed);
+        self.date_triggers(moment);
         self.drop_if_nobody_keeps();
+    }
+
+    /// Says by which calendar the triggers are told that were just handed over.
+    fn date_triggers(&mut self, moment: Moment) {
+        if let Some(calendar) = self.calendar(moment) {
+            for trigger in self.changed.triggers.values_mut() {
+                trigger.state.watched.calendar.get_or_insert_with(|| calendar.clone());
+            }
+        }
     }
 
     /// Hands over that a trigger started or stopped to fire, and returns the firing as it is stored.
@@ -335,19 +341,12 @@ impl Memory {
     }
 }
 
-/// What the wall clock shows at the zero of the timeline.
-fn zero(moment: Moment) -> Timestamp {
-    moment.wall(Timestamp::from_unix_seconds(0))
-}
-
 impl FollowedCheck {
     /// The record of the check for the storage.
-    fn stored(&self, state: &RememberedCheck, moment: Moment) -> StoredCheck {
-        StoredCheck {
-            fingerprint: self.line.fingerprint.clone(),
-            state: state.clone().carried(|at| moment.wall(at)),
-            memory: self.kept.memory.clone(),
-        }
+    fn stored(&self, state: &RememberedCheck, moment: Moment, calendar: Option<Calendar>) -> StoredCheck {
+        let memory_booted = self.kept.memory_booted.filter(|_| calendar.is_some());
+        let state = RememberedCheck { calendar, memory_booted, ..state.clone().carried(|at| moment.wall(at)) };
+        StoredCheck { fingerprint: self.line.fingerprint.clone(), state, memory: self.kept.memory.clone() }
     }
 }
 

@@ -11,11 +11,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::clock;
 use crate::domain::contract::Objective;
 use crate::domain::independence::{DegradedOperation, Independence};
 use crate::domain::outage::Mode;
-use crate::domain::remembered::{Calendar, RememberedCheck, RememberedClock};
+use crate::domain::remembered::{RememberedCheck, RememberedClock};
 use crate::domain::status::{Basis, Status};
 use crate::domain::time::Timestamp;
 use crate::domain::trigger::{RememberedTrigger, TriggerMode};
@@ -231,21 +230,6 @@ pub struct Stored {
     /// Incidents, drills and alarms.
     #[serde(default)]
     pub plans: Plans,
-}
-
-impl Stored {
-    /// The calendar by which the times of all these contracts are told. None if they differ, or if
-    /// one is not known.
-    #[must_use]
-    pub fn calendar<'a>(&self, contracts: impl Iterator<Item = &'a str>) -> Option<&Calendar> {
-        let mut calendars = contracts.filter_map(|name| self.clocks.get(name)).map(|clock| clock.calendar.as_ref());
-        let first = calendars.next()??;
-        let same = |other: &Calendar| {
-            let apart = first.booted.since(other.booted).max(other.booted.since(first.booted));
-            other.boot == first.boot && apart < clock::SET
-        };
-        calendars.all(|calendar| calendar.is_some_and(same)).then_some(first)
-    }
 }
 
 /// The stored state of a trigger.

@@ -99,6 +99,7 @@ fn every_kind_of_connection_finds_its_port_open() {
         // The API server of this cluster, without a section for it: most plug-ins see the port of its pod.
         (http("url: 'https://kubernetes.default.svc/readyz'"), &["TCP/443", "TCP/6443"]),
         (http("url: 'https://kubernetes.default.svc.cluster.local:443/readyz'"), &["TCP/443", "TCP/6443"]),
+        (http("url: 'https://api.example/health', connect_to: 'gateway:8443'"), &["TCP/8443"]),
         (http("url: 'https://api.example/', connect_to: kubernetes.default.svc"), &["TCP/443", "TCP/6443"]),
         (http("url: 'https://kubernetes.example.com/'"), &["TCP/443"]),
         (dns("[192.0.2.53, '2001:db8::53']"), &[]),

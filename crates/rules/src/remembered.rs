@@ -59,6 +59,13 @@ pub struct RememberedCheck {
     pub warning_seen: Option<Timestamp>,
     /// Whether it found something.
     pub warns: bool,
+    /// The wall clock by which the times of this record are told. None if that is not known, and for
+    /// times on the steady timeline.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub calendar: Option<Calendar>,
+    /// What that clock called the boot when the check told its memory, which is stored beside this.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_booted: Option<Timestamp>,
 }
 
 /// What is known about an outage beside its times.
@@ -93,8 +100,8 @@ pub struct RememberedClock {
     pub drills_met: u64,
     /// How many drills missed it.
     pub drills_missed: u64,
-    /// The wall clock by which the times of the contract and of its checks are told. None if that is
-    /// not known, and for times on the steady timeline.
+    /// The wall clock by which the times of this record are told. None if that is not known, and for
+    /// times on the steady timeline.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub calendar: Option<Calendar>,
 }

@@ -127,9 +127,9 @@ impl Followed {
         let independence = independence(&spec, Some(&before.independence));
         let record = Arc::new(ContractRecord::new(contract, carried, independence));
         let checks = checks.into_iter().map(|line| {
-            let memory = known.remove(&line.spec.name).and_then(|known| known.memory);
-            let kept = KeptCheck::new(state.checks.remove(&line.spec.name).unwrap_or_default(), memory);
-            FollowedCheck { line, kept }
+            let state = state.checks.remove(&line.spec.name).unwrap_or_default();
+            let kept = known.remove(&line.spec.name).unwrap_or_else(|| KeptCheck::new(state.clone(), None));
+            FollowedCheck { line, kept: kept.carried(state) }
         });
         Self { record, checks: checks.collect(), kept: state.clock, told, recorded, looked, others, since, spec }
     }

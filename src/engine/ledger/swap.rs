@@ -59,10 +59,6 @@ impl Ledger {
             open.extend(followed.record.independence.values().filter_map(|known| known.open.clone()));
             before.insert(followed.spec.name.clone(), followed);
         }
-        let comes_back = |line: &ContractLine| self.memory.left().clocks.contains_key(&line.spec.name);
-        if lines.iter().filter(|line| !before.contains_key(&line.spec.name)).any(comes_back) {
-            self.memory.doubt_calendar();
-        }
         let mut recall = Recall::new(self.clock);
         let follow = |line: ContractLine| match before.remove(&line.spec.name) {
             Some(followed) => followed.carried(line),

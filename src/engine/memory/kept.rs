@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::Extent;
 use crate::domain::remembered::RememberedCheck;
+use crate::domain::time::Timestamp;
 use crate::engine::report::CheckMemory;
 
 /// A check as it was last handed over, on the steady timeline.
@@ -11,6 +12,11 @@ pub(in crate::engine) struct KeptCheck {
     pub(super) state: RememberedCheck,
     /// The memory of the check, in wall-clock time.
     pub(in crate::engine) memory: Option<Value>,
+    /// What the wall clock called the machine's boot then.
+    pub(super) memory_booted: Option<Timestamp>,
+    /// Whether the check has run since the start. Otherwise what is stored stays as it is, with a
+    /// memory that is not known here.
+    has_run: bool,
     /// How much that memory has changed since.
     pub(super) dirt: Dirt,
 }
@@ -29,15 +35,25 @@ pub(super) enum Dirt {
 impl KeptCheck {
     /// A check whose `state` and memory are already stored.
     pub(in crate::engine) fn new(state: RememberedCheck, memory: Option<Value>) -> Self {
-        Self { state, memory, dirt: Dirt::Clean }
+        Self { state, memory, memory_booted: None, has_run: false, dirt: Dirt::Clean }
+    }
+
+    /// The same check after a reload, in this `state`.
+    pub(in crate::engine) fn carried(self, state: RememberedCheck) -> Self {
+        Self { state, dirt: Dirt::Clean, ..self }
+    }
+
+    /// The check has run.
+    pub(in crate::engine) fn reported(&mut self) {
+        self.has_run = true;
     }
 
     /// Takes in the memory of a check. It is written at once if it is news. Otherwise it is written
     /// with the check's next news or proof, or with the next batch.
-    pub(in crate::engine) fn note(&mut self, memory: CheckMemory) {
+    pub(in crate::engine) fn note(&mut self, memory: CheckMemory, booted: Option<Timestamp>) {
         let CheckMemory { value, at_once } = memory;
         if self.memory.as_ref() != Some(&value) {
-            self.memory = Some(value);
+            (self.memory, self.memory_booted) = (Some(value), booted);
             self.dirt = self.dirt.max(if at_once { Dirt::News } else { Dirt::Drift });
         }
     }
@@ -47,7 +63,7 @@ impl KeptCheck {
         match extent {
             Extent::News => now.is_news_after(&self.state) || self.dirt == Dirt::News,
             Extent::Drift => self.dirt > Dirt::Clean || *now != self.state,
-            Extent::Anew => true,
+            Extent::Anew => self.has_run || *now != self.state,
         }
     }
 }
@@ -55,7 +71,6 @@ impl KeptCheck {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::time::Timestamp;
 
     #[test]
     fn what_only_grew_older_waits_for_the_next_batch() {

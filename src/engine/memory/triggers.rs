@@ -70,7 +70,7 @@ impl TriggerMemory {
                 changed.firings.extend(over);
                 Default::default()
             };
-            let state = state.carried(|wall| clock.from_wall(wall));
+            let state = on_the_timeline(state, clock);
             let trigger = Trigger::recall(Arc::clone(&line.spec), &state.clone().recalled(moment.now));
             let kept = Kept { name: name.clone(), fingerprint: line.fingerprint.clone(), state, open };
             if earlier && (kept.state.firing, kept.state.last) != (None, None) {
@@ -117,8 +117,7 @@ impl TriggerMemory {
         let kept = self.kept.get_mut(index)?;
         let shared = stored.remove(&kept.name).unwrap_or_default();
         let same = shared.fingerprint == kept.fingerprint;
-        let state =
-            if same { shared.state.carried(|wall| clock.from_wall(wall)) } else { RememberedTrigger::default() };
+        let state = if same { on_the_timeline(shared.state, clock) } else { RememberedTrigger::default() };
         let (own, state) = (of_one_check(trigger.remember()), of_one_check(state.recalled(moment.now)));
         let (mut joined, _) = replica::taken_over(own, state, Vec::new(), None);
         let RememberedClock { running: firing, last, .. } = joined.clock;
@@ -176,6 +175,12 @@ impl TriggerMemory {
             }
         }
     }
+}
+
+/// The stored state of a trigger on the steady timeline.
+fn on_the_timeline(mut stored: RememberedTrigger, clock: Clock) -> RememberedTrigger {
+    let told = clock.told_by(stored.watched.calendar.take().as_ref());
+    stored.carried(|wall| told.from_wall(wall))
 }
 
 /// A trigger as a contract with one check: both have the same clock.

@@ -120,7 +120,7 @@ those that name none. The API server of this cluster is behind a Service, and mo
 the port of its pod: 6443.
 */ -}}
 {{- define "dr-exporter.port" -}}
-{{- $place := regexReplaceAll "^[A-Za-z]+:/*" (toString .of) "" | regexFind "^[^/?#]*" | regexFind "[^@]*$" }}
+{{- $place := regexReplaceAll "^[A-Za-z][A-Za-z0-9+.-]*://" (toString .of) "" | regexFind "^[^/?#]*" | regexFind "[^@]*$" }}
 {{- $named := regexFind "^(\\[.*\\]|[^:]*):[0-9]+$" $place | regexFind "[0-9]+$" }}
 TCP|{{ $named | default .port }}
 {{- if regexMatch "(?i)^kubernetes(\\.default(\\.svc(\\.[a-z0-9.-]*)?)?)?(:[0-9]+)?$" $place }}

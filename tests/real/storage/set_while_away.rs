@@ -71,7 +71,7 @@ async fn a_contract_that_comes_back_is_as_old_as_it_is_though_the_clock_was_set_
             assert!(answer.status().is_success(), "{answer:?}");
             exporter
                 .until("the other configuration is in use", SOON, |scrape| {
-                    scrape.get("dr_contract_at_risk_ratio", &[("contract", contract)]).is_some()
+                    scrape.get("dr_contract_info", &[("contract", contract)]).is_some()
                 })
                 .await
         };

@@ -130,13 +130,14 @@ impl Memory {
     /// Keeps the state of a contract that leaves the configuration. It may come back.
     pub(super) fn leave(&mut self, followed: &Followed, moment: Moment) {
         let (spec, state) = (&followed.spec, followed.record.contract.remember());
+        let calendar = self.calendar(moment);
         let checks = followed.checks.iter().filter_map(|check| {
             let name = &check.line.spec.name;
-            Some((name.clone(), check.stored(state.checks.get(name)?, moment, self.calendar(moment))))
+            Some((name.clone(), check.stored(state.checks.get(name)?, moment, calendar.clone())))
         });
         let checks = checks.collect();
         let clock = state.clock.clone().carried(|at| moment.wall(at));
-        let clock = RememberedClock { calendar: self.calendar(moment), ..clock };
+        let clock = RememberedClock { calendar, ..clock };
         self.left.checks.insert(spec.name.clone(), checks);
         self.left.clocks.insert(spec.name.clone(), clock);
     }
@@ -173,8 +174,8 @@ impl Memory {
 
     /// By which times are written. None if other replicas, whose clocks are others, write as well.
     fn calendar(&self, moment: Moment) -> Option<Calendar> {
-        let alone = self.storage.as_ref().is_some_and(|storage| storage.inbox().is_none());
-        self.clock.calendar(moment).filter(|_| alone)
+        self.storage.as_ref().filter(|storage| storage.inbox().is_none())?;
+        self.clock.calendar(moment)
     }
 
     /// Hands over the state of a contract, if it changed.
@@ -185,13 +186,13 @@ impl Memory {
         followed.look(moment, extent != Extent::News, &mut self.changed.observed);
         let contract = &followed.record.contract;
         let (spec, now) = (contract.spec(), contract.remember());
+        let calendar = self.calendar(moment);
         if now.clock != followed.kept || extent == Extent::Anew {
             let clock = now.clock.clone().carried(|at| moment.wall(at));
-            let clock = RememberedClock { calendar: self.calendar(moment), ..clock };
+            let clock = RememberedClock { calendar: calendar.clone(), ..clock };
             self.changed.clocks.insert(spec.name.clone(), clock);
             followed.kept = now.clock;
         }
-        let calendar = self.calendar(moment);
         for check in &mut followed.checks {
             let name = &check.line.spec.name;
             let Some(state) = now.checks.get(name) else { continue };

@@ -1,11 +1,12 @@
 //! What the chart must not get wrong whatever the values are: open ports, kept proofs, honest notes.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use dr_testkit::kube::{Cluster, Flavour, assets};
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use super::deploy::{documents, of_kind, read, root, yaml};
 use super::helm::{CHART, KGENTS, command, helm, output};
@@ -252,6 +253,18 @@ fn two_releases_of_one_name_have_roles_of_their_own() {
     assert!(!first.is_empty() && first.is_disjoint(&second), "{first:?} {second:?}");
 }
 
+/// A real API server with the namespaces of the example, and an administrator's kubeconfig in a directory.
+pub(crate) async fn to_install_into() -> (Cluster, TempDir, PathBuf) {
+    let cluster = Cluster::start(Flavour::Real).await;
+    for namespace in ["kgents-triad", "kgents-agents", "argocd"] {
+        cluster.make_namespace(namespace).await;
+    }
+    let directory = tempfile::tempdir().expect("a directory");
+    let kubeconfig = directory.path().join("kubeconfig");
+    std::fs::write(&kubeconfig, cluster.kubeconfig_of(&cluster.admin())).expect("written");
+    (cluster, directory, kubeconfig)
+}
+
 /// Helm deletes what it no longer renders, except for what says to be kept.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_proofs_outlive_the_release() {
@@ -262,13 +275,7 @@ async fn the_proofs_outlive_the_release() {
     if assets().is_none() {
         return dr_testkit::skip(dr_testkit::kube::NO_ASSETS);
     }
-    let cluster = Cluster::start(Flavour::Real).await;
-    for namespace in ["kgents-triad", "kgents-agents", "argocd"] {
-        cluster.make_namespace(namespace).await;
-    }
-    let directory = tempfile::tempdir().expect("a directory");
-    let kubeconfig = directory.path().join("kubeconfig");
-    std::fs::write(&kubeconfig, cluster.kubeconfig_of(&cluster.admin())).expect("written");
+    let (cluster, directory, kubeconfig) = to_install_into().await;
     let run = |mut command: Command| {
         command.args(["--namespace=dr-exporter"]);
         output({

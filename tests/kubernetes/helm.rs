@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use dr_exporter::config::rbac::Subject;
-use dr_testkit::kube::{Cluster, Flavour, assets};
+use dr_testkit::kube::assets;
 use serde_json::{Value, json};
 
+use super::chart::to_install_into;
 use super::deploy::{built, documents, kubectl, of_kind, open_ports, read, root, yaml};
 
 pub(super) const CHART: &str = "deploy/helm/dr-exporter";
@@ -351,13 +352,7 @@ async fn a_real_api_server_takes_the_chart() {
         return dr_testkit::skip(dr_testkit::kube::NO_ASSETS);
     }
     let Some(helm) = helm() else { return };
-    let cluster = Cluster::start(Flavour::Real).await;
-    for namespace in ["kgents-triad", "kgents-agents", "argocd"] {
-        cluster.make_namespace(namespace).await;
-    }
-    let directory = tempfile::tempdir().expect("a directory");
-    let kubeconfig = directory.path().join("kubeconfig");
-    std::fs::write(&kubeconfig, cluster.kubeconfig_of(&cluster.admin())).expect("written");
+    let (cluster, directory, kubeconfig) = to_install_into().await;
     for (values, config) in VALUES {
         // The API server knows no ServiceMonitor, and its PodDisruptionBudget may be a beta.
         let unknown = "serviceMonitor.enabled=false,prometheusRule.enabled=false,podDisruptionBudget.enabled=false";

@@ -58,13 +58,15 @@ impl KeptCheck {
         }
     }
 
-    /// Whether the current state must be handed over.
+    /// Whether the current state must be handed over. Before the check has run that would lose its
+    /// stored memory.
     pub(super) fn is_to_be_taken(&self, now: &RememberedCheck, extent: Extent) -> bool {
-        match extent {
-            Extent::News => now.is_news_after(&self.state) || self.dirt == Dirt::News,
-            Extent::Drift => self.dirt > Dirt::Clean || *now != self.state,
-            Extent::Anew => self.has_run || *now != self.state,
-        }
+        self.has_run
+            && match extent {
+                Extent::News => now.is_news_after(&self.state) || self.dirt == Dirt::News,
+                Extent::Drift => self.dirt > Dirt::Clean || *now != self.state,
+                Extent::Anew => true,
+            }
     }
 }
 
@@ -77,7 +79,9 @@ mod tests {
         let at = |seconds| Some(Timestamp::from_unix_seconds(seconds));
         let before = RememberedCheck { health_seen: at(0), last_success: at(0), successes: 1, ..Default::default() };
         let now = RememberedCheck { health_seen: at(30), last_success: at(30), successes: 2, ..before.clone() };
-        let kept = KeptCheck::new(before, None);
+        let mut kept = KeptCheck::new(before, None);
+        assert!(!kept.is_to_be_taken(&now, Extent::Drift), "its memory is not known yet");
+        kept.reported();
         assert!(!kept.is_to_be_taken(&now, Extent::News) && kept.is_to_be_taken(&now, Extent::Drift));
         let fails = RememberedCheck { failures: 1, ..now };
         assert!(kept.is_to_be_taken(&fails, Extent::News));

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::document::Document;
-use super::recorded::{self, History, Recorded};
+use super::recorded::{self, Recorded};
 use super::{View, people};
 use crate::domain::drill::{DrillRun, Measured};
 use crate::domain::incident::Incident;
@@ -64,9 +64,10 @@ pub struct Moment {
 }
 
 impl EventReport {
-    /// The report on an incident or drill. None if there is none.
+    /// The report on an incident or drill, before anything of the record was read. None if there is
+    /// none.
     #[must_use]
-    pub fn of(view: View<'_>, on: &On, history: &History) -> Option<Self> {
+    pub fn begin(view: View<'_>, on: &On) -> Option<Self> {
         let (incident, drill) = match on {
             On::Incident(named) => (people::incident(view, named).cloned(), None),
             On::Drill(named) => (None, people::drill(view, named).cloned()),
@@ -80,32 +81,52 @@ impl EventReport {
             (None, None) => return None,
         };
         let now = view.moment.wall(view.moment.now);
-        let to = ended.unwrap_or(now);
-        let mut report = Self {
+        let contracts = contracts.into_iter().map(|name| achieved(view, name, ended.unwrap_or(now)));
+        Some(Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             now,
-            head: history.head().clone(),
+            head: Head::default(),
             id,
             began,
             ended,
+            contracts: contracts.collect(),
             incident,
             drill,
-            contracts: contracts.into_iter().map(|name| achieved(view, name, history, (began, to))).collect(),
             timeline: Vec::new(),
-        };
-        if report.drill.is_some() {
-            report.contracts.iter_mut().for_each(|of| of.recoveries.retain(|one| one.mode == Mode::Drill));
+        })
+    }
+
+    /// Takes the next fact of the record.
+    pub fn take(&mut self, recorded: Recorded) {
+        if self.concerns(&recorded) {
+            let Recorded { seq, at, fact } = &recorded;
+            self.timeline.push(Moment { seq: *seq, at: *at, what: recorded::in_words(fact) });
         }
-        let within = history.facts.iter().filter(|recorded| report.concerns(recorded, to));
-        let timeline =
-            within.map(|Recorded { seq, at, fact }| Moment { seq: *seq, at: *at, what: recorded::in_words(fact) });
-        report.timeline = timeline.collect();
-        Some(report)
+        match recorded.fact {
+            Fact::Recovery(measured) if self.achieved(&measured) => {
+                if let Some(of) = self.contracts.iter_mut().find(|of| of.contract == measured.contract) {
+                    of.recoveries.push(measured);
+                }
+            }
+            // The last one holds.
+            Fact::Promised { contracts } => {
+                for of in &mut self.contracts {
+                    of.promise = contracts.iter().find(|promise| promise.contract == of.contract).cloned();
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether a recovery belongs to it. An outage belongs to what went on when it was triggered.
+    fn achieved(&self, of: &Measured) -> bool {
+        let mode = self.drill.is_none() || of.mode == Mode::Drill;
+        mode && of.healthy >= self.began && of.trigger <= self.ended.unwrap_or(self.now)
     }
 
     /// Whether a fact belongs to it: what names it, and what was measured meanwhile.
-    fn concerns(&self, Recorded { at, fact, .. }: &Recorded, to: Timestamp) -> bool {
-        let meanwhile = *at >= self.began && *at <= to;
+    fn concerns(&self, Recorded { at, fact, .. }: &Recorded) -> bool {
+        let meanwhile = *at >= self.began && *at <= self.ended.unwrap_or(self.now);
         let mine = |contract: &str| meanwhile && self.contracts.iter().any(|of| of.contract == contract);
         match fact {
             Fact::Declared { incident } => incident.id == self.id,
@@ -136,19 +157,12 @@ impl EventReport {
     }
 }
 
-fn achieved(view: View<'_>, contract: String, history: &History, (from, to): (Timestamp, Timestamp)) -> Achieved {
+/// What is known of a contract without the record.
+fn achieved(view: View<'_>, contract: String, to: Timestamp) -> Achieved {
     let record = view.snapshot.contracts.iter().find(|record| record.contract.spec().name == contract);
     let running = record.and_then(|record| record.contract.clock().running());
-    let mut recoveries: Vec<Measured> =
-        history.recoveries(from).filter(|of| of.contract == contract).cloned().collect();
-    // An outage belongs to what went on when it was triggered.
-    recoveries.retain(|of| of.trigger <= to);
-    Achieved {
-        promise: history.promises().iter().find(|promise| promise.contract == contract).cloned(),
-        recoveries,
-        running_since: running.map(|outage| view.moment.wall(outage.trigger)).filter(|since| *since <= to),
-        contract,
-    }
+    let running_since = running.map(|outage| view.moment.wall(outage.trigger)).filter(|since| *since <= to);
+    Achieved { promise: None, recoveries: Vec::new(), running_since, contract }
 }
 
 /// The report as Markdown.

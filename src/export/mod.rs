@@ -8,6 +8,7 @@ pub mod document;
 pub mod event;
 mod evidence;
 pub mod failover;
+pub mod gathered;
 pub mod history;
 pub mod metrics;
 pub mod nagios;

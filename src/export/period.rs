@@ -8,15 +8,16 @@ use serde::{Deserialize, Serialize};
 use super::View;
 use super::document::Document;
 use super::event;
+use super::gathered::{self, Exposure, Gathered};
 use super::people::{self, DrillStatus};
-use super::recorded::{self, History};
+use super::recorded;
 use crate::domain::contract::Objective;
 use crate::domain::drill::{DrillKind, Measured, Outcome};
 use crate::domain::interval::Interval;
 use crate::domain::people::Gap;
 use crate::domain::time::Timestamp;
 use crate::domain::timeline::{Shares, shares};
-use crate::store::record::{Fact, Head, Promise};
+use crate::store::record::{Head, Promise};
 
 /// The report.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -124,15 +125,21 @@ pub struct GapLine {
 }
 
 impl PeriodReport {
-    /// The report on the time from `since` ago until now, on every contract or on one. None if that
-    /// contract is neither configured nor recorded.
+    /// The report on the time from `since` ago until now, on every contract or on the one for which the
+    /// record was gathered. None if that contract is neither configured nor recorded.
     #[must_use]
-    pub fn of(view: View<'_>, since: Duration, contract: Option<&str>, history: &History) -> Option<Self> {
+    pub fn of(
+        view: View<'_>,
+        since: Duration,
+        contract: Option<&str>,
+        gathered: &Gathered,
+        head: Head,
+    ) -> Option<Self> {
         let to = view.moment.wall(view.moment.now);
         let from = to.minus(since);
-        let promises = history.promises().iter().filter(|promise| contract.is_none_or(|name| promise.contract == name));
+        let promises = gathered.promises().iter();
         let contracts: Vec<ContractPeriod> =
-            promises.map(|promise| of_contract(view, promise, history, (from, to))).collect();
+            promises.map(|promise| of_contract(view, promise, gathered, (from, to))).collect();
         if contract.is_some() && contracts.is_empty() {
             return None;
         }
@@ -154,13 +161,13 @@ impl PeriodReport {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             from,
             to,
-            head: history.head().clone(),
+            head,
             contracts,
             incidents: incidents.collect(),
-            runs: runs(view, history, from, concerns, verified),
+            runs: runs(view, gathered, from, concerns, verified),
             drills,
             gaps: gaps(view, to),
-            not_observed: history.silences(from, to),
+            not_observed: gathered.silences(from, to),
         })
     }
 }
@@ -168,35 +175,29 @@ impl PeriodReport {
 fn of_contract(
     view: View<'_>,
     promise: &Promise,
-    history: &History,
+    gathered: &Gathered,
     (from, to): (Timestamp, Timestamp),
 ) -> ContractPeriod {
     let name = promise.contract.as_str();
     let objectives = promise.objectives().map(|objective| {
-        let shares = shares(&history.changes(name, objective, to), from, to);
+        let shares = shares(&gathered.changes(name, objective, to), from, to);
         let target_seconds = match objective {
             Objective::Rto => promise.rto_seconds,
             Objective::Rpo => promise.rpo_seconds,
         };
         ObjectivePeriod { objective, target_seconds, seconds: seconds(&shares), percent: percent(&shares) }
     });
-    let recorded = history.facts.iter().filter_map(|recorded| match &recorded.fact {
-        Fact::Exposure { contract, most_seconds, least_seconds, .. } if contract == name && recorded.at >= from => {
-            Some((*least_seconds, *most_seconds))
-        }
-        _ => None,
-    });
-    let worst = recorded.chain(exposures_now(view, name));
+    let exposures = gathered.exposure(name).into_iter().chain(exposures_now(view, name));
     ContractPeriod {
         objectives: objectives.collect(),
-        worst_exposure: worst.reduce(|a, b| (a.0.max(b.0), a.1.zip(b.1).map(|(a, b)| a.max(b)))),
-        recoveries: history.recoveries(from).filter(|of| of.contract == name).cloned().collect(),
+        worst_exposure: exposures.reduce(gathered::worse),
+        recoveries: gathered.recoveries(name, from),
         promise: promise.clone(),
     }
 }
 
 /// The current exposure, and the worst one since it was last recorded: at least and at most.
-fn exposures_now(view: View<'_>, name: &str) -> impl Iterator<Item = (f64, Option<f64>)> {
+fn exposures_now(view: View<'_>, name: &str) -> impl Iterator<Item = Exposure> {
     let snapshot = view.snapshot;
     let record = snapshot.contracts.iter().find(|record| record.contract.spec().name == name);
     // Before the first look nothing is known, and that is no exposure.
@@ -222,7 +223,7 @@ fn percent(shares: &Shares) -> InStatus<f64> {
 /// verified.
 fn runs(
     view: View<'_>,
-    history: &History,
+    gathered: &Gathered,
     from: Timestamp,
     concerns: impl Fn(&[String]) -> bool,
     verified: impl Fn(&str) -> bool,
@@ -234,14 +235,11 @@ fn runs(
         at: run.started.at,
         outcome: run.ended.as_ref().map(|ended| ended.outcome),
     });
-    let verified = history.facts.iter().filter_map(|recorded| match &recorded.fact {
-        Fact::Verified { drill, kind, findings } if verified(drill) => Some(RunLine {
-            id: drill.clone(),
-            kind: *kind,
-            at: recorded.at,
-            outcome: Some(if findings.is_empty() { Outcome::Passed } else { Outcome::Failed }),
-        }),
-        _ => None,
+    let verified = gathered.verified().iter().filter(|of| verified(&of.drill)).map(|of| RunLine {
+        id: of.drill.clone(),
+        kind: of.kind,
+        at: of.at,
+        outcome: Some(if of.passed { Outcome::Passed } else { Outcome::Failed }),
     });
     let mut runs: Vec<RunLine> = started.chain(verified).filter(|run| run.at >= from).collect();
     runs.sort_by_key(|run| run.at);

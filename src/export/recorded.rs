@@ -1,11 +1,9 @@
-//! The record as it is read: facts in their order, in words, and as changes over time.
+//! The facts of the record, and how they read in words.
 
-use crate::domain::contract::Objective;
 use crate::domain::drill::Measured;
 use crate::domain::people::Stamp;
 use crate::domain::time::Timestamp;
-use crate::domain::timeline::{self, Change};
-use crate::store::record::{Fact, Head, Link, Promise};
+use crate::store::record::{Fact, Link};
 
 /// One fact of the record.
 #[derive(Debug, Clone, PartialEq)]
@@ -18,113 +16,11 @@ pub struct Recorded {
     pub fact: Fact,
 }
 
-/// The facts of the record, in their order.
-#[derive(Debug, Clone, Default)]
-pub struct History {
-    /// The facts. Entries that this version cannot read are left out.
-    pub facts: Vec<Recorded>,
-    head: Head,
-}
-
-impl History {
-    /// Takes the next entries.
-    pub fn take(&mut self, links: Vec<Link>) {
-        for link in links {
-            if let (Some(at), Some(fact)) = (link.instant(), link.fact()) {
-                self.facts.push(Recorded { seq: link.seq, at, fact });
-            }
-            self.head = link.head();
-        }
-    }
-
-    /// The number of the last entry.
+impl Recorded {
+    /// The fact of an entry. None if this version cannot read it.
     #[must_use]
-    pub fn last(&self) -> i64 {
-        self.head.seq
-    }
-
-    /// The end of the record.
-    #[must_use]
-    pub fn head(&self) -> &Head {
-        &self.head
-    }
-
-    /// The promises that held last.
-    #[must_use]
-    pub fn promises(&self) -> &[Promise] {
-        let promised = self.facts.iter().rev().find_map(|recorded| match &recorded.fact {
-            Fact::Promised { contracts } => Some(contracts.as_slice()),
-            _ => None,
-        });
-        promised.unwrap_or_default()
-    }
-
-    /// The recoveries that ended since then, the oldest first. One from a clock that ran ahead is among
-    /// them.
-    pub fn recoveries(&self, from: Timestamp) -> impl Iterator<Item = &Measured> {
-        self.facts.iter().filter_map(move |recorded| match &recorded.fact {
-            Fact::Recovery(measured) if measured.healthy >= from => Some(measured),
-            _ => None,
-        })
-    }
-
-    /// The times in which nobody observed, within a period.
-    #[must_use]
-    pub fn silences(&self, from: Timestamp, to: Timestamp) -> Vec<(Timestamp, Timestamp)> {
-        let mut stopped = None;
-        let mut silences = Vec::new();
-        for Recorded { at, fact, .. } in &self.facts {
-            match fact {
-                Fact::Stopped => stopped = Some(*at),
-                Fact::Started { silent_since, .. } => {
-                    silences.extend(stopped.take().or(*silent_since).map(|since| (since, *at)));
-                }
-                // Others observed meanwhile.
-                Fact::TookOver { .. } => stopped = None,
-                Fact::Silent { from, until } => silences.push((*from, *until)),
-                _ => {}
-            }
-        }
-        let within = silences.into_iter().map(|(since, until)| (since.max(from), until.min(to)));
-        within.filter(|(since, until)| since < until).collect()
-    }
-
-    /// The changes of one objective up to `now`, for [`crate::domain::timeline::shares`].
-    #[must_use]
-    pub fn changes(&self, contract: &str, objective: Objective, now: Timestamp) -> Vec<(Timestamp, Change)> {
-        let mut changes = Vec::new();
-        let mut promised = true;
-        for recorded in &self.facts {
-            let stamped = |at, change| timeline::Recorded { recorded: recorded.at, at, change };
-            match &recorded.fact {
-                Fact::Started { silent_since, .. } => {
-                    changes.extend(silent_since.map(|since| stamped(since, Change::Silent)));
-                    changes.extend(promised.then(|| stamped(recorded.at, Change::Observed)));
-                }
-                Fact::TookOver { .. } => changes.extend(promised.then(|| stamped(recorded.at, Change::Observed))),
-                Fact::Stopped => changes.push(stamped(recorded.at, Change::Silent)),
-                Fact::Silent { from, until } => {
-                    changes.push(stamped(*from, Change::Silent));
-                    changes.extend(promised.then(|| stamped(*until, Change::Observed)));
-                }
-                Fact::Promised { contracts } => {
-                    let now = contracts.iter().any(|promise| {
-                        promise.contract == contract && promise.objectives().any(|has| has == objective)
-                    });
-                    match (promised, now) {
-                        (true, false) => changes.push(stamped(recorded.at, Change::Silent)),
-                        (false, true) => changes.push(stamped(recorded.at, Change::Observed)),
-                        _ => {}
-                    }
-                    promised = now;
-                }
-                Fact::Status(of) if of.contract == contract && of.objective == objective => {
-                    changes.push(stamped(of.at, Change::Status(of.status)));
-                }
-                _ => {}
-            }
-        }
-        timeline::dated(&changes, now)
+    pub fn of(link: &Link) -> Option<Self> {
+        Some(Self { seq: link.seq, at: link.instant()?, fact: link.fact()? })
     }
 }
 

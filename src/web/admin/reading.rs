@@ -12,7 +12,8 @@ use super::super::{Seen, error};
 use crate::decode::values::PromDuration;
 use crate::domain::incident::Incident;
 use crate::engine::order::On;
-use crate::export::recorded::History;
+use crate::export::gathered::Gathered;
+use crate::export::recorded::Recorded;
 use crate::export::{event, people, period};
 use crate::store::record::{EntryQuery, Head, Link};
 
@@ -67,12 +68,14 @@ pub(super) struct Entries {
 
 const ENTRIES: u32 = 100;
 const MOST_ENTRIES: u32 = 1000;
+/// How many entries a report reads at once.
+const PAGE: u32 = 250;
 
 pub(super) async fn record(State(seen): State<Seen>, query: Result<Query<Entries>, QueryRejection>) -> Response {
     let Ok(Query(Entries { after, limit })) = query else {
         return error(StatusCode::BAD_REQUEST, "the query can have after=NUMBER and limit=NUMBER");
     };
-    let Some(storage) = &seen.storage else { return error(StatusCode::NOT_FOUND, "there is no storage") };
+    let Some(storage) = &seen.storage else { return no_storage() };
     let limit = limit.unwrap_or(ENTRIES).min(MOST_ENTRIES);
     match storage.entries(EntryQuery { after, limit }).await {
         Ok(entries) => Json(RecordAnswer { head: storage.health().head, entries }).into_response(),
@@ -123,12 +126,15 @@ pub(super) async fn drill_report(
 
 async fn event(seen: Seen, on: On, query: Result<Query<Report>, QueryRejection>) -> Response {
     let Ok(Query(Report { output, .. })) = query else { return error(StatusCode::BAD_REQUEST, WRONG_REPORT) };
-    let history = match history(&seen).await {
-        Ok(history) => history,
-        Err(refusal) => return refusal,
-    };
-    let Some(report) = seen.look(|view| event::EventReport::of(view, &on, &history)) else {
+    if seen.storage.is_none() {
+        return no_storage();
+    }
+    let Some(mut report) = seen.look(|view| event::EventReport::begin(view, &on)) else {
         return error(StatusCode::NOT_FOUND, "there is no incident or drill with this name or id");
+    };
+    report.head = match record_into(&seen, |recorded| report.take(recorded)).await {
+        Ok(head) => head,
+        Err(refusal) => return refusal,
     };
     match output {
         Form::Json => Json(report).into_response(),
@@ -146,11 +152,13 @@ pub(super) async fn period(State(seen): State<Seen>, query: Result<Query<Report>
         Ok(since) => since.get(),
         Err(message) => return error(StatusCode::BAD_REQUEST, &format!("since: {message}")),
     };
-    let history = match history(&seen).await {
-        Ok(history) => history,
+    let from = seen.look(|view| view.moment.wall(view.moment.now)).minus(since);
+    let mut gathered = Gathered::since(from, contract.clone());
+    let head = match record_into(&seen, |recorded| gathered.take(recorded)).await {
+        Ok(head) => head,
         Err(refusal) => return refusal,
     };
-    let report = seen.look(|view| period::PeriodReport::of(view, since, contract.as_deref(), &history));
+    let report = seen.look(|view| period::PeriodReport::of(view, since, contract.as_deref(), &gathered, head));
     let Some(report) = report else {
         return error(StatusCode::NOT_FOUND, "there is no contract with this name; see /api/v1/status for a list");
     };
@@ -161,19 +169,24 @@ pub(super) async fn period(State(seen): State<Seen>, query: Result<Query<Report>
     }
 }
 
-/// The whole record, page by page.
-async fn history(seen: &Seen) -> Result<History, Response> {
-    let Some(storage) = &seen.storage else { return Err(error(StatusCode::NOT_FOUND, "there is no storage")) };
-    let mut history = History::default();
+/// Reads the whole record page by page, gives each fact to `take`, and returns the end. Entries that this
+/// version cannot read are left out.
+async fn record_into(seen: &Seen, mut take: impl FnMut(Recorded)) -> Result<Head, Response> {
+    let storage = seen.storage.as_ref().ok_or_else(no_storage)?;
+    let mut head = Head::default();
     loop {
-        let query = EntryQuery { after: history.last(), limit: MOST_ENTRIES };
+        let query = EntryQuery { after: head.seq, limit: PAGE };
         let entries = storage.entries(query).await.map_err(|why| error(StatusCode::SERVICE_UNAVAILABLE, &why))?;
-        let last = entries.len() < MOST_ENTRIES as usize;
-        history.take(entries);
-        if last {
-            return Ok(history);
+        entries.iter().filter_map(Recorded::of).for_each(&mut take);
+        head = entries.last().map_or(head, Link::head);
+        if entries.len() < PAGE as usize {
+            return Ok(head);
         }
     }
+}
+
+fn no_storage() -> Response {
+    error(StatusCode::NOT_FOUND, "there is no storage")
 }
 
 fn markdown(text: String) -> Response {

@@ -52,7 +52,9 @@ pub fn in_words(fact: &Fact) -> String {
             let by = if check.is_empty() { "a declaration".to_owned() } else { format!("{check}: {reason}") };
             format!("the recovery clock of {contract} runs since {trigger} ({}; {by})", mode.label())
         }
-        Fact::Withdrawn { contract, .. } => format!("the declared outage of {contract} ends: no check saw a failure"),
+        Fact::Withdrawn { contract, .. } => {
+            format!("the outage of {contract} ends without a recovery: no check of it saw a failure")
+        }
         Fact::Recovery(of) => {
             let met = match of.met {
                 Some(true) => "met",

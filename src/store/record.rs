@@ -72,7 +72,7 @@ pub enum Fact {
         /// The data at risk at the trigger.
         data_at_risk_seconds: Option<f64>,
     },
-    /// A declared outage ended in which no check saw a failure.
+    /// An outage ended without a recovery, because no check that measures the contract saw a failure.
     Withdrawn {
         /// The contract.
         contract: String,

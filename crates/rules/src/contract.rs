@@ -232,7 +232,7 @@ impl Contract {
         event
     }
 
-    /// Ends a declared outage in which no check saw a failure: see [`RecoveryClock::withdraw`].
+    /// Ends an outage that no check confirmed: see [`RecoveryClock::withdraw`].
     pub fn withdraw(&mut self) -> Option<Outage> {
         self.clock.withdraw(&self.checks)
     }
@@ -298,8 +298,14 @@ impl Contract {
                 check.recall(known);
             }
         }
-        contract.clock.resume(&contract.checks, remembered.clock.running, remembered.clock.last);
         contract.circumstances = remembered.clock.circumstances.take();
+        // The check that started the clock may have lost its state, or measure something else now.
+        let started_by = contract.circumstances.as_ref().map(|known| known.check.as_str());
+        let may_have_seen = |index: usize| {
+            let is = |name| contract.checks.get(index).is_some_and(|check| check.spec().name == name);
+            started_by.is_none_or(is)
+        };
+        contract.clock.resume(&contract.checks, remembered.clock.running, remembered.clock.last, may_have_seen);
         for RecoveryCount { met, mode, count } in &mut contract.recoveries {
             *count = *remembered.clock.count(*met, *mode);
         }

@@ -90,12 +90,12 @@ pub struct Outage {
     /// What is known about the time before the first failure.
     #[serde(default)]
     pub beginning: Beginning,
-    /// Whether a person declared it. Such a clock stops only once it is [confirmed](Self::confirmed):
-    /// a component that never failed proves no recovery.
+    /// Whether a person declared it. A clock stops only once it is [confirmed](Self::confirmed): a
+    /// component that never failed proves no recovery.
     #[serde(default)]
     pub declared: bool,
-    /// Whether a check saw as many failures in a row as start a clock. A single failed look does not
-    /// confirm what a person declared.
+    /// Whether a check that still measures the contract saw as many failures in a row as start a clock.
+    /// A single failed look does not confirm what a person declared.
     #[serde(default)]
     pub confirmed: bool,
     /// Whether the component may have recovered and failed again unseen. The clock runs on, but only

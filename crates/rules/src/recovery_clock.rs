@@ -32,6 +32,11 @@ fn feeding<C: Watching>(checks: &[C]) -> impl Iterator<Item = (&Runs, &Threshold
     checks.iter().map(Watching::watch).filter_map(|watch| Some((&watch.runs, watch.thresholds.as_ref()?)))
 }
 
+/// Whether every check that feeds the RTO was healthy often enough in a row.
+fn all_well<C: Watching>(checks: &[C]) -> bool {
+    feeding(checks).all(|(runs, own)| runs.successes >= own.successes_to_recover)
+}
+
 impl RecoveryClock {
     /// Takes in a look of the check with this index.
     ///
@@ -140,24 +145,39 @@ impl RecoveryClock {
         Some(ClockEvent::Started(self.start(checks, outage)))
     }
 
-    /// Ends a declared outage that no check confirmed, and in which none fails now. There was no
-    /// recovery, so it proves nothing.
+    /// Ends an outage that no check confirmed, and in which none fails now. There was no recovery, so it
+    /// proves nothing. An outage that nobody declared, because the checks that saw it are gone, ends once
+    /// every check is well.
     pub fn withdraw<C: Watching>(&mut self, checks: &[C]) -> Option<Outage> {
         let fails = feeding(checks).any(|(runs, _)| runs.failures > 0);
-        self.running.take_if(|outage| outage.declared && !outage.confirmed && !fails)
+        let well = all_well(checks);
+        self.running.take_if(|outage| !outage.confirmed && !fails && (outage.declared || well))
     }
 
     /// Restores the clock. A running clock continues from its own trigger.
     ///
-    /// If the clock can only have waited for checks that are gone, it ends without a recovery:
-    /// nobody saw the failed part recover, and the remaining checks were always healthy.
-    pub fn resume<C: Watching>(&mut self, checks: &[C], running: Option<Outage>, last: Option<Recovery>) {
-        let can_end = |outage: &Outage| {
-            feeding(checks).any(|(runs, own)| {
-                outage.declared || runs.failed_in(outage) || runs.successes < own.successes_to_recover
-            })
+    /// If every check that saw the outage is gone, nobody will see the failed part recover. Then health
+    /// of the others is no recovery: the clock is not [confirmed](Outage::confirmed) any more, and ends
+    /// at once if they are all well. `may_have_seen` tells by its index whether a check can have seen the
+    /// outage, though its own state does not say so.
+    pub fn resume<C: Watching>(
+        &mut self,
+        checks: &[C],
+        running: Option<Outage>,
+        last: Option<Recovery>,
+        may_have_seen: impl Fn(usize) -> bool,
+    ) {
+        let feeds = |watch: &Watch| watch.thresholds.is_some();
+        let go_on = |outage: Outage| {
+            let saw = |(index, watch): (usize, &Watch)| may_have_seen(index) || watch.runs.failed_in(&outage);
+            let mut watches = checks.iter().map(Watching::watch).enumerate().filter(|(_, watch)| feeds(watch));
+            if watches.any(saw) {
+                // Older records do not say that checks confirmed what they saw.
+                return Some(Outage { confirmed: outage.confirmed || !outage.declared, ..outage });
+            }
+            (outage.declared || !all_well(checks)).then_some(Outage { confirmed: false, ..outage })
         };
-        (self.running, self.last) = (running.filter(can_end), last);
+        (self.running, self.last) = (running.and_then(go_on), last);
     }
 
     fn start<C: Watching>(&mut self, checks: &mut [C], outage: Outage) -> Outage {
@@ -174,7 +194,7 @@ impl RecoveryClock {
     }
 
     fn stop<C: Watching>(&mut self, checks: &[C], outage: Outage, at: Timestamp) -> Option<Recovery> {
-        if outage.declared && !outage.confirmed {
+        if !outage.confirmed {
             return None;
         }
         let (mut healthy, mut earliest) = (outage.trigger, outage.trigger);

@@ -146,7 +146,7 @@ impl Trigger {
     pub fn recall(spec: Arc<TriggerSpec>, remembered: &RememberedTrigger) -> Self {
         let mut trigger = Self::new(spec);
         trigger.watch.recall(&remembered.watched);
-        trigger.clock.resume(std::slice::from_ref(&trigger.watch), remembered.firing, remembered.last);
+        trigger.clock.resume(std::slice::from_ref(&trigger.watch), remembered.firing, remembered.last, |_| true);
         trigger
     }
 }

@@ -154,11 +154,15 @@ impl Ledger {
         Ok((false, state))
     }
 
-    /// Ends the declared outage of a contract in which no check saw a failure.
+    /// Ends the outage of a contract that no check confirmed, unless one fails.
     pub(super) fn withdraw(&mut self, contract: &str, moment: Moment) {
         let Some(followed) = self.contracts.iter_mut().find(|followed| followed.spec.name == contract) else { return };
         let Some(outage) = Arc::make_mut(&mut followed.record).contract.withdraw() else { return };
-        tell::of_a_declared_outage_without_a_failure(contract);
+        if outage.declared {
+            tell::of_a_declared_outage_without_a_failure(contract);
+        } else {
+            tell::of_an_outage_without_checks(contract);
+        }
         let trigger = moment.wall(outage.trigger);
         self.journal.record(moment.wall(moment.now), Fact::Withdrawn { contract: contract.to_owned(), trigger });
         followed.pace();

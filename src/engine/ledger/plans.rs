@@ -36,12 +36,15 @@ impl Ledger {
                 self.unplan(&name, moment);
             }
         }
-        self.withdraw_the_closed(moment);
+        self.withdraw_the_unconfirmed(moment);
     }
 
     /// Ends the declared clocks of incidents that are closed, unless a check fails or has confirmed
-    /// them.
-    fn withdraw_the_closed(&mut self, moment: Moment) {
+    /// them, and those whose checks are gone.
+    fn withdraw_the_unconfirmed(&mut self, moment: Moment) {
+        for name in self.running(|outage| !outage.declared && !outage.confirmed) {
+            self.withdraw(&name, moment);
+        }
         for name in self.running(|outage| outage.declared) {
             if !self.journal.open_incidents().any(|incident| incident.clocks.contains(&name)) {
                 self.withdraw(&name, moment);
@@ -80,7 +83,7 @@ impl Ledger {
             self.verify_drills(moment);
         }
         // A check may have failed when the incident was closed, and be well now.
-        self.withdraw_the_closed(moment);
+        self.withdraw_the_unconfirmed(moment);
     }
 
     /// Looks after the exposure and the alarms of the contract at this index.

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use dr_rules::contract::{Contract, Objective};
 use dr_rules::observation::{CopyState, Health, Observation};
+use dr_rules::remembered::Remembered;
 use dr_rules::status::Basis;
 use dr_rules::trigger::{Trigger, TriggerMode, TriggerSpec, Watched};
 
-use super::{check, contract, gone_on, healthy, of_copy, of_health, seconds, spec, t, unhealthy};
+use super::{check, contract, gone_on, healthy, no_answer, of_copy, of_health, seconds, spec, t, unhealthy};
 
 /// The contract after a start at which the wall clock shows `now`.
 fn restarted(contract: &Contract, now: i64) -> Contract {
@@ -155,6 +156,31 @@ fn an_outage_ends_without_a_recovery_when_what_was_down_is_measured_no_more() {
     other.observe(0, t(3600), &of_health(healthy()));
     assert!(other.clock().running().is_some(), "nobody saw it recover");
 
+    other.observe(1, t(3610), &of_health(healthy()));
+    assert_eq!(other.clock().last_recovery(), None, "what is well now is not what was down");
+    let withdrawn = other.withdraw().expect("nothing fails");
+    assert_eq!(withdrawn.trigger, t(20));
+    assert_eq!(basis(&other, Objective::Rto, 3610), Basis::NoRecovery);
+
+    // It may also be down, and then its recovery is one.
+    let mut other = with_checks(&down(), &["a", "c"]);
+    for (at, health) in [(3600, unhealthy()), (3610, unhealthy()), (3620, unhealthy()), (3630, healthy())] {
+        other.observe(0, t(at), &of_health(healthy()));
+        assert_eq!(other.withdraw(), None, "a check was not seen healthy");
+        other.observe(1, t(at), &of_health(health));
+    }
+    let last = other.clock().last_recovery().expect("it was seen to recover");
+    assert_eq!((last.outage.trigger, last.healthy), (t(20), t(3630)));
+
+    // A check that started it and measures something else now is believed.
+    let elsewhere = |state: &mut Remembered| drop(state.checks.remove("b"));
+    let mut state = down().remember();
+    elsewhere(&mut state);
+    let mut moved = gone_on(&down(), state);
+    moved.observe(0, t(3600), &of_health(healthy()));
+    moved.observe(1, t(3600), &of_health(healthy()));
+    assert_eq!(moved.clock().last_recovery().map(|last| last.healthy), Some(t(3600)));
+
     // What failed and is well again was seen to recover, though it waited for another.
     let mut both = down();
     for at in (3600..3630).step_by(10) {
@@ -164,6 +190,26 @@ fn an_outage_ends_without_a_recovery_when_what_was_down_is_measured_no_more() {
     let mut without = with_checks(&both, &["a"]);
     without.observe(0, t(3640), &of_health(healthy()));
     assert_eq!(without.clock().last_recovery().map(|last| last.healthy), Some(t(3630)));
+}
+
+#[test]
+fn the_health_of_another_check_is_no_recovery_of_one_that_was_removed() {
+    let mut two = contract(spec(), vec![check("a"), check("b")]);
+    for check in [0, 1] {
+        two.observe(check, t(-10), &of_health(healthy()));
+    }
+    for at in [0, 10, 20, 30] {
+        two.observe(0, t(at), &of_health(unhealthy()));
+        two.observe(1, t(at), &of_health(no_answer()));
+    }
+    let mut without = with_checks(&two, &["b"]);
+    assert_eq!(basis(&without, Objective::Rto, 330), Basis::DownUncertain, "not known to be down");
+    // A restart changes nothing.
+    without = gone_on(&without, without.remember());
+    without.observe(0, t(40), &of_health(healthy()));
+    assert_eq!(without.clock().last_recovery(), None, "it never failed");
+    assert!(without.withdraw().is_some());
+    assert_eq!(basis(&without, Objective::Rto, 40), Basis::NoRecovery);
 }
 
 #[test]

@@ -31,8 +31,8 @@ pub(super) fn appendix(document: &mut Document) {
     document.heading("Appendix: use as evidence");
     document.text(
         "The table says which part of this report may serve as evidence, and for what. The report certifies nothing: \
-         whether it is enough is for the auditor to decide. Figures cover the configured contracts only, and rest on \
-         what the exporter observed. Names of people are as they gave them.",
+         whether it is enough is for the auditor to decide. Figures cover the contracts that were configured within \
+         the period, and rest on what the exporter observed. Names of people are as they gave them.",
     );
     let rows = ROWS.iter().map(|row| row.iter().map(|cell| (*cell).to_owned()).collect());
     document.table(&["asked by", "part of this report", "what it shows"], rows.collect());

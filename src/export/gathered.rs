@@ -1,6 +1,7 @@
 //! What a report on a period needs of the record. It is gathered entry by entry: the record of years is
 //! never held as a whole, and each entry is looked at once, however many contracts there are.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::recorded::Recorded;
@@ -36,6 +37,35 @@ pub fn worse(a: Exposure, b: Exposure) -> Exposure {
 /// One objective of a contract.
 type Of = (String, Objective);
 
+/// What was promised for a contract.
+#[derive(Debug, Clone)]
+pub struct Held {
+    /// The promise that held last.
+    pub promise: Promise,
+    /// When the contract left the configuration. None while it is promised.
+    pub removed: Option<Timestamp>,
+    /// When the target of an objective was last changed, added or dropped.
+    changed: BTreeMap<Objective, Timestamp>,
+}
+
+impl Held {
+    /// When the target of this objective was last changed, if that was at this instant or later.
+    #[must_use]
+    pub fn changed(&self, objective: Objective, since: Timestamp) -> Option<Timestamp> {
+        self.changed.get(&objective).copied().filter(|at| *at >= since)
+    }
+
+    /// From here on this promise holds.
+    fn become_this(&mut self, promise: Promise, at: Timestamp) {
+        for objective in Objective::ALL {
+            if promise.target_seconds(objective) != self.promise.target_seconds(objective) {
+                self.changed.insert(objective, at);
+            }
+        }
+        (self.promise, self.removed) = (promise, None);
+    }
+}
+
 /// The facts of the record that matter.
 #[derive(Debug)]
 pub struct Gathered {
@@ -43,9 +73,11 @@ pub struct Gathered {
     from: Timestamp,
     /// The contract, unless all are wanted.
     only: Option<String>,
-    /// The promises that held last.
-    promises: Vec<Promise>,
-    /// Their objectives.
+    /// The contracts that are promised now, in the order of the configuration.
+    now: Vec<String>,
+    /// All that ever were.
+    held: BTreeMap<String, Held>,
+    /// The objectives that are promised now.
     promised: BTreeSet<Of>,
     /// The first promises that were recorded.
     first_promised: Option<(i64, Timestamp)>,
@@ -82,7 +114,8 @@ impl Gathered {
         Self {
             from,
             only,
-            promises: Vec::new(),
+            now: Vec::new(),
+            held: BTreeMap::new(),
             promised: BTreeSet::new(),
             first_promised: None,
             observers: Vec::new(),
@@ -146,7 +179,19 @@ impl Gathered {
             self.objective(of).push((seq, at, Own::Promised(is_promised)));
         }
         self.first_promised.get_or_insert((seq, at));
-        (self.promised, self.promises) = (now, contracts);
+        self.promised = now;
+        self.now = contracts.iter().map(|promise| promise.contract.clone()).collect();
+        for held in self.held.values_mut() {
+            held.removed.get_or_insert(at);
+        }
+        for promise in contracts {
+            match self.held.entry(promise.contract.clone()) {
+                Entry::Occupied(mut held) => held.get_mut().become_this(promise, at),
+                Entry::Vacant(place) => {
+                    place.insert(Held { promise, removed: None, changed: BTreeMap::new() });
+                }
+            }
+        }
     }
 
     /// The changes of an objective. One that was not among the first promises begins without a promise.
@@ -156,10 +201,11 @@ impl Gathered {
         self.objectives.entry(of).or_insert_with(|| first.into_iter().collect())
     }
 
-    /// The promises that held last.
-    #[must_use]
-    pub fn promises(&self) -> &[Promise] {
-        &self.promises
+    /// The contracts that were promised at any time since `from`: first those that still are, in the order
+    /// of the configuration.
+    pub fn held(&self, from: Timestamp) -> impl Iterator<Item = &Held> {
+        let now = self.now.iter().filter_map(|name| self.held.get(name));
+        now.chain(self.held.values().filter(move |held| held.removed.is_some_and(|removed| removed >= from)))
     }
 
     /// The recoveries of a contract that ended since `from`, the oldest first.

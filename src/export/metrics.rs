@@ -95,6 +95,8 @@ descriptions! {
         "Measured recoveries, by whether they met the target that applied then";
     HEALTHY: Gauge "dr_check_healthy" ["contract,check,kind"]
         "1 when the component works, 0 when it fails. Absent without fresh evidence";
+    FEEDS: Gauge "dr_check_feeds" ["contract,check,objective"]
+        "1 for each objective that the check feeds";
     CONSECUTIVE: Gauge "dr_check_consecutive_failures" ["contract,check,kind"]
         "How often in a row the component failed";
     WARNING: Gauge "dr_check_warning" ["contract,check,kind"]

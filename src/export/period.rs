@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::View;
 use super::document::Document;
 use super::event;
-use super::gathered::{self, Exposure, Gathered};
+use super::gathered::{self, Exposure, Gathered, Held};
 use super::people::{self, DrillStatus};
 use super::recorded;
 use crate::domain::contract::Objective;
@@ -47,8 +47,10 @@ pub struct PeriodReport {
 /// One contract in the period.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ContractPeriod {
-    /// What is promised now.
+    /// What is promised now, or what was promised last.
     pub promise: Promise,
+    /// When the contract left the configuration. Null while it is promised.
+    pub removed: Option<Timestamp>,
     /// The time in each status, by objective.
     pub objectives: Vec<ObjectivePeriod>,
     /// The worst exposure: at least and at most, in seconds. Absent if none was recorded.
@@ -62,8 +64,11 @@ pub struct ContractPeriod {
 pub struct ObjectivePeriod {
     /// Which objective.
     pub objective: Objective,
-    /// The target.
+    /// The target. Null if the objective was dropped.
     pub target_seconds: Option<f64>,
+    /// When the target was last changed, if that was within the period. Each status rests on the target of
+    /// its time.
+    pub target_changed: Option<Timestamp>,
     /// Time in seconds. All of these together are the whole period.
     pub seconds: InStatus<f64>,
     /// The same in percent. Together they are 100.
@@ -126,7 +131,7 @@ pub struct GapLine {
 
 impl PeriodReport {
     /// The report on the time from `since` ago until now, on every contract or on the one for which the
-    /// record was gathered. None if that contract is neither configured nor recorded.
+    /// record was gathered. None if that contract was not promised at any time of it.
     #[must_use]
     pub fn of(
         view: View<'_>,
@@ -137,9 +142,8 @@ impl PeriodReport {
     ) -> Option<Self> {
         let to = view.moment.wall(view.moment.now);
         let from = to.minus(since);
-        let promises = gathered.promises().iter();
         let contracts: Vec<ContractPeriod> =
-            promises.map(|promise| of_contract(view, promise, gathered, (from, to))).collect();
+            gathered.held(from).map(|held| of_contract(view, held, gathered, (from, to))).collect();
         if contract.is_some() && contracts.is_empty() {
             return None;
         }
@@ -172,20 +176,16 @@ impl PeriodReport {
     }
 }
 
-fn of_contract(
-    view: View<'_>,
-    promise: &Promise,
-    gathered: &Gathered,
-    (from, to): (Timestamp, Timestamp),
-) -> ContractPeriod {
+fn of_contract(view: View<'_>, held: &Held, gathered: &Gathered, (from, to): (Timestamp, Timestamp)) -> ContractPeriod {
+    let promise = &held.promise;
     let name = promise.contract.as_str();
-    let objectives = promise.objectives().map(|objective| {
+    let objectives = Objective::ALL.into_iter().filter_map(|objective| {
+        let (target_seconds, target_changed) = (promise.target_seconds(objective), held.changed(objective, from));
+        // What was dropped within the period was promised before.
+        target_seconds.map(|_| ()).or(target_changed.map(|_| ()))?;
         let shares = shares(&gathered.changes(name, objective, to), from, to);
-        let target_seconds = match objective {
-            Objective::Rto => promise.rto_seconds,
-            Objective::Rpo => promise.rpo_seconds,
-        };
-        ObjectivePeriod { objective, target_seconds, seconds: seconds(&shares), percent: percent(&shares) }
+        let (seconds, percent) = (seconds(&shares), percent(&shares));
+        Some(ObjectivePeriod { objective, target_seconds, target_changed, seconds, percent })
     });
     let exposures = gathered.exposure(name).into_iter().chain(exposures_now(view, name));
     ContractPeriod {
@@ -193,6 +193,7 @@ fn of_contract(
         worst_exposure: exposures.reduce(gathered::worse),
         recoveries: gathered.recoveries(name, from),
         promise: promise.clone(),
+        removed: held.removed,
     }
 }
 
@@ -297,8 +298,16 @@ fn of_statuses(document: &mut Document, report: &PeriodReport) {
             let InStatus { met, at_risk, breached, unproven, not_observed } = objective.percent;
             let shares = [met, at_risk, breached, unproven, not_observed].map(percent);
             let target =
-                objective.target_seconds.map_or(String::new(), |target| format!("< {}", recorded::seconds(target)));
-            let head = [of.promise.contract.clone(), objective.objective.label().to_uppercase(), target];
+                objective.target_seconds.map_or("none".to_owned(), |target| format!("< {}", recorded::seconds(target)));
+            let target = match objective.target_changed {
+                Some(changed) => format!("{target} (since {changed})"),
+                None => target,
+            };
+            let name = match of.removed {
+                Some(removed) => format!("{} (removed {removed})", of.promise.contract),
+                None => of.promise.contract.clone(),
+            };
+            let head = [name, objective.objective.label().to_uppercase(), target];
             head.into_iter().chain(shares).collect()
         })
     });

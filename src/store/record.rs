@@ -235,8 +235,16 @@ pub struct Promise {
 impl Promise {
     /// The objectives that it has.
     pub fn objectives(&self) -> impl Iterator<Item = Objective> {
-        let has = [(Objective::Rto, self.rto_seconds), (Objective::Rpo, self.rpo_seconds)];
-        has.into_iter().filter(|(_, target)| target.is_some()).map(|(objective, _)| objective)
+        Objective::ALL.into_iter().filter(|objective| self.target_seconds(*objective).is_some())
+    }
+
+    /// The target of an objective in seconds. None if it does not have the objective.
+    #[must_use]
+    pub fn target_seconds(&self, objective: Objective) -> Option<f64> {
+        match objective {
+            Objective::Rto => self.rto_seconds,
+            Objective::Rpo => self.rpo_seconds,
+        }
     }
 }
 

@@ -274,16 +274,18 @@ impl DrillRun {
         Ok(first)
     }
 
-    /// What the recoveries that were measured prove. The last one of each contract counts.
+    /// What the recoveries that were measured prove: each contract needs one, and the worst counts. A later
+    /// recovery in time, such as the way back, does not undo one that missed its target.
     #[must_use]
     pub fn outcome(&self) -> Outcome {
-        let last = |name: &String| self.recoveries.iter().rev().find(|recovery| recovery.contract == *name);
-        let met: Vec<Option<bool>> =
-            self.must_recover.iter().map(|name| last(name).and_then(|last| last.met)).collect();
+        let counts = |recovery: &&Measured| self.must_recover.contains(&recovery.contract);
+        let met: Vec<Option<bool>> = self.recoveries.iter().filter(counts).map(|recovery| recovery.met).collect();
+        let measured = |name: &String| self.recoveries.iter().any(|recovery| recovery.contract == *name);
+        let missing = !self.must_recover.iter().all(measured);
         let nothing = self.kind == DrillKind::Recovery && met.is_empty();
         if met.contains(&Some(false)) {
             Outcome::Failed
-        } else if nothing || met.contains(&None) {
+        } else if nothing || missing || met.contains(&None) {
             Outcome::Unproven
         } else {
             Outcome::Passed

@@ -100,7 +100,7 @@ proptest! {
             (1..).zip(facts).map(|(seq, (at, fact))| Recorded { seq, at: t(at), fact }).collect();
         let mut gathered = Gathered::since(t(500), only.map(str::to_owned));
         facts.iter().cloned().for_each(|recorded| gathered.take(recorded));
-        for promise in gathered.promises() {
+        for Held { promise, .. } in gathered.held(t(0)) {
             for objective in promise.objectives() {
                 let name = promise.contract.as_str();
                 prop_assert!(only.is_none_or(|only| only == name));

@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use super::exposition::Families;
 use super::{
-    AT_RISK_RATIO, COMPLIANT, CONSECUTIVE, CONTRACT_INFO, COPY_LOST, DRILL_CONTRACT, EVIDENCE, FAILURES, HEALTHY,
-    IN_PROGRESS, KNOWN, LAG_BUDGET, LAST_DOWNTIME, LAST_END, LAST_RECOVERY, OBSERVED, RECOVERIES, RECOVERY_POINT, RUNS,
-    STARTED, STATUS, TARGET, USED, WARN_AFTER, WARNING, WITHOUT_OK, WITHOUT_TESTED, as_f64, of_reading, one_or_zero,
+    AT_RISK_RATIO, COMPLIANT, CONSECUTIVE, CONTRACT_INFO, COPY_LOST, DRILL_CONTRACT, EVIDENCE, FAILURES, FEEDS,
+    HEALTHY, IN_PROGRESS, KNOWN, LAG_BUDGET, LAST_DOWNTIME, LAST_END, LAST_RECOVERY, OBSERVED, RECOVERIES,
+    RECOVERY_POINT, RUNS, STARTED, STATUS, TARGET, USED, WARN_AFTER, WARNING, WITHOUT_OK, WITHOUT_TESTED, as_f64,
+    of_reading, one_or_zero,
 };
 use crate::clock::Moment;
 use crate::domain::contract::{Judgement, Objective};
@@ -168,6 +169,9 @@ fn settled(families: &mut Families, record: &ContractRecord, verdicts: &Verdicts
         let place = [name, ("check", check.name.as_str())];
         let [contract, named] = place;
         let labels = [contract, named, ("kind", check.kind.name)];
+        for objective in Objective::ALL.into_iter().filter(|objective| check.feeds.has(*objective)) {
+            families.of(FEEDS).gauge(&[contract, named, ("objective", objective.label())], 1.0);
+        }
         families.known(HEALTHY, &labels, verdict.healthy.map(one_or_zero));
         families.known(WARNING, &labels, verdict.warns.map(one_or_zero));
         families.known(WARN_AFTER, &labels, check.warn_after.map(|after| after.as_secs_f64()));

@@ -114,6 +114,34 @@ async fn a_report_compares_with_the_promise_that_held() {
     assert!(markdown.contains("| api | &lt; 1m |"), "{markdown}");
 }
 
+/// What was promised in the period is told, though the promise was changed or taken back on its last day.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_report_tells_of_what_was_promised_in_its_period() {
+    let rig = Rig::start().await;
+    rig.service.well(false);
+    rig.until("it is seen", async |rig| rig.get("status").await["contracts"][0]["failing"] == json!(true)).await;
+    rig.reload(|yaml| yaml.replace("rto: 60s", "rto: 7m")).await;
+    rig.reload(|yaml| {
+        let (contracts, _) = yaml.split_once("\nincidents:").expect("incidents");
+        contracts.replace("name: api\n", "name: other\n")
+    })
+    .await;
+    for path in ["report?since=1d", "report?since=1d&contract=api"] {
+        let report = rig.get(path).await;
+        let contracts = report["contracts"].as_array().expect("a list");
+        let api = contracts.iter().find(|of| of["promise"]["contract"] == "api").expect("it was promised");
+        assert!(api["removed"].is_string(), "{api}");
+        let rto = &api["objectives"][0];
+        assert!(rto["target_changed"].is_string(), "{api}");
+        assert_eq!((&rto["objective"], &rto["target_seconds"]), (&json!("rto"), &json!(420.0)), "{api}");
+        assert!(rto["seconds"]["unproven"].as_f64() > Some(0.0), "{api}");
+    }
+    let markdown = rig.text("/api/v1/report?output=markdown").await;
+    assert!(markdown.contains("| api (removed 20") && markdown.contains("&lt; 7m (since 20"), "{markdown}");
+    let other = rig.get("report?since=1d&contract=other").await;
+    assert_eq!(other["contracts"][0]["removed"], Value::Null, "{other}");
+}
+
 /// A contract that leaves the configuration during an incident comes back without its clock, if
 /// the incident was closed in the meantime.
 #[tokio::test(flavor = "multi_thread")]

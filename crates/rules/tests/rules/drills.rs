@@ -65,7 +65,8 @@ fn a_recovery_drill_passes_when_every_contract_with_an_rto_was_measured_and_met(
     assert_eq!(outcome(&[a.clone(), b.clone()]), Outcome::Passed);
     assert_eq!(outcome(&[a.clone(), measured("b", Some(false))]), Outcome::Failed);
     assert_eq!(outcome(&[a.clone(), measured("b", None)]), Outcome::Unproven);
-    assert_eq!(outcome(&[a, measured("b", Some(false)), b]), Outcome::Passed, "the last one counts");
+    assert_eq!(outcome(&[a.clone(), measured("b", Some(false)), b.clone()]), Outcome::Failed, "the worst counts");
+    assert_eq!(outcome(&[a, b.clone(), measured("b", None), b]), Outcome::Unproven);
     assert_eq!(
         [Outcome::Passed, Outcome::Failed, Outcome::Unproven, Outcome::Aborted].map(Outcome::counts),
         [true, true, false, false]

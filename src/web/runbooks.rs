@@ -22,6 +22,7 @@ pub const ALL: &[(&str, &str)] = compiled_in![
     "DRCheckWarning",
     "DRClockSkew",
     "DRConfigReloadFailed",
+    "DRContractConflict",
     "DRCopyLost",
     "DRDegradedOperationViolated",
     "DRDrillOverdue",

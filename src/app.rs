@@ -27,6 +27,7 @@ use crate::engine::memory::{self, Recalled};
 use crate::engine::panics;
 use crate::engine::snapshot::{Configuration, Divided, Share, Snapshot};
 use crate::engine::{self, FirstRun, Made, Plan, Planned, Plans, Running, TakenOut, TriggerPlan};
+use crate::store::keeper::Storage;
 use crate::store::{Stored, StoredCheck};
 use crate::web;
 use crate::web::admin::Admin;
@@ -66,7 +67,7 @@ impl Engine {
     /// Starts to measure a configuration. It continues from the stored state.
     #[must_use]
     pub fn start(config: &Config, first: FirstRun, recalled: Recalled) -> Self {
-        let clock = Clock::start();
+        let clock = recalled.storage.as_ref().map_or_else(Clock::start, Storage::clock);
         let clients = Clients::new(config.connections.clone());
         let plans = plans(config, &clients, &recalled.stored, clock);
         let left = Stored { checks: recalled.stored.checks.clone(), ..Stored::default() };

@@ -18,6 +18,8 @@ use tracing::warn;
 use crate::domain::remembered::Calendar;
 use crate::domain::time::Timestamp;
 
+pub use reference::Reference;
+
 /// The monotonic clock's reading: for deadlines, and for how long something takes.
 #[must_use]
 pub fn instant() -> Instant {
@@ -38,11 +40,23 @@ pub fn held_up(deadline: Instant) -> bool {
 /// How often who waits looks whether this process still runs.
 const BEAT: Duration = Duration::from_millis(100);
 
+/// Whether what was so at this beat of [`watched_by`] still is, as far as this process looked since.
+#[must_use]
+pub fn is_current(beat: Instant) -> bool {
+    since(beat) <= BEAT + HELD_UP
+}
+
 /// Does `work`, and tells for how long this process was held up meanwhile: stopped, or without a
 /// processor. In that time it saw no answer and sent none, and a server may have given it up.
 pub async fn watched<T>(work: impl Future<Output = T>) -> (T, Duration) {
+    watched_by(work, || {}).await
+}
+
+/// The same. `beats` is called again and again while this process runs.
+pub async fn watched_by<T>(work: impl Future<Output = T>, beats: impl Fn()) -> (T, Duration) {
     let (mut work, mut held_up) = (pin!(work), Duration::ZERO);
     loop {
+        beats();
         let beat = instant() + BEAT;
         let done = tokio::select! {
             biased;
@@ -129,6 +143,12 @@ impl Clock {
     #[must_use]
     pub fn start() -> Self {
         Self::new(wall_now, slept, boot())
+    }
+
+    /// The same, whose wall clock is that of another machine. Before that was read, it is this machine's.
+    #[must_use]
+    pub fn following(reference: Reference) -> Self {
+        Self::new(move || reference.now().unwrap_or_else(wall_now), slept, None)
     }
 
     /// The same timeline for times that were stored by this calendar: [`Clock::from_wall`] corrects them
@@ -338,5 +358,6 @@ fn nanos_between(from: Timestamp, to: Timestamp) -> i64 {
     to.as_unix_nanos().saturating_sub(from.as_unix_nanos())
 }
 
+mod reference;
 #[cfg(test)]
 mod tests;

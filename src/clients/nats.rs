@@ -91,11 +91,15 @@ pub type Unanswered = Finding;
 
 #[derive(Debug, Clone)]
 enum Link {
-    /// Not every server was tried since the last connection, so nothing is known.
+    /// Not every server was tried since the last connection, or since this process stood still. So nothing is
+    /// known.
     Connecting,
     Up(Client),
-    /// Every server was tried without success.
-    Down(Finding),
+    /// Every server was tried without success. The reconnector tries them on, and `beat` is when it last ran.
+    Down {
+        finding: Finding,
+        beat: Instant,
+    },
 }
 
 /// The result of a request that reached the server.
@@ -248,11 +252,14 @@ fn silence(subject: &str, client: &Client, deadline: Instant, server_lives: bool
 /// The connection, as soon as it is ready.
 async fn client(link: &mut watch::Receiver<Link>, deadline: Instant) -> Result<Client, Unanswered> {
     let connecting = || Finding::new(&CONNECTING, "no server has accepted the connection yet, and not all were tried");
-    let settled = timeout_at(deadline, link.wait_for(|link| !matches!(link, Link::Connecting))).await;
-    match settled.map_err(|_| connecting())?.map(|link| link.clone()).map_err(|_| ended())? {
-        Link::Up(client) => Ok(client),
-        Link::Down(finding) => Err(finding),
-        Link::Connecting => Err(connecting()),
+    loop {
+        match &*link.borrow_and_update() {
+            Link::Up(client) => return Ok(client.clone()),
+            Link::Down { finding, beat } if clock::is_current(*beat) => return Err(finding.clone()),
+            // That was before this process stood still.
+            Link::Down { .. } | Link::Connecting => {}
+        }
+        timeout_at(deadline, link.changed()).await.map_err(|_| connecting())?.map_err(|_| ended())?;
     }
 }
 

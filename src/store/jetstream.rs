@@ -8,6 +8,7 @@
 use std::time::Duration;
 
 use crate::clients::nats::NatsConnection;
+use crate::clock::Reference;
 use crate::decode::values::{StreamName, Word as _};
 use crate::store::damage::Damage;
 use crate::store::record::{Broken, EntryQuery, Link};
@@ -52,6 +53,8 @@ pub struct JetStream {
     pub takeover_after: Duration,
     /// How long a replica that finds an empty stream lets others write again what it held.
     pub founding_after: Duration,
+    /// The clock of the servers, by which all replicas tell their times.
+    pub time: Reference,
 }
 
 impl JetStream {
@@ -73,6 +76,7 @@ impl JetStream {
             states_kept: STATES_KEPT,
             takeover_after: TAKEOVER_AFTER,
             founding_after: TAKEOVER_AFTER,
+            time: Reference::default(),
         }
     }
 
@@ -125,5 +129,9 @@ impl Backend for JetStream {
 
     fn is_shared(&self) -> bool {
         true
+    }
+
+    fn time(&self) -> Option<Reference> {
+        Some(self.time.clone())
     }
 }

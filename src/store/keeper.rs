@@ -14,7 +14,7 @@ use super::history::{History, HistoryQuery};
 use super::record::{EntryQuery, Head, Link};
 use super::shared::{Forwarded, Inbox, Share};
 use super::{Backend, Batch, ClosedRecovery, Firing, FiringQuery, RecoveryQuery, StoreError, Stored};
-use crate::clock;
+use crate::clock::{self, Clock, Reference};
 use thread::Keeper;
 
 mod thread;
@@ -61,6 +61,7 @@ pub struct Storage {
     orders: mpsc::Sender<Order>,
     health: Arc<Mutex<StoreHealth>>,
     inbox: Option<Inbox>,
+    time: Option<Reference>,
 }
 
 /// The thread of a storage. When it is joined, everything has been written.
@@ -90,6 +91,7 @@ impl Storage {
     pub fn start(options: StorageOptions) -> Result<(Self, StorageThread, Stored), StoreError> {
         let health = Arc::new(Mutex::new(StoreHealth::default()));
         let inbox = options.backend.is_shared().then(Inbox::default);
+        let time = options.backend.time();
         let mut keeper = Keeper::new(options, inbox.clone(), Arc::clone(&health));
         let stored = match keeper.open() {
             Ok(stored) => stored,
@@ -114,7 +116,7 @@ impl Storage {
             path: PathBuf::from("the storage's thread"),
             message: error.to_string(),
         })?;
-        Ok((Self { orders, health, inbox }, StorageThread(thread), stored))
+        Ok((Self { orders, health, inbox, time }, StorageThread(thread), stored))
     }
 
     /// Hands over a batch. The answer is true if it is on the disk, and false if the write failed. In
@@ -134,6 +136,12 @@ impl Storage {
         let (answer, answered) = oneshot::channel();
         let _ = self.orders.send(Order::Forward(Box::new(order), answer));
         answered
+    }
+
+    /// A timeline that begins now, on the clock by which the storage's times are told.
+    #[must_use]
+    pub fn clock(&self) -> Clock {
+        self.time.clone().map_or_else(Clock::start, Clock::following)
     }
 
     /// What other replicas wrote arrives here. None if the storage is not shared.

@@ -11,6 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::clock::Reference;
 use crate::domain::contract::Objective;
 use crate::domain::independence::{DegradedOperation, Independence};
 use crate::domain::outage::Mode;
@@ -113,6 +114,11 @@ pub trait Backend: std::fmt::Debug + Send {
     /// Whether several replicas share the store. Then it has turns: see [`Store::turn`].
     fn is_shared(&self) -> bool {
         false
+    }
+
+    /// The clock by which all who share the store tell their times. None: the wall clock of this machine.
+    fn time(&self) -> Option<Reference> {
+        None
     }
 }
 

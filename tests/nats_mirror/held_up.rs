@@ -8,8 +8,10 @@ use dr_exporter::domain::observation::{Health, Observation};
 use dr_exporter::engine::check::Run;
 use tokio::time::Instant;
 
-use super::{CONTRACT, ORIGIN, SOON, contract, runs_on, watch_pair};
+use super::{CONTRACT, ORIGIN, SOON, as_app, contract, runs_on, start, watch_pair};
+use dr_testkit::exporter::Exporter;
 use dr_testkit::nats::{MIRROR, Pair};
+use dr_testkit::proxy::{Mode, Proxy};
 use dr_testkit::{let_pass, wait_until};
 
 /// Without that, both sides would count as silent, which is an outage.
@@ -76,4 +78,74 @@ async fn a_process_that_was_frozen_in_the_middle_of_a_run_accuses_no_server() {
     let scrape = exporter.runs_on(CONTRACT, 5, SOON).await;
     let unhealthy = scrape.get("dr_check_runs_total", &[("contract", CONTRACT), ("outcome", "unhealthy")]);
     assert_eq!(unhealthy.unwrap_or_default(), 0.0, "{:?}\n{scrape}", scrape.reasons(CONTRACT));
+}
+
+/// The exporter, and its ways to both servers.
+async fn watch_by_ways(pair: &Pair, changed: &[(&str, &str)]) -> (Exporter, [Proxy; 2]) {
+    let ways = [Proxy::to(pair.primary.address).await, Proxy::to(pair.dr.address).await];
+    let by = |server, way: &Proxy| as_app(server).replace(&server.address.to_string(), &way.address().to_string());
+    let yaml = contract(&by(&pair.primary, &ways[0]), &by(&pair.dr, &ways[1]), ORIGIN, MIRROR);
+    let yaml = changed.iter().fold(yaml, |yaml, (from, to)| yaml.replace(from, to));
+    (start(&yaml).await, ways)
+}
+
+/// Both servers waited for the login of a process that stands still, and gave the connections up. The runs that
+/// begin after that did not stand still themselves.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_was_frozen_while_it_connected_accuses_no_server() {
+    let pair = Pair::start().await;
+    let (exporter, mut ways) = watch_by_ways(&pair, &[("timeout: 2s", "timeout: 20s")]).await;
+    exporter.becomes(CONTRACT, "rpo", "met", SOON).await;
+    // Shorter than a step of the handshake may take, and longer.
+    for stood_still in [1000, 2500, 1000] {
+        // It finds its connections closed, and connects to servers that say nothing yet.
+        exporter.freeze();
+        for way in &mut ways {
+            way.cut().await;
+            way.set(Mode::BlackHole).await;
+        }
+        exporter.thaw();
+        // Far from the 2 s that a server has for its INFO.
+        let_pass(Duration::from_millis(400)).await;
+        exporter.freeze();
+        for way in &mut ways {
+            way.cut().await;
+            way.heal().await;
+        }
+        let_pass(Duration::from_millis(stood_still)).await;
+        exporter.thaw();
+        let scrape = exporter.runs_on(CONTRACT, 5, SOON).await;
+        let unhealthy = scrape.get("dr_check_runs_total", &[("contract", CONTRACT), ("outcome", "unhealthy")]);
+        assert_eq!(unhealthy.unwrap_or_default(), 0.0, "{stood_still} ms: {:?}\n{scrape}", scrape.reasons(CONTRACT));
+        exporter.seen_healthy(CONTRACT, SOON).await;
+    }
+}
+
+/// Both servers are down when the process stops, and are back long before it goes on. What it knew of them
+/// before is no look.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_known_before_a_stand_still_is_not_seen_after_it() {
+    let pair = Pair::start().await;
+    // A failure is known to last for 2.25 s. A look that fails up to 11 s after it is of the same stretch.
+    let changed = [("rto: 1m", "rto: 6s"), ("interval: 500ms", "interval: 3s"), ("trigger: 3", "trigger: 1")];
+    let (exporter, mut ways) = watch_by_ways(&pair, &changed).await;
+    exporter.seen_healthy(CONTRACT, SOON).await;
+    for way in &mut ways {
+        way.cut().await;
+    }
+    let runs = [("contract", CONTRACT)];
+    exporter.until("it is down", SOON, |scrape| scrape.get("dr_recovery_in_progress", &runs) == Some(1.0)).await;
+    exporter.freeze();
+    for way in &mut ways {
+        way.heal().await;
+    }
+    let_pass(Duration::from_millis(8500)).await;
+    exporter.thaw();
+    let over = exporter.until("it is over", SOON, |scrape| {
+        assert_ne!(scrape.status(CONTRACT, "rto"), "breached", "nobody saw it fail for that long:\n{scrape}");
+        scrape.get("dr_recovery_in_progress", &runs) == Some(0.0)
+    });
+    let over = over.await;
+    let missed = over.series("dr_recoveries_total", &[("contract", CONTRACT), ("result", "missed")]);
+    assert_eq!(missed.map(|(_, count)| count).sum::<f64>(), 0.0, "{over}");
 }

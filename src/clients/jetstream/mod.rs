@@ -187,9 +187,15 @@ impl Stream {
     ///
     /// # Errors
     /// Why it is not known.
-    pub async fn info_with_count(&self, subject: &str, deadline: Instant) -> Result<(StreamInfo, u64), StreamError> {
+    pub async fn info_with_count(
+        &self,
+        subject: &str,
+        deadline: Instant,
+    ) -> Result<Answered<(StreamInfo, u64)>, StreamError> {
         let question = Bytes::from(json!({ "subjects_filter": subject }).to_string());
+        let sent = clock::instant();
         let answer = self.ask::<Value>("STREAM.INFO", question, deadline).await;
+        let received = clock::instant();
         let answer = answer.map_err(|failure| self.failed(failure))?;
         // A stream without such messages leaves the list out.
         let count = answer.pointer("/state/subjects").and_then(|subjects| subjects.get(subject));
@@ -198,7 +204,7 @@ impl Stream {
             let detail = format!("the state of {} cannot be read: {error}", self.name());
             StreamError::Unanswered(Finding::new(&BAD_ANSWER, detail))
         })?;
-        Ok((info, count))
+        Ok(Answered { answer: (info, count), sent, received })
     }
 
     async fn ask_info(&self, question: Bytes, deadline: Instant) -> Result<Answered<StreamInfo>, StreamError> {

@@ -44,7 +44,7 @@ impl Reconnector {
         let mut next_server = 0;
         let mut failed = Vec::new();
         loop {
-            let (connected, held_up) = clock::watched(self.connect(next_server)).await;
+            let (connected, held_up) = clock::watched_by(self.connect(next_server), || self.beat()).await;
             match connected.map_err(|finding| ours_if(held_up, finding)) {
                 Ok((session, mut client)) => {
                     client.lost_jetstream = jetstream.lost(next_server, client.info().jetstream);
@@ -63,7 +63,8 @@ impl Reconnector {
                 self.down(of_all(failed.drain(..)), &mut logged);
                 // The jitter keeps many exporters from reconnecting at once to a server that comes
                 // back.
-                sleep(pause.mul_f64(rand::random_range(0.5..=1.0))).await;
+                let rest = sleep(pause.mul_f64(rand::random_range(0.5..=1.0)));
+                clock::watched_by(rest, || self.beat()).await;
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }
         }
@@ -98,7 +99,22 @@ impl Reconnector {
             let Finding { reason, detail } = &finding;
             warn!(connection = self.name, reason = reason.label, detail, advice = reason.advice, "nats not connected");
         }
-        self.link.send_replace(Link::Down(finding));
+        self.link.send_replace(Link::Down { finding, beat: clock::instant() });
+    }
+
+    /// What is known of the servers is as old as the last attempt, and the attempts are close together. It is
+    /// not known any more after this process stood still.
+    fn beat(&self) {
+        self.link.send_if_modified(|link| {
+            let Link::Down { beat, .. } = link else { return false };
+            let stood_still = !clock::is_current(*beat);
+            if stood_still {
+                *link = Link::Connecting;
+            } else {
+                *beat = clock::instant();
+            }
+            stood_still
+        });
     }
 
     /// Connects to one of the servers, in turn.

@@ -14,9 +14,9 @@ use tracing::info;
 use super::JetStream;
 use super::message::Subjects;
 use crate::clients::jetstream::log::{Append, Appended, LogMessage};
-use crate::clients::jetstream::{Stream, StreamError, StreamInfo};
+use crate::clients::jetstream::{Answered, Stream, StreamError, StreamInfo};
 use crate::clients::nats::Connection;
-use crate::clock;
+use crate::clock::{self, Reference};
 use crate::store::StoreError;
 
 /// How long one request may take.
@@ -38,6 +38,8 @@ pub(super) struct Log {
     stream: Stream,
     pub(super) subjects: Subjects,
     pub(super) name: String,
+    /// The clock of the server that leads the stream.
+    time: Reference,
 }
 
 /// The extent of a log.
@@ -68,7 +70,7 @@ impl Log {
             Arc::new(Connection::start(&settings.connection_name, settings.connection.clone()))
         };
         let stream = Stream::new(connection, settings.stream.clone(), None);
-        Ok(Self { runtime, stream, subjects: Subjects::of(&name), name })
+        Ok(Self { runtime, stream, subjects: Subjects::of(&name), name, time: settings.time.clone() })
     }
 
     /// The extent of the log. A stream that cannot be a store is refused.
@@ -122,7 +124,12 @@ impl Log {
     }
 
     async fn info(&self, deadline: Instant) -> Result<(StreamInfo, u64), StreamError> {
-        self.stream.info_with_count(&self.subjects.history(), deadline).await
+        let told = self.stream.info_with_count(&self.subjects.history(), deadline).await?;
+        let Answered { answer: (info, count), sent, received } = told;
+        if let Some(time) = info.ts {
+            self.time.read(time.into(), sent, received);
+        }
+        Ok((info, count))
     }
 
     /// Whether this error says that there is no stream.

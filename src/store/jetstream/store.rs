@@ -291,6 +291,7 @@ impl Store for JetStreamStore {
     }
 
     fn forget(&mut self, retention: Duration, ran: Duration, now: Timestamp) -> Result<(), StoreError> {
+        let now = self.settings.time.time().unwrap_or(now);
         // Every copy deletes the same, because the log says so.
         if self.lead.leads() { self.append(What::Forget { retention, ran, now }, Lead::leads) } else { Ok(()) }
     }

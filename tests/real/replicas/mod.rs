@@ -6,6 +6,7 @@ mod loss;
 mod orders;
 mod region;
 mod restored;
+mod skew;
 mod stores;
 mod takeover;
 mod torture;

@@ -8,6 +8,7 @@ FROM ${BUILD_IMAGE} AS build
 WORKDIR /src
 # The dependencies are a layer of their own: it is built anew only when the lock file changes.
 COPY Cargo.toml Cargo.lock ./
+COPY .cargo .cargo
 COPY crates/rules/Cargo.toml crates/rules/
 COPY crates/testkit/Cargo.toml crates/testkit/
 RUN mkdir src crates/rules/src crates/testkit/src \
@@ -32,8 +33,6 @@ LABEL org.opencontainers.image.title="dr-exporter" \
 COPY --from=build /out/dr-exporter /usr/bin/dr-exporter
 # A volume takes over owner and mode of the directory that it is mounted on.
 COPY --from=build --chown=65532:65532 /out/data /data
-# The allocator of glibc gives back what was freed (docs/decisions.md).
-ENV MALLOC_ARENA_MAX=2 MALLOC_TRIM_THRESHOLD_=131072 MALLOC_MMAP_THRESHOLD_=131072
 USER 65532:65532
 VOLUME ["/data"]
 EXPOSE 9877

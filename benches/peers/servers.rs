@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use dr_testkit::exporter::GIVES_BACK;
 use dr_testkit::process::Process;
 use tempfile::TempDir;
 
@@ -167,8 +166,7 @@ fn launch(program: PathBuf, arguments: impl FnOnce(SocketAddr) -> Vec<String>) -
     let arguments = arguments(address);
     let started = Instant::now();
     let mut process = Process::start(program, |command| {
-        // The peers do not use this allocator.
-        command.args(arguments).envs(GIVES_BACK).stdout(Stdio::null());
+        command.args(arguments).stdout(Stdio::null());
     });
     let deadline = Instant::now() + Duration::from_secs(60);
     while TcpStream::connect(address).is_err() {

@@ -15,10 +15,6 @@ use super::process::Process;
 use super::scrape::Scrape;
 use super::{PATIENCE, tool, wait_until};
 
-/// The environment in which the exporter ships: the allocator gives back what was freed (docs/decisions.md).
-pub const GIVES_BACK: [(&str, &str); 3] =
-    [("MALLOC_ARENA_MAX", "2"), ("MALLOC_TRIM_THRESHOLD_", "131072"), ("MALLOC_MMAP_THRESHOLD_", "131072")];
-
 /// A directory with a configuration and the files it names.
 #[derive(Debug)]
 pub struct Config {

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use dr_testkit::exporter::{Exporter, GIVES_BACK};
+use dr_testkit::exporter::Exporter;
 use dr_testkit::scrape::Scrape;
 use dr_testkit::{let_pass, wait_until};
 
@@ -45,10 +45,7 @@ async fn what_it_holds_does_not_grow() {
 
     // So that it takes a small part of one core, though it is not optimised.
     let mut world = World::start(if is_long { "3s" } else { "1s" }).await;
-    let mut exporter = Exporter::start_as(world.config(), |command| {
-        command.envs(GIVES_BACK);
-    })
-    .await;
+    let mut exporter = Exporter::start_in(world.config()).await;
     let id = exporter.process().id();
     let all_well = |scrape: &Scrape| {
         let healthy = scrape.all("dr_check_healthy", &[]);

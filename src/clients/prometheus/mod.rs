@@ -23,11 +23,13 @@ mod question;
 mod sources;
 mod standing;
 mod tempo;
+mod worst;
 
 use answer::Envelope;
 pub use answer::{Answered, Sample};
 pub use question::{LOOKBACK, NoNumber, Number, Question};
 pub use standing::Standing;
+pub use worst::Good;
 
 /// The part of a number by which it may differ from itself: what a mean or a trend of equal samples loses by reckoning.
 const ROUNDING: f64 = 1e-9;

@@ -2,10 +2,11 @@
 //! is a failure of the component.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 use tokio::time::timeout_at;
 
 use crate::checks::rights::Right;
@@ -13,7 +14,7 @@ use crate::checks::sides::Sides;
 use crate::checks::{Check, Kind, KindInfo, Run};
 use crate::clients::http::{BasicAuth, HeaderConfig, HeaderSources, Headers};
 use crate::clients::{Clients, blocking, reasons};
-use crate::clock;
+use crate::clock::{self, Clock, Moment};
 use crate::decode::config;
 use crate::decode::values::{
     BodyText, FilePath, HeaderName, HttpMethod, HttpPlace, HttpUrl, Pattern, SecretFile, ServerName, StatusSet,
@@ -21,14 +22,16 @@ use crate::decode::values::{
 use crate::decode::{Decoder, Fields, both_or_none};
 use crate::domain::check::Feeds;
 use crate::domain::observation::{Finding, Health, Observation, Reason};
+use crate::domain::time::Timestamp;
 use connections::Connections;
-use exchange::Exchange;
+use exchange::{Exchange, Told};
 use progress::{Phase, Progress};
 use request_body::RequestBody;
 use route::Route;
 
 pub use crate::clients::reasons::{CREDENTIALS_UNREADABLE, LOCAL, TLS_UNSUPPORTED};
 
+mod age;
 mod chunks;
 mod connect;
 mod connections;
@@ -173,9 +176,22 @@ pub static UNKNOWN_ENCODING: Reason = Reason::new(
     "expect_body cannot be compared: let the endpoint answer without an encoding, or with gzip, deflate, br or zstd.",
 );
 
-/// Problems of the exporter itself. They say nothing about the endpoint.
-static OURS: [&Reason; 6] =
-    [&CREDENTIALS_UNREADABLE, &LOCAL, &TLS_UNSUPPORTED, &HEAD_TOO_LARGE, &REDIRECT_NOT_FOLLOWED, &UNKNOWN_ENCODING];
+/// The answer comes from a cache, and is too old.
+pub static STALE: Reason = reasons::stale(
+    "A cache answers for the endpoint: check the endpoint behind it (connect_to), or a URL that is not cached, or send the \
+     header Cache-Control: no-cache if the cache follows it.",
+);
+
+/// What says nothing about the endpoint as it is now: problems of the exporter itself, and answers of the past.
+static UNTOLD: [&Reason; 7] = [
+    &CREDENTIALS_UNREADABLE,
+    &LOCAL,
+    &TLS_UNSUPPORTED,
+    &HEAD_TOO_LARGE,
+    &REDIRECT_NOT_FOLLOWED,
+    &UNKNOWN_ENCODING,
+    &STALE,
+];
 
 impl Kind for HttpConfig {
     const INFO: KindInfo = KindInfo {
@@ -197,6 +213,7 @@ impl Kind for HttpConfig {
             &HEAD_TOO_LARGE,
             &REDIRECT_NOT_FOLLOWED,
             &UNKNOWN_ENCODING,
+            &STALE,
         ],
         warnings: &[],
         readings: &[],
@@ -215,6 +232,13 @@ impl Kind for HttpConfig {
     }
 }
 
+/// What survives a restart.
+#[derive(Serialize, Deserialize)]
+struct Memory {
+    /// When the endpoint was last seen to fail.
+    failed: Timestamp,
+}
+
 /// The check of one endpoint.
 #[derive(Debug)]
 pub struct HttpCheck {
@@ -222,6 +246,8 @@ pub struct HttpCheck {
     route: Route,
     progress: Arc<Progress>,
     connections: Connections,
+    /// When the endpoint was last seen to fail.
+    failed: Mutex<Option<Timestamp>>,
 }
 
 impl HttpCheck {
@@ -232,10 +258,10 @@ impl HttpCheck {
         let route = Route::new(&config);
         let progress = Arc::new(Progress::default());
         let connections = Connections::new(&config, Arc::clone(&progress));
-        Self { config, route, progress, connections }
+        Self { config, route, progress, connections, failed: Mutex::default() }
     }
 
-    async fn measure(&self, patience: Duration) -> Result<(), Finding> {
+    async fn measure(&self, patience: Duration) -> Result<Told, Finding> {
         let unusable = |problem| Finding::new(&CREDENTIALS_UNREADABLE, problem);
         let headers = Headers::read(&self.config.header_sources()).await.map_err(unusable)?;
         let body = RequestBody::read(&self.config).await.map_err(unusable)?;
@@ -250,13 +276,41 @@ impl HttpCheck {
             cookies: Mutex::default(),
         };
         let answer = exchange.run().await?;
+        let told = answer.told;
         if self.config.expect_body.is_none() {
-            return Ok(());
+            return Ok(told);
         }
         let config = Arc::clone(&self.config);
         self.progress.enter(Phase::Judging);
         // Decoding 1 MiB and matching a pattern may take a while.
-        blocking(move || verdict::of_body(config.expect_body.as_ref(), answer)).await
+        blocking(move || verdict::of_body(config.expect_body.as_ref(), answer)).await.map(|()| told)
+    }
+
+    /// The instant as of which a good answer counts.
+    ///
+    /// # Errors
+    /// It is from before that, so it says nothing about now: older than evidence of health may be, or older than a
+    /// failure. It may also be called outdated by the cache that it comes from.
+    fn seen(&self, told: Told, patience: Duration, run: Run) -> Result<Option<Timestamp>, Finding> {
+        let stale = |story: String| Err(Finding::new(&STALE, story));
+        let Told { sent, age, outdated } = told;
+        if let Some(code) = outdated {
+            return stale(format!("the answer is good, but outdated: the cache that it comes from warns with {code}"));
+        }
+        if age.is_zero() {
+            return Ok(None);
+        }
+        let (seconds, most) = (age.as_secs(), run.max_age.saturating_mul(3).saturating_add(patience));
+        if age > most {
+            let most = most.as_secs();
+            return stale(format!("the answer is good, but {seconds} s old (Age): the most that counts is {most} s"));
+        }
+        let seen = run.clock.at(sent).minus(age);
+        let failed = *self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        if failed.is_some_and(|failed| seen <= failed) {
+            return stale(format!("the answer is good, but {seconds} s old (Age): the endpoint has failed since"));
+        }
+        Ok(Some(seen))
     }
 }
 
@@ -269,13 +323,26 @@ impl Check for HttpCheck {
             Ok(measured) => measured,
             Err(_) => Err(self.progress.timed_out(patience, clock::since(run.deadline))),
         };
-        match measured {
-            Ok(()) => Observation::of_health(Health::Healthy),
+        match measured.and_then(|told| self.seen(told, patience, run)) {
+            Ok(seen) => Observation { seen, ..Observation::of_health(Health::Healthy) },
             Err(finding) => {
                 self.connections.forget();
-                let ours = OURS.contains(&finding.reason);
-                Observation::of_health(if ours { Health::NoAnswer(finding) } else { Health::Unhealthy(finding) })
+                if UNTOLD.contains(&finding.reason) {
+                    return Observation::of_health(Health::NoAnswer(finding));
+                }
+                *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(run.clock.now());
+                Observation::of_health(Health::Unhealthy(finding))
             }
         }
+    }
+
+    fn memory(&self, moment: Moment) -> Option<serde_json::Value> {
+        let failed = *self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        serde_json::to_value(Memory { failed: moment.wall(failed?) }).ok()
+    }
+
+    fn recall(&self, memory: &serde_json::Value, clock: Clock) {
+        let failed = Memory::deserialize(memory).ok().map(|memory| clock.recalled(memory.failed));
+        *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = failed;
     }
 }

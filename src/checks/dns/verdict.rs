@@ -97,13 +97,14 @@ impl ResolverAnswer {
 }
 
 /// Reasons about the name itself, the most specific first.
-static OF_THE_NAME: [&Reason; 4] = [&UNEXPECTED_TARGET, &NO_SUCH_NAME, &NO_RECORDS, &SERVER_FAILURE];
+static OF_THE_NAME: [&Reason; 3] = [&UNEXPECTED_TARGET, &NO_SUCH_NAME, &NO_RECORDS];
 
 /// The resolver works, and answers clients that can do what this exporter cannot.
 static OTHERS_CAN: [&Reason; 2] = [&TCP_FAILED, &TLS_UNSUPPORTED];
 
 /// Reasons that say that a resolver fails, the most specific first.
-static OF_A_RESOLVER: [&Reason; 5] = [&QUERY_REFUSED, &BAD_ANSWER, &TLS_FAILED, &CONNECT_FAILED, &TIMEOUT];
+static OF_A_RESOLVER: [&Reason; 6] =
+    [&SERVER_FAILURE, &QUERY_REFUSED, &BAD_ANSWER, &TLS_FAILED, &CONNECT_FAILED, &TIMEOUT];
 
 /// Why a resolver says nothing about the name, the most specific first.
 static UNTOLD: [&Reason; 6] =

@@ -112,10 +112,10 @@ pub static FOLDER_UNREADABLE: Reason = Reason::new(
     "folder_unreadable",
     "Correct the folder or file in the detail: without it the expected dashboards are not known.",
 );
-/// Only the primary knows the expected dashboards, and it never answered.
+/// Only the primary knows the expected dashboards, and it never showed any.
 pub static PRIMARY_UNKNOWN: Reason = Reason::new(
     "primary_unknown",
-    "The primary's list was never read, and nothing else says which dashboards are expected: add uids or folder.",
+    "The primary never showed a list of dashboards, and nothing else says which dashboards are expected: add uids or folder.",
 );
 
 static EXPECTED: ReadingKind = ReadingKind {
@@ -202,9 +202,20 @@ struct State {
 /// The state that survives a restart.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 struct Memory {
-    /// The dashboards of the primary at its last answer. DR should have them also when the primary
-    /// is gone.
+    /// The dashboards of the primary, as far as it did not say that they are gone. DR should have
+    /// them also when the primary is gone.
     primary: Option<BTreeSet<DashboardUid>>,
+}
+
+/// What is known of the primary's dashboards.
+#[derive(Debug, Default)]
+struct OfPrimary {
+    /// Those that it shows, or showed when it was last asked.
+    shown: BTreeSet<DashboardUid>,
+    /// Those that DR should have. None if it never showed any.
+    expected: Option<BTreeSet<DashboardUid>>,
+    /// What people should know of it.
+    note: Option<String>,
 }
 
 /// How many dashboards are compared with the primary's in one run.
@@ -219,14 +230,8 @@ impl Check for GrafanaCheck {
         // If the primary is silent, half of the time is left to ask here.
         let half = now + deadline.saturating_duration_since(now) / 2;
         let (listed, own, primary) = tokio::join!(self.listed(deadline), self.own(), self.of_primary(half));
-        let (primary, mut notes) = match primary {
-            None => (None, Vec::new()),
-            Some(Ok(uids)) => (Some(self.remember(uids)), Vec::new()),
-            Some(Err(trouble)) => {
-                let note = format!("the primary could not be asked: {}", trouble.finding);
-                (self.lock().memory.primary.clone(), vec![note])
-            }
-        };
+        let OfPrimary { shown, expected: primary, note } = primary.unwrap_or_default();
+        let mut notes: Vec<String> = note.into_iter().collect();
         let unknown = match &own {
             Err(finding) => Some(finding.clone()),
             Ok(None) if primary.is_none() => {
@@ -236,13 +241,13 @@ impl Check for GrafanaCheck {
             Ok(_) => None,
         };
         let own = own.ok().flatten().unwrap_or_default();
-        let expected: BTreeSet<DashboardUid> = own.into_iter().chain(primary.clone().unwrap_or_default()).collect();
+        let expected: BTreeSet<DashboardUid> = own.into_iter().chain(primary.unwrap_or_default()).collect();
         let mut seen = Seen { expected: expected.len(), unknown, ..Seen::default() };
         match listed {
             Err(trouble) => seen.trouble = Some(trouble),
             Ok(listed) => {
                 self.ask_for(expected.difference(&listed), &mut seen, deadline).await;
-                let both: Vec<&DashboardUid> = primary.iter().flatten().filter(|uid| listed.contains(uid)).collect();
+                let both: Vec<&DashboardUid> = shown.iter().filter(|uid| listed.contains(uid)).collect();
                 notes.extend(self.compare(&both, deadline).await);
             }
         }
@@ -284,11 +289,6 @@ impl GrafanaCheck {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn remember(&self, uids: BTreeSet<DashboardUid>) -> BTreeSet<DashboardUid> {
-        self.lock().memory.primary = Some(uids.clone());
-        uids
-    }
-
     async fn listed(&self, deadline: Instant) -> Result<BTreeSet<DashboardUid>, Trouble> {
         self.dr.health(deadline).await?;
         self.dr.dashboards(deadline).await
@@ -303,11 +303,40 @@ impl GrafanaCheck {
         }
     }
 
-    async fn of_primary(&self, deadline: Instant) -> Option<Result<BTreeSet<DashboardUid>, Trouble>> {
-        match &self.primary {
-            Some(primary) => Some(primary.dashboards(deadline).await),
-            None => None,
+    /// What the primary has. What is no longer in its list is forgotten once it says "not found": a list leaves out
+    /// what the token may not see.
+    async fn of_primary(&self, deadline: Instant) -> Option<OfPrimary> {
+        let primary = self.primary.as_ref()?;
+        let known = self.lock().memory.primary.clone();
+        let shown = match primary.dashboards(deadline).await {
+            Ok(shown) if !shown.is_empty() => shown,
+            Ok(_) => {
+                // So is that of a new one without a database, or of one that shows nothing to this token.
+                let note = "the primary's list is empty, so it does not count".to_owned();
+                return Some(OfPrimary { shown: known.clone().unwrap_or_default(), expected: known, note: Some(note) });
+            }
+            Err(trouble) => {
+                let note = format!("the primary could not be asked: {}", trouble.finding);
+                return Some(OfPrimary { shown: known.clone().unwrap_or_default(), expected: known, note: Some(note) });
+            }
+        };
+        let mut kept = BTreeSet::new();
+        let mut answers = true;
+        for (index, uid) in known.iter().flatten().filter(|uid| !shown.contains(uid)).enumerate() {
+            let told = if answers && index < ASKED { Some(primary.dashboard(uid, deadline).await) } else { None };
+            answers &= !matches!(&told, Some(Err(trouble)) if trouble.finding.reason != &FORBIDDEN);
+            if !matches!(told, Some(Ok(None))) {
+                kept.insert(uid.clone());
+            }
         }
+        let names: Vec<&DashboardUid> = kept.iter().collect();
+        let note = (!kept.is_empty()).then(|| {
+            let names = verdict::names(&names);
+            format!("the primary no longer lists these, but does not say that they are gone: {names}")
+        });
+        let expected: BTreeSet<DashboardUid> = shown.union(&kept).cloned().collect();
+        self.lock().memory.primary = Some(expected.clone());
+        Some(OfPrimary { shown, expected: Some(expected), note })
     }
 
     /// Requests dashboards that are not in the list, because the list leaves out what the token may

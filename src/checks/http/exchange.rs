@@ -9,7 +9,9 @@ use http::header::{ACCEPT, CONTENT_LENGTH, COOKIE, HOST, HeaderMap, HeaderValue,
 use http::{Method, Request, Response, Uri};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
+use tokio::time::Instant;
 
+use super::age;
 use super::connect::{Broken, Question};
 use super::connections::{Connections, Open, Over};
 use super::failure::Stage;
@@ -19,6 +21,7 @@ use super::request_body::RequestBody;
 use super::route::Route;
 use super::{BAD_REDIRECT, HttpConfig, LOCAL, REDIRECT_NOT_FOLLOWED, encoding, failure, verdict};
 use crate::clients::http::Headers;
+use crate::clock;
 use crate::domain::observation::Finding;
 
 /// The highest number of redirects to follow.
@@ -35,6 +38,19 @@ pub(super) struct Answer {
     pub(super) body: Vec<u8>,
     /// Its encodings.
     pub(super) codings: Vec<String>,
+    /// What it says of its age.
+    pub(super) told: Told,
+}
+
+/// What an answer says of its age.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Told {
+    /// When it was asked for.
+    pub(super) sent: Instant,
+    /// How old it is.
+    pub(super) age: Duration,
+    /// The warning by which a cache calls it outdated.
+    pub(super) outdated: Option<&'static str>,
 }
 
 impl Answer {
@@ -73,12 +89,13 @@ impl Exchange<'_> {
     pub(super) async fn run(&self) -> Result<Answer, Finding> {
         let mut hop = Hop::first(self.config.method.get().clone(), self.route.url().clone());
         let mut asked: Vec<Hop> = Vec::new();
-        let response = loop {
+        let (response, sent) = loop {
+            let sent = clock::instant();
             let response = self.send(&mut hop).await?;
             let location = response.headers().get(LOCATION);
             let next = if self.config.follow_redirects { hop.next(response.status(), location) } else { Ok(None) };
             let wrong = |story: String| Finding::new(&BAD_REDIRECT, format!("{hop}: {story}"));
-            let Some(next) = next.map_err(wrong)? else { break response };
+            let Some(next) = next.map_err(wrong)? else { break (response, sent) };
             self.take_cookies(&hop, response.headers());
             asked.push(hop.clone());
             if asked.len() > REDIRECTS {
@@ -89,7 +106,8 @@ impl Exchange<'_> {
             hop = next;
         };
         verdict::of_status(&self.config.expect_status, &hop, response.status(), response.headers())?;
-        self.read(response, hop).await
+        let (age, outdated) = (age::of(response.headers()), age::outdated(response.headers()));
+        self.read(response, hop, Told { sent, age, outdated }).await
     }
 
     async fn send(&self, hop: &mut Hop) -> Result<Response<Incoming>, Finding> {
@@ -203,7 +221,7 @@ impl Exchange<'_> {
         Some(())
     }
 
-    async fn read(&self, response: Response<Incoming>, hop: Hop) -> Result<Answer, Finding> {
+    async fn read(&self, response: Response<Incoming>, hop: Hop, told: Told) -> Result<Answer, Finding> {
         self.progress.enter(Phase::Reading);
         let codings = encoding::of(response.headers());
         let mut incoming = response.into_body();
@@ -217,7 +235,7 @@ impl Exchange<'_> {
             body.extend_from_slice(&chunk);
         }
         body.truncate(BODY);
-        Ok(Answer { request: hop, body, codings })
+        Ok(Answer { request: hop, body, codings, told })
     }
 
     fn failed(&self, Broken { stage, error }: &Broken, hop: &Hop) -> Finding {

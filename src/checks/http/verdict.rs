@@ -67,12 +67,17 @@ pub(super) fn of_body(expected: Option<&Pattern>, answer: Answer) -> Result<(), 
 mod tests {
     use std::path::Path;
 
+    use super::super::exchange::Told;
     use super::*;
     use crate::decode::yaml;
     use crate::decode::{Decode, Decoder};
 
     fn request() -> Hop {
         Hop::first(http::Method::GET, "http://a/".parse().unwrap())
+    }
+
+    fn told() -> Told {
+        Told { sent: tokio::time::Instant::now(), age: std::time::Duration::ZERO, outdated: None }
     }
 
     fn configured<T: Decode>(text: &str) -> T {
@@ -110,7 +115,7 @@ mod tests {
             (Some("."), "", Some("the body (0 bytes) does not match")),
         ];
         for (expected, body, wrong) in cases {
-            let answer = Answer { request: request(), body: body.into(), codings: Vec::new() };
+            let answer = Answer { request: request(), body: body.into(), codings: Vec::new(), told: told() };
             let verdict = of_body(expected.map(configured::<Pattern>).as_ref(), answer);
             match (&verdict, wrong) {
                 (Ok(()), None) => {}

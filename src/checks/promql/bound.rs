@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use tokio::time::Instant;
 
 use super::Condition;
 use crate::checks::{Check, Run};
 use crate::clients::Clients;
 use crate::clients::PrometheusRef;
-use crate::clients::prometheus::{CREDENTIALS_UNREADABLE, Prometheus, Question};
+use crate::clients::prometheus::{CREDENTIALS_UNREADABLE, Good, Number, Prometheus, Question};
 use crate::decode::config;
 use crate::decode::values::{Finite, PromDuration, PromQuery};
 use crate::decode::{Decoder, Fields};
@@ -62,11 +63,23 @@ struct BoundCheck {
     beyond: Condition,
 }
 
+impl BoundCheck {
+    async fn ask(&self, prometheus: &Prometheus, deadline: Instant) -> Result<Number, Finding> {
+        let number = self.question.ask(prometheus, deadline).await?;
+        // A number beyond the bound stays beyond it, whoever is silent.
+        if !self.beyond.holds(number.value) {
+            let good = if self.beyond.above.is_some() { Good::Low } else { Good::High };
+            self.question.is_whole(good, prometheus, deadline).await?;
+        }
+        Ok(number)
+    }
+}
+
 #[async_trait]
 impl Check for BoundCheck {
     async fn run(&self, run: Run) -> Observation {
         let number = match &self.prometheus {
-            Some(prometheus) => self.question.ask(prometheus, run.deadline).await,
+            Some(prometheus) => self.ask(prometheus, run.deadline).await,
             // The loader refuses a reference to something that does not exist.
             None => Err(Finding::new(&CREDENTIALS_UNREADABLE, "the trigger has no Prometheus")),
         };

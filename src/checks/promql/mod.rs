@@ -18,7 +18,7 @@ use crate::checks::sides::Sides;
 use crate::checks::{Check, Kind, KindInfo, Run};
 use crate::clients::Clients;
 use crate::clients::PrometheusRef;
-use crate::clients::prometheus::{self, CREDENTIALS_UNREADABLE, NO_SAMPLE, Number, Prometheus, Question};
+use crate::clients::prometheus::{self, CREDENTIALS_UNREADABLE, Good, NO_SAMPLE, Number, Prometheus, Question};
 use crate::clock::{self, Clock, Moment};
 use crate::decode::config;
 use crate::decode::values::{Finite, PromDuration, PromQuery};
@@ -83,6 +83,15 @@ impl Condition {
         self.above.is_none_or(|above| value > above.get())
             && self.below.is_none_or(|below| value < below.get())
             && self.equals.is_none_or(|equals| value == equals.get())
+    }
+
+    /// Which numbers it holds for.
+    fn good(&self) -> Good {
+        match (self.above, self.below) {
+            (Some(_), None) => Good::High,
+            (None, Some(_)) => Good::Low,
+            _ => Good::One,
+        }
     }
 }
 
@@ -267,8 +276,13 @@ impl PromqlCheck {
     }
 
     async fn ask(&self, prometheus: &Prometheus, deadline: Instant) -> Result<Number, Nothing> {
-        if let Meaning::Health(_) = self.meaning {
-            return self.question.ask(prometheus, deadline).await.map_err(Nothing::NoAnswer);
+        if let Meaning::Health(condition) = &self.meaning {
+            let number = self.question.ask(prometheus, deadline).await.map_err(Nothing::NoAnswer)?;
+            // A bad number stays bad, whoever is silent.
+            if condition.holds(number.value) {
+                self.question.is_whole(condition.good(), prometheus, deadline).await.map_err(Nothing::NoAnswer)?;
+            }
+            return Ok(number);
         }
         let none = match self.question.ask_any(prometheus, deadline).await {
             Ok(number) => return self.unless_partial(number, prometheus, deadline).await,

@@ -52,6 +52,9 @@ pub(super) struct Envelope {
     error: String,
     #[serde(default)]
     warnings: Vec<String>,
+    /// VictoriaMetrics says so, and not in `warnings`, if one of its storage nodes did not answer.
+    #[serde(rename = "isPartial")]
+    is_partial: Option<bool>,
 }
 
 #[derive(Deserialize, PartialEq)]
@@ -107,6 +110,10 @@ impl Answered {
         if !envelope.warnings.is_empty() {
             let warnings: Vec<String> = envelope.warnings.iter().take(3).map(|warning| readable(warning)).collect();
             return Err(Finding::new(&WARNINGS, format!("{base}: {}", warnings.join("; "))));
+        }
+        if envelope.is_partial == Some(true) {
+            let story = format!("{base}: the answer is partial (isPartial): a storage node did not answer");
+            return Err(Finding::new(&WARNINGS, story));
         }
         let samples = match envelope.data {
             Some(data) => samples(data).map_err(|(reason, story)| Finding::new(reason, format!("{base}: {story}")))?,
@@ -186,6 +193,7 @@ mod tests {
             json!({"status": "success", "data": {"resultType": "vector", "result": [element, element]}}),
             json!({"status": "success", "data": {"resultType": "scalar", "result": [1_764_158_400, "NaN"]}}),
             json!({"status": "error", "errorType": "bad_data", "error": "x", "warnings": ["w"], "infos": []}),
+            json!({"status": "success", "isPartial": true, "data": {"resultType": "vector", "result": [element]}}),
         ];
         crate::fuzzing::json(&corpus, |answer| {
             let Ok(envelope) = serde_json::from_value::<Envelope>(answer.clone()) else { return };

@@ -23,11 +23,13 @@ mod question;
 mod sources;
 mod standing;
 mod tempo;
+mod worst;
 
 use answer::Envelope;
 pub use answer::{Answered, Sample};
 pub use question::{LOOKBACK, NoNumber, Number, Question};
 pub use standing::Standing;
+pub use worst::Good;
 
 /// The part of a number by which it may differ from itself: what a mean or a trend of equal samples loses by reckoning.
 const ROUNDING: f64 = 1e-9;
@@ -126,7 +128,7 @@ pub static QUERY_FAILED: Reason = Reason::new(
 /// The answer has warnings.
 pub static WARNINGS: Reason = Reason::new(
     "warnings",
-    "Prometheus warns that its answer may be incomplete: the detail quotes the warning. Look at its stores and rules.",
+    "Prometheus warns that its answer may be incomplete: the detail has the warning. Look at its stores and rules.",
 );
 /// The query returns nothing.
 pub static NO_SAMPLE: Reason = Reason::new(
@@ -213,7 +215,7 @@ impl Prometheus {
     /// `time` it is now.
     ///
     /// # Errors
-    /// Why there is no complete answer. An answer with warnings does not count as complete.
+    /// Why there is no complete answer. An answer that has warnings, or calls itself partial, does not count as complete.
     pub async fn instant(&self, query: &str, time: Option<f64>, deadline: Instant) -> Result<Answered, Finding> {
         let time = time.map(|time| format!("{time:.3}"));
         let mut form = vec![("query", query)];

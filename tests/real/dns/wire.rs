@@ -76,6 +76,17 @@ async fn what_is_said_of_edns_counts_where_nothing_else_is_said() {
     }
 }
 
+/// A resolver that fails beside one whose answer only this exporter cannot read: other clients find the name.
+#[tokio::test]
+async fn servfail_beside_a_resolver_that_answers_others_is_no_outage() {
+    let fails = |question: &Message| objection(question, ServFail, true);
+    let failing = Odd::new(fails, Tcp::Answers(Arc::new(fails))).await;
+    let large = Odd::new(cut, Tcp::Refused).await;
+    let both = run_within(&check(&[failing.udp(), large.udp()]), SHORT).await;
+    assert_no_answer(&both, "tcp_failed", &["it answers SERVFAIL", "Connection refused"]);
+    assert_unhealthy(&run_within(&check(&[failing.udp()]), SHORT).await, "servfail", &["it answers SERVFAIL"]);
+}
+
 fn objection(question: &Message, code: ResponseCode, repeats: bool) -> Vec<Vec<u8>> {
     let mut message = answer(question, By::Nobody, code, &[], &[]);
     message.edns = question.edns.clone().filter(|_| repeats);

@@ -238,6 +238,48 @@ async fn what_the_primary_has_should_be_here_also_once_it_is_gone() {
     .await;
 }
 
+/// A list leaves out what its token may not see, and a new Grafana without its database has an empty one.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_primary_no_longer_lists_is_expected_until_it_says_that_it_is_gone() {
+    let (primary, grafana) = (Grafana::start(&["a", "b", "c"]).await, Grafana::start(&["a", "c"]).await);
+    let keys = format!("primary: {{ url: \"{}\", token_file: token }}", primary.url());
+    let mut exporter = exporter(&grafana, &keys).await;
+    let missing = async |exporter: &Exporter, expected: f64| {
+        let scrape = fails(exporter, "unhealthy", "dashboards_missing").await;
+        assert_eq!(figure(&scrape, "dr_grafana_dashboards_expected"), Some(expected), "{scrape}");
+        assert_eq!(figure(&scrape, "dr_grafana_dashboards_missing"), Some(1.0), "{scrape}");
+    };
+    missing(&exporter, 3.0).await;
+    // Its token may no longer see two of them, then none; then all of them are lost.
+    primary.has().hidden.extend(["b".to_owned(), "c".to_owned()]);
+    missing(&exporter, 3.0).await;
+    primary.has().hidden.insert("a".to_owned());
+    missing(&exporter, 3.0).await;
+    let had = std::mem::take(&mut primary.has().dashboards);
+    missing(&exporter, 3.0).await;
+    exporter.kill_and_restart().await;
+    missing(&exporter, 3.0).await;
+    assert!(last_run(&exporter).await["notes"].to_string().contains("list is empty"));
+    // One is deleted on purpose, the other two are listed again.
+    primary.has().dashboards = had;
+    primary.has().hidden.clear();
+    missing(&exporter, 3.0).await;
+    primary.loses("b");
+    let scrape = ends(&exporter, "healthy").await;
+    assert_eq!(figure(&scrape, "dr_grafana_dashboards_expected"), Some(2.0), "{scrape}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_primary_without_a_dashboard_says_nothing() {
+    let (primary, grafana) = (Grafana::start(&[]).await, Grafana::start(&["a"]).await);
+    let keys = format!("primary: {{ url: \"{}\", token_file: token }}", primary.url());
+    let exporter = exporter(&grafana, &keys).await;
+    let scrape = fails(&exporter, "no_answer", "primary_unknown").await;
+    assert_eq!(runs(&scrape, "healthy") + runs(&scrape, "unhealthy"), 0.0, "{scrape}");
+    primary.gets("a", 1, "a");
+    ends(&exporter, "healthy").await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_primary_that_never_answered_says_nothing_and_hides_nothing() {
     let (mut primary, mut grafana) = (Grafana::start(&["a"]).await, Grafana::start(&["a"]).await);

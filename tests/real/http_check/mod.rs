@@ -1,6 +1,7 @@
 //! What `http` must hold, against real servers on loopback.
 
 mod bodies;
+mod cached;
 mod connections;
 mod encodings;
 mod faults;

@@ -201,12 +201,17 @@ async fn an_answer_that_is_not_whole_or_no_answer_is_told_apart() {
     let prometheus = Prometheus::start(&[toy.address]).await;
     let front = Front::start(prometheus.address, Gate::Needs("host", "nobody")).await;
     let connection = format!("url: \"http://{}/\"", front.address);
-    let exporter = exporter(&connection, &[contract("up", "rto: 1h", UP)]).await;
+    // The same answer comes to whatever is asked, so one series is asked for.
+    let one = "query: up\nhealthy_when: { above: 0 }";
+    let exporter = exporter(&connection, &[contract("up", "rto: 1h", one)]).await;
     let vector =
         json!({"resultType": "vector", "result": [{"metric": {"dr_exporter_source": "0"}, "value": [1.8e9, "1.8e9"]}]});
     let error = |kind: &str| json!({"status": "error", "errorType": kind, "error": "it says why"}).to_string();
     let partial = json!({"status": "success", "data": vector, "warnings": ["store gateway 3 is unreachable"]});
-    let infos = json!({"status": "success", "data": vector, "infos": ["metric might not be a counter"]});
+    // A storage node of VictoriaMetrics is away.
+    let half = json!({"status": "success", "isPartial": true, "data": vector});
+    let infos =
+        json!({"status": "success", "isPartial": false, "data": vector, "infos": ["metric might not be a counter"]});
     for (status, body, reason) in [
         (400, error("bad_data"), "query_refused"),
         (422, error("execution"), "query_failed"),
@@ -225,6 +230,7 @@ async fn an_answer_that_is_not_whole_or_no_answer_is_told_apart() {
         (200, json!({"status": "success", "data": {"resultType": "stream", "result": []}}).to_string(), "bad_answer"),
         (200, format!("{}{}", "[".repeat(5 << 20), "]".repeat(10)), "bad_answer"),
         (200, partial.to_string(), "warnings"),
+        (200, half.to_string(), "warnings"),
     ] {
         front.becomes(Gate::Says(status, None, body));
         fails(&exporter, "up", reason).await;

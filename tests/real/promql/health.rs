@@ -139,3 +139,57 @@ async fn a_query_that_still_has_a_value_is_no_answer_once_one_of_its_sources_is_
     assert_eq!(runs(&scrape, "ratio", "healthy"), healthy, "{scrape}");
     assert_eq!(runs(&scrape, "ratio", "unhealthy"), 0.0, "{scrape}");
 }
+
+/// The component does not get well because the part of it that is ill dies altogether.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_worst_of_several_does_not_get_well_by_falling_silent() {
+    let (good, mut bad) = (Toy::start("error_ratio 0.01\n").await, Toy::start("error_ratio 0.9\n").await);
+    let prometheus = Prometheus::start_with(&[good.address, bad.address], &["--web.enable-lifecycle"], "").await;
+    prometheus.has("count(error_ratio) == 2").await;
+    let stanzas = [
+        ("max", "query: max(error_ratio)\nhealthy_when: { below: 0.5 }"),
+        ("mean", "query: avg(error_ratio)\nhealthy_when: { below: 0.3 }"),
+        ("rest", "query: 1 - max(error_ratio)\nhealthy_when: { above: 0.5 }"),
+        ("equal", "query: sum(error_ratio > bool 0.5)\nhealthy_when: { equals: 0 }"),
+    ];
+    let mut contracts = stanzas.map(|(name, stanza)| contract(name, "rto: 1h", stanza)).to_vec();
+    // Whoever dies, the best of them stays the best, and a bad number stays bad.
+    contracts.push(contract("best", "rto: 1h", "query: min(error_ratio)\nhealthy_when: { below: 0.5 }"));
+    contracts.push(contract("ill", "rto: 1h", "query: max(error_ratio)\nhealthy_when: { below: 0.001 }"));
+    let trigger = "triggers:\n  - name: errors\n    promql: { prometheus: main, query: max(error_ratio), above: 0.5 }\n    \
+                   interval: 300ms\n    mode: manual\n    action: call\n    notification: pager\n";
+    let yaml = format!("{}{trigger}", super::config(&format!("url: \"{}\"", prometheus.url()), &contracts));
+    let exporter = dr_testkit::exporter::Exporter::start_in(dr_testkit::exporter::Config::new(&yaml)).await;
+    let active = |scrape: &super::Scrape| scrape.get("dr_trigger_active", &[("trigger", "errors")]);
+    let running = |scrape: &super::Scrape, name| figure(scrape, "dr_recovery_in_progress", name);
+    for (name, _) in stanzas {
+        exporter.until("the clock runs", SOON, |scrape| running(scrape, name) == Some(1.0)).await;
+    }
+    exporter.until("the trigger fires", SOON, |scrape| active(scrape) == Some(1.0)).await;
+    let before = exporter.scrape().await;
+
+    bad.die();
+    prometheus.has("up == 0").await;
+    prometheus.has("count(error_ratio) == 1").await;
+    for (name, _) in stanzas {
+        let scrape = fails(&exporter, name, "no_sample").await;
+        assert_eq!(running(&scrape, name), Some(1.0), "{name}: {scrape}");
+        assert_eq!(runs(&scrape, name, "healthy"), 0.0, "{name}: {scrape}");
+    }
+    let scrape = exporter.until("the trigger does not know", SOON, |scrape| active(scrape).is_none()).await;
+    assert!(runs(&scrape, "best", "no_answer") <= runs(&before, "best", "no_answer"), "{scrape}");
+    ends(&exporter, "best", "healthy").await;
+    ends(&exporter, "ill", "unhealthy").await;
+
+    // It is taken away in order, as a pod that is replaced: what is left is all there is.
+    let file = prometheus.directory().join("prometheus.yml");
+    let targets = std::fs::read_to_string(&file).expect("read").replace(&format!(", '{}'", bad.address), "");
+    std::fs::write(&file, targets).expect("written");
+    let client = dr_testkit::exporter::client();
+    let reloaded = client.post(format!("{}/-/reload", prometheus.url())).send().await.expect("an answer");
+    assert!(reloaded.status().is_success(), "{}", reloaded.status());
+    for (name, _) in stanzas {
+        exporter.until("the clock stops", SOON, |scrape| running(scrape, name) == Some(0.0)).await;
+    }
+    exporter.until("the trigger is clear", SOON, |scrape| active(scrape) == Some(0.0)).await;
+}

@@ -77,7 +77,10 @@ fn healths() {
         (&["tcp_failed", "timeout"], "no answer tcp_failed"),
         (&["connect_failed", "tls_unsupported", "timeout"], "no answer tls_unsupported"),
         (&["tcp_failed", "timeout", "no_such_name"], "unhealthy no_such_name"),
-        (&["tcp_failed", "servfail"], "unhealthy servfail"),
+        (&["tcp_failed", "servfail"], "no answer tcp_failed"),
+        (&["servfail", "tls_unsupported", "timeout"], "no answer tls_unsupported"),
+        (&["servfail", "tls_unsupported", "no_records"], "unhealthy no_records"),
+        (&["servfail", "timeout", "alias_elsewhere"], "unhealthy servfail"),
         (&["alias_elsewhere", "timeout"], "unhealthy timeout"),
     ] {
         assert_eq!(word(&health(&answered(answers))), expected, "{answers:?}");

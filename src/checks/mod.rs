@@ -13,6 +13,7 @@ use std::sync::Arc;
 use crate::clients::kubernetes::Terms;
 use crate::clients::{Clients, Connections};
 use crate::decode::identity::{self, Identity};
+use crate::decode::values::PromDuration;
 use crate::decode::{Decode, Decoder, Node};
 use crate::domain::check::Feeds;
 use crate::domain::kind::KindInfo;
@@ -53,6 +54,12 @@ pub trait Kind {
     /// The two sides of its comparison. The configuration refuses equal sides. There is no default,
     /// so that no kind forgets this.
     fn sides(&self) -> Sides<'_>;
+
+    /// How long the one who reports the health may be silent until it counts as unknown, and the key
+    /// that sets this. None for a kind that looks at the component itself.
+    fn silence(&self) -> Option<(&'static str, PromDuration)> {
+        None
+    }
 
     /// The rights that it needs in Kubernetes. There is no default, so that no kind forgets this.
     fn rights(&self) -> Vec<Right<'_>>;
@@ -107,6 +114,13 @@ macro_rules! kinds {
             pub(crate) fn sides(&self) -> Sides<'_> {
                 match self {
                     $(Self::$variant(config) => config.sides(),)+
+                }
+            }
+
+            /// How long the one who reports the health may be silent, and the key that sets this.
+            pub(crate) fn silence(&self) -> Option<(&'static str, PromDuration)> {
+                match self {
+                    $(Self::$variant(config) => config.silence(),)+
                 }
             }
 

@@ -99,6 +99,12 @@ pub static WORKLOAD_MISSING: Reason = Reason::new(
 const REASONS: [&Reason; 17] =
     join(kubernetes::REASONS, [&TOO_FEW_READY, &NO_PODS, &SCALED_TO_ZERO, &WORKLOAD_MISSING]);
 
+/// The workload could not be read.
+pub static WORKLOAD_UNREAD: Reason = Reason::new(
+    "workload_unread",
+    "The workload cannot be read, and enough pods are ready: see the detail. config rbac prints the right that it needs.",
+);
+
 static READY: ReadingKind = ReadingKind {
     metric: "dr_pods_ready",
     help: "Pods of the selector that are ready and not being deleted",
@@ -112,7 +118,7 @@ impl Kind for PodsConfig {
         name: "pods",
         can_feed: Feeds { rto: true, rpo: false },
         reasons: &REASONS,
-        warnings: &[],
+        warnings: &[&WORKLOAD_MISSING, &WORKLOAD_UNREAD],
         readings: &[&READY, &WANTED],
     };
 
@@ -169,6 +175,7 @@ impl Check for PodsCheck {
                 .collect(),
             seen: Some(run.clock.at(pods.sent)),
             answered: Some(run.clock.at(pods.received)),
+            warnings: self.workload.is_some().then(|| replicas.as_ref().err().map(warning).into_iter().collect()),
             ..Observation::of_health(health(&tally, &replicas, self.config.min_ready.get()))
         }
     }
@@ -227,18 +234,24 @@ impl Tally {
 /// How many pods a finding names.
 const NAMED: usize = 5;
 
+/// The warning for a workload that was not found or not read.
+fn warning(finding: &Finding) -> Finding {
+    if finding.reason == &WORKLOAD_MISSING {
+        return finding.clone();
+    }
+    Finding::new(&WORKLOAD_UNREAD, finding.to_string())
+}
+
+/// Enough ready pods are healthy, whatever the workload says: it only gives a figure and a reason.
 fn health(tally: &Tally, replicas: &Result<Option<u32>, Finding>, min_ready: u32) -> Health {
     let missing = min_ready.saturating_sub(tally.ready);
-    match replicas {
-        // Nobody can say that the component is healthy while the configured workload is not known.
-        Err(finding) if missing == 0 && finding.reason != &WORKLOAD_MISSING => {
-            return Health::NoAnswer(finding.clone());
-        }
-        Err(finding) if finding.reason == &WORKLOAD_MISSING => return Health::Unhealthy(finding.clone()),
-        _ => {}
-    }
     if missing == 0 {
         return Health::Healthy;
+    }
+    if let Err(finding) = replicas
+        && finding.reason == &WORKLOAD_MISSING
+    {
+        return Health::Unhealthy(finding.clone());
     }
     if tally.malformed >= missing {
         let detail = format!("{} ready, and {} pods are malformed", tally.ready, tally.malformed);

@@ -29,7 +29,7 @@ fn check(kind: &str, stanza: &str) -> Arc<dyn Check> {
 }
 
 /// A memory of each kind that has one, in which `at` is the only instant of this process's.
-fn memories(at: i64) -> [(Arc<dyn Check>, Value); 3] {
+fn memories(at: i64) -> [(Arc<dyn Check>, Value); 4] {
     let at = crate::domain::time::Timestamp::from_unix_nanos(at);
     [
         (
@@ -37,6 +37,15 @@ fn memories(at: i64) -> [(Arc<dyn Check>, Value); 3] {
             json!({
                 "difference": { "since": at, "holds": "a word" },
                 "past": [{ "value": "a1b2", "until": at }, { "value": "c3d4", "until": at }],
+            }),
+        ),
+        (
+            check("argocd_app", "{ kubernetes: dr, namespace: a, name: b }"),
+            json!({
+                "in_sync": "a word",
+                "health": { "status": "Degraded", "at": at },
+                "dr": [{ "revisions": "a1b2", "since": at }],
+                "primary": [{ "revisions": "a1b2", "since": at }, { "revisions": "c3d4", "since": at }],
             }),
         ),
         (

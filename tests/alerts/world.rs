@@ -173,7 +173,10 @@ impl World {
                 "rto: 1m\n    rpo: 1m",
                 &[
                     ("api", format!("warn_after: 1s\n        {secret}")),
-                    ("manifests", "argocd_app: { kubernetes: dr, namespace: saas, name: saas }".to_owned()),
+                    (
+                        "manifests",
+                        "feeds: [rpo]\n        argocd_app: { kubernetes: dr, namespace: saas, name: saas }".to_owned(),
+                    ),
                 ],
             ),
             contract("pods", "P1", "rto: 1m\n    at_risk_ratio: 0.1", &[("nats", pods.to_owned())]),

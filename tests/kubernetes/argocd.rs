@@ -15,8 +15,8 @@ use dr_testkit::watch::Watch;
 
 /// The target where what was compared just now is to be met: longer than a busy machine takes for a first look.
 const RPO: Duration = Duration::from_secs(20);
-const REVISION: &str = "8f3c0de1a2b3c4d5e6f708192a3b4c5d6e7f8091";
-const NEWER: &str = "91aa0de1a2b3c4d5e6f708192a3b4c5d6e7f8091";
+pub(super) const REVISION: &str = "8f3c0de1a2b3c4d5e6f708192a3b4c5d6e7f8091";
+pub(super) const NEWER: &str = "91aa0de1a2b3c4d5e6f708192a3b4c5d6e7f8091";
 
 dr_testkit::both! {
     a_quiet_application_is_met,
@@ -58,7 +58,7 @@ pub(super) fn healthy(compared: Duration) -> Value {
     })
 }
 
-fn with(mut status: Value, changes: Value) -> Value {
+pub(super) fn with(mut status: Value, changes: Value) -> Value {
     for (key, value) in changes.as_object().expect("an object") {
         status[key] = value.clone();
     }

@@ -17,6 +17,7 @@ dr_testkit::both! {
     a_healthy_pair,
     a_rotation_that_reaches_dr_late,
     drift_beyond_the_targets,
+    dr_that_is_rotated_first_is_not_behind,
     the_primary_cluster_is_lost,
     a_dead_controller_is_never_met_beyond_the_bound,
     a_provider_outage,
@@ -129,6 +130,33 @@ async fn drift_beyond_the_targets(flavour: Flavour) {
     exporter.becomes("nats", "rto", "breached", SOON).await;
     let scrape = exporter.becomes("nats", "rpo", "breached", SOON).await;
     assert_eq!(scrape.get("dr_copy_lost", &labels("nats")), Some(0.0), "it is old, not lost:\n{scrape}");
+}
+
+/// A difference does not tell which of the two is older.
+async fn dr_that_is_rotated_first_is_not_behind(flavour: Flavour) {
+    let pair = Pair::new(flavour).await;
+    equal(&pair).await;
+    let exporter = pair.exporter(&pair_of(&pair, "rto: 30m\n    rpo: 4s")).await;
+    exporter.becomes("nats", "rpo", "met", SOON).await;
+    let watch = Watch::start(&exporter);
+    let rotated = SystemTime::now();
+    pair.secret(pair.dr, "nats", ROTATED, Status::ready(Duration::ZERO)).await;
+    let scrape = fails(&exporter, "nats", "dr_changed").await;
+    assert_eq!(scrape.get("dr_recovery_in_progress", &[("contract", "nats")]), Some(1.0), "they differ:\n{scrape}");
+    until(rotated + Duration::from_secs(5) + SEEN).await;
+    let scrape = exporter.becomes("nats", "rpo", "unproven", SOON).await;
+    assert_eq!(
+        scrape.get("dr_objective_known_seconds", &[("contract", "nats"), ("objective", "rpo")]),
+        Some(0.0),
+        "{scrape}"
+    );
+    watch.never(rotated, "nats", "rpo", "breached");
+    watch.never(rotated + SEEN, "nats", "rpo", "met");
+    pair.secret(pair.primary, "nats", ROTATED, Status::ready(Duration::ZERO)).await;
+    exporter.becomes("nats", "rpo", "met", SOON).await;
+    // From then on, the primary is first, and DR lacks what it has.
+    pair.secret(pair.primary, "nats", HASH, Status::ready(Duration::ZERO)).await;
+    exporter.becomes("nats", "rpo", "breached", SOON).await;
 }
 
 async fn the_primary_cluster_is_lost(flavour: Flavour) {

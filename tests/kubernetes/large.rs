@@ -68,6 +68,28 @@ async fn one_application_of_many_is_read_alone(flavour: Flavour) {
     assert_eq!(scrape.get("dr_copy_lost", &labels("app-0007")), Some(1.0), "{scrape}");
 }
 
+/// A proxy between can filter lists. Whether an object exists is asked for by name.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_that_is_too_short_loses_nothing() {
+    let pair = Pair::new(Flavour::Fake).await;
+    applications(&pair, 25, 500).await;
+    let contracts: String = (0..25).map(|index| watch(&pair, index)).collect();
+    let exporter = pair.exporter(&contracts).await;
+    exporter.becomes("app-0024", "rpo", "met", SOON).await;
+    pair.dr.fake().fault(&pair.namespace, "applications", Fault::NoItems);
+    let seen = pair.dr.calls(&pair.at_dr).len();
+    let asked = |calls: &[Call]| {
+        calls.iter().skip(seen).filter(|call| call.verb == "get" && call.name == "app-0024").count() > 2
+    };
+    let called = async || asked(&pair.dr.calls(&pair.at_dr)).then_some(());
+    dr_testkit::wait_until("it is asked for by name", SOON, called).await;
+    let scrape = exporter.scrape().await;
+    assert!(scrape.reasons("app-0024").values().all(|count| *count == 0.0), "{scrape}");
+    assert_eq!(scrape.get("dr_copy_lost", &labels("app-0024")), Some(0.0), "{scrape}");
+    pair.dr.delete("Application", &pair.namespace, "app-0024").await;
+    fails(&exporter, "app-0024", "application_missing").await;
+}
+
 async fn large_applications_are_listed_by_small_pages(flavour: Flavour) {
     let pair = Pair::new(flavour).await;
     pair.dr.grant(&pair.namespace, &pair.at_dr, rules_to(&["list"])).await;

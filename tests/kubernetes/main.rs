@@ -4,6 +4,7 @@
 
 mod access;
 mod argocd;
+mod argocd_late;
 mod chart;
 mod deploy;
 mod drill;

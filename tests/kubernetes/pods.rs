@@ -85,7 +85,14 @@ async fn pods_are_counted(flavour: Flavour) {
     workload(&pair, 0).await;
     exporter.until("it is scaled down", SOON, |scrape| failed(scrape, "nats", "scaled_to_zero") > 0.0).await;
     pair.dr.delete("StatefulSet", &pair.namespace, "nats").await;
-    fails(&exporter, "nats", "workload_missing").await;
+    let scrape = fails(&exporter, "nats", "workload_missing").await;
+    assert_eq!(scrape.get("dr_check_warning", &[("contract", "nats")]), Some(1.0), "{scrape}");
+    // Its pods can be made by something else.
+    pod(&pair, pair.dr, "nats-3", "nats", true, json!([])).await;
+    let healthy = |scrape: &super::Scrape| scrape.get("dr_check_healthy", &[("contract", "nats")]) == Some(1.0);
+    let scrape = exporter.until("two are ready without a workload", SOON, healthy).await;
+    assert_eq!(scrape.get("dr_recovery_in_progress", &[("contract", "nats")]), Some(0.0), "{scrape}");
+    assert_eq!(scrape.get("dr_check_warning", &[("contract", "nats")]), Some(1.0), "{scrape}");
 }
 
 async fn an_api_server_that_does_not_answer_is_not_zero_pods(flavour: Flavour) {

@@ -201,6 +201,9 @@ pub struct Observation {
     /// ended. An answer is about some instant between the question and then. So a copy is dated as
     /// of `seen`, and health as of this instant: a recovery is never dated before it happened.
     pub answered: Option<Timestamp>,
+    /// When the health was stated, if this run read an older statement of somebody else. The
+    /// component is known to fail only until then. It is fresh evidence all the same.
+    pub stated: Option<Timestamp>,
     /// What a person should look at although nothing fails. None if the check does not look for
     /// warnings, or could not.
     pub warnings: Option<Vec<Finding>>,
@@ -220,6 +223,7 @@ impl Observation {
             seen: None,
             asked: None,
             answered: None,
+            stated: None,
             warnings: None,
             notes: Vec::new(),
         }
@@ -234,7 +238,7 @@ impl Observation {
     /// The look at the health, for an observation that counts as of `seen`.
     #[must_use]
     pub fn look(&self, seen: Timestamp) -> Look<'_> {
-        Look { asked: self.asked.unwrap_or(seen), at: self.health_at(seen), health: &self.health }
+        Look { asked: self.asked.unwrap_or(seen), at: self.health_at(seen), health: &self.health, stated: self.stated }
     }
 
     /// One word for the whole run. A failure of component or copy has priority over a failed

@@ -98,7 +98,7 @@ impl RecoveryClock {
             })
         };
         if !checks.iter().enumerate().any(bridges) {
-            *outage = outage.interrupted(feeding(checks).filter_map(|(runs, _)| runs.last_failure).max());
+            *outage = outage.interrupted(feeding(checks).filter_map(|(runs, _)| runs.known_failure()).max());
         }
     }
 

@@ -40,6 +40,10 @@ pub struct RememberedCheck {
     pub first_failure: Option<Timestamp>,
     /// The last time that the component was seen to fail.
     pub last_failure: Option<Timestamp>,
+    /// The last instant at which it is known to have failed, if that is earlier: the look read an
+    /// older statement of somebody else.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failed_until: Option<Timestamp>,
     /// How often in a row the component was healthy, counted from the trigger if there was one.
     pub successes: u32,
     /// The first of these healthy observations.
@@ -127,10 +131,18 @@ pub struct Remembered {
 }
 
 impl RememberedCheck {
-    fn instants(&mut self) -> [&mut Option<Timestamp>; 12] {
+    fn instants(&mut self) -> [&mut Option<Timestamp>; 13] {
         let Self { latched, copy_seen, missing_since, health_seen, warning_seen, .. } = self;
         let Self {
-            first_failure, last_failure, first_success, unseen_since, last_success, success_asked, pending, ..
+            first_failure,
+            last_failure,
+            failed_until,
+            first_success,
+            unseen_since,
+            last_success,
+            success_asked,
+            pending,
+            ..
         } = self;
         [
             latched,
@@ -140,6 +152,7 @@ impl RememberedCheck {
             health_seen,
             first_failure,
             last_failure,
+            failed_until,
             first_success,
             unseen_since,
             last_success,
@@ -170,8 +183,8 @@ impl RememberedCheck {
     #[must_use]
     pub(super) fn recalled(self, set_back: bool, now: Timestamp) -> Self {
         if set_back {
-            let last_failure = self.last_failure.map(|at| at.min(now));
-            return Self { last_failure, copy_identity: self.copy_identity, ..Self::default() };
+            let [last_failure, failed_until] = [self.last_failure, self.failed_until].map(|at| Some(at?.min(now)));
+            return Self { last_failure, failed_until, copy_identity: self.copy_identity, ..Self::default() };
         }
         self.carried(|at| at.min(now))
     }
@@ -186,6 +199,7 @@ impl RememberedCheck {
             last_success: healthy,
             success_asked: self.success_asked,
             last_failure: self.last_failure,
+            failed_until: self.failed_until,
             copy_identity: self.copy_identity,
             ..Self::default()
         }
@@ -203,6 +217,7 @@ impl RememberedCheck {
             warning_seen: None,
             successes: u32::from(check.successes > 0),
             last_failure: None,
+            failed_until: None,
             last_success: None,
             success_asked: None,
             // Only the fact is news, not its time.

@@ -39,13 +39,16 @@ pub struct Look<'a> {
     pub at: Timestamp,
     /// What it saw.
     pub health: &'a Health,
+    /// When that was stated, if the look read an older statement of somebody else. None if it is of
+    /// `at` itself.
+    pub stated: Option<Timestamp>,
 }
 
 impl<'a> Look<'a> {
     /// A look that took no time.
     #[must_use]
     pub fn at(at: Timestamp, health: &'a Health) -> Self {
-        Self { asked: at, at, health }
+        Self { asked: at, at, health, stated: None }
     }
 }
 
@@ -61,6 +64,9 @@ pub(super) struct Runs {
     /// first.
     pub(super) unseen_since: Option<Timestamp>,
     pub(super) last_failure: Option<Timestamp>,
+    /// The last instant at which the component is known to have failed, if that is earlier than the
+    /// last failed look: the look read an older statement of somebody else.
+    pub(super) failed_until: Option<Timestamp>,
     pub(super) last_success: Option<Timestamp>,
     /// When the look of the last success began.
     pub(super) success_asked: Option<Timestamp>,
@@ -90,6 +96,11 @@ impl Runs {
         let recovers = self.successes < own.successes_to_recover;
         let recovers = recovers && (self.first_success.is_none() || self.unseen_since.is_none());
         looked && (self.failures > 0 || failed && recovers)
+    }
+
+    /// The last instant at which the component is known to have failed. None if it never did.
+    pub(super) fn known_failure(&self) -> Option<Timestamp> {
+        self.failed_until.or(self.last_failure)
     }
 
     /// Whether the check saw the component fail in this outage.
@@ -137,10 +148,14 @@ impl Watch {
 
     /// Takes in a look at the component.
     pub(super) fn take(&mut self, look: Look<'_>, running: Option<Outage>) {
-        let Look { asked, at, health } = look;
+        let Look { asked, at, health, stated } = look;
         let Self { thresholds: own, runs } = self;
+        // What fails may have recovered right after it was last said to fail.
+        let failed_until = runs.failed_until.filter(|_| runs.failures > 0);
         let unseen_since = match runs.evidence {
-            Some(before) => Some(before).filter(|before| own.is_some_and(|own| at.since(*before) > own.freshness)),
+            Some(before) => Some(before)
+                .filter(|before| own.is_some_and(|own| at.since(*before) > own.freshness))
+                .map(|before| failed_until.unwrap_or(before)),
             // Nobody knows the health since the trigger.
             None => running.map(|outage| outage.trigger),
         };
@@ -164,7 +179,8 @@ impl Watch {
                     // While a clock runs, looks are close together: a gap that is none otherwise
                     // leaves open when the component recovered.
                     let is_late = |before: &Timestamp| own.is_some_and(|own| at.since(*before) > own.pace);
-                    let late = runs.evidence.filter(|before| running.is_some() && is_late(before));
+                    let seen = failed_until.or(runs.evidence);
+                    let late = seen.filter(|before| running.is_some() && is_late(before));
                     (runs.first_success, runs.unseen_since) = (Some(at), well_since.or(unseen_since).or(late));
                 }
                 (runs.failures, runs.first_failure) = (0, None);
@@ -183,7 +199,9 @@ impl Watch {
                         _ => Beginning::Seen,
                     };
                 }
+                let failed = runs.known_failure().max(Some(stated.unwrap_or(at).min(at)));
                 runs.last_failure = runs.last_failure.max(Some(at));
+                runs.failed_until = failed.filter(|_| failed != runs.last_failure);
                 (runs.successes, runs.first_success) = (0, None);
             }
         }
@@ -197,6 +215,7 @@ impl Watch {
         let runs = &self.runs;
         (check.failures, check.first_failure, check.last_failure) =
             (runs.failures, runs.first_failure, runs.last_failure);
+        check.failed_until = runs.failed_until;
         (check.successes, check.first_success) = (runs.successes, runs.first_success);
         (check.unseen_since, check.health_seen) = (runs.unseen_since, runs.evidence);
         (check.last_success, check.success_asked) = (runs.last_success, runs.success_asked);
@@ -212,6 +231,7 @@ impl Watch {
             first_success: check.first_success,
             unseen_since: check.unseen_since,
             last_failure: check.last_failure,
+            failed_until: check.failed_until,
             // Older records do not have this field. They have the last look, and whether it failed.
             last_success: check.last_success.or(check.health_seen.filter(|_| check.failures == 0)),
             success_asked: check.success_asked,
@@ -222,10 +242,11 @@ impl Watch {
     }
 
     /// The last instant until which the component is known to have failed while a clock runs: `now`
-    /// until the next look is due, and then the last failed look. None if it never failed.
+    /// until the next look is due, and then the last failed look, or the statement that it read. None
+    /// if it never failed.
     #[must_use]
     pub fn known_to_fail(&self, now: Timestamp) -> Option<Timestamp> {
-        let last = self.runs.last_failure?;
+        let last = self.runs.known_failure()?;
         let is_due = self.thresholds.is_none_or(|own| now.since(last) > own.pace);
         Some(if self.is_healthy() == Some(false) && !is_due { now.max(last) } else { last })
     }

@@ -2,6 +2,8 @@
 //!
 //! Requests never use `refresh=`, because that makes Argo CD write.
 
+use std::time::Duration;
+
 use http::StatusCode;
 
 use super::{ArgocdApi, Found, Place, Seen};
@@ -45,7 +47,7 @@ impl Api {
         Self(HttpApi::new(&config.url, headers, &files, LARGEST, &REASONS))
     }
 
-    pub(super) async fn read(&self, place: &Place, run: Run) -> Found {
+    pub(super) async fn read(&self, place: &Place, stale_after: Duration, run: Run) -> Found {
         let path = ["api", "v1", "applications", place.name.as_str()];
         let answer = self.0.get(&path, &[("appNamespace", place.namespace.as_str())], run.deadline).await?;
         match answer.status {
@@ -55,7 +57,8 @@ impl Api {
                 })?;
                 let read = Read::of((), answer.sent, answer.date);
                 let instant = |stamp| read.instant(stamp, run.clock);
-                Ok(Some(Seen::new(application, instant, [answer.sent, answer.received].map(|at| run.clock.at(at)))))
+                let asked = [answer.sent, answer.received].map(|at| run.clock.at(at));
+                Ok(Some(Seen::new(application, stale_after, instant, asked)))
             }
             // The server says this in JSON. A proxy in front of it does not.
             StatusCode::NOT_FOUND

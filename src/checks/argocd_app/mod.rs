@@ -5,6 +5,7 @@
 //! similar, but does not move while nobody commits, and moves when an operation fails.
 
 mod api;
+mod memory;
 mod readings;
 mod reasons;
 mod sync;
@@ -16,7 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use crate::checks::rights::{Access, Right};
 use crate::checks::sides::{Compared, Sides, Where};
@@ -32,6 +33,7 @@ use crate::domain::check::Feeds;
 use crate::domain::observation::{Finding, Observation, WentBack};
 use crate::domain::time::Timestamp;
 use api::Api;
+use memory::Memory;
 use reasons::{OPERATION_FAILED, REASONS};
 use verdict::verdict;
 
@@ -50,7 +52,8 @@ config! {
         /// The name of the `Application`.
         pub name: ObjectName,
         /// How long Argo CD may be silent before its status is no longer fresh evidence. By
-        /// default, Argo CD compares every 2 to 3 minutes.
+        /// default, Argo CD compares every 2 to 3 minutes. Of a check that feeds `rto`, it must be
+        /// below that target.
         pub stale_after: PromDuration = PromDuration::from_secs(600) => incidental,
         /// Further values of the application's health that count as healthy, beside `Healthy`:
         /// `Suspended` for an application that waits on purpose, `Progressing` for one that never
@@ -163,7 +166,7 @@ impl Kind for ArgocdAppConfig {
             stale_after: self.stale_after.get(),
             accepted: self.accept_health.iter().flatten().copied().map(Accepted::name).collect(),
         };
-        Arc::new(ArgocdAppCheck { dr: (source, place), primary, rules, in_sync: Mutex::default() })
+        Arc::new(ArgocdAppCheck { dr: (source, place), primary, rules, memory: Mutex::default() })
     }
 
     fn sides(&self) -> Sides<'_> {
@@ -185,6 +188,10 @@ impl Kind for ArgocdAppConfig {
         }
     }
 
+    fn silence(&self) -> Option<(&'static str, PromDuration)> {
+        Some(("stale_after", self.stale_after))
+    }
+
     fn rights(&self) -> Vec<Right<'_>> {
         let right = |cluster, namespace, name| Right { cluster, namespace, access: Access::GetApplication, name };
         let dr = self.kubernetes.as_ref().map(|cluster| right(cluster, &self.namespace, Some(&self.name)));
@@ -200,31 +207,7 @@ struct ArgocdAppCheck {
     dr: (Source, Place),
     primary: Option<(Source, Place)>,
     rules: Rules,
-    in_sync: Mutex<InSync>,
-}
-
-/// A token for what was deployed when the application was last seen in sync.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-struct InSync(Option<String>);
-
-impl InSync {
-    /// Notes what was seen. What was in sync with git is no older than that, though git went on. Of an
-    /// application `alone` that was proven then. With a primary it may have been at another revision.
-    fn consider(&mut self, seen: &mut Seen, alone: bool, stale_after: std::time::Duration, now: Timestamp) {
-        let deployed = sync::last_deployment(&seen.application);
-        match sync::of(seen, stale_after, now) {
-            // A deployment may be told before it was compared.
-            sync::Verdict::Same { .. } | sync::Verdict::Silent { in_sync: Some(_), .. }
-                if sync::is_compared_since_deployed(&seen.application) =>
-            {
-                self.0 = deployed;
-            }
-            sync::Verdict::Different(_) if self.0 == deployed => {
-                seen.rolled_back = seen.rolled_back.filter(|back| back.to.is_some() && !alone);
-            }
-            _ => {}
-        }
-    }
+    memory: Mutex<Memory>,
 }
 
 /// How an application is judged.
@@ -258,6 +241,7 @@ struct Seen {
     application: Application,
     /// The times of Argo CD, such as `reconciledAt`, converted to the exporter's clock.
     reconciled: Option<Timestamp>,
+    /// The instant up to which the last deployment brought everything, if that proves anything.
     deployed: Option<Timestamp>,
     /// The cluster was rolled back to an earlier revision.
     rolled_back: Option<WentBack>,
@@ -279,33 +263,35 @@ impl Check for ArgocdAppCheck {
     async fn run(&self, run: Run) -> Observation {
         let primary = async {
             match &self.primary {
-                Some((source, place)) => Some(source.read(place, run).await),
+                Some((source, place)) => Some(source.read(place, self.rules.stale_after, run).await),
                 None => None,
             }
         };
-        let (mut dr, primary) = tokio::join!(self.dr.0.read(&self.dr.1, run), primary);
+        let (mut dr, primary) = tokio::join!(self.dr.0.read(&self.dr.1, self.rules.stale_after, run), primary);
         let now = run.clock.now();
-        if let Ok(Some(seen)) = &mut dr {
-            let mut in_sync = self.in_sync.lock().unwrap_or_else(PoisonError::into_inner);
-            in_sync.consider(seen, self.primary.is_none(), self.rules.stale_after, now);
-        }
+        let observation = {
+            let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+            memory.note(&mut dr, primary.as_ref(), self.rules.stale_after, now);
+            verdict(&dr, primary.as_ref(), &memory, &self.rules, now)
+        };
         let seen =
             [Some(&dr), primary.as_ref()].into_iter().flatten().filter_map(|found| found.as_ref().ok()?.as_ref());
         let (sent, answered): (Vec<_>, Vec<_>) = seen.map(|seen| (seen.at, seen.answered)).unzip();
         let (seen, answered) = (sent.into_iter().min(), answered.into_iter().max());
-        let observation = verdict(&dr, primary.as_ref(), &self.rules, now);
         let found = dr.as_ref().ok().and_then(Option::as_ref);
         let readings = found.map(|dr| readings::of(dr, self.rules.stale_after, now)).unwrap_or_default();
         Observation { readings, seen, answered, ..observation }
     }
 
-    fn memory(&self, _: Moment) -> Option<serde_json::Value> {
-        let in_sync = self.in_sync.lock().unwrap_or_else(PoisonError::into_inner);
-        serde_json::to_value(&*in_sync).ok().filter(|memory| !memory.is_null())
+    fn memory(&self, moment: Moment) -> Option<serde_json::Value> {
+        let memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let is_empty = memory == Memory::default();
+        (!is_empty).then(|| serde_json::to_value(memory.carried(|at| moment.wall(at))).ok())?
     }
 
-    fn recall(&self, memory: &serde_json::Value, _: Clock) {
-        *self.in_sync.lock().unwrap_or_else(PoisonError::into_inner) = InSync::deserialize(memory).unwrap_or_default();
+    fn recall(&self, memory: &serde_json::Value, clock: Clock) {
+        let memory = Memory::deserialize(memory).unwrap_or_default();
+        *self.memory.lock().unwrap_or_else(PoisonError::into_inner) = memory.carried(|at| clock.recalled(at));
     }
 }
 
@@ -314,10 +300,10 @@ impl Source {
         Self::Cluster(cluster.watch(&place.namespace, &place.name))
     }
 
-    async fn read(&self, place: &Place, run: Run) -> Found {
+    async fn read(&self, place: &Place, stale_after: Duration, run: Run) -> Found {
         let application = match self {
             Self::Cluster(application) => application,
-            Self::Api(api) => return api.read(place, run).await,
+            Self::Api(api) => return api.read(place, stale_after, run).await,
             Self::Nowhere => {
                 return Err(Finding::new(&kubernetes::CREDENTIALS_UNREADABLE, "the check has no source"));
             }
@@ -325,7 +311,7 @@ impl Source {
         let read = application.read(terms(run)).await?;
         let instant = |stamp| read.instant(stamp, run.clock);
         let seen = |application: &Application| {
-            Seen::new(application.clone(), instant, [read.sent, read.received].map(|at| run.clock.at(at)))
+            Seen::new(application.clone(), stale_after, instant, [read.sent, read.received].map(|at| run.clock.at(at)))
         };
         Ok(read.answer.as_ref().as_ref().map(seen))
     }
@@ -334,16 +320,20 @@ impl Source {
 impl Seen {
     fn new(
         application: Application,
+        stale_after: Duration,
         instant: impl Fn(jiff::Timestamp) -> Timestamp,
         [at, answered]: [Timestamp; 2],
     ) -> Self {
         let status = &application.status;
         let operated = status.operation_state.as_ref().and_then(|operation| operation.finished_at);
+        // Before a sync begins, its revision comes from the last comparison, and the sync may have
+        // waited. So it counts as old as a comparison may be.
+        let brought = |begun| instant(begun).minus(stale_after);
         Self {
             reconciled: status.reconciled_at.map(&instant),
-            deployed: sync::deployed(&application).map(&instant),
+            deployed: sync::deployed(&application).map(brought),
             rolled_back: sync::rolled_back(&application)
-                .map(|(to, at)| WentBack { to: to.map(&instant), at: instant(at).plus(ROUNDED) }),
+                .map(|(to, at)| WentBack { to: to.map(brought), at: instant(at).plus(ROUNDED) }),
             operated: operated.map(&instant),
             application,
             at,

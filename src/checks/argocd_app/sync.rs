@@ -123,16 +123,22 @@ fn of_sources<'a>(revision: &'a str, revisions: &'a [String]) -> Vec<&'a str> {
     if revisions.is_empty() { vec![revision] } else { revisions.iter().map(String::as_str).collect() }
 }
 
-/// When the application was last deployed in full, if that proves that it was in sync. This is
+/// When the last full deployment began, if that proves that the application was in sync. This is
 /// weaker evidence than a comparison, for an application that was never seen in sync.
 ///
-/// A person can deploy an older revision, so a deployment alone does not prove that the cluster
-/// matches git. It does if auto-sync is on, or if the deployed revision is the one that the
-/// application is compared with.
+/// A deployment has the revision with which it began, and may last for hours. A person can deploy an
+/// older revision, so a deployment alone does not prove that the cluster matches git. It does if
+/// Argo CD began it, or if its revision is the one that the application is compared with. Whether
+/// auto-sync is on now says nothing about then.
 pub(super) fn deployed(application: &Application) -> Option<jiff::Timestamp> {
     let last: &Deployed = application.status.history.iter().max_by_key(|deployed| deployed.deployed_at)?;
-    let same = of_sources(&last.revision, &last.revisions) == revisions(application);
-    last.deployed_at.filter(|_| same || is_auto_synced(application))
+    proven(last, of_sources(&last.revision, &last.revisions) == revisions(application))
+}
+
+/// When a deployment began, if that proves what the cluster held. It does if the revision `is_right`,
+/// or if Argo CD chose it.
+fn proven(deployed: &Deployed, is_right: bool) -> Option<jiff::Timestamp> {
+    deployed.deploy_started_at.filter(|_| is_right || deployed.initiated_by.automated)
 }
 
 /// A token for the last deployment: when, and of what. None if there was none.
@@ -152,7 +158,7 @@ pub(super) fn is_compared_since_deployed(application: &Application) -> bool {
 ///
 /// It was if the deployed revision was deployed before, and others since then: the cluster is as old
 /// as that. Or if a person deployed a revision that is neither known nor what git has: nobody can
-/// tell how old it is. Argo CD refuses that while auto-sync is on.
+/// tell how old it is.
 pub(super) fn rolled_back(application: &Application) -> Option<(Option<jiff::Timestamp>, jiff::Timestamp)> {
     let mut history: Vec<&Deployed> = application.status.history.iter().collect();
     history.sort_by_key(|deployed| deployed.deployed_at);
@@ -163,12 +169,20 @@ pub(super) fn rolled_back(application: &Application) -> Option<(Option<jiff::Tim
     let at = last.deployed_at?;
     // Deployed again, with nothing else in between, it is no older than it was.
     let others = before.iter().rev().skip_while(is_last);
-    if let Some(earlier) = others.skip(1).find(is_last) {
-        return Some((earlier.deployed_at, at));
-    }
     let is_followed = of_sources(&last.revision, &last.revisions) == revisions(application);
-    let is_news = !before.iter().any(|deployed| is_last(&deployed)) && !is_followed && !is_auto_synced(application);
+    if let Some(earlier) = others.skip(1).find(is_last) {
+        return Some((proven(earlier, is_followed), at));
+    }
+    let is_news = !before.iter().any(|deployed| is_last(&deployed)) && !is_followed && !last.initiated_by.automated;
     is_news.then_some((None, at))
+}
+
+/// Whether what was deployed last had been deployed before.
+pub(super) fn is_deployed_again(application: &Application) -> bool {
+    let history = &application.status.history;
+    let last = history.iter().max_by_key(|deployed| deployed.deployed_at);
+    let of = |deployed: &Deployed| (deployed.revision.clone(), deployed.revisions.clone());
+    last.is_some_and(|last| history.iter().filter(|deployed| of(deployed) == of(last)).count() > 1)
 }
 
 /// The revisions that Argo CD last compared the application with. None if the status has no

@@ -10,6 +10,7 @@ use crate::domain::observation::{CopyState, Health};
 
 mod history;
 mod pair;
+mod stated;
 
 /// The instant at which everything is judged.
 const NOW: &str = "2026-09-20T12:00:00Z";
@@ -39,8 +40,15 @@ fn healthy() -> Value {
         "health": {"status": "Healthy"},
         "reconciledAt": "2026-09-20T11:58:10Z",
         "operationState": {"phase": "Succeeded", "finishedAt": "2026-09-12T08:00:09Z"},
-        "history": [{"id": 7, "revision": REVISION, "deployedAt": "2026-09-12T08:00:09Z"}]
+        "history": [deployment(7, REVISION, "2026-09-12T08:00:09Z", true)]
     })
+}
+
+/// An entry of the history: a sync that lasted an hour until this time.
+fn deployment(id: usize, revision: &str, ended: &str, automated: bool) -> Value {
+    let begun = ended.parse::<jiff::Timestamp>().expect("a time") - jiff::SignedDuration::from_hours(1);
+    let by = if automated { json!({"automated": true}) } else { json!({"username": "admin"}) };
+    json!({"id": id, "revision": revision, "deployedAt": ended, "deployStartedAt": begun.to_string(), "initiatedBy": by})
 }
 
 fn with(mut status: Value, changes: &Value) -> Value {
@@ -52,7 +60,7 @@ fn with(mut status: Value, changes: &Value) -> Value {
 #[expect(clippy::unnecessary_wraps, reason = "what was read is a result")]
 fn found_of(spec: &Value, status: &Value) -> Found {
     let application = serde_json::from_value(json!({"spec": spec, "status": status})).expect("an Application");
-    Ok(Some(Seen::new(application, Timestamp::from, [t(NOW); 2])))
+    Ok(Some(Seen::new(application, TEN_MINUTES, Timestamp::from, [t(NOW); 2])))
 }
 
 fn found(status: &Value) -> Found {
@@ -121,6 +129,14 @@ fn an_application_is_in_sync_as_of_its_last_comparison() {
     });
     let manual = json!({"source": {"targetRevision": "main"}, "syncPolicy": {"automated": {"enabled": false}}});
     let sources = json!({"sources": [{"path": "a"}, {"path": "b"}], "syncPolicy": {"automated": {}}});
+    let drifted = json!({"sync": {"status": "OutOfSync", "revision": REVISION}});
+    let by_hand = |ended_only: bool| {
+        let mut entry = deployment(7, REVISION, "2026-09-12T08:00:09Z", false);
+        if ended_only {
+            entry.as_object_mut().expect("an object").remove("deployStartedAt");
+        }
+        json!({"history": [entry]})
+    };
     let compared = |to: Value| json!({"sync": {"status": "Synced", "revision": REVISION, "comparedTo": to}});
     let health = |status: &str| json!({"health": {"status": status}});
     let table = [
@@ -209,16 +225,27 @@ fn an_application_is_in_sync_as_of_its_last_comparison() {
             found(&with(healthy(), &json!({"sync": {"status": "Unknown"}}))),
             "no_answer:sync_unknown unknown:sync_unknown",
         ),
-        ("out of sync", found(&with(healthy(), &out_of_sync)), "healthy outdated@08:00:09:out_of_sync"),
+        // A sync that began at 07:00:09, with a revision that was read up to ten minutes before.
+        ("out of sync", found(&with(healthy(), &out_of_sync)), "healthy outdated@06:50:09:out_of_sync"),
         (
-            "out of sync, synced by hand, maybe to something older",
+            "out of sync, and auto-sync is off by now",
             found_of(&manual, &with(healthy(), &out_of_sync)),
+            "healthy outdated@06:50:09:out_of_sync",
+        ),
+        (
+            "out of sync, synced by hand, maybe to something older, and auto-sync is on again",
+            found(&with(with(healthy(), &by_hand(false)), &out_of_sync)),
             "healthy outdated@:out_of_sync",
         ),
         (
-            "out of sync with what was deployed",
-            found_of(&manual, &with(healthy(), &json!({"sync": {"status": "OutOfSync", "revision": REVISION}}))),
-            "healthy outdated@08:00:09:out_of_sync",
+            "out of sync with what was deployed by hand",
+            found(&with(with(healthy(), &by_hand(false)), &drifted)),
+            "healthy outdated@06:50:09:out_of_sync",
+        ),
+        (
+            "out of sync, and nobody knows when the deployment began",
+            found(&with(with(healthy(), &by_hand(true)), &drifted)),
+            "healthy outdated@:out_of_sync",
         ),
         ("never", found(&json!({})), "no_answer:never_reconciled withdrawn:never_reconciled"),
         ("degraded", found(&with(healthy(), &health("Degraded"))), "unhealthy:degraded vouched@11:58:10"),
@@ -238,7 +265,7 @@ fn an_application_is_in_sync_as_of_its_last_comparison() {
         ),
     ];
     for (name, dr, expected) in table {
-        assert_eq!(short(&verdict(&dr, None, &rules(), t(NOW))), expected, "{name}");
+        assert_eq!(short(&verdict(&dr, None, &Memory::default(), &rules(), t(NOW))), expected, "{name}");
     }
 }
 
@@ -247,7 +274,7 @@ fn what_waits_on_purpose_can_pass_for_healthy() {
     let health = |accepted: &[&'static str], status: &str| {
         let rules = Rules { accepted: accepted.to_vec(), ..rules() };
         let status = with(healthy(), &json!({"health": {"status": status}}));
-        short(&verdict(&found(&status), None, &rules, t(NOW)))
+        short(&verdict(&found(&status), None, &Memory::default(), &rules, t(NOW)))
     };
     assert_eq!(health(&["Suspended"], "Suspended"), "healthy vouched@11:58:10");
     assert_eq!(health(&["Suspended"], "Progressing"), "pending:health_uncertain vouched@11:58:10");
@@ -272,28 +299,30 @@ fn a_hydrated_source_is_in_sync_while_its_branch_is_rendered() {
         ("no longer hydrated", found_of(&spec(), &operation("Failed")), "healthy vouched@11:58:10"),
     ];
     for (name, dr, expected) in table {
-        assert_eq!(short(&verdict(&dr, None, &rules(), t(NOW))), expected, "{name}");
+        assert_eq!(short(&verdict(&dr, None, &Memory::default(), &rules(), t(NOW))), expected, "{name}");
     }
 }
 
 #[test]
 fn an_application_that_is_being_deleted_proves_nothing() {
-    let observation = verdict(&being_deleted(found(&healthy())), None, &rules(), t(NOW));
+    let observation = verdict(&being_deleted(found(&healthy())), None, &Memory::default(), &rules(), t(NOW));
     assert_eq!(short(&observation), "no_answer:being_deleted unknown:being_deleted");
 }
 
 #[test]
 fn an_application_that_is_made_again_is_another_copy() {
-    let identity = |uid: &str| verdict(&as_object(found(&healthy()), uid), None, &rules(), t(NOW)).copy_identity;
+    let identity = |uid: &str| {
+        verdict(&as_object(found(&healthy()), uid), None, &Memory::default(), &rules(), t(NOW)).copy_identity
+    };
     assert_eq!(identity("6f3c").as_deref(), Some("6f3c"));
-    assert_eq!(verdict(&found(&healthy()), None, &rules(), t(NOW)).copy_identity, None);
+    assert_eq!(verdict(&found(&healthy()), None, &Memory::default(), &rules(), t(NOW)).copy_identity, None);
 }
 
 #[test]
 fn an_operation_that_failed_is_a_warning_though_all_is_in_sync() {
     let told = |changes: &Value| {
         let dr = found(&with(healthy(), changes));
-        let observation = verdict(&dr, None, &rules(), t(NOW));
+        let observation = verdict(&dr, None, &Memory::default(), &rules(), t(NOW));
         let warnings: Vec<_> = observation.warnings.expect("it was looked at");
         let seen = dr.expect("an answer").expect("an application");
         let mut failed = readings::of(&seen, TEN_MINUTES, t(NOW)).into_iter();
@@ -367,8 +396,8 @@ fn no_application_breaks_the_verdict() {
     let primary = found(&healthy());
     crate::fuzzing::json(&corpus, |object| {
         let Ok(application) = serde_json::from_value(object.clone()) else { return };
-        let seen = Seen::new(application, Timestamp::from, [t(NOW); 2]);
+        let seen = Seen::new(application, TEN_MINUTES, Timestamp::from, [t(NOW); 2]);
         let _ = readings::of(&seen, TEN_MINUTES, t(NOW));
-        let _ = verdict(&Ok(Some(seen)), Some(&primary), &rules(), t(NOW));
+        let _ = verdict(&Ok(Some(seen)), Some(&primary), &Memory::default(), &rules(), t(NOW));
     });
 }

@@ -1,5 +1,6 @@
 //! The verdict on an application. Pure.
 
+use super::memory::Memory;
 use super::reasons::{
     APPLICATION_MISSING, DEGRADED, HEALTH_UNCERTAIN, HYDRATION_FAILED, NOT_HYDRATED, OPERATION_FAILED, PRIMARY_MISSING,
     RESOURCES_MISSING, REVISION_DIFFERS, SAME_OBJECT, SPEC_NOT_COMPARED,
@@ -9,8 +10,14 @@ use super::{Found, Rules, Seen};
 use crate::domain::observation::{CopyState, Finding, Health, Observation};
 use crate::domain::time::Timestamp;
 
-/// The observation that follows from both sides. Pure.
-pub(super) fn verdict(dr: &Found, primary: Option<&Found>, rules: &Rules, now: Timestamp) -> Observation {
+/// The observation that follows from both sides, and from what was seen before. Pure.
+pub(super) fn verdict(
+    dr: &Found,
+    primary: Option<&Found>,
+    memory: &Memory,
+    rules: &Rules,
+    now: Timestamp,
+) -> Observation {
     let no_answer = |finding: Finding| Observation {
         copy: Some(CopyState::Unknown(finding.clone())),
         ..Observation::of_health(Health::NoAnswer(finding))
@@ -42,12 +49,13 @@ pub(super) fn verdict(dr: &Found, primary: Option<&Found>, rules: &Rules, now: T
     let health = health(seen, &sync, rules);
     let copy = match primary {
         None => copy(sync, seen),
-        Some(primary) => with_primary(sync, seen, primary, rules.stale_after, now),
+        Some(primary) => with_primary(sync, seen, primary, memory, rules.stale_after, now),
     };
     let failed = sync::failed_operation(&seen.application).map(|detail| Finding::new(&OPERATION_FAILED, detail));
     Observation {
         copy: Some(copy),
         copy_identity: uid,
+        stated: memory.stated().filter(|_| matches!(health, Health::Unhealthy(_))),
         warnings: Some(failed.into_iter().collect()),
         ..Observation::of_health(health)
     }
@@ -105,6 +113,7 @@ fn with_primary(
     sync: Verdict,
     dr: &Seen,
     primary: &Found,
+    memory: &Memory,
     stale_after: std::time::Duration,
     now: Timestamp,
 ) -> CopyState {
@@ -141,11 +150,15 @@ fn with_primary(
         let doubts: String = ours.chain(theirs).collect();
         let detail = format!("DR follows {}, the primary {}{doubts}", here.join("+"), there.join("+"));
         let finding = Finding::new(&REVISION_DIFFERS, detail);
-        // A revision that the primary has left is an old one. Otherwise nobody can tell which of
-        // two revisions is older. But if DR has left that revision, or the primary no longer
-        // mentions it, it may be the older one, and then nothing is missing in DR.
-        let is_behind = sync::has_left(&primary.application, &here)
-            || (doubted.is_none() && !sync::has_left(&dr.application, &there));
+        // A revision that the primary has left is an old one. So is one that DR was already at when
+        // the primary was compared later, and still found another one. Before that the primary may
+        // only be late itself. And if DR has left the primary's revision, DR may be the newer one:
+        // then nothing is missing in DR.
+        let later = memory.dr_since(&here).map(|since| since.plus(stale_after));
+        let is_late = || doubted.is_some() || primary.reconciled.is_none_or(|at| later.is_none_or(|later| at < later));
+        let dr_left = sync::has_left(&dr.application, &there) || memory.dr_had(&there);
+        let is_behind =
+            sync::has_left(&primary.application, &here) || (!dr_left && (memory.primary_had(&here) || !is_late()));
         if is_behind {
             let (holds, expected) = (here.join("+"), there.join("+"));
             return CopyState::Outdated { up_to: None, went_back: dr.rolled_back, holds, expected, finding };

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::{BAD_ANSWER, BEING_DELETED, SOURCE_GONE, SPEC_NOT_SYNCED, STALE, Side};
+use super::reasons::{BEING_DELETED, SOURCE_GONE, SPEC_NOT_SYNCED, STALE};
+use super::{BAD_ANSWER, Side};
 use crate::clients::kubernetes::objects::ExternalSecret;
 use crate::domain::observation::Finding;
 use crate::domain::time::Timestamp;

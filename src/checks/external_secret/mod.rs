@@ -11,6 +11,7 @@
 mod fresh;
 mod past;
 mod readings;
+mod reasons;
 #[cfg(test)]
 mod tests;
 mod verdict;
@@ -26,17 +27,17 @@ use crate::checks::rights::{Access, Right};
 use crate::checks::sides::{Compared, Sides, Where};
 use crate::checks::{Check, Kind, KindInfo, Run, terms};
 use crate::clients::kubernetes::objects::{ExternalSecret, SecretMetadata, SecretState};
-use crate::clients::kubernetes::{self, BAD_ANSWER, Cluster, Read, Watched};
-use crate::clients::{Clients, reasons};
-use crate::clients::{ConnectionRef, KubernetesRef};
+use crate::clients::kubernetes::{BAD_ANSWER, Cluster, Read, Watched};
+use crate::clients::{Clients, ConnectionRef, KubernetesRef};
 use crate::clock::{self, Clock, Moment};
 use crate::decode::config;
 use crate::decode::values::{Namespace, ObjectName, Word};
 use crate::decode::{Decoder, Fields};
 use crate::domain::check::Feeds;
-use crate::domain::observation::{CopyState, Finding, Observation, Reason, join};
+use crate::domain::observation::{CopyState, Finding, Observation};
 use crate::domain::time::Timestamp;
-use past::Past;
+use past::{Apart, Past};
+use reasons::{DR_CHANGED, REASONS};
 use verdict::Difference;
 
 config! {
@@ -107,96 +108,6 @@ impl Word for Compare {
     }
 }
 
-/// The DR side is not ready.
-pub static NOT_READY: Reason = Reason::new(
-    "not_ready",
-    "External Secrets cannot refresh the secret: run kubectl describe externalsecret, then look at the store and the provider.",
-);
-/// The DR side is gone.
-pub static EXTERNAL_SECRET_MISSING: Reason =
-    Reason::new("external_secret_missing", "There is no such ExternalSecret in DR: create it. Is Argo CD in sync?");
-/// The DR secret is gone.
-pub static SECRET_MISSING: Reason =
-    Reason::new("secret_missing", "There is no secret in DR: kubectl describe externalsecret shows why.");
-/// There is nothing in the primary to compare with.
-pub static PRIMARY_MISSING: Reason = reasons::primary_missing(
-    "There is no such secret in the primary: was it deleted on purpose? Correct the check's names, or remove the check.",
-);
-/// The last refresh is too long ago.
-pub static STALE: Reason =
-    reasons::stale("The refresh is overdue: is the External Secrets controller running? Check its log.");
-/// The last edit of the spec has not been synced.
-pub static SPEC_NOT_SYNCED: Reason = Reason::new(
-    "spec_not_synced",
-    "The ExternalSecret was edited, and not synced since: wait, or look at the controller.",
-);
-/// The provider no longer holds the secret.
-pub static SOURCE_GONE: Reason =
-    Reason::new("source_gone", "The provider no longer has the secret; the cluster still has the last value.");
-/// The refresh policy says nothing about age.
-pub static NO_FRESHNESS: Reason = Reason::new(
-    "no_freshness",
-    "Only periodic refreshes show the age of the data: set refreshInterval, or use compare: data_hash.",
-);
-/// The two differ, and there is still time for the next refresh.
-pub static PENDING: Reason =
-    Reason::new("pending", "A rotation has reached one cluster: DR should follow with its next refresh.");
-/// The two have differed for longer than a refresh takes.
-pub static DRIFT: Reason = Reason::new(
-    "drift",
-    "The secrets have differed for longer than a refresh takes: is one side not refreshed, or do the stores read other keys?",
-);
-/// A side has no hash.
-pub static HASH_MISSING: Reason = Reason::new(
-    "hash_missing",
-    "The secret has no data-hash annotation: is it managed by External Secrets? If not, use compare: freshness.",
-);
-/// The external secret creates something other than a secret.
-pub static NOT_A_SECRET: Reason = Reason::new(
-    "not_a_secret",
-    "target.manifest creates an object of another kind, which is not read: use compare: freshness.",
-);
-/// Somebody else has written the data, so the hash may not match the data.
-pub static FOREIGN_WRITER: Reason = Reason::new(
-    "foreign_writer",
-    "Who wrote the data? kubectl get secret -o yaml --show-managed-fields. Then refresh: annotate the ExternalSecret.",
-);
-/// Both sides are the same object.
-pub static SAME_OBJECT: Reason = reasons::same_object(
-    "Both connections lead to the same cluster: is a context missing, or has the name of an API server failed over?",
-);
-/// The object is being deleted.
-pub static BEING_DELETED: Reason = reasons::being_deleted(
-    "It is being deleted and waits for a finalizer: who deleted it? Create it again, or remove the check.",
-);
-/// The hashes come from different algorithms.
-pub static HASH_ALGORITHMS_DIFFER: Reason = Reason::new(
-    "hash_algorithms_differ",
-    "The clusters run External Secrets from before and after 0.16.2: upgrade the older one, or use compare: freshness.",
-);
-
-const REASONS: [&Reason; 29] = join(
-    kubernetes::REASONS,
-    [
-        &NOT_READY,
-        &EXTERNAL_SECRET_MISSING,
-        &SECRET_MISSING,
-        &PRIMARY_MISSING,
-        &STALE,
-        &SPEC_NOT_SYNCED,
-        &SOURCE_GONE,
-        &NO_FRESHNESS,
-        &PENDING,
-        &DRIFT,
-        &HASH_MISSING,
-        &HASH_ALGORITHMS_DIFFER,
-        &NOT_A_SECRET,
-        &FOREIGN_WRITER,
-        &SAME_OBJECT,
-        &BEING_DELETED,
-    ],
-);
-
 impl Kind for ExternalSecretConfig {
     const INFO: KindInfo = KindInfo {
         name: "external_secret",
@@ -252,13 +163,31 @@ struct Known {
     /// What both held before.
     #[serde(default)]
     past: Past,
+    /// What the primary has held since then.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    led: Vec<String>,
 }
 
 impl Known {
+    /// Notes what the primary holds while the two differ.
+    fn leads(&mut self, primary: &Side) {
+        self.past.leads(primary, &mut self.led);
+    }
+
+    /// The finding for a DR secret that changed, and that is not known to be the older one.
+    fn changed(&self, primary: Option<&Side>) -> Finding {
+        let of_primary = if primary.is_some_and(|primary| self.past.is_last(primary)) {
+            "the primary still does: DR has something newer, or something very old"
+        } else {
+            "neither does the primary: nobody knows which of the two is newer"
+        };
+        Finding::new(&DR_CHANGED, format!("DR no longer holds what both held; {of_primary}"))
+    }
+
     /// The same on another timeline.
     fn carried(self, carry: impl Fn(Timestamp) -> Timestamp) -> Self {
         let difference = self.difference.map(|known| Difference { since: carry(known.since), ..known });
-        Self { difference, past: self.past.carried(carry) }
+        Self { difference, past: self.past.carried(carry), led: self.led }
     }
 }
 
@@ -318,9 +247,18 @@ impl Check for ExternalSecretCheck {
             let mut verdict = verdict::of(&dr, primary.as_ref(), self.compare, difference, run.clock.now());
             known.difference.clone_from(&verdict.difference);
             match &mut verdict.copy {
-                CopyState::Vouched { up_to, .. } if verdict.in_sync == Some(true) => known.past.is_equal(&dr, *up_to),
+                CopyState::Vouched { up_to, .. } if verdict.in_sync == Some(true) => {
+                    known.past.is_equal(&dr, *up_to);
+                    known.led.clear();
+                }
                 CopyState::Outdated { went_back, .. } => {
-                    *went_back = known.past.went_back(&dr, run.clock.now());
+                    if let Some(primary) = &primary {
+                        known.leads(primary);
+                    }
+                    match known.past.judge(&dr, &known.led, run.clock.now()) {
+                        Apart::Behind(back) => *went_back = back,
+                        Apart::Unknown => verdict.copy = CopyState::Withdrawn(known.changed(primary.as_ref())),
+                    }
                 }
                 _ => {}
             }

@@ -1,4 +1,5 @@
-//! The values that both sides held before. They tell whether DR went back to one of them.
+//! The values that both sides held before. They tell which of the two is the older one when they
+//! differ.
 
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +22,15 @@ struct Held {
     until: Timestamp,
 }
 
+/// What is known of two sides that differ.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Apart {
+    /// DR lacks what the primary holds. It may have gone back.
+    Behind(Option<WentBack>),
+    /// DR may be the newer one, or a very old one.
+    Unknown,
+}
+
 impl Past {
     /// Both sides hold the same at this instant.
     pub(super) fn is_equal(&mut self, dr: &Side, at: Timestamp) {
@@ -31,17 +41,37 @@ impl Past {
         self.0.drain(..old);
     }
 
-    /// Whether DR went back, at this instant at the latest: to what both sides held before they held
-    /// something else, or to what they were never seen to hold. That can be something new, which DR
-    /// got first, or come from an old backup of its cluster or its store: nobody knows.
-    pub(super) fn went_back(&self, dr: &Side, at: Timestamp) -> Option<WentBack> {
-        let value = value(dr)?;
-        let (last, old) = self.0.split_last()?;
+    /// Which of the two that differ is the older one, at this instant. `led` are the values that the
+    /// primary held since the two were last equal.
+    ///
+    /// If DR still holds what both held, it is the primary that moved on. If DR holds what both held
+    /// before that, it went back. If it holds what the primary has left since, it is late. Anything
+    /// else can be something new, which DR got first, or come from an old backup of its cluster or
+    /// its store: nobody knows. If the two were never equal, the primary is right.
+    pub(super) fn judge(&self, dr: &Side, led: &[String], at: Timestamp) -> Apart {
+        let Some((value, (last, old))) = value(dr).zip(self.0.split_last()) else { return Apart::Behind(None) };
         if last.value == value {
-            return None;
+            return Apart::Behind(None);
         }
-        let to = old.iter().find(|held| held.value == value).map(|held| held.until);
-        Some(WentBack { to, at })
+        match old.iter().find(|held| held.value == value) {
+            Some(held) => Apart::Behind(Some(WentBack { to: Some(held.until), at })),
+            None if led.contains(&value) => Apart::Behind(None),
+            None => Apart::Unknown,
+        }
+    }
+
+    /// Notes what the primary holds while the two differ.
+    pub(super) fn leads(&self, primary: &Side, led: &mut Vec<String>) {
+        let Some(value) = value(primary) else { return };
+        if self.0.last().is_some_and(|last| last.value != value) && !led.contains(&value) {
+            led.push(value);
+            led.drain(..led.len().saturating_sub(KEPT));
+        }
+    }
+
+    /// Whether a side holds what both held last.
+    pub(super) fn is_last(&self, side: &Side) -> bool {
+        self.0.last().map(|last| last.value.clone()) == value(side)
     }
 
     /// The same on another timeline.
@@ -50,6 +80,6 @@ impl Past {
     }
 }
 
-fn value(dr: &Side) -> Option<String> {
-    Some(dr.secret()?.hash.as_ref()?.token())
+fn value(side: &Side) -> Option<String> {
+    Some(side.secret()?.hash.as_ref()?.token())
 }

@@ -2,12 +2,15 @@
 
 use serde_json::{Value, json};
 
+use super::reasons::DRIFT;
 use super::verdict::{self, Verdict};
 use super::*;
+use crate::clients::kubernetes;
 use crate::clients::kubernetes::objects::{DataHash, SecretMetadata, SecretState, Writer};
 use crate::domain::observation::{CopyState, Health};
 
 mod pair;
+mod past;
 
 /// The instant at which everything is judged.
 const NOW: &str = "2026-09-20T12:00:00Z";
@@ -373,24 +376,4 @@ fn no_external_secret_breaks_the_verdict() {
             let _ = readings::of(&dr, Some(&primary), &verdict);
         }
     });
-}
-
-/// DR that goes back to a value of before is as old as that value, however lately the two were equal.
-#[test]
-fn dr_that_goes_back_is_known_by_what_it_held_before() {
-    let [noon, one, two] = ["2026-09-20T12:00:00Z", "2026-09-20T13:00:00Z", "2026-09-20T14:00:00Z"].map(t);
-    let of = |hash: &str| side(&ready("2026-09-20T11:40:00Z"), Some(hash));
-    let (old, new, newest) = (of(HASH), of(OTHER), of("b1cb70febeda2eb2f47fe3c0b255b6dd8047cdffa772587bb829efe7"));
-    let back = |past: &Past, dr: &Side| past.went_back(dr, two).map(|back| back.to);
-    let mut past = Past::default();
-    assert_eq!(back(&past, &old), None, "nothing is known of before");
-    past.is_equal(&old, noon);
-    assert_eq!(back(&past, &old), None, "the primary has something new");
-    past.is_equal(&new, one);
-    assert_eq!(back(&past, &old), Some(Some(noon)));
-    assert_eq!(back(&past, &newest), Some(None), "nobody knows whether this value is new or very old");
-    assert_eq!(back(&past, &without_secret()), None);
-    // It was rolled back in both: from then on the other value is the old one.
-    past.is_equal(&old, two);
-    assert_eq!((back(&past, &old), back(&past, &new)), (None, Some(Some(one))));
 }

@@ -5,11 +5,12 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::fresh::{self, Refresh, State, TOLERANCE};
-use super::writers::{self, Writers};
-use super::{
-    Compare, DRIFT, EXTERNAL_SECRET_MISSING, FOREIGN_WRITER, HASH_ALGORITHMS_DIFFER, HASH_MISSING, NO_FRESHNESS,
-    NOT_A_SECRET, NOT_READY, PENDING, PRIMARY_MISSING, SAME_OBJECT, SECRET_MISSING, Side,
+use super::reasons::{
+    DRIFT, EXTERNAL_SECRET_MISSING, FOREIGN_WRITER, HASH_ALGORITHMS_DIFFER, HASH_MISSING, NO_FRESHNESS, NOT_A_SECRET,
+    NOT_READY, PENDING, PRIMARY_MISSING, SAME_OBJECT, SECRET_MISSING,
 };
+use super::writers::{self, Writers};
+use super::{Compare, Side};
 use crate::clients::kubernetes::objects::{ExternalSecret, SecretState};
 use crate::domain::observation::{CopyState, Finding, Health, Reason};
 use crate::domain::time::Timestamp;

@@ -173,6 +173,9 @@ impl<R: ByName> Watched<R> {
     async fn list_or_get(&self, terms: Terms) -> Found<R> {
         let list = self.list(terms).await;
         let is_forbidden = list.as_ref().is_err_and(|finding| closes(finding, &[&FORBIDDEN]));
+        if list.as_ref().is_ok_and(|read| read.answer.is_none()) {
+            return self.confirmed(list, terms).await;
+        }
         if !is_forbidden && !list.as_ref().is_err_and(|finding| closes(finding, &[&TOO_LARGE])) {
             return list;
         }
@@ -184,6 +187,13 @@ impl<R: ByName> Watched<R> {
             self.note(|place, now| (place.get_closed, place.list_closed) = (None, Some(now)));
         }
         get
+    }
+
+    /// What a list does not contain is asked for by name: a proxy between can shorten lists. If that
+    /// is forbidden, there is only the list.
+    async fn confirmed(&self, list: Found<R>, terms: Terms) -> Found<R> {
+        let get = self.get(terms).await;
+        if get.as_ref().is_err_and(|finding| closes(finding, &[&FORBIDDEN])) { list } else { get }
     }
 
     async fn get(&self, terms: Terms) -> Found<R> {

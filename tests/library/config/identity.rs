@@ -133,11 +133,11 @@ fn what_identifies_and_what_does_not() {
     let expected = identities(&read(ONE, "config.yaml"));
     for (from, to, same) in [
         // How it is judged, scheduled or asked.
-        ("name: b, primary", "name: b, stale_after: 1h, primary", true),
+        ("name: b, primary", "name: b, stale_after: 20m, primary", true),
         ("selector: app=b", "selector: app=b, min_ready: 5", true),
         ("context: dr }", "context: dr, api_timeout: 3s }", true),
         ("{ name: app,", "{ name: app, interval: 1m, warn_after: 5m,", true),
-        ("rto: 30m", "rto: 10m", true),
+        ("rto: 30m", "rto: 15m", true),
         ("kubernetes:\n", "defaults: { timeout: 1s }\nkubernetes:\n", true),
         // A default that is written out, the same in other words.
         ("name: b, primary", "name: b, stale_after: 10m, primary", true),

@@ -364,6 +364,7 @@ fn the_schema_refuses_what_it_can_express() {
         "dns-ca-without-tls",
         "dns-rpo",
         "argocd-no-source",
+        "argocd-silent-for-the-rto",
         "external-secret-nothing-to-compare",
         "kubernetes-groups-alone",
         "kubernetes-no-way-in",

@@ -205,7 +205,7 @@ fn contract(index: usize, madness: Madness, address: SocketAddr) -> String {
     rto: 5m
     checks:
       - {{ name: promql, promql: {{ prometheus: mad-{index}, query: up, healthy_when: {{ above: 0 }} }} }}
-      - {{ name: argocd, argocd_app: {{ api: {{ url: \"http://{address}\", token_file: token }}, namespace: argocd, name: a }} }}
+      - {{ name: argocd, argocd_app: {{ api: {{ url: \"http://{address}\", token_file: token }}, namespace: argocd, name: a, stale_after: 4m }} }}
       - {{ name: grafana, grafana_dashboards: {{ url: \"http://{address}\", token_file: token, uids: [a] }} }}
       - {{ name: pods, pods: {{ kubernetes: mad-{index}, namespace: a, selector: app=a, min_ready: 1 }} }}
       - {{ name: http, http: {{ url: \"http://{address}/\", expect_body: \"^ok$\" }} }}

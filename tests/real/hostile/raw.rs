@@ -202,7 +202,7 @@ fn contract(index: usize, peer: Peer, address: SocketAddr) -> String {
     checks:
       - {{ name: http, http: {{ url: \"https://{address}/\", insecure_skip_verify: true }} }}
       - {{ name: promql, promql: {{ prometheus: mad-{index}, query: up, healthy_when: {{ above: 0 }} }} }}
-      - {{ name: argocd, argocd_app: {{ api: {{ url: \"https://{address}\", token_file: token }}, namespace: argocd, name: a }} }}
+      - {{ name: argocd, argocd_app: {{ api: {{ url: \"https://{address}\", token_file: token }}, namespace: argocd, name: a, stale_after: 4m }} }}
       - {{ name: grafana, grafana_dashboards: {{ url: \"https://{address}\", token_file: token, uids: [a] }} }}
       - {{ name: pods, pods: {{ kubernetes: mad-{index}, namespace: a, selector: app=a, min_ready: 1 }} }}
       - {{ name: nats, nats_mirror: {{ origin: {{ nats: mad-{index}, stream: A }}, mirror: {{ nats: mad-{index}-tls, stream: A }} }} }}

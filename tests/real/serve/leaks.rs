@@ -96,7 +96,7 @@ contracts:
     rpo: 5m
     checks:
       - {{ name: promql, promql: {{ prometheus: main, query: up, healthy_when: {{ above: 0 }} }} }}
-      - {{ name: argocd, argocd_app: {{ api: {{ url: \"http://{echo}/argo\", token_file: argocd-token }}, namespace: argocd, name: a }} }}
+      - {{ name: argocd, argocd_app: {{ api: {{ url: \"http://{echo}/argo\", token_file: argocd-token }}, namespace: argocd, name: a, stale_after: 4m }} }}
       - {{ name: grafana, grafana_dashboards: {{ url: \"http://{echo}/grafana\", token_file: grafana-token, uids: [a] }} }}
       - name: http
         http:

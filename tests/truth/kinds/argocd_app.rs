@@ -28,7 +28,9 @@ pub enum Told {
 pub enum Act {
     /// Git has something new.
     Commit,
-    /// It is brought to the cluster, or that fails.
+    /// What git has now is on its way to the cluster.
+    SyncBegins,
+    /// It is brought to the cluster, or that fails. It is what git had when that began.
     Sync,
     SyncFails,
     /// A person brings back the revision of before.
@@ -52,7 +54,9 @@ struct State {
     /// When git got each commit, between these two.
     commits: Vec<(SystemTime, SystemTime)>,
     /// Which of them the cluster got, and when; the last is what it has.
-    deployed: Vec<(usize, Value)>,
+    deployed: Vec<Deployed>,
+    /// What is on its way, since when.
+    syncing: Option<(usize, Value)>,
     operation: &'static str,
     git: bool,
     alive: bool,
@@ -60,14 +64,26 @@ struct State {
     told: Told,
 }
 
+struct Deployed {
+    number: usize,
+    begun: Value,
+    ended: Value,
+    by: Value,
+}
+
 impl State {
     fn has(&self) -> usize {
-        self.deployed[self.deployed.len() - 1].0
+        self.deployed[self.deployed.len() - 1].number
+    }
+
+    fn deploy(&mut self, number: usize, begun: Value, by: Value) {
+        self.deployed.push(Deployed { number, begun, ended: stamp(), by });
+        self.operation = "Succeeded";
     }
 
     fn history(&self) -> Value {
         let entries = self.deployed.iter().enumerate();
-        let entry = |(id, (number, at)): (usize, &(usize, Value))| json!({"id": id, "revision": revision(*number), "deployedAt": at});
+        let entry = |(id, Deployed { number, begun, ended, by }): (usize, &Deployed)| json!({"id": id, "revision": revision(*number), "deployStartedAt": begun, "deployedAt": ended, "initiatedBy": by});
         entries.map(entry).collect()
     }
 }
@@ -92,7 +108,22 @@ impl World for ArgocdApp {
         let pause = dice.between(1.5, 4.0);
         let during = dice.one(&[Act::Commit, Act::Is(Told::Degraded), Act::Commit, Act::Sync]);
         let lasts = dice.between(0.5, 9.0);
-        match dice.number(10) {
+        match dice.number(12) {
+            // Git goes on while a sync lasts.
+            11 => vec![
+                (pause, Act::Commit),
+                (dice.between(0.5, 3.0), Act::SyncBegins),
+                (dice.between(0.5, 6.0), Act::Commit),
+                (dice.between(0.5, 9.0), Act::Sync),
+                (dice.between(3.0, 12.0), Act::Sync),
+            ],
+            // It works again, and nobody tells.
+            10 => vec![
+                (pause, Act::Is(Told::Degraded)),
+                (dice.between(1.0, 4.0), Act::ControllerDies),
+                (dice.between(0.3, 2.0), Act::Is(Told::Healthy)),
+                (lasts, Act::ControllerLives),
+            ],
             9 => vec![(pause, Act::RollsBack), (dice.between(0.5, 12.0), Act::Sync)],
             0 | 1 => vec![(pause, Act::Commit), (dice.between(0.5, 12.0), Act::Sync)],
             2 => vec![
@@ -139,7 +170,8 @@ impl World for ArgocdApp {
         let now = SystemTime::now();
         let state = Arc::new(Mutex::new(State {
             commits: vec![(now, now)],
-            deployed: vec![(0, stamp())],
+            deployed: vec![Deployed { number: 0, begun: stamp(), ended: stamp(), by: json!({"automated": true}) }],
+            syncing: None,
             operation: "Succeeded",
             git: true,
             alive: true,
@@ -225,7 +257,7 @@ contracts:
         };
         let shows = !self.trouble.is_some_and(Trouble::blinds) && (!state.there || (state.alive && state.git));
         // The history tells when a revision was deployed, and not until when it was the newest.
-        let rolled_back = state.deployed.iter().any(|(number, _)| *number > state.has());
+        let rolled_back = state.deployed.iter().any(|deployed| deployed.number > state.has());
         vec![Truth { contract: CONTRACT, health, copy, health_shows: shows, copy_shows: shows, dated: !rolled_back }]
     }
 }
@@ -238,17 +270,20 @@ impl ArgocdApp {
         match act {
             Act::Commit => state.commits.push((begun, SystemTime::now())),
             // Argo CD can only bring what it can read.
+            Act::SyncBegins if state.git && state.alive && state.there => {
+                state.syncing = Some((state.commits.len() - 1, stamp()));
+            }
             Act::Sync if state.git && state.alive && state.there => {
-                let head = state.commits.len() - 1;
-                if state.has() != head {
-                    state.deployed.push((head, stamp()));
+                let (brings, begun) = state.syncing.take().unwrap_or((state.commits.len() - 1, stamp()));
+                if state.has() != brings {
+                    state.deploy(brings, begun, json!({"automated": true}));
                 }
                 state.operation = "Succeeded";
             }
             Act::RollsBack if state.git && state.alive && state.there => {
                 let before = state.has().saturating_sub(1);
-                state.deployed.push((before, stamp()));
-                state.operation = "Succeeded";
+                state.deploy(before, stamp(), json!({"username": "admin"}));
+                state.syncing = None;
             }
             Act::SyncFails if state.git && state.alive && state.there => state.operation = "Failed",
             Act::GitDown => state.git = false,
@@ -260,7 +295,7 @@ impl ArgocdApp {
             Act::Healed => self.trouble = None,
             Act::Deleted => state.there = false,
             Act::Recreated => state.there = true,
-            Act::Sync | Act::SyncFails | Act::RollsBack => {}
+            Act::SyncBegins | Act::Sync | Act::SyncFails | Act::RollsBack => {}
         }
         was_there
     }
@@ -298,7 +333,7 @@ async fn compare(cluster: &Cluster, state: &Mutex<State>, pen: &tokio::sync::Mut
         let mut status = json!({
             "sync": {"status": sync, "revision": revision(head), "comparedTo": {"source": source, "destination": destination}},
             "health": {"status": health}, "reconciledAt": at,
-            "operationState": {"phase": state.operation, "finishedAt": state.deployed[state.deployed.len() - 1].1},
+            "operationState": {"phase": state.operation, "finishedAt": state.deployed[state.deployed.len() - 1].ended},
             "history": state.history(),
             "resources": [{"kind": "Role", "status": sync}], "conditions": [],
         });

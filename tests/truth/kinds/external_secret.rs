@@ -25,6 +25,8 @@ pub enum Act {
     Rotates,
     /// DR has the primary's.
     Follows,
+    /// DR has a new value first. The primary gets it with the next rotation.
+    Leads,
     /// DR has the value before the last that it had.
     GoesBack,
     /// Somebody writes another value into DR by hand; the hash stays as it was.
@@ -71,7 +73,8 @@ impl World for ExternalSecret {
         let side = dice.one(&[Side::Primary, Side::Dr]);
         let trouble = dice.one(&Trouble::ALL);
         let during = dice.one(&[Act::Rotates, Act::Follows, Act::NotReady, Act::SecretDeleted, Act::GoesBack]);
-        match dice.number(8) {
+        match dice.number(9) {
+            8 => vec![(pause, Act::Leads), (dice.between(0.5, 14.0), Act::Rotates), (0.5, Act::Follows)],
             0 => vec![
                 (pause, Act::Rotates),
                 (dice.between(0.3, 2.0), Act::Rotates),
@@ -175,6 +178,9 @@ contracts:
                 self.rotated.push((before, SystemTime::now()));
             }
             Act::Follows if self.secret_there && self.object_there => self.holds(self.primary).await,
+            Act::Leads if self.secret_there && self.object_there && self.dr == self.primary => {
+                self.holds(self.primary + 1).await;
+            }
             Act::GoesBack if self.secret_there && self.object_there => self.holds(self.before).await,
             Act::EditedByHand if self.secret_there && self.object_there => {
                 self.clusters[1].apply_as("kubectl-edit", secret(self.dr, "by hand")).await;
@@ -219,7 +225,8 @@ contracts:
             copy,
             health_shows: shows && !self.edited,
             copy_shows: shows && !self.edited && (self.ready || !equal),
-            dated: true,
+            // Nobody can tell that from a very old value.
+            dated: self.dr <= self.primary,
         }]
     }
 }

@@ -2,6 +2,7 @@
 //! and what is left of it after a loss.
 
 use dr_rules::contract::{Objective, Priority};
+use dr_rules::interval::Interval;
 use dr_rules::observation::CopyState;
 use dr_rules::outage::{Beginning, Interruption, Mode, Outage};
 use dr_rules::recovery_clock::Watching;
@@ -185,4 +186,30 @@ fn an_outage_whose_clock_was_lost_may_be_as_old_as_the_last_healthy_look() {
     // A recovery from before the loss does not stand for a later one that was lost.
     let judged = contract.judge(Objective::Rto, t(60)).expect("an RTO");
     assert_eq!(judged.status(), Status::Unproven);
+}
+
+/// Whoever repeats what another said long ago knows no more than that one did.
+#[test]
+fn what_was_said_to_fail_is_known_to_fail_until_then() {
+    let said = |at: i64| Observation { stated: Some(t(at)), ..Observation::of_health(unhealthy()) };
+    let mut contract = contract(spec(), vec![check("a")]);
+    contract.observe(0, t(0), &Observation::of_health(healthy()));
+    for at in [10, 20, 30] {
+        contract.observe(0, t(at), &said(at));
+    }
+    let lasts = |contract: &Contract, at| contract.outage(t(at)).expect("an outage");
+    assert_eq!(lasts(&contract, 30), Interval::exactly(seconds(0)));
+    for at in (40..=200).step_by(10) {
+        contract.observe(0, t(at), &said(50));
+    }
+    assert_eq!(lasts(&contract, 200), Interval::new(seconds(20), Some(seconds(170))));
+    assert_eq!(lasts(&recalled(&contract), 200), lasts(&contract, 200), "a restart makes it no longer");
+    assert!(contract.fails(t(200)), "it was looked at");
+
+    contract.observe(0, t(210), &said(205));
+    assert_eq!(lasts(&contract, 210).least, seconds(180), "and it was said again");
+    contract.observe(0, t(220), &said(205));
+    let recovered = contract.observe(0, t(260), &Observation::of_health(healthy()));
+    let Some(ClockEvent::Stopped(recovery)) = recovered else { panic!("{recovered:?}") };
+    assert_eq!(recovery.took(), Interval::new(seconds(175), Some(seconds(230))), "it may have ended right after");
 }

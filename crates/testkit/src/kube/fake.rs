@@ -52,6 +52,8 @@ pub enum Fault {
     ExpireOnce,
     /// One item of the list is no object of its kind.
     Item(Value),
+    /// Lists come without their items.
+    NoItems,
 }
 
 /// A running fake. Dropping it ends it.
@@ -145,7 +147,7 @@ async fn answer(
         who = Some(impersonated.to_owned());
     }
     let fault = lock(&state).fault(&asked, who.as_deref());
-    let mut extra = None;
+    let (mut extra, mut is_empty) = (None, false);
     let reply = match fault {
         Some(Fault::Close) => {
             lock(&state).log(who.as_deref(), &asked, 0, 0);
@@ -168,6 +170,7 @@ async fn answer(
             match other {
                 Some(Fault::Delay(time)) => tokio::time::sleep(time).await,
                 Some(Fault::Item(item)) => extra = Some(item),
+                Some(Fault::NoItems) => is_empty = true,
                 _ => {}
             }
             let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
@@ -175,6 +178,9 @@ async fn answer(
         }
     };
     let mut text = reply.1;
+    if let Some(items) = text.get_mut("items").and_then(Value::as_array_mut).filter(|_| is_empty) {
+        items.clear();
+    }
     if let (Some(item), Some(items)) = (extra, text.get_mut("items").and_then(Value::as_array_mut)) {
         items.push(item);
     }

@@ -2,6 +2,16 @@
 
 use super::*;
 
+/// The verdict on what was seen for the first time.
+fn seen(dr: Found, primary: &Found) -> Observation {
+    seen_after(&mut Memory::default(), dr, primary)
+}
+
+fn seen_after(memory: &mut Memory, mut dr: Found, primary: &Found) -> Observation {
+    memory.note(&mut dr, Some(primary), TEN_MINUTES, t(NOW));
+    verdict(&dr, Some(primary), memory, &rules(), t(NOW))
+}
+
 #[test]
 fn with_a_primary_both_follow_the_same_revision() {
     let newer = json!({"sync": {"status": "Synced", "revision": NEWER}});
@@ -65,7 +75,7 @@ fn with_a_primary_both_follow_the_same_revision() {
         ),
     ];
     for (name, dr, primary, expected) in table {
-        assert_eq!(short(&verdict(&dr, Some(&primary), &rules(), t(NOW))), expected, "{name}");
+        assert_eq!(short(&seen(dr, &primary)), expected, "{name}");
     }
 }
 
@@ -98,7 +108,7 @@ fn a_side_that_has_fallen_silent_hides_no_older_revision() {
         (
             "DR edited and not compared, at an older one",
             with(older(), &of_other_spec),
-            newer(),
+            deployed(newer(), &[REVISION, NEWER]),
             "healthy outdated@:revision_differs",
         ),
         (
@@ -155,11 +165,75 @@ fn a_side_that_has_fallen_silent_hides_no_older_revision() {
         ),
     ];
     for (name, dr, primary, expected) in table {
-        let observation = verdict(&found(&dr), Some(&found(&primary)), &rules(), t(NOW));
+        let observation = seen(found(&dr), &found(&primary));
         assert_eq!(short(&observation), expected, "{name}");
         if short(&observation).ends_with("outdated@:revision_differs") {
             let holds = dr.pointer("/sync/revision").and_then(Value::as_str);
             assert_eq!(Some(token(&observation)), holds, "{name}");
         }
+    }
+}
+
+/// Each side polls git by itself. Who is late is known by what each was seen at before.
+#[test]
+fn the_side_that_follows_later_is_known() {
+    let at = |revision: &str, compared: &str| {
+        let sync = json!({"status": "Synced", "revision": revision});
+        found(&with(
+            healthy(),
+            &json!({"sync": sync, "reconciledAt": format!("2026-09-20T{compared}Z"), "history": []}),
+        ))
+    };
+    let (old, new) = (REVISION, NEWER);
+    let table = [
+        (
+            "the primary moves on",
+            vec![((old, "11:55:00"), (old, "11:55:00")), ((old, "11:58:00"), (new, "11:58:00"))],
+            true,
+        ),
+        ("DR moves on", vec![((old, "11:55:00"), (old, "11:55:00")), ((new, "11:58:00"), (old, "11:59:00"))], false),
+        (
+            "and the primary follows",
+            vec![((new, "11:58:00"), (old, "11:58:00")), ((new, "11:59:00"), (new, "11:59:00"))],
+            false,
+        ),
+        ("nobody knows", vec![((new, "11:58:00"), (old, "11:59:00"))], false),
+        (
+            "nor from a primary that is late",
+            vec![((new, "11:51:00"), (old, "11:51:00")), ((new, "11:59:00"), (old, "11:59:00"))],
+            false,
+        ),
+        (
+            "but not from one that had ten minutes",
+            vec![((new, "11:49:00"), (old, "11:49:00")), ((new, "11:59:00"), (old, "11:59:00"))],
+            true,
+        ),
+        (
+            "DR follows, and the primary is further",
+            vec![
+                ((old, "11:55:00"), (old, "11:55:00")),
+                ((old, "11:56:00"), (new, "11:56:00")),
+                ((new, "11:59:00"), ("third", "11:59:00")),
+            ],
+            true,
+        ),
+        (
+            "DR goes back to what it had before the primary",
+            vec![
+                ((new, "11:40:00"), (old, "11:55:00")),
+                ((old, "11:57:00"), (new, "11:57:00")),
+                ((new, "11:58:00"), (old, "11:58:00")),
+            ],
+            false,
+        ),
+    ];
+    for (name, looks, is_behind) in table {
+        let mut memory = Memory::default();
+        let judged = looks
+            .into_iter()
+            .map(|((here, dr), (there, primary))| seen_after(&mut memory, at(here, dr), &at(there, primary)));
+        let last = judged.last().expect("a look");
+        let behind = matches!(last.copy, Some(CopyState::Outdated { .. }));
+        assert_eq!(behind, is_behind, "{name}: {}", short(&last));
     }
 }

@@ -145,11 +145,24 @@ pub struct OperationState {
 #[serde(rename_all = "camelCase")]
 #[expect(missing_docs, reason = "the fields are those of the CustomResourceDefinition")]
 pub struct Deployed {
+    /// When the sync ended.
     pub deployed_at: Option<jiff::Timestamp>,
+    /// When it began. Older versions do not tell.
+    pub deploy_started_at: Option<jiff::Timestamp>,
+    #[serde(default, deserialize_with = "or_default")]
+    pub initiated_by: Initiator,
     #[serde(default, deserialize_with = "or_default")]
     pub revision: String,
     #[serde(default, deserialize_with = "or_default")]
     pub revisions: Vec<String>,
+}
+
+/// Who began a sync.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub struct Initiator {
+    /// Whether it was Argo CD itself. Older versions do not tell.
+    #[serde(default, deserialize_with = "or_default")]
+    pub automated: bool,
 }
 
 /// The number of an application's resources that differ from git, by kind. There can be thousands

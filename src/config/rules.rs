@@ -128,7 +128,7 @@ pub(super) fn check(
     let schedule = &check.schedule;
     let feeds = feeds(contract, check, position("feeds"), cx)?;
     warnings::of_pace(contract, schedule, feeds, scope, node, cx);
-    silence(contract, check, feeds, node, cx);
+    warnings::of_silence(contract, check, feeds, node, cx);
     for (key, limit) in [("warn_after", &schedule.warn_after), ("lag_budget", &schedule.lag_budget)] {
         if given(limit.as_ref()) && !feeds.rpo && contract.promises_anything() {
             let message = "only a check that feeds rpo has a sync lag, and this one does not; remove this";
@@ -136,21 +136,6 @@ pub(super) fn check(
         }
     }
     Some(feeds)
-}
-
-/// Records an error if the one who reports the health of a component may be silent for as long as the
-/// RTO: the component could be down for that long and count as healthy.
-fn silence(contract: &ContractDraft, check: &CheckDraft, feeds: Feeds, node: &Node, cx: &mut Decoder<'_>) {
-    let Some(rto) = contract.target(Objective::Rto).filter(|_| feeds.rto) else { return };
-    let Some(kind) = &check.kind else { return };
-    let Some((key, silence)) = kind.silence().filter(|(_, silence)| *silence >= rto) else { return };
-    let Some(stanza) = node.get(kind.info().name) else { return };
-    let at = stanza.node.get(key).map_or(stanza.node.at, |entry| entry.at);
-    let message = format!(
-        "{key} ({silence}) is not below the rto ({rto}): an outage that nobody reports could last that long and count \
-         as healthy; set {key} to less, or feeds: [rpo]"
-    );
-    cx.under(&stanza.key, |cx| cx.under(key, |cx| cx.error(at, message)));
 }
 
 /// The objectives that a check feeds: those in its `feeds`, otherwise every one that its kind can

@@ -2,13 +2,28 @@
 //!
 //! A warning shows numbers that were parsed, and never repeats a text: it may be a secret.
 
-use super::model::{ContractDraft, ScheduleDraft};
+use super::model::{CheckDraft, ContractDraft, ScheduleDraft};
 use super::resolve::Scope;
 use crate::decode::values::PromDuration;
 use crate::decode::yaml::{Position, Value};
 use crate::decode::{Decoder, Node, text};
 use crate::domain::check::Feeds;
 use crate::domain::contract::Objective;
+
+/// Warns if the one who reports the health of a component may be silent for as long as the RTO: the
+/// component could be down for that long and count as healthy.
+pub(super) fn of_silence(contract: &ContractDraft, check: &CheckDraft, feeds: Feeds, node: &Node, cx: &mut Decoder<'_>) {
+    let Some(rto) = contract.target(Objective::Rto).filter(|_| feeds.rto) else { return };
+    let Some(kind) = &check.kind else { return };
+    let Some((key, silence)) = kind.silence().filter(|(_, silence)| *silence >= rto) else { return };
+    let Some(stanza) = node.get(kind.info().name) else { return };
+    let at = stanza.node.get(key).map_or(stanza.node.at, |entry| entry.at);
+    let message = format!(
+        "{key} ({silence}) is not below the rto ({rto}): an outage that nobody reports could last that long and count \
+         as healthy; set {key} to less, or measure the health with another check and set feeds: [rpo] here"
+    );
+    cx.under(&stanza.key, |cx| cx.under(key, |cx| cx.warn(at, message)));
+}
 
 /// Warns about a run that may take longer than the interval, if one of the two times is set at this
 /// node. If both are defaults, the warning is given once, for the defaults.

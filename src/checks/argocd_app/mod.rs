@@ -52,7 +52,7 @@ config! {
         /// The name of the `Application`.
         pub name: ObjectName,
         /// How long Argo CD may be silent before its status is no longer fresh evidence. By
-        /// default, Argo CD compares every 2 to 3 minutes. Of a check that feeds `rto`, it must be
+        /// default, Argo CD compares every 2 to 3 minutes. Of a check that feeds `rto`, it should be
         /// below that target.
         pub stale_after: PromDuration = PromDuration::from_secs(600) => incidental,
         /// Further values of the application's health that count as healthy, beside `Healthy`:

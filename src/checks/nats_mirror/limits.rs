@@ -115,6 +115,7 @@ fn tighter(origin: &StreamConfig, mirror: &StreamConfig) -> Vec<String> {
         number("max_msgs_per_subject", origin.max_msgs_per_subject(), mirror.max_msgs_per_subject()),
         number("max_msgs", origin.max_msgs(), mirror.max_msgs()),
         number("max_bytes", origin.max_bytes(), mirror.max_bytes()),
+        number("max_msg_size", origin.max_msg_size(), mirror.max_msg_size()),
         younger,
         refuses,
     ]
@@ -187,6 +188,12 @@ mod tests {
             (json!({"max_msgs": -1}), json!({"max_msgs": 16}), Some("max_msgs is 16")),
             (json!({"max_msgs": 490}), json!({}), None),
             (json!({}), json!({"max_bytes": 4000}), Some("max_bytes is 4000")),
+            (
+                json!({"max_msg_size": -1}),
+                json!({"max_msg_size": 50}),
+                Some("max_msg_size is 50 on the mirror, no limit"),
+            ),
+            (json!({"max_msg_size": 50}), json!({"max_msg_size": 50}), None),
             (
                 json!({"max_age": 3_600_000_000_000_u64}),
                 json!({"max_age": 2_000_000_000_u64}),

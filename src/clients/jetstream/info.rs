@@ -175,6 +175,18 @@ impl StreamConfig {
         (self.max_age > 0).then(|| Duration::from_nanos(self.max_age))
     }
 
+    /// Whether the stream keeps its messages in memory.
+    #[must_use]
+    pub fn is_in_memory(&self) -> bool {
+        self.storage == "memory"
+    }
+
+    /// The largest message that it accepts, in bytes.
+    #[must_use]
+    pub fn max_msg_size(&self) -> Option<u64> {
+        set(self.max_msg_size)
+    }
+
     /// The highest number of messages.
     #[must_use]
     pub fn max_msgs(&self) -> Option<u64> {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::account::Account;
 use crate::domain::time::Timestamp;
 
 /// The answer of `STREAM.INFO`.
@@ -25,6 +26,9 @@ pub struct StreamInfo {
     /// The servers of the stream, as far as the server tells.
     #[serde(default)]
     pub cluster: Option<ClusterInfo>,
+    /// The account of the stream. It is no part of this answer, but of another one.
+    #[serde(skip)]
+    pub account: Option<Account>,
 }
 
 /// The servers that hold a stream.
@@ -129,6 +133,9 @@ pub struct StreamConfig {
     /// Whether it accepts no more messages.
     #[serde(default)]
     pub sealed: bool,
+    /// `file` or `memory`.
+    #[serde(default)]
+    storage: String,
     /// `limits`, `interest` or `workqueue`.
     #[serde(default)]
     pub retention: String,
@@ -164,7 +171,7 @@ pub struct StreamConfig {
 }
 
 /// The value of a limit. The server writes 0 or -1 for no limit.
-fn set(limit: i64) -> Option<u64> {
+pub(super) fn set(limit: i64) -> Option<u64> {
     u64::try_from(limit).ok().filter(|limit| *limit > 0)
 }
 

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::{ApiError, ApiFailure, Stream, StreamError, code, first_from};
+use super::{ApiError, ApiFailure, Stream, StreamError, StreamInfo, code, first_from};
 use crate::clients::nats::{BAD_ANSWER, Unanswered};
 use crate::domain::observation::Finding;
 
@@ -79,6 +79,24 @@ impl Stream {
         let question = Bytes::from(config.to_string());
         let made = self.ask::<Value>("STREAM.CREATE", question, deadline).await;
         made.map(drop).map_err(|failure| self.failed(failure))
+    }
+
+    /// The state of the stream, and how many messages of a subject it holds.
+    ///
+    /// # Errors
+    /// Why it is not known.
+    pub async fn info_with_count(&self, subject: &str, deadline: Instant) -> Result<(StreamInfo, u64), StreamError> {
+        let question = Bytes::from(json!({ "subjects_filter": subject }).to_string());
+        let answer = self.ask::<Value>("STREAM.INFO", question, deadline).await;
+        let answer = answer.map_err(|failure| self.failed(failure))?;
+        // A stream without such messages leaves the list out.
+        let count = answer.pointer("/state/subjects").and_then(|subjects| subjects.get(subject));
+        let count = count.and_then(Value::as_u64).unwrap_or_default();
+        let info = serde_json::from_value(answer).map_err(|error| {
+            let detail = format!("the state of {} cannot be read: {error}", self.name());
+            StreamError::Unanswered(Finding::new(&BAD_ANSWER, detail))
+        })?;
+        Ok((info, count))
     }
 
     /// The first existing message at or after a sequence, of these subjects, with its payload. None

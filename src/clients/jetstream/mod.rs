@@ -22,8 +22,10 @@ use crate::clock;
 use crate::decode::values::StreamName;
 use crate::domain::observation::Finding;
 
+pub use account::Account;
 pub use info::{MirrorConfig, MirrorReport, NoQuorum, StreamConfig, StreamInfo, StreamState, SubjectTransform};
 
+mod account;
 mod info;
 pub mod log;
 
@@ -127,9 +129,9 @@ mod code {
 
     /// Errors of the server or of the stream, which clients get too: too few servers, no leader,
     /// not assigned, no leader of the stream, an offline stream, a stream that needs a newer
-    /// server. All other errors are about the exporter: its account (10035, 10039, 10076), its
-    /// limits, its request.
-    const OF_THE_SERVER: [u32; 7] = [10002, 10004, 10005, 10006, NO_QUORUM, 10118, 10194];
+    /// server. All other errors are about the exporter: its account (10002, 10035, 10039, 10076),
+    /// its limits, its request.
+    const OF_THE_SERVER: [u32; 6] = [10004, 10005, 10006, NO_QUORUM, 10118, 10194];
 
     /// Whether an error means that JetStream cannot answer anybody. An error without a code is
     /// judged by its HTTP status.
@@ -181,24 +183,6 @@ impl Stream {
     /// Why it is not known.
     pub async fn info_with_deleted(&self, deadline: Instant) -> Result<Answered<StreamInfo>, StreamError> {
         self.ask_info(Bytes::from_static(br#"{"deleted_details": true}"#), deadline).await
-    }
-
-    /// The state of the stream, and how many messages of a subject it holds.
-    ///
-    /// # Errors
-    /// Why it is not known.
-    pub async fn info_with_count(&self, subject: &str, deadline: Instant) -> Result<(StreamInfo, u64), StreamError> {
-        let question = Bytes::from(json!({ "subjects_filter": subject }).to_string());
-        let answer = self.ask::<Value>("STREAM.INFO", question, deadline).await;
-        let answer = answer.map_err(|failure| self.failed(failure))?;
-        // A stream without such messages leaves the list out.
-        let count = answer.pointer("/state/subjects").and_then(|subjects| subjects.get(subject));
-        let count = count.and_then(Value::as_u64).unwrap_or_default();
-        let info = serde_json::from_value(answer).map_err(|error| {
-            let detail = format!("the state of {} cannot be read: {error}", self.name());
-            StreamError::Unanswered(Finding::new(&BAD_ANSWER, detail))
-        })?;
-        Ok((info, count))
     }
 
     async fn ask_info(&self, question: Bytes, deadline: Instant) -> Result<Answered<StreamInfo>, StreamError> {
@@ -322,7 +306,15 @@ impl Stream {
     }
 
     async fn ask<T: DeserializeOwned>(&self, what: &str, question: Bytes, deadline: Instant) -> Result<T, ApiFailure> {
-        let subject = format!("{}.{what}.{}", self.api, self.name());
+        self.ask_at(format!("{}.{what}.{}", self.api, self.name()), question, deadline).await
+    }
+
+    async fn ask_at<T: DeserializeOwned>(
+        &self,
+        subject: String,
+        question: Bytes,
+        deadline: Instant,
+    ) -> Result<T, ApiFailure> {
         let answer = self.connection.request(&subject, question, deadline).await.map_err(ApiFailure::Unanswered)?;
         parse(&answer).map_err(|error| match error {
             Ok(error) => ApiFailure::Refused(error),

@@ -10,6 +10,7 @@ mod link;
 mod lost_tail;
 mod majority;
 mod overwritten;
+mod partition;
 mod peers;
 mod promotion;
 mod quorum;

@@ -32,7 +32,7 @@ pub async fn watched(region: &Region) -> Exporter {
 }
 
 /// The connection of the exporter, which knows all of them.
-fn as_any(servers: &[Server]) -> String {
+pub fn as_any(servers: &[Server]) -> String {
     let servers: Vec<_> = servers.iter().map(|server| format!("\"nats://{}\"", server.address)).collect();
     format!("servers: [{}], user: app, password_file: app", servers.join(", "))
 }
@@ -43,11 +43,11 @@ async fn followers(api: &Api, stream: &str) -> Vec<usize> {
     (0..3).filter(|number| *number != leader).collect()
 }
 
-fn running(scrape: &Scrape) -> bool {
+pub fn running(scrape: &Scrape) -> bool {
     scrape.get("dr_recovery_in_progress", &ME) == Some(1.0)
 }
 
-fn writer(scrape: &Scrape, writer: &str) -> bool {
+pub fn writer(scrape: &Scrape, writer: &str) -> bool {
     scrape.get("dr_nats_writer", &[CHECK[0], CHECK[1], ("writer", writer)]) == Some(1.0)
 }
 

@@ -1,5 +1,6 @@
 //! One side of a pair: how its stream is asked, and how far its answer can be trusted.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -9,7 +10,9 @@ use tokio::time::Instant;
 use super::StreamSide;
 use super::reasons::{API_ALONE_SILENT, NO_QUORUM, NOBODY_LISTENS};
 use crate::clients::jetstream::{Account, Answered, NoQuorum, Stream, StreamError, StreamInfo};
-use crate::clients::nats::{API_REFUSED, API_SILENT, Connection, FORBIDDEN, JETSTREAM_UNAVAILABLE};
+use crate::clients::nats::{
+    API_REFUSED, API_SILENT, CONNECTING, Connection, FORBIDDEN, JETSTREAM_UNAVAILABLE, Serving, TIMEOUT,
+};
 use crate::clock;
 use crate::decode::values::Subject;
 use crate::domain::observation::Finding;
@@ -22,6 +25,8 @@ pub(super) type Side = Result<Answered<StreamInfo>, StreamError>;
 const PROBE_SHARE: f64 = 0.4;
 /// This share of the time that is left is for the answer about the account.
 const ACCOUNT_SHARE: f64 = 0.2;
+/// If every server was asked in vain, the next one is asked again after this time.
+const ASKED_AGAIN: Duration = Duration::from_secs(10);
 /// For how long the account is left alone if there is no answer about it.
 const ACCOUNT_RESTS: Duration = Duration::from_secs(600);
 
@@ -32,6 +37,25 @@ pub(super) struct Asked {
     /// Whether the probe was ever accepted. Otherwise the way to the stream may be what is missing.
     probe_works: AtomicBool,
     account: Mutex<Known>,
+    doubts: Mutex<Doubts>,
+}
+
+/// The servers of a connection that gave an answer which holds for themselves alone, since the last
+/// good answer.
+#[derive(Default)]
+struct Doubts {
+    since: Option<Instant>,
+    servers: BTreeSet<usize>,
+}
+
+impl Doubts {
+    /// Takes in such an answer of this server. Returns whether each server of the list gave one, or
+    /// could not be reached.
+    fn take(&mut self, serving: &Serving, asked: Instant, servers: usize) -> bool {
+        let since = *self.since.get_or_insert(asked);
+        self.servers.insert(serving.number);
+        (0..servers).all(|number| self.servers.contains(&number) || serving.is_dead(number, since))
+    }
 }
 
 /// What is known about the account of a side.
@@ -50,16 +74,51 @@ impl Asked {
             probe_subject: side.probe_subject.clone(),
             probe_works: AtomicBool::new(false),
             account: Mutex::default(),
+            doubts: Mutex::default(),
         }
     }
 
     /// The state of the stream and, if clients write to it, of its account.
     pub(super) async fn ask(&self, deadline: Instant) -> Side {
-        let mut told = self.stream_or_probe(deadline).await?;
+        let mut told = self.any_server(deadline).await?;
         if told.answer.is_writable() {
             told.answer.account = self.account(deadline).await;
         }
         Ok(told)
+    }
+
+    /// The answer of the connection's servers. One of them may be cut off from the others and say that
+    /// nobody leads the stream. Then the next ones are asked, and until each of them was, nothing is
+    /// known.
+    async fn any_server(&self, deadline: Instant) -> Side {
+        let connection = self.stream.connection();
+        let doubts = || self.doubts.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            let (asked, before) = (clock::instant(), connection.serving());
+            let told = self.stream_or_probe(deadline).await;
+            if connection.servers() < 2 {
+                return told;
+            }
+            let Some(doubt) = of_one_server(&told) else {
+                if of_majority("", &told).is_ok() {
+                    *doubts() = Doubts::default();
+                }
+                return told;
+            };
+            let serving = connection.serving();
+            let Some(serving) = serving.filter(|now| before.is_none_or(|before| before.is_same(now))) else {
+                return Err(StreamError::Unanswered(not_all_asked(&doubt)));
+            };
+            if doubts().take(&serving, asked, connection.servers()) {
+                if clock::since(serving.since) >= ASKED_AGAIN {
+                    connection.move_on(&serving, clock::instant()).await;
+                }
+                return told;
+            }
+            if !connection.move_on(&serving, deadline).await || clock::since(deadline) > Duration::ZERO {
+                return Err(StreamError::Unanswered(not_all_asked(&doubt)));
+            }
+        }
     }
 
     /// The account, if this exporter may ask about it. Else it is not asked again for a while: each
@@ -112,6 +171,27 @@ impl Asked {
         }
         taken
     }
+}
+
+/// Why an answer may hold for one server of the cluster alone.
+fn of_one_server(told: &Side) -> Option<Finding> {
+    match told {
+        Ok(told) => told.answer.quorum().err().map(no_quorum),
+        Err(StreamError::NotFound) => None,
+        Err(StreamError::Unanswered(finding)) => {
+            let alone = [&JETSTREAM_UNAVAILABLE, &TIMEOUT, &API_SILENT, &NOBODY_LISTENS];
+            alone.contains(&finding.reason).then(|| finding.clone())
+        }
+    }
+}
+
+/// What one server says is no answer as long as others may say otherwise. A server that hangs keeps
+/// its clients, so its silence stays what it is.
+fn not_all_asked(doubt: &Finding) -> Finding {
+    if [&API_SILENT, &TIMEOUT].contains(&doubt.reason) {
+        return doubt.clone();
+    }
+    Finding::new(&CONNECTING, format!("{doubt}; not all servers of the connection were asked yet"))
 }
 
 /// The answer of a side, if a majority of its servers confirms it.

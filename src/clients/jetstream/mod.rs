@@ -162,6 +162,12 @@ impl Stream {
         Self { connection, api, name }
     }
 
+    /// The connection that leads to it.
+    #[must_use]
+    pub fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
     /// The stream's name.
     #[must_use]
     pub fn name(&self) -> &str {

@@ -177,7 +177,7 @@ impl Check for MirrorCheck {
         }
         let (before, memory) = self.remember(&mirror, &origin, run.clock.now());
         let (copy, identity) = self.copy(&mirror, &origin, &memory, run).await;
-        let writer = verdict::writer(&origin, &mirror, before.mirror_is_rival);
+        let writer = verdict::writer(&origin, &mirror, before.mirror_is_rival, memory.subjects.as_deref());
         let readings = readings::of(&origin, &mirror, &before, writer, identity.as_ref(), &copy, run);
         let both = origin.as_ref().ok().zip(mirror.as_ref().ok());
         Observation {

@@ -12,6 +12,7 @@ mod majority;
 mod overwritten;
 mod partition;
 mod peers;
+mod promoted;
 mod promotion;
 mod quorum;
 mod reasons;

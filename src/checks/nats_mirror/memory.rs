@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::ahead::{Ahead, CAUGHT_UP, Condemned};
-use super::completeness::{Damage, Verified};
+use super::completeness::{Damage, Gap, Verified};
 use super::held::{Held, Shrunk};
 use super::identity::Witness;
 use super::missing::Missing;
@@ -48,6 +48,8 @@ pub(super) struct Memory {
     pub(super) lacking: Option<Missing>,
     /// What the copy was seen to lack of what it has passed.
     pub(super) damage: Option<Damage>,
+    /// What the copy lacked at its beginning before it was promoted.
+    pub(super) gap: Option<Gap>,
     /// The last look that found no hole.
     #[serde(skip)]
     pub(super) verified: Option<Verified>,

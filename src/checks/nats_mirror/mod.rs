@@ -332,16 +332,18 @@ impl MirrorCheck {
             let detail = format!("stream {} was created again at {created}", self.origin.stream.name());
             return CopyState::Lost(Finding::new(&ORIGIN_RECREATED, detail));
         }
-        if let Some(StoredMessage { sequence, time }) = missing {
-            let detail =
+        if !pair.is_promoted() {
+            self.remembered().gap = missing.map(|_| pair.gap());
+        }
+        if let Some(message) = missing {
+            let StoredMessage { sequence, time } = message;
+            let mut detail =
                 format!("sequence {sequence} of the origin, stored at {time}, is not on {}", self.mirror.stream.name());
-            let finding = Finding::new(&COPY_INCOMPLETE, detail);
-            if pair.is_promoted() {
-                // Since then it has its own limits. What it never held cannot be told from what it
-                // removed.
-                return CopyState::Damaged(finding);
+            if pair.is_promoted() && !pair.lacked_before(message) {
+                detail.push_str(", which was promoted: its clients or its limits may have removed it");
+                return CopyState::Unknown(Finding::new(&COPY_INCOMPLETE, detail));
             }
-            return self.incomplete(StoredMessage { sequence, time }, finding, pair);
+            return self.incomplete(message, Finding::new(&COPY_INCOMPLETE, detail), pair).await;
         }
         let inside = match pair.inside().await {
             Ok(inside) => inside,

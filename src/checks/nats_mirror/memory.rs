@@ -9,6 +9,7 @@ use super::ahead::{Ahead, CAUGHT_UP, Condemned};
 use super::completeness::{Damage, Gap, Verified};
 use super::held::{Held, Shrunk};
 use super::identity::Witness;
+use super::looks::Looks;
 use super::missing::Missing;
 use super::side::{Side, of_majority};
 use super::verdict;
@@ -38,6 +39,9 @@ pub(super) struct Memory {
     /// The origin's last sequence, and when it was read.
     #[serde(skip)]
     pub(super) counted: Option<(u64, Instant)>,
+    /// The last looks at the origin.
+    #[serde(skip)]
+    pub(super) looks: Looks,
     /// The newest message that was equal on both sides.
     pub(super) witness: Option<Witness>,
     /// Whether the mirror was seen ahead of a replicated origin.
@@ -74,7 +78,9 @@ impl Memory {
         let ahead = self.ahead.map(|ahead| ahead.carried(&carry));
         let behind_since = self.behind_since.map(&carry);
         let lacking = self.lacking.map(|missing| missing.carried(&carry));
-        Self { ahead, lacking, behind_since, ..self }
+        let outlived = self.outlived.into_iter().map(|missing| missing.carried(&carry)).collect();
+        // Looks are for one process: they are many, and would be written at each run.
+        Self { ahead, lacking, outlived, behind_since, ..self }
     }
 
     /// Takes in the answers of both sides. An answer that no majority confirms is ignored.

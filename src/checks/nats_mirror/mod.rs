@@ -12,6 +12,7 @@ mod completeness;
 mod held;
 mod identity;
 mod limits;
+mod looks;
 mod memory;
 mod missing;
 mod readings;
@@ -175,7 +176,7 @@ impl Check for MirrorCheck {
             let copy = Some(CopyState::Unknown(finding.clone()));
             return Observation { copy, ..Observation::of_health(Health::NoAnswer(finding)) };
         }
-        let (before, memory) = self.remember(&mirror, &origin, run.clock.now());
+        let (before, memory) = self.remember(&mirror, &origin, run);
         let (copy, identity) = self.copy(&mirror, &origin, &memory, run).await;
         let writer = verdict::writer(&origin, &mirror, before.mirror_is_rival, memory.subjects.as_deref());
         let readings = readings::of(&origin, &mirror, &before, writer, identity.as_ref(), &copy, run);
@@ -229,10 +230,13 @@ impl MirrorCheck {
     }
 
     /// Takes in the answers, and returns the memory before and after.
-    fn remember(&self, mirror: &Side, origin: &Side, now: Timestamp) -> (Memory, Memory) {
+    fn remember(&self, mirror: &Side, origin: &Side, run: Run) -> (Memory, Memory) {
         let mut memory = self.remembered();
         let before = memory.clone();
-        memory.take(mirror, origin, now);
+        memory.take(mirror, origin, run.clock.now());
+        if let Ok(Answered { answer, sent, received }) = of_majority("origin", origin) {
+            memory.looks.take(answer, run.clock.at(*sent), run.clock.at(*received));
+        }
         (before, memory.clone())
     }
 
@@ -360,7 +364,7 @@ impl MirrorCheck {
                 );
                 let finding = Finding::new(&COPY_INCOMPLETE, detail);
                 let damage = pair.damage(all, &finding);
-                (Some(damage), None, Some(self.incomplete(hole, finding, pair)))
+                (Some(damage), None, Some(self.incomplete(hole, finding, pair).await))
             }
             Inside::Fewer(finding) => {
                 (Some(pair.damage(Vec::new(), &finding)), None, Some(CopyState::Damaged(finding)))

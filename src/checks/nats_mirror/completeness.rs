@@ -191,7 +191,7 @@ impl Pair<'_> {
     }
 
     /// The age of a message of the origin when the origin answered.
-    fn age(&self, message: StoredMessage) -> Duration {
+    pub(super) fn age(&self, message: StoredMessage) -> Duration {
         self.run.clock.at(self.origin_info.received).since(to_own_clock(message.time, self.origin_info, self.run))
     }
 

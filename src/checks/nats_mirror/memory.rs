@@ -50,6 +50,8 @@ pub(super) struct Memory {
     pub(super) condemned: Option<Condemned>,
     /// The first message that the copy lacked, at the last look that found one.
     pub(super) lacking: Option<Missing>,
+    /// What replaced a value that the copy still holds, and has ended since.
+    pub(super) outlived: Vec<Missing>,
     /// What the copy was seen to lack of what it has passed.
     pub(super) damage: Option<Damage>,
     /// What the copy lacked at its beginning before it was promoted.
@@ -97,7 +99,7 @@ impl Memory {
         {
             self.origin_before = self.origin_created.replace(origin.answer.created());
             if self.is_origin_new() {
-                (self.lacking, self.verified, self.proven) = (None, None, None);
+                self.forget_copy();
             }
             self.counted = Some((origin.answer.state.last_seq, origin.received));
         }
@@ -113,7 +115,7 @@ impl Memory {
                 self.take_subjects(origin, config);
             }
             if self.held.as_ref().is_some_and(|held| held.created != mirror.created) {
-                (self.lacking, self.verified, self.proven) = (None, None, None);
+                self.forget_copy();
                 (self.shrunk, self.shrunk_how, self.behind_since) = (0, None, None);
                 self.filters = self.filters.take().filter(|_| mirror.config.mirror.is_some());
             }
@@ -152,6 +154,12 @@ impl Memory {
             self.shrink(&shrunk, mirror.state.last_seq);
         }
         self.held = Some(Held::of(mirror));
+    }
+
+    /// What was known about the copy was about other streams.
+    fn forget_copy(&mut self) {
+        (self.lacking, self.verified, self.proven) = (None, None, None);
+        self.outlived.clear();
     }
 
     /// Whether the origin is another stream than at the previous look.

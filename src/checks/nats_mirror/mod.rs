@@ -15,6 +15,7 @@ mod limits;
 mod looks;
 mod memory;
 mod missing;
+mod outlived;
 mod readings;
 mod reasons;
 mod side;

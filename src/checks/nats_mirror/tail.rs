@@ -21,14 +21,26 @@ impl MirrorCheck {
             Ok(first_after) => first_after,
             Err(finding) => return CopyState::Unknown(finding),
         };
-        match next {
+        let outlived = match pair.outlived(next.as_ref()).await {
+            Ok(outlived) => outlived,
+            Err(finding) => return CopyState::Unknown(finding),
+        };
+        let oldest = outlived.iter().min_by_key(|missing| missing.sequence).cloned();
+        self.remembered().outlived = outlived;
+        let copy = match next {
             Some(next) => self.behind(pair, next).await,
             None => {
                 let mut memory = self.remembered();
                 memory.lacking = None;
-                memory.prove(up_to);
+                if oldest.is_none() {
+                    memory.prove(up_to);
+                }
                 if is_whole { CopyState::Complete { up_to } } else { CopyState::Vouched { up_to, doubt: None } }
             }
+        };
+        match oldest {
+            Some(missing) => lacks_too(copy, &missing, pair).await,
+            None => copy,
         }
     }
 
@@ -42,13 +54,14 @@ impl MirrorCheck {
     /// Messages that somebody deleted on the origin are not missing.
     async fn behind(&self, pair: &Pair<'_>, next: FoundMessage) -> CopyState {
         let (origin, now) = (pair.origin_info, pair.run.clock.at(pair.origin_info.sent));
-        let FoundMessage { message, subject, .. } = next;
+        let FoundMessage { message, subject, ttl, rolls_up } = next;
         let known = match pair.replaced(message).await {
             Ok(known) => known,
             Err(finding) => return CopyState::Unknown(finding),
         };
         let missing = known.unwrap_or_else(|| {
-            Missing::seen_now(message, Some(subject), origin.answer.created, now).known_as(pair.memory.lacking.as_ref())
+            let missing = Missing::seen_now(message, Some(subject), origin.answer.created, now);
+            Missing { ttl, rolls_up, ..missing }.known_as(pair.memory.lacking.as_ref())
         });
         let Lacked { since, certain } = pair.lacked(&missing).await;
         let is_next = message.sequence == pair.mirror_info().state.last_seq.saturating_add(1);
@@ -71,6 +84,23 @@ impl MirrorCheck {
         memory.lacking = Some(missing);
         memory.shrunk_how = None;
         CopyState::Behind { since, precision: pair.precision(), certain_since: Some(certain), finding: Some(finding) }
+    }
+}
+
+/// The copy also keeps a value that this message replaced.
+async fn lacks_too(copy: CopyState, missing: &Missing, pair: &Pair<'_>) -> CopyState {
+    let (since, certain) = match copy {
+        CopyState::Unknown(_) => return copy,
+        CopyState::Behind { since, certain_since, .. } => (Some(since), certain_since),
+        _ => (None, None),
+    };
+    let lacked = pair.lacked(missing).await;
+    let proven = pair.last_complete().min(lacked.since);
+    CopyState::Behind {
+        since: since.map_or(proven, |since| since.min(proven)),
+        precision: pair.precision(),
+        certain_since: Some(certain.map_or(lacked.certain, |certain| certain.min(lacked.certain))),
+        finding: Some(pair.keeps_old_value(missing)),
     }
 }
 

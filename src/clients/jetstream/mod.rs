@@ -75,6 +75,8 @@ pub struct FoundMessage {
     pub subject: String,
     /// Its own time to live, if it has one.
     pub ttl: Option<Duration>,
+    /// Whether it replaced all earlier messages of its subject, whatever the limits of the stream.
+    pub rolls_up: bool,
 }
 
 #[derive(Deserialize)]
@@ -103,13 +105,26 @@ struct MessageBody {
 
 /// The header with the time to live of a message.
 const TTL: &str = "Nats-TTL";
+/// The header of a message that replaces all earlier ones.
+const ROLL_UP: &str = "Nats-Rollup";
 
 impl MessageBody {
-    fn ttl(&self) -> Option<Duration> {
+    fn header(&self, name: &str) -> Option<String> {
         let block = BASE64.decode(self.hdrs.as_bytes()).ok()?;
         let block = String::from_utf8_lossy(&block);
         let mut headers = block.lines().filter_map(|line| line.split_once(':'));
-        headers.find(|(name, _)| *name == TTL).and_then(|(_, value)| time_to_live(value.trim()))
+        headers.find(|(given, _)| *given == name).map(|(_, value)| value.trim().to_owned())
+    }
+
+    fn ttl(&self) -> Option<Duration> {
+        time_to_live(&self.header(TTL)?)
+    }
+}
+
+impl From<MessageBody> for FoundMessage {
+    fn from(body: MessageBody) -> Self {
+        let message = StoredMessage { sequence: body.seq, time: body.time };
+        Self { message, ttl: body.ttl(), rolls_up: body.header(ROLL_UP).is_some(), subject: body.subject }
     }
 }
 
@@ -275,10 +290,7 @@ impl Stream {
     async fn find(&self, question: &Value, direct: bool, deadline: Instant) -> Result<Found, StreamError> {
         let question = Bytes::from(question.to_string());
         match self.ask::<MessageResponse>("STREAM.MSG.GET", question.clone(), deadline).await {
-            Ok(MessageResponse { message: body }) => {
-                let (message, ttl) = (StoredMessage { sequence: body.seq, time: body.time }, body.ttl());
-                Ok(Found::Asked(Some(FoundMessage { message, subject: body.subject, ttl })))
-            }
+            Ok(MessageResponse { message: body }) => Ok(Found::Asked(Some(body.into()))),
             Err(ApiFailure::Refused(error)) if error.err_code == code::MESSAGE_NOT_FOUND => Ok(Found::Asked(None)),
             Err(ApiFailure::Refused(error)) if direct && error.err_code == code::NO_QUORUM => {
                 self.direct(question, deadline).await.map(Found::Direct)
@@ -308,7 +320,8 @@ impl Stream {
             time: header("Nats-Time-Stamp")?.parse().ok()?,
         };
         let ttl = header(TTL).and_then(time_to_live);
-        Some(FoundMessage { message, subject: header("Nats-Subject")?.to_owned(), ttl })
+        let rolls_up = header(ROLL_UP).is_some();
+        Some(FoundMessage { message, subject: header("Nats-Subject")?.to_owned(), ttl, rolls_up })
     }
 
     async fn ask<T: DeserializeOwned>(&self, what: &str, question: Bytes, deadline: Instant) -> Result<T, ApiFailure> {

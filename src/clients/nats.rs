@@ -16,6 +16,7 @@ use session::{Answer, Client};
 
 pub use crate::clients::reasons::{LOCAL, TLS_UNSUPPORTED};
 pub use config::{NatsConnection, api, one_api};
+pub use session::Serving;
 pub use wire::{Headers, Message, shortened};
 
 mod config;
@@ -118,6 +119,8 @@ pub struct Connection {
     link: watch::Receiver<Link>,
     denials: Denials,
     api: Option<String>,
+    servers: usize,
+    leave: Arc<watch::Sender<Option<u64>>>,
     reconnector: AbortHandle,
 }
 
@@ -133,9 +136,38 @@ impl Connection {
     pub fn start(name: &str, config: NatsConnection) -> Self {
         let (sender, link) = watch::channel(Link::Connecting);
         let denials = Denials::none();
-        let api = config.api();
-        let reconnector = Reconnector { name: name.to_owned(), config, denials: denials.clone(), link: sender };
-        Self { link, denials, api, reconnector: tokio::spawn(reconnector.run()).abort_handle() }
+        let (api, servers) = (config.api(), config.servers.len());
+        let leave = Arc::new(watch::Sender::new(None));
+        let (name, denials_too, leave_too) = (name.to_owned(), denials.clone(), Arc::clone(&leave));
+        let reconnector = Reconnector { name, config, denials: denials_too, link: sender, leave: leave_too };
+        Self { link, denials, api, servers, leave, reconnector: tokio::spawn(reconnector.run()).abort_handle() }
+    }
+
+    /// How many servers the connection can lead to.
+    #[must_use]
+    pub fn servers(&self) -> usize {
+        self.servers
+    }
+
+    /// The server in use. None while there is none.
+    #[must_use]
+    pub fn serving(&self) -> Option<Serving> {
+        match &*self.link.borrow() {
+            Link::Up(client) => Some(client.serving.clone()),
+            Link::Connecting | Link::Down { .. } => None,
+        }
+    }
+
+    /// Asks for another server than this one, and waits until there is one, or until all others were
+    /// tried in vain. Returns whether that is so by the deadline. It goes on in the background.
+    pub async fn move_on(&self, from: &Serving, deadline: Instant) -> bool {
+        let mut link = self.link.clone();
+        link.mark_unchanged();
+        if self.serving().is_some_and(|serving| !serving.is_same(from)) {
+            return true;
+        }
+        self.leave.send_replace(Some(from.connection));
+        timeout_at(deadline, link.changed()).await.is_ok_and(|changed| changed.is_ok())
     }
 
     /// The prefix of the JetStream API subjects, if the configuration of this connection sets it.

@@ -12,7 +12,13 @@ use crate::domain::contract::Objective;
 
 /// Warns if the one who reports the health of a component may be silent for as long as the RTO: the
 /// component could be down for that long and count as healthy.
-pub(super) fn of_silence(contract: &ContractDraft, check: &CheckDraft, feeds: Feeds, node: &Node, cx: &mut Decoder<'_>) {
+pub(super) fn of_silence(
+    contract: &ContractDraft,
+    check: &CheckDraft,
+    feeds: Feeds,
+    node: &Node,
+    cx: &mut Decoder<'_>,
+) {
     let Some(rto) = contract.target(Objective::Rto).filter(|_| feeds.rto) else { return };
     let Some(kind) = &check.kind else { return };
     let Some((key, silence)) = kind.silence().filter(|(_, silence)| *silence >= rto) else { return };

@@ -32,7 +32,7 @@ pub async fn watched(region: &Region) -> Exporter {
 }
 
 /// The connection of the exporter, which knows all of them.
-fn as_any(servers: &[Server]) -> String {
+pub fn as_any(servers: &[Server]) -> String {
     let servers: Vec<_> = servers.iter().map(|server| format!("\"nats://{}\"", server.address)).collect();
     format!("servers: [{}], user: app, password_file: app", servers.join(", "))
 }
@@ -43,11 +43,11 @@ async fn followers(api: &Api, stream: &str) -> Vec<usize> {
     (0..3).filter(|number| *number != leader).collect()
 }
 
-fn running(scrape: &Scrape) -> bool {
+pub fn running(scrape: &Scrape) -> bool {
     scrape.get("dr_recovery_in_progress", &ME) == Some(1.0)
 }
 
-fn writer(scrape: &Scrape, writer: &str) -> bool {
+pub fn writer(scrape: &Scrape, writer: &str) -> bool {
     scrape.get("dr_nats_writer", &[CHECK[0], CHECK[1], ("writer", writer)]) == Some(1.0)
 }
 
@@ -205,6 +205,34 @@ async fn an_origin_that_is_full_of_bytes_takes_no_messages() {
     exporter.logs(&["stream_full", "of 1000 bytes, discard: new"], SOON).await;
     let scrape = exporter.scrape().await;
     assert_eq!(scrape.get("dr_nats_writer", &[CHECK[0], ("writer", "origin")]), Some(0.0), "{scrape}");
+}
+
+/// Its account may store no more: every message is refused, whatever the stream's own limits are.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_account_of_the_origin_is_full() {
+    let accounts = "accounts { APP { jetstream { max_file: 20KB }, users: [{ user: app, password: app }
+      { user: few, password: app, permissions: { publish: { deny: \"$JS.API.INFO\" } } }] } }\n";
+    let (server, api) = Server::start(&current(), accounts, app()).await;
+    api.create_stream(ORIGIN, &["agentese.>"]).await;
+    let gone = Server::new(&current());
+    let exporter = start(&contract(&as_app(&server), &as_app(&gone), ORIGIN, MIRROR)).await;
+    exporter.seen_healthy(CONTRACT, SOON).await;
+    let text = "x".repeat(200);
+    let mut stored = 0;
+    while api.publish("agentese.a", &text).await.is_ok() {
+        stored += 1;
+        assert!(stored < 1000, "20 kB hold no 1000 messages");
+    }
+    exporter.until("the recovery clock runs", SOON, running).await;
+    exporter.logs(&["stream_full", "of its account"], SOON).await;
+    // Who may not ask is told what was told before: nothing.
+    let few = as_app(&server).replace("user: app", "user: few");
+    let blind = start(&contract(&few, &as_app(&gone), ORIGIN, MIRROR)).await;
+    blind.seen_healthy(CONTRACT, SOON).await;
+    runs_on(&blind).await;
+    assert_eq!(blind.scrape().await.reasons(CONTRACT).get("forbidden"), None);
+    api.purge_up_to(ORIGIN, stored / 2).await;
+    exporter.until("the recovery clock stops", SOON, |scrape| !running(scrape)).await;
 }
 
 /// A full bucket refuses new keys, and takes new values of those it has: clients write to it.

@@ -14,7 +14,7 @@ use dr_testkit::watch::Watch;
 use dr_testkit::{let_pass, wait_until};
 
 /// Which side takes writes, as the page says.
-fn writer(scrape: &Scrape) -> Option<String> {
+pub fn writer(scrape: &Scrape) -> Option<String> {
     let series: Vec<_> = scrape.series("dr_nats_writer", &CHECK).collect();
     assert!(series.is_empty() || series.len() == 4, "all four or none:\n{scrape}");
     series.iter().find(|(_, value)| *value == 1.0).map(|(labels, _)| labels["writer"].clone())

@@ -59,6 +59,15 @@ pub(super) struct Damage {
     detail: String,
 }
 
+/// What an unpromoted mirror was seen to lack at its beginning: everything before this sequence that
+/// the origin still held. A mirror never copies what it has passed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Gap {
+    mirror_created: Timestamp,
+    origin_created: Timestamp,
+    held_from: u64,
+}
+
 /// How many holes are remembered one by one.
 const MOST_REMEMBERED: usize = 1000;
 
@@ -100,8 +109,7 @@ impl Pair<'_> {
     /// has passed it. The mirror was read first, so if it had held that message, it would still
     /// hold it. Messages that the origin is about to remove because of their age do not count.
     pub(super) async fn missing_beginning(&self) -> Result<Option<StoredMessage>, Finding> {
-        let state = &self.mirror_info().state;
-        let held_from = if state.messages == 0 { state.last_seq.saturating_add(1) } else { state.first_seq };
+        let (state, held_from) = (&self.mirror_info().state, self.held_from());
         let mut missing = None::<StoredMessage>;
         for filter in self.filters {
             let Some(first) = self.first_on_origin(1, filter).await? else { continue };
@@ -118,6 +126,30 @@ impl Pair<'_> {
             missing = missing.into_iter().chain(kept).min_by_key(|message| message.sequence);
         }
         Ok(missing)
+    }
+
+    /// The first sequence that the mirror can hold.
+    fn held_from(&self) -> u64 {
+        let state = &self.mirror_info().state;
+        if state.messages == 0 { state.last_seq.saturating_add(1) } else { state.first_seq }
+    }
+
+    /// The gap to remember at the beginning of an unpromoted mirror.
+    pub(super) fn gap(&self) -> Gap {
+        Gap {
+            mirror_created: self.mirror_info().created,
+            origin_created: self.origin_info.answer.created,
+            held_from: self.held_from(),
+        }
+    }
+
+    /// Whether this very mirror lacked a message of its beginning before it was promoted. What a
+    /// promoted one lacks otherwise, its clients or its new limits may have removed.
+    pub(super) fn lacked_before(&self, message: StoredMessage) -> bool {
+        let created = (self.mirror_info().created, self.origin_info.answer.created);
+        self.memory
+            .gap
+            .is_some_and(|gap| (gap.mirror_created, gap.origin_created) == created && message.sequence < gap.held_from)
     }
 
     /// The origin's first message in `from..to` that is not about to expire. It is a binary search
@@ -159,7 +191,7 @@ impl Pair<'_> {
     }
 
     /// The age of a message of the origin when the origin answered.
-    fn age(&self, message: StoredMessage) -> Duration {
+    pub(super) fn age(&self, message: StoredMessage) -> Duration {
         self.run.clock.at(self.origin_info.received).since(to_own_clock(message.time, self.origin_info, self.run))
     }
 

@@ -16,6 +16,7 @@ struct Filled {
     /// How much of it the next message needs.
     next: u64,
     unit: &'static str,
+    why: &'static str,
 }
 
 impl Filled {
@@ -29,8 +30,8 @@ impl Filled {
     }
 
     fn text(&self) -> String {
-        let Self { most, held, unit, .. } = self;
-        format!("{held} of {most} {unit}, discard: new")
+        let Self { most, held, unit, why, .. } = self;
+        format!("{held} of {most} {unit}{why}")
     }
 }
 
@@ -41,11 +42,23 @@ impl Filled {
 fn refusing(info: &StreamInfo) -> impl Iterator<Item = Filled> {
     let (config, state) = (&info.config, &info.state);
     let refuses = config.refuses_new();
-    let messages = config.max_msgs().map(|most| Filled { most, held: state.messages, next: 1, unit: "messages" });
-    let average = state.bytes.checked_div(state.messages).unwrap_or(1);
+    let why = ", discard: new";
+    let messages = config.max_msgs().map(|most| Filled { most, held: state.messages, next: 1, unit: "messages", why });
     let bytes = config.max_bytes().filter(|_| info.ts.is_some());
-    let bytes = bytes.map(|most| Filled { most, held: state.bytes, next: average, unit: "bytes" });
+    let bytes = bytes.map(|most| Filled { most, held: state.bytes, next: average(info), unit: "bytes", why });
     messages.into_iter().chain(bytes).filter(move |_| refuses)
+}
+
+/// The limit of the account. At it, a stream refuses every message, even one that would replace
+/// another (measured with 2.15).
+fn of_account(info: &StreamInfo) -> Option<Filled> {
+    let (held, most) = info.account.as_ref()?.used(info.config.is_in_memory())?;
+    Some(Filled { most, held, next: average(info), unit: "bytes", why: " of its account" })
+}
+
+/// The size of an average message of the stream.
+fn average(info: &StreamInfo) -> u64 {
+    info.state.bytes.checked_div(info.state.messages).unwrap_or(1)
 }
 
 /// Why a stream refuses messages because it is full.
@@ -55,7 +68,8 @@ fn refusing(info: &StreamInfo) -> impl Iterator<Item = Filled> {
 pub(super) fn full(info: &StreamInfo) -> Option<String> {
     let config = &info.config;
     let replaces = config.max_msgs_per_subject().is_some() && !config.discard_new_per_subject && !info.is_replicated();
-    refusing(info).filter(|_| !replaces).find(Filled::is_full).map(|filled| format!("full: {}", filled.text()))
+    let refusing = refusing(info).filter(|_| !replaces).chain(of_account(info));
+    refusing.into_iter().find(Filled::is_full).map(|filled| format!("full: {}", filled.text()))
 }
 
 /// Whether messages disappear from a stream without being deleted by somebody: a newer one replaces
@@ -84,7 +98,7 @@ pub(super) fn is_at_limit(info: &StreamInfo) -> bool {
 /// The warnings: what a person should look at although nothing fails.
 pub(super) fn warnings(origin: &StreamInfo, mirror: &StreamInfo) -> Vec<Finding> {
     let mut warnings = Vec::new();
-    if let Some(filled) = refusing(origin).find(Filled::is_nearly_full) {
+    if let Some(filled) = refusing(origin).chain(of_account(origin)).find(Filled::is_nearly_full) {
         warnings.push(Finding::new(&NEARLY_FULL, format!("origin: {}", filled.text())));
     }
     if origin.config.retention == "workqueue" && mirror.config.mirror.is_some() {
@@ -115,6 +129,7 @@ fn tighter(origin: &StreamConfig, mirror: &StreamConfig) -> Vec<String> {
         number("max_msgs_per_subject", origin.max_msgs_per_subject(), mirror.max_msgs_per_subject()),
         number("max_msgs", origin.max_msgs(), mirror.max_msgs()),
         number("max_bytes", origin.max_bytes(), mirror.max_bytes()),
+        number("max_msg_size", origin.max_msg_size(), mirror.max_msg_size()),
         younger,
         refuses,
     ]
@@ -162,6 +177,23 @@ mod tests {
     }
 
     #[test]
+    fn a_full_account_takes_nothing_either() {
+        let full = |config: serde_json::Value, account: serde_json::Value| {
+            let mut info = stream(&config, 10, 1000);
+            info.account = Some(serde_json::from_value(account).expect("an account"));
+            super::full(&info).is_some()
+        };
+        let account = |storage: u64, most: i64| json!({"storage": storage, "limits": {"max_storage": most}});
+        assert!(full(json!({}), account(9950, 10_000)), "a message of average size has 100 bytes");
+        assert!(full(json!({"max_msgs_per_subject": 1}), account(9950, 10_000)), "nor is a value replaced");
+        assert!(!full(json!({}), account(9900, 10_000)));
+        assert!(!full(json!({}), account(9950, -1)));
+        assert!(!full(json!({"storage": "memory"}), account(9950, 10_000)));
+        let tiers = json!({"storage": 9950, "tiers": {"R1": {"limits": {"max_storage": 10_000}}}});
+        assert!(!full(json!({}), tiers), "what a tier counts is not known");
+    }
+
+    #[test]
     fn before_its_end_there_is_a_warning() {
         let reasons = |config: serde_json::Value, messages| {
             let mirror = stream(&json!({"mirror": {"name": "S"}}), 0, 0);
@@ -187,6 +219,12 @@ mod tests {
             (json!({"max_msgs": -1}), json!({"max_msgs": 16}), Some("max_msgs is 16")),
             (json!({"max_msgs": 490}), json!({}), None),
             (json!({}), json!({"max_bytes": 4000}), Some("max_bytes is 4000")),
+            (
+                json!({"max_msg_size": -1}),
+                json!({"max_msg_size": 50}),
+                Some("max_msg_size is 50 on the mirror, no limit"),
+            ),
+            (json!({"max_msg_size": 50}), json!({"max_msg_size": 50}), None),
             (
                 json!({"max_age": 3_600_000_000_000_u64}),
                 json!({"max_age": 2_000_000_000_u64}),

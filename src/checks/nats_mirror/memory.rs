@@ -6,14 +6,18 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::ahead::{Ahead, CAUGHT_UP, Condemned};
-use super::completeness::{Damage, Verified};
+use super::completeness::{Damage, Gap, Verified};
 use super::held::{Held, Shrunk};
 use super::identity::Witness;
+use super::looks::Looks;
 use super::missing::Missing;
 use super::side::{Side, of_majority};
 use super::verdict;
-use crate::clients::jetstream::StreamInfo;
+use crate::clients::jetstream::{MirrorConfig, StreamInfo};
 use crate::domain::time::Timestamp;
+
+/// If the origin had more subjects than this, they are not remembered.
+const MOST_SUBJECTS: usize = 1000;
 
 /// The state that is kept from run to run.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -29,9 +33,15 @@ pub(super) struct Memory {
     pub(super) origin_before: Option<Timestamp>,
     /// The filters of the mirror while it was still a mirror. A promoted one no longer has them.
     pub(super) filters: Option<Vec<String>>,
+    /// All subjects that the origin had while the mirror was still a mirror. None if they are not
+    /// known, or are not those of the mirror.
+    pub(super) subjects: Option<Vec<String>>,
     /// The origin's last sequence, and when it was read.
     #[serde(skip)]
     pub(super) counted: Option<(u64, Instant)>,
+    /// The last looks at the origin.
+    #[serde(skip)]
+    pub(super) looks: Looks,
     /// The newest message that was equal on both sides.
     pub(super) witness: Option<Witness>,
     /// Whether the mirror was seen ahead of a replicated origin.
@@ -40,8 +50,12 @@ pub(super) struct Memory {
     pub(super) condemned: Option<Condemned>,
     /// The first message that the copy lacked, at the last look that found one.
     pub(super) lacking: Option<Missing>,
+    /// What replaced a value that the copy still holds, and has ended since.
+    pub(super) outlived: Vec<Missing>,
     /// What the copy was seen to lack of what it has passed.
     pub(super) damage: Option<Damage>,
+    /// What the copy lacked at its beginning before it was promoted.
+    pub(super) gap: Option<Gap>,
     /// The last look that found no hole.
     #[serde(skip)]
     pub(super) verified: Option<Verified>,
@@ -66,7 +80,9 @@ impl Memory {
         let ahead = self.ahead.map(|ahead| ahead.carried(&carry));
         let behind_since = self.behind_since.map(&carry);
         let lacking = self.lacking.map(|missing| missing.carried(&carry));
-        Self { ahead, lacking, behind_since, ..self }
+        let outlived = self.outlived.into_iter().map(|missing| missing.carried(&carry)).collect();
+        // Looks are for one process: they are many, and would be written at each run.
+        Self { ahead, lacking, outlived, behind_since, ..self }
     }
 
     /// Takes in the answers of both sides. An answer that no majority confirms is ignored.
@@ -83,7 +99,7 @@ impl Memory {
         {
             self.origin_before = self.origin_created.replace(origin.answer.created());
             if self.is_origin_new() {
-                (self.lacking, self.verified, self.proven) = (None, None, None);
+                self.forget_copy();
             }
             self.counted = Some((origin.answer.state.last_seq, origin.received));
         }
@@ -94,11 +110,12 @@ impl Memory {
             && mirror.answer.quorum().is_ok()
         {
             let mirror = &mirror.answer;
-            if mirror.config.mirror.is_some() {
+            if let Some(config) = &mirror.config.mirror {
                 self.filters = Some(mirror.filters());
+                self.take_subjects(origin, config);
             }
             if self.held.as_ref().is_some_and(|held| held.created != mirror.created) {
-                (self.lacking, self.verified, self.proven) = (None, None, None);
+                self.forget_copy();
                 (self.shrunk, self.shrunk_how, self.behind_since) = (0, None, None);
                 self.filters = self.filters.take().filter(|_| mirror.config.mirror.is_some());
             }
@@ -107,6 +124,20 @@ impl Memory {
             // Nobody saw that it stayed so, so the time starts again.
             self.behind_since = None;
         }
+    }
+
+    /// Takes in the subjects of the origin of this mirror. In a planned failover the origin gets other
+    /// subjects before the mirror is promoted, so all of them are kept.
+    fn take_subjects(&mut self, origin: &Side, mirror: &MirrorConfig) {
+        let Ok(origin) = origin else { return };
+        if origin.answer.quorum().is_err() || origin.answer.config.subjects.is_empty() {
+            return;
+        }
+        let known = self.subjects.take().unwrap_or_default();
+        let new = origin.answer.config.subjects.iter().filter(|subject| !known.contains(subject)).cloned();
+        let all: Vec<String> = known.iter().cloned().chain(new).collect();
+        // A mirror with transforms has subjects of its own.
+        self.subjects = (mirror.subject_transforms.is_empty() && all.len() <= MOST_SUBJECTS).then_some(all);
     }
 
     /// Takes in what the mirror holds, and whether it shrank.
@@ -123,6 +154,12 @@ impl Memory {
             self.shrink(&shrunk, mirror.state.last_seq);
         }
         self.held = Some(Held::of(mirror));
+    }
+
+    /// What was known about the copy was about other streams.
+    fn forget_copy(&mut self) {
+        (self.lacking, self.verified, self.proven) = (None, None, None);
+        self.outlived.clear();
     }
 
     /// Whether the origin is another stream than at the previous look.
@@ -257,6 +294,27 @@ mod tests {
         let left_behind = Ok(left_behind);
         memory.take(&left_behind, &origin, now.plus(Duration::from_secs(5)));
         assert_eq!(memory.copy_identity(&left_behind), None);
+    }
+
+    #[test]
+    fn all_subjects_of_the_origin_before_the_promotion_are_known() {
+        let mut memory = Memory::default();
+        let now = Timestamp::from_unix_seconds(1_800_000_000);
+        let mut look = |subjects: &[&str], promoted: bool, transforms: &Value| {
+            let mut origin = mirror(SECOND, 5, &json!([]));
+            origin.answer.config.mirror = None;
+            origin.answer.config.subjects = subjects.iter().map(|subject| (*subject).to_owned()).collect();
+            let mut copy = mirror(FIRST, 5, &json!([]));
+            let config = json!({"name": "S", "subject_transforms": transforms});
+            copy.answer.config.mirror = serde_json::from_value(config).ok().filter(|_| !promoted);
+            memory.take(&Ok(copy), &Ok(origin), now);
+            memory.subjects.clone().map(|all| all.join(" "))
+        };
+        assert_eq!(look(&["a.>"], false, &json!([])).as_deref(), Some("a.>"));
+        assert_eq!(look(&["fenced"], false, &json!([])).as_deref(), Some("a.> fenced"));
+        assert_eq!(look(&[], false, &json!([])).as_deref(), Some("a.> fenced"), "one without subjects is fenced");
+        assert_eq!(look(&["other"], true, &json!([])).as_deref(), Some("a.> fenced"));
+        assert_eq!(look(&["a.>"], false, &json!([{"src": "a.>", "dest": "b.>"}])), None, "it has its own");
     }
 
     #[test]

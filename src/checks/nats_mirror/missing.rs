@@ -1,5 +1,7 @@
 //! Since when the first message that the copy lacks has been missing. Pure.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::clients::jetstream::StoredMessage;
@@ -19,6 +21,12 @@ pub(super) struct Missing {
     pub(super) stored: jiff::Timestamp,
     /// The message's subject, if known.
     pub(super) subject: Option<String>,
+    /// The message's own time to live.
+    #[serde(default)]
+    pub(super) ttl: Option<Duration>,
+    /// Whether it replaced all earlier messages of its subject.
+    #[serde(default)]
+    pub(super) rolls_up: bool,
     /// When the copy was first seen to lack it.
     pub(super) seen: Timestamp,
 }
@@ -31,7 +39,13 @@ impl Missing {
         origin_created: jiff::Timestamp,
         now: Timestamp,
     ) -> Self {
-        Self { origin_created, sequence: message.sequence, stored: message.time, subject, seen: now }
+        let StoredMessage { sequence, time: stored } = message;
+        Self { origin_created, sequence, stored, subject, ttl: None, rolls_up: false, seen: now }
+    }
+
+    /// The message.
+    pub(super) fn message(&self) -> StoredMessage {
+        StoredMessage { sequence: self.sequence, time: self.stored }
     }
 
     /// The same, with the earlier time if it was seen missing before.

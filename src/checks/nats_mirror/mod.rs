@@ -12,8 +12,10 @@ mod completeness;
 mod held;
 mod identity;
 mod limits;
+mod looks;
 mod memory;
 mod missing;
+mod outlived;
 mod readings;
 mod reasons;
 mod side;
@@ -175,9 +177,9 @@ impl Check for MirrorCheck {
             let copy = Some(CopyState::Unknown(finding.clone()));
             return Observation { copy, ..Observation::of_health(Health::NoAnswer(finding)) };
         }
-        let (before, memory) = self.remember(&mirror, &origin, run.clock.now());
+        let (before, memory) = self.remember(&mirror, &origin, run);
         let (copy, identity) = self.copy(&mirror, &origin, &memory, run).await;
-        let writer = verdict::writer(&origin, &mirror, before.mirror_is_rival);
+        let writer = verdict::writer(&origin, &mirror, before.mirror_is_rival, memory.subjects.as_deref());
         let readings = readings::of(&origin, &mirror, &before, writer, identity.as_ref(), &copy, run);
         let both = origin.as_ref().ok().zip(mirror.as_ref().ok());
         Observation {
@@ -229,10 +231,13 @@ impl MirrorCheck {
     }
 
     /// Takes in the answers, and returns the memory before and after.
-    fn remember(&self, mirror: &Side, origin: &Side, now: Timestamp) -> (Memory, Memory) {
+    fn remember(&self, mirror: &Side, origin: &Side, run: Run) -> (Memory, Memory) {
         let mut memory = self.remembered();
         let before = memory.clone();
-        memory.take(mirror, origin, now);
+        memory.take(mirror, origin, run.clock.now());
+        if let Ok(Answered { answer, sent, received }) = of_majority("origin", origin) {
+            memory.looks.take(answer, run.clock.at(*sent), run.clock.at(*received));
+        }
         (before, memory.clone())
     }
 
@@ -332,16 +337,18 @@ impl MirrorCheck {
             let detail = format!("stream {} was created again at {created}", self.origin.stream.name());
             return CopyState::Lost(Finding::new(&ORIGIN_RECREATED, detail));
         }
-        if let Some(StoredMessage { sequence, time }) = missing {
-            let detail =
+        if !pair.is_promoted() {
+            self.remembered().gap = missing.map(|_| pair.gap());
+        }
+        if let Some(message) = missing {
+            let StoredMessage { sequence, time } = message;
+            let mut detail =
                 format!("sequence {sequence} of the origin, stored at {time}, is not on {}", self.mirror.stream.name());
-            let finding = Finding::new(&COPY_INCOMPLETE, detail);
-            if pair.is_promoted() {
-                // Since then it has its own limits. What it never held cannot be told from what it
-                // removed.
-                return CopyState::Damaged(finding);
+            if pair.is_promoted() && !pair.lacked_before(message) {
+                detail.push_str(", which was promoted: its clients or its limits may have removed it");
+                return CopyState::Unknown(Finding::new(&COPY_INCOMPLETE, detail));
             }
-            return self.incomplete(StoredMessage { sequence, time }, finding, pair);
+            return self.incomplete(message, Finding::new(&COPY_INCOMPLETE, detail), pair).await;
         }
         let inside = match pair.inside().await {
             Ok(inside) => inside,
@@ -358,7 +365,7 @@ impl MirrorCheck {
                 );
                 let finding = Finding::new(&COPY_INCOMPLETE, detail);
                 let damage = pair.damage(all, &finding);
-                (Some(damage), None, Some(self.incomplete(hole, finding, pair)))
+                (Some(damage), None, Some(self.incomplete(hole, finding, pair).await))
             }
             Inside::Fewer(finding) => {
                 (Some(pair.damage(Vec::new(), &finding)), None, Some(CopyState::Damaged(finding)))

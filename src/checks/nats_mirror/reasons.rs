@@ -15,7 +15,7 @@ pub static NO_QUORUM: Reason = Reason::new(
 );
 /// The stream refuses messages because it is full.
 pub static STREAM_FULL: Reason =
-    Reason::new("stream_full", "The stream discards new messages: raise its limits, or remove what is not needed.");
+    Reason::new("stream_full", "The stream refuses new messages: raise the limits, or remove what is not needed.");
 /// The JetStream API does not answer, and nobody accepts messages for the stream.
 pub static NOBODY_LISTENS: Reason = Reason::new(
     "nobody_listens",
@@ -83,7 +83,7 @@ pub static TIGHTER_LIMITS: Reason = Reason::new(
 /// The origin is about to refuse messages.
 pub static NEARLY_FULL: Reason = Reason::new(
     "nearly_full",
-    "The stream discards new messages and is nearly full: raise its limits, or remove what is not needed.",
+    "At its limit, the stream refuses new messages: raise the limits, or remove what is not needed.",
 );
 /// Mirroring a work queue empties it.
 pub static WORK_QUEUE: Reason = Reason::new(

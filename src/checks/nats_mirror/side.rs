@@ -1,14 +1,18 @@
 //! One side of a pair: how its stream is asked, and how far its answer can be trusted.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::StreamSide;
 use super::reasons::{API_ALONE_SILENT, NO_QUORUM, NOBODY_LISTENS};
-use crate::clients::jetstream::{Answered, NoQuorum, Stream, StreamError, StreamInfo};
-use crate::clients::nats::{API_REFUSED, API_SILENT, Connection, JETSTREAM_UNAVAILABLE};
+use crate::clients::jetstream::{Account, Answered, NoQuorum, Stream, StreamError, StreamInfo};
+use crate::clients::nats::{
+    API_REFUSED, API_SILENT, CONNECTING, Connection, FORBIDDEN, JETSTREAM_UNAVAILABLE, Serving, TIMEOUT,
+};
 use crate::clock;
 use crate::decode::values::Subject;
 use crate::domain::observation::Finding;
@@ -19,6 +23,12 @@ pub(super) type Side = Result<Answered<StreamInfo>, StreamError>;
 /// If a side's API does not answer, this share of the time is for its answer. The rest is for the
 /// probe.
 const PROBE_SHARE: f64 = 0.4;
+/// This share of the time that is left is for the answer about the account.
+const ACCOUNT_SHARE: f64 = 0.2;
+/// If every server was asked in vain, the next one is asked again after this time.
+const ASKED_AGAIN: Duration = Duration::from_secs(10);
+/// For how long the account is left alone if there is no answer about it.
+const ACCOUNT_RESTS: Duration = Duration::from_secs(600);
 
 /// A stream, and the subject for its probe.
 pub(super) struct Asked {
@@ -26,17 +36,114 @@ pub(super) struct Asked {
     probe_subject: Option<Subject>,
     /// Whether the probe was ever accepted. Otherwise the way to the stream may be what is missing.
     probe_works: AtomicBool,
+    account: Mutex<Known>,
+    doubts: Mutex<Doubts>,
+}
+
+/// The servers of a connection that gave an answer which holds for themselves alone, since the last
+/// good answer.
+#[derive(Default)]
+struct Doubts {
+    since: Option<Instant>,
+    servers: BTreeSet<usize>,
+}
+
+impl Doubts {
+    /// Takes in such an answer of this server. Returns whether each server of the list gave one, or
+    /// could not be reached.
+    fn take(&mut self, serving: &Serving, asked: Instant, servers: usize) -> bool {
+        let since = *self.since.get_or_insert(asked);
+        self.servers.insert(serving.number);
+        (0..servers).all(|number| self.servers.contains(&number) || serving.is_dead(number, since))
+    }
+}
+
+/// What is known about the account of a side.
+#[derive(Default)]
+struct Known {
+    last: Option<Account>,
+    /// Until when nobody asks, because this exporter gets no answer.
+    rests: Option<Instant>,
 }
 
 impl Asked {
     pub(super) fn new(side: &StreamSide, connection: Arc<Connection>) -> Self {
         let stream = Stream::new(connection, side.stream.clone(), side.api());
-        Self { stream, probe_subject: side.probe_subject.clone(), probe_works: AtomicBool::new(false) }
+        Self {
+            stream,
+            probe_subject: side.probe_subject.clone(),
+            probe_works: AtomicBool::new(false),
+            account: Mutex::default(),
+            doubts: Mutex::default(),
+        }
+    }
+
+    /// The state of the stream and, if clients write to it, of its account.
+    pub(super) async fn ask(&self, deadline: Instant) -> Side {
+        let mut told = self.any_server(deadline).await?;
+        if told.answer.is_writable() {
+            told.answer.account = self.account(deadline).await;
+        }
+        Ok(told)
+    }
+
+    /// The answer of the connection's servers. One of them may be cut off from the others and say that
+    /// nobody leads the stream. Then the next ones are asked, and until each of them was, nothing is
+    /// known.
+    async fn any_server(&self, deadline: Instant) -> Side {
+        let connection = self.stream.connection();
+        let doubts = || self.doubts.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            let (asked, before) = (clock::instant(), connection.serving());
+            let told = self.stream_or_probe(deadline).await;
+            if connection.servers() < 2 {
+                return told;
+            }
+            let Some(doubt) = of_one_server(&told) else {
+                if of_majority("", &told).is_ok() {
+                    *doubts() = Doubts::default();
+                }
+                return told;
+            };
+            let serving = connection.serving();
+            let Some(serving) = serving.filter(|now| before.is_none_or(|before| before.is_same(now))) else {
+                return Err(StreamError::Unanswered(not_all_asked(&doubt)));
+            };
+            if doubts().take(&serving, asked, connection.servers()) {
+                if clock::since(serving.since) >= ASKED_AGAIN {
+                    connection.move_on(&serving, clock::instant()).await;
+                }
+                return told;
+            }
+            if !connection.move_on(&serving, deadline).await || clock::since(deadline) > Duration::ZERO {
+                return Err(StreamError::Unanswered(not_all_asked(&doubt)));
+            }
+        }
+    }
+
+    /// The account, if this exporter may ask about it. Else it is not asked again for a while: each
+    /// question leaves a line in the server's log. One that once answered and is late is as it was:
+    /// a full account does not recover by that.
+    async fn account(&self, deadline: Instant) -> Option<Account> {
+        let now = clock::instant();
+        let known = || self.account.lock().unwrap_or_else(PoisonError::into_inner);
+        if known().rests.is_some_and(|until| now < until) {
+            return None;
+        }
+        let left = deadline.saturating_duration_since(now);
+        let told = self.stream.account(now + left.mul_f64(ACCOUNT_SHARE)).await;
+        let mut known = known();
+        match told {
+            Ok(account) => *known = Known { last: Some(account), rests: None },
+            Err(StreamError::Unanswered(late)) if known.last.is_some() && late.reason != &FORBIDDEN => {}
+            Err(_) => *known = Known { last: None, rests: Some(now + ACCOUNT_RESTS) },
+        }
+        known.last.clone()
     }
 
     /// The state of the stream. If its API does not answer, a probe tells whether clients are
     /// affected too.
-    pub(super) async fn ask(&self, deadline: Instant) -> Side {
+    async fn stream_or_probe(&self, deadline: Instant) -> Side {
         let Some(subject) = &self.probe_subject else { return self.stream.info(deadline).await };
         let left = deadline.saturating_duration_since(clock::instant());
         let told = self.stream.info(deadline - left.mul_f64(PROBE_SHARE)).await;
@@ -64,6 +171,27 @@ impl Asked {
         }
         taken
     }
+}
+
+/// Why an answer may hold for one server of the cluster alone.
+fn of_one_server(told: &Side) -> Option<Finding> {
+    match told {
+        Ok(told) => told.answer.quorum().err().map(no_quorum),
+        Err(StreamError::NotFound) => None,
+        Err(StreamError::Unanswered(finding)) => {
+            let alone = [&JETSTREAM_UNAVAILABLE, &TIMEOUT, &API_SILENT, &NOBODY_LISTENS];
+            alone.contains(&finding.reason).then(|| finding.clone())
+        }
+    }
+}
+
+/// What one server says is no answer as long as others may say otherwise. A server that hangs keeps
+/// its clients, so its silence stays what it is.
+fn not_all_asked(doubt: &Finding) -> Finding {
+    if [&API_SILENT, &TIMEOUT].contains(&doubt.reason) {
+        return doubt.clone();
+    }
+    Finding::new(&CONNECTING, format!("{doubt}; not all servers of the connection were asked yet"))
 }
 
 /// The answer of a side, if a majority of its servers confirms it.

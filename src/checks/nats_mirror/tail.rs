@@ -1,9 +1,12 @@
 //! What the copy lacks after its last sequence: up to when it holds everything, and what is known
 //! to be missing.
 
+use std::time::Duration;
+
 use tokio::time::Instant;
 
-use super::identity::{Pair, unanswered};
+use super::identity::{Pair, Witness, unanswered};
+use super::looks::Bracket;
 use super::missing::Missing;
 use super::{MirrorCheck, limits, to_own_clock};
 use crate::clients::jetstream::{Answered, FoundMessage, StoredMessage};
@@ -14,15 +17,30 @@ impl MirrorCheck {
     /// What is proven about a copy that holds everything up to its last sequence. If this was not
     /// shown message by message (`is_whole`), only the numbers vouch for it.
     pub(super) async fn tail(&self, pair: &Pair<'_>, is_whole: bool) -> CopyState {
-        match pair.first_after().await {
-            Ok((None, up_to)) => {
+        let (next, up_to) = match pair.first_after().await {
+            Ok(first_after) => first_after,
+            Err(finding) => return CopyState::Unknown(finding),
+        };
+        let outlived = match pair.outlived(next.as_ref()).await {
+            Ok(outlived) => outlived,
+            Err(finding) => return CopyState::Unknown(finding),
+        };
+        let oldest = outlived.iter().min_by_key(|missing| missing.sequence).cloned();
+        self.remembered().outlived = outlived;
+        let copy = match next {
+            Some(next) => self.behind(pair, next).await,
+            None => {
                 let mut memory = self.remembered();
                 memory.lacking = None;
-                memory.prove(up_to);
+                if oldest.is_none() {
+                    memory.prove(up_to);
+                }
                 if is_whole { CopyState::Complete { up_to } } else { CopyState::Vouched { up_to, doubt: None } }
             }
-            Ok((Some(next), _)) => self.behind(pair, next).await,
-            Err(finding) => CopyState::Unknown(finding),
+        };
+        match oldest {
+            Some(missing) => lacks_too(copy, &missing, pair).await,
+            None => copy,
         }
     }
 
@@ -35,46 +53,92 @@ impl MirrorCheck {
     /// when it was last seen complete, and what it lacked at an earlier look is still missing.
     /// Messages that somebody deleted on the origin are not missing.
     async fn behind(&self, pair: &Pair<'_>, next: FoundMessage) -> CopyState {
-        let (origin, clock) = (pair.origin_info, pair.run.clock);
-        let now = clock.at(origin.sent);
-        let FoundMessage { message, subject, .. } = next;
+        let (origin, now) = (pair.origin_info, pair.run.clock.at(pair.origin_info.sent));
+        let FoundMessage { message, subject, ttl, rolls_up } = next;
         let known = match pair.replaced(message).await {
             Ok(known) => known,
             Err(finding) => return CopyState::Unknown(finding),
         };
         let missing = known.unwrap_or_else(|| {
-            let created = origin.answer.created;
-            Missing::seen_now(message, Some(subject), created, now).known_as(pair.memory.lacking.as_ref())
+            let missing = Missing::seen_now(message, Some(subject), origin.answer.created, now);
+            Missing { ttl, rolls_up, ..missing }.known_as(pair.memory.lacking.as_ref())
         });
-        let since = missing.since(to_own_clock(missing.stored, origin, pair.run));
+        let Lacked { since, certain } = pair.lacked(&missing).await;
         let is_next = message.sequence == pair.mirror_info().state.last_seq.saturating_add(1);
         let proven =
             if is_next || !limits::rolls(&origin.answer.config) { since } else { pair.last_complete().min(since) };
-        let precision = origin.received - origin.sent;
-        // Without the origin's clock, the clocks of the two machines are assumed to agree, which
-        // nobody knows.
-        let certain = if origin.answer.ts.is_none() { missing.seen } else { since.plus(precision) };
         let mut memory = self.remembered();
         memory.lacking = Some(missing);
         memory.prove(proven);
+        let precision = pair.precision();
         CopyState::Behind { since: proven, precision, certain_since: Some(certain), finding: None }
     }
 
     /// The copy lacks this message of the origin, although it has passed it.
-    pub(super) fn incomplete(&self, message: StoredMessage, finding: Finding, pair: &Pair<'_>) -> CopyState {
-        let origin = pair.origin_info;
-        let now = pair.run.clock.at(origin.sent);
+    pub(super) async fn incomplete(&self, message: StoredMessage, finding: Finding, pair: &Pair<'_>) -> CopyState {
+        let now = pair.run.clock.at(pair.origin_info.sent);
+        let missing = Missing::seen_now(message, None, pair.origin_info.answer.created, now);
+        let missing = missing.known_as(pair.memory.lacking.as_ref());
+        let Lacked { since, certain } = pair.lacked(&missing).await;
         let mut memory = self.remembered();
-        let missing = Missing::seen_now(message, None, origin.answer.created, now).known_as(memory.lacking.as_ref());
-        let since = missing.since(to_own_clock(message.time, origin, pair.run));
-        let certain_since = origin.answer.ts.is_none().then_some(missing.seen);
         memory.lacking = Some(missing);
         memory.shrunk_how = None;
-        CopyState::Behind { since, precision: origin.received - origin.sent, certain_since, finding: Some(finding) }
+        CopyState::Behind { since, precision: pair.precision(), certain_since: Some(certain), finding: Some(finding) }
     }
 }
 
+/// The copy also keeps a value that this message replaced.
+async fn lacks_too(copy: CopyState, missing: &Missing, pair: &Pair<'_>) -> CopyState {
+    let (since, certain) = match copy {
+        CopyState::Unknown(_) => return copy,
+        CopyState::Behind { since, certain_since, .. } => (Some(since), certain_since),
+        _ => (None, None),
+    };
+    let lacked = pair.lacked(missing).await;
+    let proven = pair.last_complete().min(lacked.since);
+    CopyState::Behind {
+        since: since.map_or(proven, |since| since.min(proven)),
+        precision: pair.precision(),
+        certain_since: Some(certain.map_or(lacked.certain, |certain| certain.min(lacked.certain))),
+        finding: Some(pair.keeps_old_value(missing)),
+    }
+}
+
+/// Since when a copy lacks a message.
+struct Lacked {
+    /// Everything before this is not missing.
+    since: Timestamp,
+    /// Since when it is certainly missing.
+    certain: Timestamp,
+}
+
 impl Pair<'_> {
+    /// How exactly the times of the origin are known.
+    fn precision(&self) -> Duration {
+        self.origin_info.received - self.origin_info.sent
+    }
+
+    /// Since when the copy lacks a message: since the message was stored, by its own time, within
+    /// what the looks at the origin say.
+    async fn lacked(&self, missing: &Missing) -> Lacked {
+        let origin = self.origin_info;
+        let Bracket { after, by } = self.memory.looks.bracket(missing.sequence);
+        let stamped = missing.since(to_own_clock(missing.stored, origin, self.run));
+        let stamped = after.map_or(stamped, |after| stamped.max(after));
+        let (mut since, mut certain) = (stamped, stamped);
+        if let Some(look) = by.filter(|look| look.answered < stamped) {
+            since = look.answered;
+            // Unless the sequence was then another message's: an origin may lose its tail unseen.
+            if self.on_origin(look.last.sequence).await.is_ok_and(|time| time == Some(look.last.time)) {
+                certain = since;
+            }
+        }
+        // Without the origin's clock, the clocks of the two machines are assumed to agree, which
+        // nobody knows.
+        let certain = if origin.answer.ts.is_none() { missing.seen } else { certain.plus(self.precision()) };
+        Lacked { since, certain }
+    }
+
     /// The origin's first message after the mirror's last one that the mirror should have. If there
     /// is none: up to when everything is on the mirror.
     async fn first_after(&self) -> Result<(Option<FoundMessage>, Timestamp), Finding> {
@@ -136,10 +200,92 @@ impl Pair<'_> {
     fn last_complete(&self) -> Timestamp {
         let state = &self.mirror_info().state;
         // Before 2.10, a server uses its own clock for messages that a filter leaves out.
-        let newest = (state.last_seq > 0 && self.mirror_info().ts.is_some()).then_some(state.last_ts);
-        let newest = newest.or(self.witness().map(|witness| witness.time));
-        let newest = newest.unwrap_or(self.origin_info.answer.created);
-        let newest = to_own_clock(newest, self.origin_info, self.run);
+        let newest = (state.last_seq > 0 && self.mirror_info().ts.is_some())
+            .then_some(StoredMessage { sequence: state.last_seq, time: state.last_ts });
+        let witnessed = || self.witness().map(|Witness { sequence, time, .. }| StoredMessage { sequence, time });
+        let newest = match newest.or_else(witnessed) {
+            Some(StoredMessage { sequence, time }) => {
+                let Bracket { after, by } = self.memory.looks.bracket(sequence);
+                let stamped = to_own_clock(time, self.origin_info, self.run);
+                let stamped = after.map_or(stamped, |after| stamped.max(after));
+                by.map_or(stamped, |look| stamped.min(look.answered))
+            }
+            None => to_own_clock(self.origin_info.answer.created, self.origin_info, self.run),
+        };
         self.memory.proven.map_or(newest, |proven| proven.max(newest))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde_json::json;
+
+    use super::super::memory::Memory;
+    use super::*;
+    use crate::checks::Run;
+    use crate::clients::jetstream::{Stream, StreamInfo};
+    use crate::clients::nats::{Connection, NatsConnection};
+    use crate::clock::{self, Clock};
+    use crate::decode::values::{StreamName, Word};
+
+    /// An origin at this sequence, whose clock is ahead by so many seconds.
+    fn origin(last_seq: u64, now: Timestamp, ahead: i64) -> StreamInfo {
+        let time = stamp(now, ahead);
+        let state =
+            json!({"messages": last_seq, "first_seq": 1, "first_ts": time, "last_seq": last_seq, "last_ts": time});
+        let answer = json!({"config": {}, "created": "2026-01-01T00:00:00Z", "state": state, "ts": time});
+        serde_json::from_value(answer).expect("an answer")
+    }
+
+    fn stamp(at: Timestamp, ahead: i64) -> jiff::Timestamp {
+        let nanos = i128::from(at.as_unix_nanos()) + i128::from(ahead) * 1_000_000_000;
+        jiff::Timestamp::from_nanosecond(nanos).expect("a time")
+    }
+
+    /// For how long a message is missing, at most and certainly, that was stored while the clock was
+    /// ahead by so many seconds. The origin was looked at this many seconds ago, each time at that
+    /// sequence. Now its clock is right.
+    async fn missing_for(sequence: u64, stored: u64, ahead: i64, looks: &[(u64, u64)]) -> (f64, f64) {
+        let clock = Clock::start();
+        let now = clock.now();
+        let ago = |seconds| now.minus(Duration::from_secs(seconds));
+        let run = Run { clock, max_age: Duration::ZERO, deadline: clock::instant() };
+        let connection = Arc::new(Connection::start("none", NatsConnection::without_servers()));
+        let stream = Stream::new(connection, StreamName::parse("S").expect("a name"), None);
+        let mut memory = Memory::default();
+        for (seconds, last_seq) in looks {
+            memory.looks.take(&origin(*last_seq, ago(*seconds), ahead), ago(*seconds), ago(*seconds));
+        }
+        let answer = origin(100, now, 0);
+        let info = Answered { answer, sent: clock::instant(), received: clock::instant() };
+        memory.looks.take(&info.answer, clock.at(info.sent), clock.at(info.received));
+        let pair = Pair {
+            origin: &stream,
+            mirror: &stream,
+            origin_info: &info,
+            mirror_told: &info,
+            filters: &[],
+            memory: &memory,
+            run,
+        };
+        let message = StoredMessage { sequence, time: stamp(ago(stored), ahead) };
+        let missing = Missing::seen_now(message, None, info.answer.created, clock.at(info.sent));
+        let Lacked { since, certain } = pair.lacked(&missing).await;
+        let age = |since: Timestamp| clock.at(info.sent).since(since).as_secs_f64().round();
+        (age(since), age(certain))
+    }
+
+    #[tokio::test]
+    async fn a_clock_that_was_wrong_dates_nothing_outside_of_the_looks() {
+        let all = [(400, 10), (300, 50), (3, 99)];
+        assert_eq!(missing_for(100, 2, 0, &all).await, (2.0, 2.0), "a clock that is right counts");
+        assert_eq!(missing_for(100, 2, -600, &all).await, (3.0, 3.0), "it was complete three seconds ago");
+        assert_eq!(missing_for(40, 350, 0, &all).await, (350.0, 350.0));
+        assert_eq!(missing_for(40, 350, -600, &all).await, (400.0, 400.0), "it was not there then");
+        let (most, _) = missing_for(40, 350, 600, &all).await;
+        assert!((most - 300.0).abs() < f64::EPSILON, "it was there {most} s ago");
+        assert_eq!(missing_for(40, 350, -600, &[]).await, (950.0, 950.0), "nobody looked");
     }
 }

@@ -47,9 +47,13 @@ impl Writer {
 /// A stream that cannot be reached from here cannot be written to: the server is the component
 /// itself. But this does not fence it. If it accepted messages beside the origin at its last answer
 /// (`was_rival`), only another answer can tell that it no longer does.
-pub(super) fn writer(origin: &Side, mirror: &Side, was_rival: bool) -> Option<Writer> {
+///
+/// A promoted mirror has taken over only if it accepts the subjects that the origin had, as far as
+/// they are known.
+pub(super) fn writer(origin: &Side, mirror: &Side, was_rival: bool, subjects: Option<&[String]>) -> Option<Writer> {
     let silent = matches!(of_majority("mirror", mirror), Err(StreamError::Unanswered(_)));
     match (takes_messages(origin), takes_messages(mirror)) {
+        (Some(false), Some(true)) if takes_others(mirror, subjects) => Some(Writer::None),
         (Some(true), Some(true)) if shares_subjects(origin, mirror) => Some(Writer::Both),
         (Some(true), _) if silent && was_rival => None,
         (Some(true), _) => Some(Writer::Origin),
@@ -57,6 +61,12 @@ pub(super) fn writer(origin: &Side, mirror: &Side, was_rival: bool) -> Option<Wr
         (Some(false), Some(false)) => Some(Writer::None),
         (None, _) | (Some(false), None) => None,
     }
+}
+
+/// Whether a stream is known to accept none of these subjects, but others.
+fn takes_others(side: &Side, subjects: Option<&[String]>) -> bool {
+    let (Ok(side), Some(subjects)) = (side, subjects) else { return false };
+    !overlap(&side.answer.config.subjects, subjects)
 }
 
 /// Whether the mirror accepts the origin's messages. None without an answer that a majority
@@ -81,7 +91,10 @@ pub(super) fn health(origin: &Side, mirror: &Side, writer: Option<Writer>, ident
             _ => Finding::new(&BOTH_WRITABLE, "origin and mirror both accept messages for the same subjects"),
         }),
         Some(Writer::None) => {
-            let (at_origin, at_mirror) = (Obstacle::of(origin), Obstacle::of(mirror));
+            let (at_origin, mut at_mirror) = (Obstacle::of(origin), Obstacle::of(mirror));
+            if takes_messages(mirror) == Some(true) {
+                at_mirror.text.push_str(", but not for the origin's subjects");
+            }
             let reason = at_origin.reason().or(at_mirror.reason()).unwrap_or(&NO_WRITER);
             Health::Unhealthy(Finding::new(reason, format!("origin: {}; mirror: {}", at_origin.text, at_mirror.text)))
         }
@@ -114,11 +127,11 @@ fn is_the_component_s(finding: &Finding) -> bool {
 fn shares_subjects(origin: &Side, mirror: &Side) -> bool {
     let (Ok(origin), Ok(mirror)) = (origin, mirror) else { return true };
     let (origin, mirror) = (&origin.answer, &mirror.answer);
-    origin.domain == mirror.domain || overlap(origin, mirror)
+    origin.domain == mirror.domain || overlap(&origin.config.subjects, &mirror.config.subjects)
 }
 
-fn overlap(a: &StreamInfo, b: &StreamInfo) -> bool {
-    a.config.subjects.iter().any(|a| b.config.subjects.iter().any(|b| subjects_overlap(a, b)))
+fn overlap(a: &[String], b: &[String]) -> bool {
+    a.iter().any(|a| b.iter().any(|b| subjects_overlap(a, b)))
 }
 
 /// Whether a subject matches both patterns.
@@ -234,14 +247,18 @@ mod tests {
     #[test]
     fn a_side_that_a_probe_shows_to_take_messages_takes_them_beside_the_other() {
         let probed = || unanswered(&API_ALONE_SILENT);
-        assert_eq!(writer(&probed(), &takes(), false), Some(Writer::Both), "the origin came back after a promotion");
         assert_eq!(
-            writer(&takes(), &probed(), false),
+            writer(&probed(), &takes(), false, None),
+            Some(Writer::Both),
+            "the origin came back after a promotion"
+        );
+        assert_eq!(
+            writer(&takes(), &probed(), false, None),
             Some(Writer::Both),
             "a mirror takes messages of its origin alone"
         );
-        assert_eq!(writer(&probed(), &probed(), false), Some(Writer::Both));
-        assert_eq!(writer(&probed(), &copies(&json!(null)), false), Some(Writer::Origin));
+        assert_eq!(writer(&probed(), &probed(), false, None), Some(Writer::Both));
+        assert_eq!(writer(&probed(), &copies(&json!(null)), false, None), Some(Writer::Origin));
         assert_eq!(is_rival(&takes(), &probed()), Some(true));
     }
 
@@ -249,9 +266,23 @@ mod tests {
     fn a_server_that_was_left_behind_does_not_end_a_split_brain() {
         let left_behind = || copies(&json!({"name": "C", "leader": ""}));
         assert_eq!(is_rival(&takes(), &left_behind()), None, "it may not have heard of the promotion");
-        assert_eq!(writer(&takes(), &left_behind(), true), None);
-        assert_eq!(writer(&takes(), &left_behind(), false), Some(Writer::Origin));
+        assert_eq!(writer(&takes(), &left_behind(), true, None), None);
+        assert_eq!(writer(&takes(), &left_behind(), false, None), Some(Writer::Origin));
         assert_eq!(is_rival(&takes(), &copies(&json!({"name": "C", "leader": "a"}))), Some(false));
+    }
+
+    #[test]
+    fn a_mirror_that_was_promoted_with_other_subjects_is_no_writer() {
+        let gone = || unanswered(&CONNECT_FAILED);
+        let of = |subjects: &[&str]| {
+            let known: Vec<_> = subjects.iter().map(|subject| (*subject).to_owned()).collect();
+            writer(&gone(), &takes(), false, Some(&known))
+        };
+        assert_eq!(of(&["b", "fenced"]), Some(Writer::None), "it takes `a`");
+        assert_eq!(of(&["fenced", "a.>"]), Some(Writer::None));
+        assert_eq!(of(&["fenced", ">"]), Some(Writer::Mirror));
+        assert_eq!(writer(&gone(), &takes(), false, None), Some(Writer::Mirror), "nobody knows better");
+        assert_eq!(writer(&takes(), &gone(), false, Some(&["b".to_owned()])), Some(Writer::Origin));
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::account::Account;
 use crate::domain::time::Timestamp;
 
 /// The answer of `STREAM.INFO`.
@@ -25,6 +26,9 @@ pub struct StreamInfo {
     /// The servers of the stream, as far as the server tells.
     #[serde(default)]
     pub cluster: Option<ClusterInfo>,
+    /// The account of the stream. It is no part of this answer, but of another one.
+    #[serde(skip)]
+    pub account: Option<Account>,
 }
 
 /// The servers that hold a stream.
@@ -129,6 +133,9 @@ pub struct StreamConfig {
     /// Whether it accepts no more messages.
     #[serde(default)]
     pub sealed: bool,
+    /// `file` or `memory`.
+    #[serde(default)]
+    storage: String,
     /// `limits`, `interest` or `workqueue`.
     #[serde(default)]
     pub retention: String,
@@ -164,7 +171,7 @@ pub struct StreamConfig {
 }
 
 /// The value of a limit. The server writes 0 or -1 for no limit.
-fn set(limit: i64) -> Option<u64> {
+pub(super) fn set(limit: i64) -> Option<u64> {
     u64::try_from(limit).ok().filter(|limit| *limit > 0)
 }
 
@@ -173,6 +180,18 @@ impl StreamConfig {
     #[must_use]
     pub fn max_age(&self) -> Option<Duration> {
         (self.max_age > 0).then(|| Duration::from_nanos(self.max_age))
+    }
+
+    /// Whether the stream keeps its messages in memory.
+    #[must_use]
+    pub fn is_in_memory(&self) -> bool {
+        self.storage == "memory"
+    }
+
+    /// The largest message that it accepts, in bytes.
+    #[must_use]
+    pub fn max_msg_size(&self) -> Option<u64> {
+        set(self.max_msg_size)
     }
 
     /// The highest number of messages.

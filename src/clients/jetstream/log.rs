@@ -6,8 +6,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::{ApiError, ApiFailure, Stream, StreamError, code, first_from};
+use super::{Answered, ApiError, ApiFailure, Stream, StreamError, StreamInfo, code, first_from};
 use crate::clients::nats::{BAD_ANSWER, Unanswered};
+use crate::clock;
 use crate::domain::observation::Finding;
 
 /// A message of a log.
@@ -79,6 +80,30 @@ impl Stream {
         let question = Bytes::from(config.to_string());
         let made = self.ask::<Value>("STREAM.CREATE", question, deadline).await;
         made.map(drop).map_err(|failure| self.failed(failure))
+    }
+
+    /// The state of the stream, and how many messages of a subject it holds.
+    ///
+    /// # Errors
+    /// Why it is not known.
+    pub async fn info_with_count(
+        &self,
+        subject: &str,
+        deadline: Instant,
+    ) -> Result<Answered<(StreamInfo, u64)>, StreamError> {
+        let question = Bytes::from(json!({ "subjects_filter": subject }).to_string());
+        let sent = clock::instant();
+        let answer = self.ask::<Value>("STREAM.INFO", question, deadline).await;
+        let received = clock::instant();
+        let answer = answer.map_err(|failure| self.failed(failure))?;
+        // A stream without such messages leaves the list out.
+        let count = answer.pointer("/state/subjects").and_then(|subjects| subjects.get(subject));
+        let count = count.and_then(Value::as_u64).unwrap_or_default();
+        let info = serde_json::from_value(answer).map_err(|error| {
+            let detail = format!("the state of {} cannot be read: {error}", self.name());
+            StreamError::Unanswered(Finding::new(&BAD_ANSWER, detail))
+        })?;
+        Ok(Answered { answer: (info, count), sent, received })
     }
 
     /// The first existing message at or after a sequence, of these subjects, with its payload. None

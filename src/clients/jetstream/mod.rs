@@ -22,8 +22,10 @@ use crate::clock;
 use crate::decode::values::StreamName;
 use crate::domain::observation::Finding;
 
+pub use account::Account;
 pub use info::{MirrorConfig, MirrorReport, NoQuorum, StreamConfig, StreamInfo, StreamState, SubjectTransform};
 
+mod account;
 mod info;
 pub mod log;
 
@@ -73,6 +75,8 @@ pub struct FoundMessage {
     pub subject: String,
     /// Its own time to live, if it has one.
     pub ttl: Option<Duration>,
+    /// Whether it replaced all earlier messages of its subject, whatever the limits of the stream.
+    pub rolls_up: bool,
 }
 
 #[derive(Deserialize)]
@@ -101,13 +105,26 @@ struct MessageBody {
 
 /// The header with the time to live of a message.
 const TTL: &str = "Nats-TTL";
+/// The header of a message that replaces all earlier ones.
+const ROLL_UP: &str = "Nats-Rollup";
 
 impl MessageBody {
-    fn ttl(&self) -> Option<Duration> {
+    fn header(&self, name: &str) -> Option<String> {
         let block = BASE64.decode(self.hdrs.as_bytes()).ok()?;
         let block = String::from_utf8_lossy(&block);
         let mut headers = block.lines().filter_map(|line| line.split_once(':'));
-        headers.find(|(name, _)| *name == TTL).and_then(|(_, value)| time_to_live(value.trim()))
+        headers.find(|(given, _)| *given == name).map(|(_, value)| value.trim().to_owned())
+    }
+
+    fn ttl(&self) -> Option<Duration> {
+        time_to_live(&self.header(TTL)?)
+    }
+}
+
+impl From<MessageBody> for FoundMessage {
+    fn from(body: MessageBody) -> Self {
+        let message = StoredMessage { sequence: body.seq, time: body.time };
+        Self { message, ttl: body.ttl(), rolls_up: body.header(ROLL_UP).is_some(), subject: body.subject }
     }
 }
 
@@ -127,9 +144,9 @@ mod code {
 
     /// Errors of the server or of the stream, which clients get too: too few servers, no leader,
     /// not assigned, no leader of the stream, an offline stream, a stream that needs a newer
-    /// server. All other errors are about the exporter: its account (10035, 10039, 10076), its
-    /// limits, its request.
-    const OF_THE_SERVER: [u32; 7] = [10002, 10004, 10005, 10006, NO_QUORUM, 10118, 10194];
+    /// server. All other errors are about the exporter: its account (10002, 10035, 10039, 10076),
+    /// its limits, its request.
+    const OF_THE_SERVER: [u32; 6] = [10004, 10005, 10006, NO_QUORUM, 10118, 10194];
 
     /// Whether an error means that JetStream cannot answer anybody. An error without a code is
     /// judged by its HTTP status.
@@ -160,6 +177,12 @@ impl Stream {
         Self { connection, api, name }
     }
 
+    /// The connection that leads to it.
+    #[must_use]
+    pub fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
     /// The stream's name.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -181,30 +204,6 @@ impl Stream {
     /// Why it is not known.
     pub async fn info_with_deleted(&self, deadline: Instant) -> Result<Answered<StreamInfo>, StreamError> {
         self.ask_info(Bytes::from_static(br#"{"deleted_details": true}"#), deadline).await
-    }
-
-    /// The state of the stream, and how many messages of a subject it holds.
-    ///
-    /// # Errors
-    /// Why it is not known.
-    pub async fn info_with_count(
-        &self,
-        subject: &str,
-        deadline: Instant,
-    ) -> Result<Answered<(StreamInfo, u64)>, StreamError> {
-        let question = Bytes::from(json!({ "subjects_filter": subject }).to_string());
-        let sent = clock::instant();
-        let answer = self.ask::<Value>("STREAM.INFO", question, deadline).await;
-        let received = clock::instant();
-        let answer = answer.map_err(|failure| self.failed(failure))?;
-        // A stream without such messages leaves the list out.
-        let count = answer.pointer("/state/subjects").and_then(|subjects| subjects.get(subject));
-        let count = count.and_then(Value::as_u64).unwrap_or_default();
-        let info = serde_json::from_value(answer).map_err(|error| {
-            let detail = format!("the state of {} cannot be read: {error}", self.name());
-            StreamError::Unanswered(Finding::new(&BAD_ANSWER, detail))
-        })?;
-        Ok(Answered { answer: (info, count), sent, received })
     }
 
     async fn ask_info(&self, question: Bytes, deadline: Instant) -> Result<Answered<StreamInfo>, StreamError> {
@@ -291,10 +290,7 @@ impl Stream {
     async fn find(&self, question: &Value, direct: bool, deadline: Instant) -> Result<Found, StreamError> {
         let question = Bytes::from(question.to_string());
         match self.ask::<MessageResponse>("STREAM.MSG.GET", question.clone(), deadline).await {
-            Ok(MessageResponse { message: body }) => {
-                let (message, ttl) = (StoredMessage { sequence: body.seq, time: body.time }, body.ttl());
-                Ok(Found::Asked(Some(FoundMessage { message, subject: body.subject, ttl })))
-            }
+            Ok(MessageResponse { message: body }) => Ok(Found::Asked(Some(body.into()))),
             Err(ApiFailure::Refused(error)) if error.err_code == code::MESSAGE_NOT_FOUND => Ok(Found::Asked(None)),
             Err(ApiFailure::Refused(error)) if direct && error.err_code == code::NO_QUORUM => {
                 self.direct(question, deadline).await.map(Found::Direct)
@@ -324,11 +320,20 @@ impl Stream {
             time: header("Nats-Time-Stamp")?.parse().ok()?,
         };
         let ttl = header(TTL).and_then(time_to_live);
-        Some(FoundMessage { message, subject: header("Nats-Subject")?.to_owned(), ttl })
+        let rolls_up = header(ROLL_UP).is_some();
+        Some(FoundMessage { message, subject: header("Nats-Subject")?.to_owned(), ttl, rolls_up })
     }
 
     async fn ask<T: DeserializeOwned>(&self, what: &str, question: Bytes, deadline: Instant) -> Result<T, ApiFailure> {
-        let subject = format!("{}.{what}.{}", self.api, self.name());
+        self.ask_at(format!("{}.{what}.{}", self.api, self.name()), question, deadline).await
+    }
+
+    async fn ask_at<T: DeserializeOwned>(
+        &self,
+        subject: String,
+        question: Bytes,
+        deadline: Instant,
+    ) -> Result<T, ApiFailure> {
         let answer = self.connection.request(&subject, question, deadline).await.map_err(ApiFailure::Unanswered)?;
         parse(&answer).map_err(|error| match error {
             Ok(error) => ApiFailure::Refused(error),

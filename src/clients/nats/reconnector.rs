@@ -1,6 +1,8 @@
 //! Keeps a connection up: it connects, waits until the connection is lost, and begins again with
 //! the current files.
 
+use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::ClientConfig;
@@ -10,7 +12,7 @@ use tracing::{info, warn};
 
 use super::handshake::Way;
 use super::login::{Login, unreadable};
-use super::session::{Client, Session};
+use super::session::{Client, Serving, Session};
 use super::{CONNECT_FAILED, Denials, LOCAL, Link, NatsConnection};
 use crate::clients::tls::{self, TlsError, TlsFiles};
 use crate::clock;
@@ -31,6 +33,8 @@ pub(super) struct Reconnector {
     pub(super) config: NatsConnection,
     pub(super) denials: Denials,
     pub(super) link: watch::Sender<Link>,
+    /// The number of the connection that somebody wants to be left for another server.
+    pub(super) leave: Arc<watch::Sender<Option<u64>>>,
 }
 
 impl Reconnector {
@@ -39,26 +43,29 @@ impl Reconnector {
     pub(super) async fn run(self) {
         let servers = self.config.servers.len().max(1);
         let mut logged = Logged::default();
-        let mut jetstream = Seen::nothing(servers);
+        let mut tour = Tour::new(servers);
         let mut pause = FIRST_PAUSE;
-        let mut next_server = 0;
         let mut failed = Vec::new();
+        let mut moved = None;
         loop {
-            let (connected, held_up) = clock::watched_by(self.connect(next_server), || self.beat()).await;
-            match connected.map_err(|finding| ours_if(held_up, finding)) {
-                Ok((session, mut client)) => {
-                    client.lost_jetstream = jetstream.lost(next_server, client.info().jetstream);
-                    match self.serve(session, client, &mut logged).await {
-                        Ended::AtOnce(finding) => failed.push(finding),
-                        Ended::Later => {
-                            pause = FIRST_PAUSE;
-                            failed.clear();
-                        }
+            let connected = match moved.take() {
+                Some(connected) => Ok(connected),
+                None => self.connect_to_next(&mut tour).await,
+            };
+            match connected {
+                Ok((session, client)) => match self.serve(session, client, &mut logged, &mut tour).await {
+                    Ended::AtOnce(finding) => failed.push(finding),
+                    Ended::Later => {
+                        pause = FIRST_PAUSE;
+                        failed.clear();
                     }
-                }
+                    Ended::Moved(to) => {
+                        failed.clear();
+                        moved = Some(*to);
+                    }
+                },
                 Err(finding) => failed.push(finding),
             }
-            next_server = (next_server + 1) % servers;
             if failed.len() >= servers {
                 self.down(of_all(failed.drain(..)), &mut logged);
                 // The jitter keeps many exporters from reconnecting at once to a server that comes
@@ -70,28 +77,70 @@ impl Reconnector {
         }
     }
 
-    /// Serves a connection until it ends. It is logged after it has lasted for a while.
-    async fn serve(&self, session: Session, client: Client, logged: &mut Logged) -> Ended {
+    /// Serves a connection until it ends, or until another server takes over. It is logged after it
+    /// has lasted for a while.
+    async fn serve(&self, session: Session, client: Client, logged: &mut Logged, tour: &mut Tour) -> Ended {
         self.denials.clear();
         let server = client.info().server_name.clone();
+        let connection = client.serving.connection;
         self.link.send_replace(Link::Up(client));
-        let mut serving = std::pin::pin!(session.run());
-        let at_once = tokio::select! {
-            end = &mut serving => Some(end),
-            () = sleep(LONGEST_PAUSE) => None,
-        };
-        let ended = match at_once {
-            Some(finding) => Ended::AtOnce(Finding::new(finding.reason, format!("{server}: {}", finding.detail))),
-            None => {
-                *logged = Logged::default();
-                info!(connection = self.name, server, "nats connected");
-                let Finding { reason, detail } = serving.await;
-                info!(connection = self.name, reason = reason.label, detail, "nats connection lost");
-                Ended::Later
+        let (mut serving, mut moving) = (pin!(session.run()), pin!(self.move_on(connection, tour)));
+        let (mut settled, mut has_settled) = (pin!(sleep(LONGEST_PAUSE)), false);
+        let ended = loop {
+            tokio::select! {
+                Finding { reason, detail } = &mut serving => break if has_settled {
+                    info!(connection = self.name, reason = reason.label, detail, "nats connection lost");
+                    Ended::Later
+                } else {
+                    Ended::AtOnce(Finding::new(reason, format!("{server}: {detail}")))
+                },
+                moved = &mut moving => return Ended::Moved(Box::new(moved)),
+                () = &mut settled, if !has_settled => {
+                    has_settled = true;
+                    *logged = Logged::default();
+                    info!(connection = self.name, server, "nats connected");
+                }
             }
         };
         self.link.send_replace(Link::Connecting);
         ended
+    }
+
+    /// Waits until somebody wants to leave this connection, and connects to one of the other servers.
+    /// The connection stays in use until there is a better one. If there is none, that is told.
+    async fn move_on(&self, connection: u64, tour: &mut Tour) -> (Session, Client) {
+        let mut leave = self.leave.subscribe();
+        loop {
+            if leave.wait_for(|asked| *asked == Some(connection)).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+            for _ in 1..tour.dead.len() {
+                if let Ok(connected) = self.connect_to_next(tour).await {
+                    return connected;
+                }
+            }
+            tour.next();
+            self.leave.send_replace(None);
+            self.link.send_modify(|link| {
+                if let Link::Up(client) = link {
+                    client.serving.dead = tour.dead.clone().into();
+                }
+            });
+        }
+    }
+
+    /// Connects to the server whose turn it is.
+    async fn connect_to_next(&self, tour: &mut Tour) -> Result<(Session, Client), Finding> {
+        let number = tour.next();
+        let began = clock::instant();
+        let (connected, held_up) = clock::watched_by(self.connect(number), || self.beat()).await;
+        let connected = connected.map_err(|finding| ours_if(held_up, finding));
+        let is_dead = connected.as_ref().is_err_and(|finding| finding.reason == &CONNECT_FAILED);
+        tour.found(number, is_dead.then_some(began));
+        let (session, mut client) = connected?;
+        client.lost_jetstream = tour.jetstream.lost(number, client.info().jetstream);
+        client.serving = tour.serving(number);
+        Ok((session, client))
     }
 
     fn down(&self, finding: Finding, logged: &mut Logged) {
@@ -168,12 +217,46 @@ fn ours_if(held_up: Duration, finding: Finding) -> Finding {
     Finding::new(&LOCAL, format!("the exporter itself was held up: {}", finding.detail))
 }
 
+/// Whose turn it is, and what was found.
+struct Tour {
+    next: usize,
+    /// When each server was last asked, if it was dead then.
+    dead: Vec<Option<Instant>>,
+    connections: u64,
+    jetstream: Seen,
+}
+
+impl Tour {
+    fn new(servers: usize) -> Self {
+        Self { next: 0, dead: vec![None; servers], connections: 0, jetstream: Seen::nothing(servers) }
+    }
+
+    fn next(&mut self) -> usize {
+        let number = self.next;
+        self.next = (number + 1) % self.dead.len().max(1);
+        number
+    }
+
+    fn found(&mut self, number: usize, dead: Option<Instant>) {
+        if let Some(known) = self.dead.get_mut(number) {
+            *known = dead;
+        }
+    }
+
+    fn serving(&mut self, number: usize) -> Serving {
+        self.connections = self.connections.wrapping_add(1);
+        Serving { number, connection: self.connections, since: clock::instant(), dead: self.dead.clone().into() }
+    }
+}
+
 /// How an established connection ended.
 enum Ended {
     /// Before it was usable.
     AtOnce(Finding),
     /// After it had lasted for a while.
     Later,
+    /// It was left for one to another server.
+    Moved(Box<(Session, Client)>),
 }
 
 /// Which servers had JetStream.

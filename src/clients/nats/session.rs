@@ -64,6 +64,33 @@ pub(super) enum Answer {
     Gone,
 }
 
+/// The server that a connection leads to.
+#[derive(Debug, Clone)]
+pub struct Serving {
+    /// Its place in the list of the connection's servers.
+    pub number: usize,
+    /// Which connection it is, counted since the start.
+    pub(super) connection: u64,
+    /// Since when.
+    pub since: Instant,
+    /// When each server of the list was last tried, if it could not be reached then.
+    pub(super) dead: Arc<[Option<Instant>]>,
+}
+
+impl Serving {
+    /// Whether this is still the same connection.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.connection == other.connection
+    }
+
+    /// Whether a server of the list was found dead since this instant.
+    #[must_use]
+    pub fn is_dead(&self, number: usize, since: Instant) -> bool {
+        self.dead.get(number).copied().flatten().is_some_and(|tried| tried >= since)
+    }
+}
+
 /// Sends requests over a connection that is up.
 #[derive(Debug, Clone)]
 pub(super) struct Client {
@@ -71,6 +98,7 @@ pub(super) struct Client {
     info: Arc<ServerInfo>,
     /// JetStream was seen on every server of the connection, and now no server has it.
     pub(super) lost_jetstream: bool,
+    pub(super) serving: Serving,
 }
 
 impl Client {
@@ -160,7 +188,8 @@ impl Session {
             unasked: (now, 0),
             said: None,
         };
-        (session, Client { asks: sender, info: Arc::new(info), lost_jetstream: false })
+        let serving = Serving { number: 0, connection: 0, since: now, dead: Arc::new([]) };
+        (session, Client { asks: sender, info: Arc::new(info), lost_jetstream: false, serving })
     }
 
     /// Serves the connection until it ends, and returns why it ended.

@@ -98,6 +98,12 @@ impl Runs {
         looked && (self.failures > 0 || failed && recovers)
     }
 
+    /// Whether health as of this instant is older than what is known of a failure. An answer of a cache, or
+    /// one that checks share, can be: it ends no outage and no streak of failures.
+    fn is_known_better(&self, at: Timestamp, running: Option<Outage>) -> bool {
+        self.last_failure.is_some_and(|failure| at < failure) || running.is_some_and(|outage| at < outage.trigger)
+    }
+
     /// The last instant at which the component is known to have failed. None if it never did.
     pub(super) fn known_failure(&self) -> Option<Timestamp> {
         self.failed_until.or(self.last_failure)
@@ -171,6 +177,7 @@ impl Watch {
         match health {
             Health::NoAnswer(_) => {}
             Health::Pending(_) => runs.pending = Some(at),
+            Health::Healthy if runs.is_known_better(at, running) => {}
             Health::Healthy => {
                 (runs.last_success, runs.success_asked) =
                     (runs.last_success.max(Some(at)), runs.success_asked.max(Some(asked)));

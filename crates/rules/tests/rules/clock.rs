@@ -443,3 +443,24 @@ fn a_shared_answer_is_no_skipped_look() {
         assert_eq!(outage.beginning, beginning, "asked at {asked}");
     }
 }
+
+#[test]
+fn health_of_before_a_failure_ends_no_outage_and_no_streak() {
+    let mut contract = contract(spec(), vec![check("a"), check("b")]);
+    for check in [0, 1] {
+        observe(&mut contract, check, 0, healthy());
+    }
+    for at in [10, 20] {
+        observe(&mut contract, 0, at, unhealthy());
+    }
+    // What comes from a cache counts as of when it was stored there.
+    observe(&mut contract, 0, 15, healthy());
+    let started = observe(&mut contract, 0, 30, unhealthy());
+    assert!(matches!(started, Some(ClockEvent::Started(_))), "the third failure in a row: {started:?}");
+    // Both were well before it began, and one fails.
+    for check in [0, 1] {
+        assert_eq!(observe(&mut contract, check, 29, healthy()), None);
+    }
+    assert_eq!(observe(&mut contract, 0, 40, healthy()), None, "the other one was not seen since");
+    assert!(matches!(observe(&mut contract, 1, 45, healthy()), Some(ClockEvent::Stopped(_))));
+}

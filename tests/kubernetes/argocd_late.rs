@@ -22,7 +22,8 @@ async fn dr_that_follows_git_first_is_not_behind(flavour: Flavour) {
         let comparison = &healthy(Duration::ZERO)["sync"]["comparedTo"];
         with(
             healthy(Duration::ZERO),
-            json!({"sync": {"status": "Synced", "revision": revision, "comparedTo": comparison}}),
+            json!({"sync": {"status": "Synced", "revision": revision, "comparedTo": comparison},
+                "history": [{"id": 1, "revision": "first", "deployedAt": ago(minutes(60))}]}),
         )
     };
     for cluster in [pair.primary, pair.dr] {

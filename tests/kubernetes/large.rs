@@ -72,10 +72,13 @@ async fn one_application_of_many_is_read_alone(flavour: Flavour) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_list_that_is_too_short_loses_nothing() {
     let pair = Pair::new(Flavour::Fake).await;
+    pair.dr.grant(&pair.namespace, &pair.at_dr, rules_to(&["get", "list"])).await;
     applications(&pair, 25, 500).await;
     let contracts: String = (0..25).map(|index| watch(&pair, index)).collect();
     let exporter = pair.exporter(&contracts).await;
     exporter.becomes("app-0024", "rpo", "met", SOON).await;
+    let listed = |calls: &[Call]| calls.iter().any(|call| call.verb == "list" && call.status == 200);
+    assert!(listed(&pair.dr.calls(&pair.at_dr)), "so many are listed");
     pair.dr.fake().fault(&pair.namespace, "applications", Fault::NoItems);
     let seen = pair.dr.calls(&pair.at_dr).len();
     let asked = |calls: &[Call]| {

@@ -69,6 +69,8 @@ struct Deployed {
     begun: Value,
     ended: Value,
     by: Value,
+    /// Git had something newer when it ended.
+    overtaken: bool,
 }
 
 impl State {
@@ -77,13 +79,14 @@ impl State {
     }
 
     fn deploy(&mut self, number: usize, begun: Value, by: Value) {
-        self.deployed.push(Deployed { number, begun, ended: stamp(), by });
+        let overtaken = number + 1 < self.commits.len();
+        self.deployed.push(Deployed { number, begun, ended: stamp(), by, overtaken });
         self.operation = "Succeeded";
     }
 
     fn history(&self) -> Value {
         let entries = self.deployed.iter().enumerate();
-        let entry = |(id, Deployed { number, begun, ended, by }): (usize, &Deployed)| json!({"id": id, "revision": revision(*number), "deployStartedAt": begun, "deployedAt": ended, "initiatedBy": by});
+        let entry = |(id, Deployed { number, begun, ended, by, .. }): (usize, &Deployed)| json!({"id": id, "revision": revision(*number), "deployStartedAt": begun, "deployedAt": ended, "initiatedBy": by});
         entries.map(entry).collect()
     }
 }
@@ -170,7 +173,13 @@ impl World for ArgocdApp {
         let now = SystemTime::now();
         let state = Arc::new(Mutex::new(State {
             commits: vec![(now, now)],
-            deployed: vec![Deployed { number: 0, begun: stamp(), ended: stamp(), by: json!({"automated": true}) }],
+            deployed: vec![Deployed {
+                number: 0,
+                begun: stamp(),
+                ended: stamp(),
+                by: json!({"automated": true}),
+                overtaken: false,
+            }],
             syncing: None,
             operation: "Succeeded",
             git: true,
@@ -258,7 +267,16 @@ contracts:
         let shows = !self.trouble.is_some_and(Trouble::blinds) && (!state.there || (state.alive && state.git));
         // The history tells when a revision was deployed, and not until when it was the newest.
         let rolled_back = state.deployed.iter().any(|deployed| deployed.number > state.has());
-        vec![Truth { contract: CONTRACT, health, copy, health_shows: shows, copy_shows: shows, dated: !rolled_back }]
+        // Nor when a sync that was overtaken became old: only that it may have been as long ago as it began.
+        let overtaken = state.deployed.last().is_some_and(|last| last.overtaken);
+        vec![Truth {
+            contract: CONTRACT,
+            health,
+            copy,
+            health_shows: shows,
+            copy_shows: shows,
+            dated: !rolled_back && !overtaken,
+        }]
     }
 }
 

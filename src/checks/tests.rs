@@ -29,9 +29,9 @@ fn check(kind: &str, stanza: &str) -> Arc<dyn Check> {
 }
 
 /// A memory of each kind that has one, in which `at` is the only instant of this process's.
-fn memories(at: i64) -> [(Arc<dyn Check>, Value); 4] {
+fn memories(at: i64) -> Vec<(Arc<dyn Check>, Value)> {
     let at = crate::domain::time::Timestamp::from_unix_nanos(at);
-    [
+    vec![
         (
             check("external_secret", "{ primary: primary, dr: dr, namespace: a, name: b }"),
             json!({
@@ -60,38 +60,40 @@ fn memories(at: i64) -> [(Arc<dyn Check>, Value); 4] {
                 },
             }),
         ),
-        (
-            check("nats_mirror", "{ origin: { nats: a, stream: S }, mirror: { nats: b, stream: M } }"),
-            json!({
-                "origin_created": "2026-01-31T12:00:00Z",
-                "filters": [">"],
-                "witness": null,
-                "ahead": {
-                    "newest": {
-                        "sequence": 95,
-                        "time": "2026-01-31T12:30:00Z",
-                        "mirror_created": "2026-01-31T12:00:00Z",
-                        "origin_created": "2026-01-31T12:00:00Z",
-                    },
-                    "since": at,
-                },
-                "condemned": null,
-                "lacking": {
-                    "origin_created": "2026-01-31T12:00:00Z",
-                    "sequence": 91,
-                    "stored": "2026-01-31T12:30:00Z",
-                    "subject": "a",
-                    "seen": at,
-                },
-                "damage": null,
-                "held": null,
-                "behind_since": at,
-                "shrunk": 0,
-                "shrunk_how": null,
-                "mirror_is_rival": false,
-            }),
-        ),
+        (check("nats_mirror", "{ origin: { nats: a, stream: S }, mirror: { nats: b, stream: M } }"), of_a_mirror(at)),
     ]
+}
+
+/// The memory of a mirror.
+fn of_a_mirror(at: crate::domain::time::Timestamp) -> Value {
+    json!({
+        "origin_created": "2026-01-31T12:00:00Z",
+        "filters": [">"],
+        "witness": null,
+        "ahead": {
+            "newest": {
+                "sequence": 95,
+                "time": "2026-01-31T12:30:00Z",
+                "mirror_created": "2026-01-31T12:00:00Z",
+                "origin_created": "2026-01-31T12:00:00Z",
+            },
+            "since": at,
+        },
+        "condemned": null,
+        "lacking": {
+            "origin_created": "2026-01-31T12:00:00Z",
+            "sequence": 91,
+            "stored": "2026-01-31T12:30:00Z",
+            "subject": "a",
+            "seen": at,
+        },
+        "damage": null,
+        "held": null,
+        "behind_since": at,
+        "shrunk": 0,
+        "shrunk_how": null,
+        "mirror_is_rival": false,
+    })
 }
 
 #[tokio::test]

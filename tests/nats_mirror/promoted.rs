@@ -96,7 +96,7 @@ async fn one_with_other_subjects_is_no_writer() {
     pair.primary.kill();
     exporter.kill_and_restart().await;
     exporter.until("nobody is the writer", SOON, is("none")).await;
-    exporter.logs(&["no_writer", "not for the origin's subjects"], SOON).await;
+    exporter.logs(&["no_writer", "accepts messages, but not for the origin"], SOON).await;
     let mut config = pair.mirror.info(MIRROR).await.expect("it answers")["config"].take();
     config["subjects"] = json!(["agentese.>"]);
     pair.mirror.update(config).await.expect("it is mended");

@@ -139,7 +139,7 @@ fn an_application_is_in_sync_as_of_its_last_comparison() {
     };
     let compared = |to: Value| json!({"sync": {"status": "Synced", "revision": REVISION, "comparedTo": to}});
     let health = |status: &str| json!({"health": {"status": status}});
-    let table = [
+    let table = vec![
         ("healthy, and no commit for a week", found(&healthy()), "healthy vouched@11:58:10"),
         (
             "compared as specified",

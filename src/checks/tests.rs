@@ -66,6 +66,15 @@ fn memories(at: i64) -> Vec<(Arc<dyn Check>, Value)> {
 
 /// The memory of a mirror.
 fn of_a_mirror(at: crate::domain::time::Timestamp) -> Value {
+    let missing = json!({
+        "origin_created": "2026-01-31T12:00:00Z",
+        "sequence": 91,
+        "stored": "2026-01-31T12:30:00Z",
+        "subject": "a",
+        "ttl": null,
+        "rolls_up": false,
+        "seen": at,
+    });
     json!({
         "origin_created": "2026-01-31T12:00:00Z",
         "filters": [">"],
@@ -80,13 +89,10 @@ fn of_a_mirror(at: crate::domain::time::Timestamp) -> Value {
             "since": at,
         },
         "condemned": null,
-        "lacking": {
-            "origin_created": "2026-01-31T12:00:00Z",
-            "sequence": 91,
-            "stored": "2026-01-31T12:30:00Z",
-            "subject": "a",
-            "seen": at,
-        },
+        "lacking": missing,
+        "outlived": [missing],
+        "gap": null,
+        "subjects": null,
         "damage": null,
         "held": null,
         "behind_since": at,

@@ -208,7 +208,12 @@ impl Contract {
         }
         let look = observation.look(at);
         let at = look.at;
+        let was_confirmed = self.clock.running().is_some_and(|outage| outage.confirmed);
         let event = self.clock.observe(&mut self.checks, check, look);
+        if !was_confirmed && self.clock.running().is_some_and(|outage| outage.confirmed) {
+            let name = self.checks.get(check).map(|check| check.spec().name.clone());
+            self.circumstances.get_or_insert_default().confirmed_by = name;
+        }
         if let Some(ClockEvent::Started(_)) = event {
             self.circumstances = Some(self.circumstances_of(check, at, &observation.health));
         }
@@ -259,6 +264,7 @@ impl Contract {
             reason: reason.to_owned(),
             data_at_risk: exposure.and_then(|exposure| exposure.most),
             known_at_risk: exposure.map(|exposure| exposure.least),
+            confirmed_by: None,
         }
     }
 
@@ -299,13 +305,13 @@ impl Contract {
             }
         }
         contract.circumstances = remembered.clock.circumstances.take();
-        // The check that started the clock may have lost its state, or measure something else now.
-        let started_by = contract.circumstances.as_ref().map(|known| known.check.as_str());
-        let may_have_seen = |index: usize| {
-            let is = |name| contract.checks.get(index).is_some_and(|check| check.spec().name == name);
-            started_by.is_none_or(is)
+        // The check that confirmed the outage may have lost its state, or measure something else now.
+        let may_have_confirmed = |index: usize| {
+            let name = contract.checks.get(index).map(|check| &check.spec().name);
+            let known = |known: &Circumstances| name == Some(&known.check) || name == known.confirmed_by.as_ref();
+            contract.circumstances.as_ref().is_none_or(known)
         };
-        contract.clock.resume(&contract.checks, remembered.clock.running, remembered.clock.last, may_have_seen);
+        contract.clock.resume(&contract.checks, remembered.clock.running, remembered.clock.last, may_have_confirmed);
         for RecoveryCount { met, mode, count } in &mut contract.recoveries {
             *count = *remembered.clock.count(*met, *mode);
         }

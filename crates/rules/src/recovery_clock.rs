@@ -60,6 +60,9 @@ impl RecoveryClock {
             matches!(health, Health::Healthy | Health::Unhealthy(_)) && runs.failures >= own.failures_to_trigger;
         let lasted = runs.first_failure.map_or(Duration::ZERO, |first| at.since(first));
         let would_start = fails && lasted >= own.hold;
+        if would_start {
+            runs.is_streak(at);
+        }
         if let Some(outage) = self.running.as_mut().filter(|_| would_start) {
             outage.confirmed = true;
             outage.is_seen_again(at);
@@ -156,28 +159,32 @@ impl RecoveryClock {
 
     /// Restores the clock. A running clock continues from its own trigger.
     ///
-    /// If every check that saw the outage is gone, nobody will see the failed part recover. Then health
-    /// of the others is no recovery: the clock is not [confirmed](Outage::confirmed) any more, and ends
-    /// at once if they are all well. `may_have_seen` tells by its index whether a check can have seen the
-    /// outage, though its own state does not say so.
+    /// If every check that confirmed the outage is gone, nobody will see the failed part recover. Then
+    /// health of the others is no recovery: the clock is not [confirmed](Outage::confirmed) any more, and
+    /// ends at once if they are all well. Nor does an older recovery prove the target any longer.
+    /// `may_have_confirmed` tells by its index whether a check can have confirmed the outage, though its
+    /// own state does not say so.
     pub fn resume<C: Watching>(
         &mut self,
         checks: &[C],
         running: Option<Outage>,
         last: Option<Recovery>,
-        may_have_seen: impl Fn(usize) -> bool,
+        may_have_confirmed: impl Fn(usize) -> bool,
     ) {
-        let feeds = |watch: &Watch| watch.thresholds.is_some();
-        let go_on = |outage: Outage| {
-            let saw = |(index, watch): (usize, &Watch)| may_have_seen(index) || watch.runs.failed_in(&outage);
-            let mut watches = checks.iter().map(Watching::watch).enumerate().filter(|(_, watch)| feeds(watch));
-            if watches.any(saw) {
-                // Older records do not say that checks confirmed what they saw.
-                return Some(Outage { confirmed: outage.confirmed || !outage.declared, ..outage });
-            }
-            (outage.declared || !all_well(checks)).then_some(Outage { confirmed: false, ..outage })
+        (self.running, self.last) = (running, last);
+        let Some(outage) = running else { return };
+        let confirms = |(index, check): (usize, &C)| {
+            let Watch { thresholds, runs } = check.watch();
+            thresholds.is_some() && (may_have_confirmed(index) || runs.confirms(&outage))
         };
-        (self.running, self.last) = (running.and_then(go_on), last);
+        if checks.iter().enumerate().any(confirms) {
+            return;
+        }
+        if outage.confirmed {
+            self.last = None;
+        }
+        let goes_on = outage.declared || !all_well(checks);
+        self.running = goes_on.then_some(Outage { confirmed: false, ..outage });
     }
 
     fn start<C: Watching>(&mut self, checks: &mut [C], outage: Outage) -> Outage {

@@ -44,6 +44,9 @@ pub struct RememberedCheck {
     /// older statement of somebody else.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failed_until: Option<Timestamp>,
+    /// When the check last came to see as many failures in a row as start a clock.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_streak: Option<Timestamp>,
     /// How often in a row the component was healthy, counted from the trigger if there was one.
     pub successes: u32,
     /// The first of these healthy observations.
@@ -84,6 +87,9 @@ pub struct Circumstances {
     /// The least data that was known to be at risk then.
     #[serde(default)]
     pub known_at_risk: Option<Duration>,
+    /// The check that first confirmed what a person declared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirmed_by: Option<String>,
 }
 
 /// The stored state of a contract as a whole.
@@ -131,12 +137,13 @@ pub struct Remembered {
 }
 
 impl RememberedCheck {
-    fn instants(&mut self) -> [&mut Option<Timestamp>; 13] {
+    fn instants(&mut self) -> [&mut Option<Timestamp>; 14] {
         let Self { latched, copy_seen, missing_since, health_seen, warning_seen, .. } = self;
         let Self {
             first_failure,
             last_failure,
             failed_until,
+            last_streak,
             first_success,
             unseen_since,
             last_success,
@@ -153,6 +160,7 @@ impl RememberedCheck {
             first_failure,
             last_failure,
             failed_until,
+            last_streak,
             first_success,
             unseen_since,
             last_success,
@@ -183,8 +191,10 @@ impl RememberedCheck {
     #[must_use]
     pub(super) fn recalled(self, set_back: bool, now: Timestamp) -> Self {
         if set_back {
-            let [last_failure, failed_until] = [self.last_failure, self.failed_until].map(|at| Some(at?.min(now)));
-            return Self { last_failure, failed_until, copy_identity: self.copy_identity, ..Self::default() };
+            let failures = [self.last_failure, self.failed_until, self.last_streak];
+            let [last_failure, failed_until, last_streak] = failures.map(|at| Some(at?.min(now)));
+            let copy_identity = self.copy_identity;
+            return Self { last_failure, failed_until, last_streak, copy_identity, ..Self::default() };
         }
         self.carried(|at| at.min(now))
     }
@@ -200,6 +210,7 @@ impl RememberedCheck {
             success_asked: self.success_asked,
             last_failure: self.last_failure,
             failed_until: self.failed_until,
+            last_streak: self.last_streak,
             copy_identity: self.copy_identity,
             ..Self::default()
         }

@@ -67,6 +67,8 @@ pub(super) struct Runs {
     /// The last instant at which the component is known to have failed, if that is earlier than the
     /// last failed look: the look read an older statement of somebody else.
     pub(super) failed_until: Option<Timestamp>,
+    /// When the failures in a row last became as many as start a clock.
+    pub(super) last_streak: Option<Timestamp>,
     pub(super) last_success: Option<Timestamp>,
     /// When the look of the last success began.
     pub(super) success_asked: Option<Timestamp>,
@@ -107,6 +109,19 @@ impl Runs {
     /// The last instant at which the component is known to have failed. None if it never did.
     pub(super) fn known_failure(&self) -> Option<Timestamp> {
         self.failed_until.or(self.last_failure)
+    }
+
+    /// Notes that the failures in a row are as many as start a clock.
+    pub(super) fn is_streak(&mut self, at: Timestamp) {
+        if self.last_streak.is_none_or(|last| self.first_failure.is_some_and(|first| last < first)) {
+            self.last_streak = Some(at);
+        }
+    }
+
+    /// Whether the check saw as many failures in a row as start a clock in this outage. One failed look
+    /// is no witness of what others saw.
+    pub(super) fn confirms(&self, outage: &Outage) -> bool {
+        self.last_streak.is_some_and(|streak| streak >= outage.first_failure)
     }
 
     /// Whether the check saw the component fail in this outage.
@@ -222,7 +237,7 @@ impl Watch {
         let runs = &self.runs;
         (check.failures, check.first_failure, check.last_failure) =
             (runs.failures, runs.first_failure, runs.last_failure);
-        check.failed_until = runs.failed_until;
+        (check.failed_until, check.last_streak) = (runs.failed_until, runs.last_streak);
         (check.successes, check.first_success) = (runs.successes, runs.first_success);
         (check.unseen_since, check.health_seen) = (runs.unseen_since, runs.evidence);
         (check.last_success, check.success_asked) = (runs.last_success, runs.success_asked);
@@ -239,6 +254,7 @@ impl Watch {
             unseen_since: check.unseen_since,
             last_failure: check.last_failure,
             failed_until: check.failed_until,
+            last_streak: check.last_streak,
             // Older records do not have this field. They have the last look, and whether it failed.
             last_success: check.last_success.or(check.health_seen.filter(|_| check.failures == 0)),
             success_asked: check.success_asked,

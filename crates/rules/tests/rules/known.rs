@@ -150,6 +150,7 @@ fn what_is_left_after_a_loss_proves_nothing() {
         last_success: Some(t(0)),
         success_asked: Some(t(0)),
         last_failure: Some(t(30)),
+        last_streak: Some(t(30)),
         copy_identity: whole.checks["a"].copy_identity.clone(),
         ..RememberedCheck::default()
     };

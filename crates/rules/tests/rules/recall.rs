@@ -144,6 +144,36 @@ fn an_outage_ends_without_a_recovery_when_what_was_down_is_measured_no_more() {
     without.observe(0, t(3600), &of_health(healthy()));
     assert_eq!(basis(&without, Objective::Rto, 3600), Basis::NoRecovery, "nobody saw it recover");
 
+    // One failed look of a check is no witness, and an older recovery proves nothing of this outage.
+    let mut blip = contract(spec(), vec![check("a"), check("b")]);
+    for check in [0, 1] {
+        blip.observe(check, t(-100), &of_health(healthy()));
+    }
+    for (check, at, health) in
+        [(1, -90, unhealthy()), (1, -80, unhealthy()), (1, -70, unhealthy()), (1, -60, healthy())]
+    {
+        blip.observe(check, t(at), &of_health(health));
+        blip.observe(0, t(at), &of_health(healthy()));
+    }
+    assert_eq!(basis(&blip, Objective::Rto, -50), Basis::LastRecoveryMet);
+    for (check, at, health) in [(1, 0, unhealthy()), (0, 5, unhealthy()), (1, 10, unhealthy()), (0, 15, healthy())] {
+        blip.observe(check, t(at), &of_health(health));
+    }
+    for at in (20..3600).step_by(10) {
+        blip.observe(1, t(at), &of_health(unhealthy()));
+    }
+    let mut without = with_checks(&blip, &["a"]);
+    without.observe(0, t(3600), &of_health(healthy()));
+    assert_eq!(without.clock().last_recovery(), None, "what was down was not seen to recover");
+    without.withdraw();
+    assert_eq!(basis(&without, Objective::Rto, 3600), Basis::NoRecovery, "nor does the recovery before prove it");
+    // Not even after another failed look, and a restart.
+    let mut without = with_checks(&blip, &["a"]);
+    without.observe(0, t(3600), &of_health(unhealthy()));
+    without = gone_on(&without, without.remember());
+    without.observe(0, t(3610), &of_health(healthy()));
+    assert_eq!(without.clock().last_recovery(), None);
+
     // One healthy look since the trigger is as many as it needs.
     let mut once = contract(spec(), vec![check("a"), check("b")]);
     for (check, at, health) in [(1, 0, unhealthy()), (1, 10, unhealthy()), (1, 20, unhealthy()), (0, 25, healthy())] {

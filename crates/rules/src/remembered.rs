@@ -194,7 +194,7 @@ impl RememberedCheck {
             let failures = [self.last_failure, self.failed_until, self.last_streak];
             let [last_failure, failed_until, last_streak] = failures.map(|at| Some(at?.min(now)));
             let copy_identity = self.copy_identity;
-            return Self { last_failure, failed_until, last_streak, copy_identity, ..Self::default() };
+            return Self { copy_identity, last_failure, failed_until, last_streak, ..Self::default() };
         }
         self.carried(|at| at.min(now))
     }

@@ -53,6 +53,9 @@ const IN_ORDER: [&str; 16] = [
     "vector",
 ];
 
+/// These have a value because a series is silent.
+const ABSENT: [&str; 2] = ["absent", "absent_over_time"];
+
 /// How many targets that are down are looked for by name. More are looked for among all series.
 const NAMED: usize = 200;
 
@@ -125,6 +128,7 @@ fn flatters(expression: &Expr, good: Good) -> bool {
             !best.contains(&aggregate.op.id()) || flatters(&aggregate.expr, good)
         }
         Expr::Binary(binary) => of_binary(binary, good),
+        Expr::Call(call) if ABSENT.contains(&call.func.name) => true,
         Expr::Call(call) => {
             let of = if IN_ORDER.contains(&call.func.name) { good } else { Good::One };
             call.args.args.iter().any(|argument| flatters(argument, of))
@@ -139,8 +143,10 @@ fn flatters(expression: &Expr, good: Good) -> bool {
 fn of_binary(binary: &BinaryExpr, good: Good) -> bool {
     let sides = |left, right| flatters(&binary.lhs, left) || flatters(&binary.rhs, right);
     match binary.op.id() {
-        T_LAND | T_LUNLESS => flatters(&binary.lhs, good),
-        T_ADD | T_MUL | T_LOR => sides(good, good),
+        T_LAND => flatters(&binary.lhs, good),
+        // Something else takes the place of a series that falls silent, and may be better.
+        T_LOR | T_LUNLESS => true,
+        T_ADD | T_MUL => sides(good, good),
         T_SUB | T_DIV => sides(good, good.reversed()),
         T_GTR | T_GTE if binary.return_bool() => sides(good, good.reversed()),
         T_LSS | T_LTE if binary.return_bool() => sides(good.reversed(), good),
@@ -170,6 +176,9 @@ mod tests {
             ("-max(x)", Good::High),
             ("max(x) < bool 5", Good::High),
             ("max(x) or vector(0)", Good::Low),
+            ("x > 5 or on () vector(0)", Good::Low),
+            ("vector(1) unless on () (x > 5)", Good::One),
+            ("absent(x > 5)", Good::One),
             ("max(x)", Good::One),
             ("sum(x) > bool 5", Good::One),
         ] {

@@ -150,6 +150,7 @@ async fn the_worst_of_several_does_not_get_well_by_falling_silent() {
         ("max", "query: max(error_ratio)\nhealthy_when: { below: 0.5 }"),
         ("mean", "query: avg(error_ratio)\nhealthy_when: { below: 0.3 }"),
         ("rest", "query: 1 - max(error_ratio)\nhealthy_when: { above: 0.5 }"),
+        ("else", "query: error_ratio > 0.5 or on () vector(0)\nhealthy_when: { below: 0.5 }"),
         ("equal", "query: sum(error_ratio > bool 0.5)\nhealthy_when: { equals: 0 }"),
     ];
     let mut contracts = stanzas.map(|(name, stanza)| contract(name, "rto: 1h", stanza)).to_vec();

@@ -291,7 +291,7 @@ impl HttpCheck {
     /// # Errors
     /// It is from before that, so it says nothing about now: older than evidence of health may be, or older than a
     /// failure. It may also be called outdated by the cache that it comes from.
-    fn seen(&self, told: Told, patience: Duration, run: Run) -> Result<Option<Timestamp>, Finding> {
+    fn seen(&self, told: Told, run: Run) -> Result<Option<Timestamp>, Finding> {
         let stale = |story: String| Err(Finding::new(&STALE, story));
         let Told { sent, age, outdated } = told;
         if let Some(code) = outdated {
@@ -300,9 +300,9 @@ impl HttpCheck {
         if age.is_zero() {
             return Ok(None);
         }
-        let (seconds, most) = (age.as_secs(), run.max_age.saturating_mul(3).saturating_add(patience));
-        if age > most {
-            let most = most.as_secs();
+        let seconds = age.as_secs();
+        if age > run.freshness {
+            let most = run.freshness.as_secs();
             return stale(format!("the answer is good, but {seconds} s old (Age): the most that counts is {most} s"));
         }
         let seen = run.clock.at(sent).minus(age);
@@ -323,7 +323,7 @@ impl Check for HttpCheck {
             Ok(measured) => measured,
             Err(_) => Err(self.progress.timed_out(patience, clock::since(run.deadline))),
         };
-        match measured.and_then(|told| self.seen(told, patience, run)) {
+        match measured.and_then(|told| self.seen(told, run)) {
             Ok(seen) => Observation { seen, ..Observation::of_health(Health::Healthy) },
             Err(finding) => {
                 self.connections.forget();

@@ -69,6 +69,8 @@ pub struct Run {
     /// The highest age of an answer that another check has already read. It is less than the time
     /// between two runs, so no check sees the same answer twice.
     pub max_age: Duration,
+    /// How long evidence of the check counts as fresh, at its usual interval.
+    pub freshness: Duration,
     /// When the run must have ended.
     pub deadline: Instant,
 }

@@ -271,8 +271,9 @@ impl Running {
             FirstRun::Spread => scheduler::spread(scheduled.len()),
         };
         for Scheduled { key, id, check, spec, made, pace, interval } in scheduled {
-            let (timeout, clock, reports) = (spec.timeout, self.clock, self.messages.clone());
-            let schedule = Schedule { id, check: Arc::clone(&check), timeout, interval, clock, reports };
+            let (timeout, freshness) = (spec.timeout, spec.freshness());
+            let (clock, reports) = (self.clock, self.messages.clone());
+            let schedule = Schedule { id, check: Arc::clone(&check), timeout, freshness, interval, clock, reports };
             let task = self.tasks.spawn(schedule.run(spread));
             if let Some(before) = self.active.insert(key, Active { id, check, spec, made, pace, task }) {
                 before.task.abort();

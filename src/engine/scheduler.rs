@@ -37,6 +37,8 @@ pub struct Schedule {
     pub check: Arc<dyn Check>,
     /// How long a run may take.
     pub timeout: Duration,
+    /// How long evidence of the check counts as fresh.
+    pub freshness: Duration,
     /// The interval. It is shorter while the contract's clock runs.
     pub interval: watch::Receiver<Duration>,
     /// The timeline.
@@ -97,7 +99,7 @@ impl Schedule {
         let deadline = started + self.timeout;
         let check = Arc::clone(&self.check);
         let max_age = self.interval.borrow().mul_f64(SHARED_AGE);
-        let run = Run { clock: self.clock, max_age, deadline };
+        let run = Run { clock: self.clock, max_age, freshness: self.freshness, deadline };
         let mut task = tokio::spawn(async move { check.run(run).await });
         let (mut ended, held_up) = clock::watched(timeout_at(deadline + GRACE, &mut task)).await;
         if ended.is_err() && !held_up.is_zero() {

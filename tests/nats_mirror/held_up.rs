@@ -27,7 +27,7 @@ async fn a_process_that_was_held_up_knows_nothing() {
     let clients = Clients::new(config.connections.clone());
     let check = config.contracts[0].checks[0].kind.build(&clients);
     let run = async |deadline: Instant| -> Observation {
-        check.run(Run { clock: Clock::start(), max_age: Duration::ZERO, deadline }).await
+        check.run(Run { clock: Clock::start(), max_age: Duration::ZERO, freshness: Duration::ZERO, deadline }).await
     };
     wait_until("both sides are connected, and answer", SOON, async || {
         let observation = run(Instant::now() + Duration::from_secs(5)).await;

@@ -45,7 +45,7 @@ pub fn check_in(dir: &Path, stanza: &str) -> Arc<dyn Check> {
 pub async fn run_within(check: &Arc<dyn Check>, timeout: Duration) -> Observation {
     loop {
         let begin = Instant::now();
-        let run = Run { clock: Clock::start(), max_age: Duration::ZERO, deadline: begin + timeout };
+        let run = Run { clock: Clock::start(), max_age: Duration::ZERO, freshness: timeout, deadline: begin + timeout };
         let observation = check.run(run).await;
         let took = begin.elapsed();
         if matches!(&observation.health, Health::NoAnswer(finding) if finding.detail.contains(HELD_UP)) {
@@ -60,7 +60,7 @@ pub async fn run_within(check: &Arc<dyn Check>, timeout: Duration) -> Observatio
 /// Runs a check whose deadline has passed before this process came to it, as after a pause of the machine.
 pub async fn run_too_late(check: &Arc<dyn Check>) -> Observation {
     let deadline = Instant::now().checked_sub(Duration::from_secs(1)).expect("the machine runs for longer");
-    check.run(Run { clock: Clock::start(), max_age: Duration::ZERO, deadline }).await
+    check.run(Run { clock: Clock::start(), max_age: Duration::ZERO, freshness: Duration::ZERO, deadline }).await
 }
 
 /// The component fails, for this reason, and the story holds these words.

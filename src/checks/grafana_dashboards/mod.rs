@@ -20,12 +20,14 @@ use crate::domain::check::Feeds;
 use crate::domain::observation::{Finding, Observation, Reading, ReadingKind, ReadingValue, Reason};
 use api::{Grafana, Trouble};
 use folder::Folder;
+use primary::OfPrimary;
 use verdict::Seen;
 
 pub use crate::clients::reasons::{CREDENTIALS_UNREADABLE, LOCAL, TLS_UNSUPPORTED};
 
 mod api;
 mod folder;
+mod primary;
 mod verdict;
 
 config! {
@@ -112,10 +114,10 @@ pub static FOLDER_UNREADABLE: Reason = Reason::new(
     "folder_unreadable",
     "Correct the folder or file in the detail: without it the expected dashboards are not known.",
 );
-/// Only the primary knows the expected dashboards, and it never showed any.
+/// Only the primary knows the expected dashboards, and it does not tell.
 pub static PRIMARY_UNKNOWN: Reason = Reason::new(
     "primary_unknown",
-    "The primary never showed a list of dashboards, and nothing else says which dashboards are expected: add uids or folder.",
+    "Only the primary knows which dashboards are expected, and does not tell: add uids or folder, or look at its token's rights.",
 );
 
 static EXPECTED: ReadingKind = ReadingKind {
@@ -207,17 +209,6 @@ struct Memory {
     primary: Option<BTreeSet<DashboardUid>>,
 }
 
-/// What is known of the primary's dashboards.
-#[derive(Debug, Default)]
-struct OfPrimary {
-    /// Those that it shows, or showed when it was last asked.
-    shown: BTreeSet<DashboardUid>,
-    /// Those that DR should have. None if it never showed any.
-    expected: Option<BTreeSet<DashboardUid>>,
-    /// What people should know of it.
-    note: Option<String>,
-}
-
 /// How many dashboards are compared with the primary's in one run.
 const COMPARED: usize = 10;
 /// How many dashboards that are not in the list are requested one by one.
@@ -230,7 +221,7 @@ impl Check for GrafanaCheck {
         // If the primary is silent, half of the time is left to ask here.
         let half = now + deadline.saturating_duration_since(now) / 2;
         let (listed, own, primary) = tokio::join!(self.listed(deadline), self.own(), self.of_primary(half));
-        let OfPrimary { shown, expected: primary, note } = primary.unwrap_or_default();
+        let OfPrimary { shown, expected: primary, untold, note } = primary.unwrap_or_default();
         let mut notes: Vec<String> = note.into_iter().collect();
         let unknown = match &own {
             Err(finding) => Some(finding.clone()),
@@ -241,12 +232,14 @@ impl Check for GrafanaCheck {
             Ok(_) => None,
         };
         let own = own.ok().flatten().unwrap_or_default();
+        let untold: BTreeSet<DashboardUid> = untold.difference(&own).cloned().collect();
         let expected: BTreeSet<DashboardUid> = own.into_iter().chain(primary.unwrap_or_default()).collect();
         let mut seen = Seen { expected: expected.len(), unknown, ..Seen::default() };
         match listed {
             Err(trouble) => seen.trouble = Some(trouble),
             Ok(listed) => {
                 self.ask_for(expected.difference(&listed), &mut seen, deadline).await;
+                (seen.untold, seen.missing) = seen.missing.into_iter().partition(|uid| untold.contains(uid));
                 let both: Vec<&DashboardUid> = shown.iter().filter(|uid| listed.contains(uid)).collect();
                 notes.extend(self.compare(&both, deadline).await);
             }
@@ -301,42 +294,6 @@ impl GrafanaCheck {
             (None, Some(folder)) => Ok(Some((*folder.uids().await?).clone())),
             (None, None) => Ok(None),
         }
-    }
-
-    /// What the primary has. What is no longer in its list is forgotten once it says "not found": a list leaves out
-    /// what the token may not see.
-    async fn of_primary(&self, deadline: Instant) -> Option<OfPrimary> {
-        let primary = self.primary.as_ref()?;
-        let known = self.lock().memory.primary.clone();
-        let shown = match primary.dashboards(deadline).await {
-            Ok(shown) if !shown.is_empty() => shown,
-            Ok(_) => {
-                // So is that of a new one without a database, or of one that shows nothing to this token.
-                let note = "the primary's list is empty, so it does not count".to_owned();
-                return Some(OfPrimary { shown: known.clone().unwrap_or_default(), expected: known, note: Some(note) });
-            }
-            Err(trouble) => {
-                let note = format!("the primary could not be asked: {}", trouble.finding);
-                return Some(OfPrimary { shown: known.clone().unwrap_or_default(), expected: known, note: Some(note) });
-            }
-        };
-        let mut kept = BTreeSet::new();
-        let mut answers = true;
-        for (index, uid) in known.iter().flatten().filter(|uid| !shown.contains(uid)).enumerate() {
-            let told = if answers && index < ASKED { Some(primary.dashboard(uid, deadline).await) } else { None };
-            answers &= !matches!(&told, Some(Err(trouble)) if trouble.finding.reason != &FORBIDDEN);
-            if !matches!(told, Some(Ok(None))) {
-                kept.insert(uid.clone());
-            }
-        }
-        let names: Vec<&DashboardUid> = kept.iter().collect();
-        let note = (!kept.is_empty()).then(|| {
-            let names = verdict::names(&names);
-            format!("the primary no longer lists these, but does not say that they are gone: {names}")
-        });
-        let expected: BTreeSet<DashboardUid> = shown.union(&kept).cloned().collect();
-        self.lock().memory.primary = Some(expected.clone());
-        Some(OfPrimary { shown, expected: Some(expected), note })
     }
 
     /// Requests dashboards that are not in the list, because the list leaves out what the token may

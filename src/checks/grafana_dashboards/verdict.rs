@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use super::DASHBOARDS_MISSING;
 use super::api::Trouble;
+use super::{DASHBOARDS_MISSING, PRIMARY_UNKNOWN};
 use crate::decode::values::DashboardUid;
 use crate::domain::observation::{Finding, Health};
 
@@ -18,6 +18,8 @@ pub(super) struct Seen {
     pub(super) trouble: Option<Trouble>,
     /// The dashboards that are proven not to exist.
     pub(super) missing: Vec<DashboardUid>,
+    /// The dashboards that do not exist, and of which the primary does not tell whether it still has them.
+    pub(super) untold: Vec<DashboardUid>,
     /// The dashboards that may exist, but that this token may not see.
     pub(super) hidden: Vec<DashboardUid>,
     /// The message of Grafana for the first of those.
@@ -29,7 +31,8 @@ pub(super) struct Seen {
 impl Seen {
     /// Whether it is known for each dashboard whether it exists.
     pub(super) fn is_complete(&self) -> bool {
-        self.unknown.is_none() && self.trouble.is_none() && self.hidden.is_empty() && self.unasked == 0
+        let is_known = self.unknown.is_none() && self.untold.is_empty();
+        is_known && self.trouble.is_none() && self.hidden.is_empty() && self.unasked == 0
     }
 }
 
@@ -48,6 +51,11 @@ pub(super) fn of(seen: &Seen) -> Health {
     }
     if let Some(finding) = &seen.unknown {
         return Health::NoAnswer(finding.clone());
+    }
+    if !seen.untold.is_empty() {
+        let names = names(&seen.untold.iter().collect::<Vec<_>>());
+        let story = format!("these are missing here, and the primary does not tell whether it still has them: {names}");
+        return Health::NoAnswer(Finding::new(&PRIMARY_UNKNOWN, story));
     }
     if let Some(finding) = &seen.forbidden {
         let hidden: Vec<&DashboardUid> = seen.hidden.iter().collect();
@@ -117,6 +125,9 @@ mod tests {
         assert_eq!(reason(&Seen { trouble: refused(false), ..seen(&[], &[]) }), "no_answer connect_failed");
         assert_eq!(reason(&Seen { trouble: refused(false), ..seen(&["b"], &[]) }), "unhealthy dashboards_missing");
         assert_eq!(reason(&Seen { unknown: unknown(), ..seen(&[], &[]) }), "no_answer folder_unreadable");
+        let untold = || vec![uid("c")];
+        assert_eq!(reason(&Seen { untold: untold(), ..seen(&[], &[]) }), "no_answer primary_unknown");
+        assert_eq!(reason(&Seen { untold: untold(), ..seen(&["b"], &[]) }), "unhealthy dashboards_missing");
         let both = Seen { unknown: unknown(), trouble: refused(true), ..seen(&[], &[]) };
         assert_eq!(reason(&both), "unhealthy connect_failed");
     }

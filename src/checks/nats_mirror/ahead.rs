@@ -168,7 +168,7 @@ mod tests {
     /// this long ago.
     async fn by_length(mirror: u64, origin: u64, before: Option<(u64, Duration)>) -> End {
         let clock = Clock::start();
-        let run = Run { clock, max_age: Duration::ZERO, deadline: clock::instant() };
+        let run = Run { clock, max_age: Duration::ZERO, freshness: Duration::ZERO, deadline: clock::instant() };
         let connection = Arc::new(Connection::start("none", NatsConnection::without_servers()));
         let stream = Stream::new(connection, StreamName::parse("S").expect("a name"), None);
         let (mirror, origin) = (at(mirror), at(origin));

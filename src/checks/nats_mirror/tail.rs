@@ -251,7 +251,7 @@ mod tests {
         let clock = Clock::start();
         let now = clock.now();
         let ago = |seconds| now.minus(Duration::from_secs(seconds));
-        let run = Run { clock, max_age: Duration::ZERO, deadline: clock::instant() };
+        let run = Run { clock, max_age: Duration::ZERO, freshness: Duration::ZERO, deadline: clock::instant() };
         let connection = Arc::new(Connection::start("none", NatsConnection::without_servers()));
         let stream = Stream::new(connection, StreamName::parse("S").expect("a name"), None);
         let mut memory = Memory::default();

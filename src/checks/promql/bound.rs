@@ -69,7 +69,7 @@ impl BoundCheck {
         // A number beyond the bound stays beyond it, whoever is silent.
         if !self.beyond.holds(number.value) {
             let good = if self.beyond.above.is_some() { Good::Low } else { Good::High };
-            self.question.is_whole(good, prometheus, deadline).await?;
+            self.question.is_whole(&number, good, prometheus, deadline).await?;
         }
         Ok(number)
     }

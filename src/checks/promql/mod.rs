@@ -280,7 +280,10 @@ impl PromqlCheck {
             let number = self.question.ask(prometheus, deadline).await.map_err(Nothing::NoAnswer)?;
             // A bad number stays bad, whoever is silent.
             if condition.holds(number.value) {
-                self.question.is_whole(condition.good(), prometheus, deadline).await.map_err(Nothing::NoAnswer)?;
+                self.question
+                    .is_whole(&number, condition.good(), prometheus, deadline)
+                    .await
+                    .map_err(Nothing::NoAnswer)?;
             }
             return Ok(number);
         }

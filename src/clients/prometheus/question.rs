@@ -252,8 +252,8 @@ impl Question {
         let mut parts: Vec<String> = selectors
             .iter()
             .enumerate()
-            .map(|(index, Selector { text, ranged, .. })| {
-                let times = if *ranged && self.max_staleness > LOOKBACK {
+            .map(|(index, Selector { text, range, .. })| {
+                let times = if range.is_some() && self.max_staleness > LOOKBACK {
                     // A range may contain samples that an instant query no longer returns.
                     format!("min(max_over_time(timestamp({text})[{}ms:1m]))", self.max_staleness.as_millis())
                 } else {

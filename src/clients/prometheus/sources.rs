@@ -15,9 +15,9 @@ pub(super) struct Selector {
     /// How far back the offsets move it, including those of subqueries around it, in seconds.
     /// Negative for the future.
     pub(super) offset: f64,
-    /// Whether the query uses a range of it. A range may contain samples that an instant no longer
-    /// returns.
-    pub(super) ranged: bool,
+    /// The innermost range of it that the query uses. A range may contain samples that an instant no
+    /// longer returns.
+    pub(super) range: Option<Duration>,
 }
 
 /// What is around a part of a query.
@@ -25,7 +25,7 @@ pub(super) struct Selector {
 struct Around {
     /// The offsets of subqueries, in seconds.
     offset: f64,
-    ranged: bool,
+    range: Option<Duration>,
 }
 
 /// Which selectors of a query must have a sample.
@@ -74,7 +74,7 @@ impl Sources {
             Expr::Unary(unary) => Self::of_expression(&unary.expr, around),
             Expr::VectorSelector(selector) => Selector::of(selector, around).map(Self::Selector),
             Expr::MatrixSelector(matrix) => {
-                Selector::of(&matrix.vs, Around { ranged: true, ..around }).map(Self::Selector)
+                Selector::of(&matrix.vs, Around { range: Some(matrix.range), ..around }).map(Self::Selector)
             }
             Expr::Subquery(subquery) => Self::of_subquery(subquery, around),
             Expr::Aggregate(aggregate) => match &aggregate.param {
@@ -106,7 +106,7 @@ impl Sources {
         match &subquery.at {
             None | Some(AtModifier::End | AtModifier::Start) => {
                 let offset = around.at(subquery.at.as_ref()) + seconds(subquery.offset.as_ref());
-                Self::of_expression(&subquery.expr, Around { offset, ranged: true })
+                Self::of_expression(&subquery.expr, Around { offset, range: Some(subquery.range) })
             }
             Some(AtModifier::At(_)) => Err("it fixes the time of a subquery with `@`"),
         }
@@ -172,7 +172,7 @@ impl Selector {
             1.. => text.push_str(&format!(" offset {millis}ms")),
             _ => text.push_str(&format!(" offset -{}ms", millis.unsigned_abs())),
         }
-        Ok(Self { text, bare, offset, ranged: around.ranged })
+        Ok(Self { text, bare, offset, range: around.range })
     }
 
     /// A query for what its samples add up to. `abs` leaves histograms out.

@@ -99,7 +99,8 @@ impl Question {
     fn subject(&self, number: &Number) -> Option<Subject> {
         let sources = self.sources.as_ref()?;
         let selectors = sources.selectors();
-        let moves = filter::moves_by_itself(self.query.as_str()) || selectors.iter().any(|selector| selector.ranged);
+        let moves =
+            filter::moves_by_itself(self.query.as_str()) || selectors.iter().any(|selector| selector.range.is_some());
         let told = selectors.iter().zip(&number.samples).filter_map(|(selector, sum)| Some((selector.sum(), (*sum)?)));
         let (sums, values): (Vec<String>, Vec<f64>) = told.unzip();
         if moves && !sums.is_empty() {

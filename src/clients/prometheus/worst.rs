@@ -1,5 +1,8 @@
 //! A number that is good only because the worst of its series fell silent.
 
+use std::collections::BTreeSet;
+use std::time::Duration;
+
 use promql_parser::parser::token::{
     T_ADD, T_BOTTOMK, T_COUNT, T_DIV, T_GTE, T_GTR, T_LAND, T_LOR, T_LSS, T_LTE, T_LUNLESS, T_MAX, T_MIN, T_MUL, T_SUB,
     T_SUM, T_TOPK,
@@ -7,8 +10,8 @@ use promql_parser::parser::token::{
 use promql_parser::parser::{BinaryExpr, Expr};
 use tokio::time::Instant;
 
-use super::sources::{Selector, Sources};
-use super::{NO_SAMPLE, Prometheus, Question};
+use super::sources::Sources;
+use super::{NO_SAMPLE, Number, Prometheus, Question};
 use crate::domain::observation::Finding;
 
 /// Which numbers are good.
@@ -53,46 +56,78 @@ const IN_ORDER: [&str; 16] = [
     "vector",
 ];
 
+/// These have a value because a series is silent.
+const ABSENT: [&str; 2] = ["absent", "absent_over_time"];
+
+/// A longer look at `up` is dear, and not needed: a target that was scraped twice in this time has two samples.
+const LONGEST: Duration = Duration::from_secs(3600);
+
 /// How many targets that are down are looked for by name. More are looked for among all series.
 const NAMED: usize = 200;
 
 impl Question {
     /// Makes sure that a good number is not good only because the worst of several series fell silent: it was there within
-    /// the last week, and its target is down now. A target that was removed, such as a pod that was replaced, is none.
+    /// the last week, and its target is down, or has been up for too short a time to fill the range of the query. A target
+    /// that was removed, such as a pod that was replaced, is none.
     ///
     /// # Errors
     /// It may be, or the server does not tell.
-    pub async fn is_whole(&self, good: Good, prometheus: &Prometheus, deadline: Instant) -> Result<(), Finding> {
+    pub async fn is_whole(
+        &self,
+        number: &Number,
+        good: Good,
+        prometheus: &Prometheus,
+        deadline: Instant,
+    ) -> Result<(), Finding> {
         let selectors = self.sources.as_ref().map(Sources::selectors).unwrap_or_default();
         let parsed = promql_parser::parser::parse(self.query.as_str());
         if selectors.is_empty() || !parsed.is_ok_and(|expression| flatters(&expression, good)) {
             return Ok(());
         }
         // Mostly no target is down. Then the long look back, which is dear, is not needed.
-        let down = prometheus.instant("count by (instance) (up == 0)", None, deadline).await?;
+        let ranges: BTreeSet<Duration> = selectors.iter().filter_map(|selector| selector.range).collect();
+        let down = ["up == 0".to_owned()].into_iter().chain(ranges.iter().map(|range| back(*range)));
+        let down = format!("count by (instance) ({})", down.collect::<Vec<_>>().join(" or "));
+        // All of it at the time of the number: a target may come back in between.
+        let at = Some(number.evaluated);
+        let down = prometheus.instant(&down, at, deadline).await?;
         if down.samples.is_empty() {
             return Ok(());
         }
         let instances: Vec<&str> =
             down.samples.iter().filter_map(|sample| sample.labels.get("instance")).map(String::as_str).collect();
         let matcher = (instances.len() <= NAMED).then(|| any_of(&instances));
-        let parts = selectors.iter().map(|Selector { bare, .. }| {
-            let bare = narrowed(bare, matcher.as_deref());
-            format!("count((last_over_time({bare}[7d]) unless {bare}) and on (job, instance) (up == 0))")
-        });
+        let parts =
+            selectors.iter().map(|selector| silent(&narrowed(&selector.bare, matcher.as_deref()), selector.range));
         let query = parts.collect::<Vec<_>>().join(" or ");
-        let answered = prometheus.instant(&query, None, deadline).await?;
+        let answered = prometheus.instant(&query, at, deadline).await?;
         match answered.samples.iter().map(|sample| sample.value).reduce(f64::max) {
             None => Ok(()),
             Some(silent) => {
                 let story = format!(
-                    "{silent} of the series that the query combines have no sample because their target is down, and the \
-                     worst may be among them"
+                    "{silent} of the series that the query combines have too few samples because their target is or was down, \
+                     and the worst may be among them"
                 );
                 Err(Finding::new(&NO_SAMPLE, story))
             }
         }
     }
+}
+
+/// A query for the number of series that are missing, in an instant or a range, because of their target.
+fn silent(bare: &str, range: Option<Duration>) -> String {
+    let was = format!("last_over_time({bare}[7d])");
+    let now = format!("({was} unless {bare}) and on (job, instance) (up == 0)");
+    let Some(range) = range else { return format!("count({now})") };
+    // A rate needs two samples.
+    let few = format!("({was} unless (count_over_time({bare}[{}ms]) >= 2))", range.as_millis());
+    format!("count(({now}) or ({few} and on (job, instance) ({})))", back(range))
+}
+
+/// A query for the targets that were down, and were not scraped twice within this range.
+fn back(range: Duration) -> String {
+    let range = range.min(LONGEST).as_millis();
+    format!("(sum_over_time(up[{range}ms]) < 2 and min_over_time(up[{}ms]) == 0)", 2 * range)
 }
 
 /// A regular expression for any of these, as a string of PromQL.
@@ -125,6 +160,7 @@ fn flatters(expression: &Expr, good: Good) -> bool {
             !best.contains(&aggregate.op.id()) || flatters(&aggregate.expr, good)
         }
         Expr::Binary(binary) => of_binary(binary, good),
+        Expr::Call(call) if ABSENT.contains(&call.func.name) => true,
         Expr::Call(call) => {
             let of = if IN_ORDER.contains(&call.func.name) { good } else { Good::One };
             call.args.args.iter().any(|argument| flatters(argument, of))
@@ -139,8 +175,10 @@ fn flatters(expression: &Expr, good: Good) -> bool {
 fn of_binary(binary: &BinaryExpr, good: Good) -> bool {
     let sides = |left, right| flatters(&binary.lhs, left) || flatters(&binary.rhs, right);
     match binary.op.id() {
-        T_LAND | T_LUNLESS => flatters(&binary.lhs, good),
-        T_ADD | T_MUL | T_LOR => sides(good, good),
+        T_LAND => flatters(&binary.lhs, good),
+        // Something else takes the place of a series that falls silent, and may be better.
+        T_LOR | T_LUNLESS => true,
+        T_ADD | T_MUL => sides(good, good),
         T_SUB | T_DIV => sides(good, good.reversed()),
         T_GTR | T_GTE if binary.return_bool() => sides(good, good.reversed()),
         T_LSS | T_LTE if binary.return_bool() => sides(good.reversed(), good),
@@ -170,6 +208,9 @@ mod tests {
             ("-max(x)", Good::High),
             ("max(x) < bool 5", Good::High),
             ("max(x) or vector(0)", Good::Low),
+            ("x > 5 or on () vector(0)", Good::Low),
+            ("vector(1) unless on () (x > 5)", Good::One),
+            ("absent(x > 5)", Good::One),
             ("max(x)", Good::One),
             ("sum(x) > bool 5", Good::One),
         ] {

@@ -250,11 +250,25 @@ async fn what_the_primary_no_longer_lists_is_expected_until_it_says_that_it_is_g
         assert_eq!(figure(&scrape, "dr_grafana_dashboards_missing"), Some(1.0), "{scrape}");
     };
     missing(&exporter, 3.0).await;
-    // Its token may no longer see two of them, then none; then all of them are lost.
+    // Its token may no longer see two of them, then none: nobody can tell whether it still has what is missing here.
+    let untold = async || {
+        let scrape = fails(&exporter, "no_answer", "primary_unknown").await;
+        assert_eq!(figure(&scrape, "dr_grafana_dashboards_expected"), Some(3.0), "{scrape}");
+        assert_eq!(figure(&scrape, "dr_grafana_dashboards_missing"), None, "{scrape}");
+    };
     primary.has().hidden.extend(["b".to_owned(), "c".to_owned()]);
-    missing(&exporter, 3.0).await;
+    untold().await;
+    let names = last_run(&exporter).await["findings"][0]["detail"].to_string();
+    assert!(names.contains(": b"), "{names}");
+    // What DR has lost itself, and the primary shows, is missing.
+    grafana.loses("a");
+    let scrape = fails(&exporter, "unhealthy", "dashboards_missing").await;
+    assert_eq!(figure(&scrape, "dr_grafana_dashboards_missing"), None, "{scrape}");
+    grafana.gets("a", 1, "a");
     primary.has().hidden.insert("a".to_owned());
-    missing(&exporter, 3.0).await;
+    untold().await;
+    // All of them are lost.
+    primary.has().hidden.clear();
     let had = std::mem::take(&mut primary.has().dashboards);
     missing(&exporter, 3.0).await;
     exporter.kill_and_restart().await;
@@ -262,7 +276,6 @@ async fn what_the_primary_no_longer_lists_is_expected_until_it_says_that_it_is_g
     assert!(last_run(&exporter).await["notes"].to_string().contains("list is empty"));
     // One is deleted on purpose, the other two are listed again.
     primary.has().dashboards = had;
-    primary.has().hidden.clear();
     missing(&exporter, 3.0).await;
     primary.loses("b");
     let scrape = ends(&exporter, "healthy").await;

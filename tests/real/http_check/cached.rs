@@ -4,6 +4,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use dr_exporter::domain::observation::{Health, Observation};
+use dr_testkit::PATIENCE;
+use dr_testkit::exporter::{Config, Exporter};
+use dr_testkit::scrape::Scrape;
 
 use super::server::{Reply, Server};
 use super::single::{self, LONG, assert_no_answer, assert_unhealthy};
@@ -39,7 +42,7 @@ async fn a_short_age_is_healthy_as_of_then() {
     let clock = dr_exporter::clock::Clock::start();
     let deadline = dr_exporter::clock::instant() + LONG;
     let before = clock.now();
-    let run = dr_exporter::engine::check::Run { clock, max_age: Duration::ZERO, deadline };
+    let run = dr_exporter::engine::check::Run { clock, max_age: Duration::ZERO, freshness: LONG, deadline };
     let observation = check.run(run).await;
     assert_eq!(observation.health, Health::Healthy);
     let seen = observation.seen.expect("an instant");
@@ -62,4 +65,34 @@ async fn what_was_stored_before_the_failure_ends_no_outage() {
     assert_no_answer(&run(&check).await, "stale", &["5 s old", "has failed since"]);
     becomes(Reply::new(200, "", "ok"));
     assert_eq!(run(&check).await, Health::Healthy);
+}
+
+/// The short interval of an outage makes no answer too old that is fresh by the usual one.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_ends_by_an_answer_that_was_made_after_it() {
+    let reply = Arc::new(Mutex::new(Reply::new(502, "", "")));
+    let told = Arc::clone(&reply);
+    let server = Server::start(move |_| told.lock().expect("a reply").clone()).await;
+    let yaml = format!(
+        "defaults: {{ interval: 10m, timeout: 1s, interval_when_down: 200ms, failures_to_trigger: 1 }}
+contracts:
+  - name: site
+    component: Site
+    owner: ops
+    priority: P3
+    rto: 2h
+    checks: [{{ name: page, http: {{ url: \"{}\" }} }}]\n",
+        server.url("/")
+    );
+    let exporter = Exporter::start_in(Config::new(&yaml)).await;
+    let running = |expected: f64| {
+        move |scrape: &Scrape| scrape.get("dr_recovery_in_progress", &[("contract", "site")]) == Some(expected)
+    };
+    exporter.until("the clock runs", PATIENCE, running(1.0)).await;
+    *reply.lock().expect("a reply") = Reply::new(200, "age: 4\r\n", "ok");
+    // Until it was made after the last failure, it is no answer.
+    let is_stale = |scrape: &Scrape| scrape.reasons("site").contains_key("stale");
+    let scrape = exporter.until("it is stale", PATIENCE, is_stale).await;
+    assert!(running(1.0)(&scrape), "{scrape}");
+    exporter.until("the clock stops", PATIENCE, running(0.0)).await;
 }

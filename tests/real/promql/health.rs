@@ -150,6 +150,7 @@ async fn the_worst_of_several_does_not_get_well_by_falling_silent() {
         ("max", "query: max(error_ratio)\nhealthy_when: { below: 0.5 }"),
         ("mean", "query: avg(error_ratio)\nhealthy_when: { below: 0.3 }"),
         ("rest", "query: 1 - max(error_ratio)\nhealthy_when: { above: 0.5 }"),
+        ("else", "query: error_ratio > 0.5 or on () vector(0)\nhealthy_when: { below: 0.5 }"),
         ("equal", "query: sum(error_ratio > bool 0.5)\nhealthy_when: { equals: 0 }"),
     ];
     let mut contracts = stanzas.map(|(name, stanza)| contract(name, "rto: 1h", stanza)).to_vec();
@@ -192,4 +193,25 @@ async fn the_worst_of_several_does_not_get_well_by_falling_silent() {
         exporter.until("the clock stops", SOON, |scrape| running(scrape, name) == Some(0.0)).await;
     }
     exporter.until("the trigger is clear", SOON, |scrape| active(scrape) == Some(0.0)).await;
+}
+
+/// A rate needs two samples, so a target that comes back is up before its series counts again.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_worst_rate_does_not_get_well_when_its_target_comes_back() {
+    let (good, bad) = (Toy::start("errors_total 0\n").await, Api::start().await);
+    let address = bad.toy.lock().await.address;
+    bad.ill.store(true, Ordering::SeqCst);
+    let prometheus = Prometheus::start(&[good.address, address]).await;
+    let query = "max(rate({__name__=~\"errors_total|http_requests_total\"}[10s]))";
+    prometheus.has(&format!("{query} > 5")).await;
+    let contracts = [contract("rate", "rto: 1h", &format!("query: {query}\nhealthy_when: {{ below: 5 }}"))];
+    let exporter = exporter(&format!("url: \"{}\"", prometheus.url()), &contracts).await;
+    ends(&exporter, "rate", "unhealthy").await;
+    bad.toy.lock().await.die();
+    prometheus.has(&format!("{query} == 0")).await;
+    fails(&exporter, "rate", "no_sample").await;
+    bad.toy.lock().await.live().await;
+    prometheus.has(&format!("{query} > 5")).await;
+    let scrape = ends(&exporter, "rate", "unhealthy").await;
+    assert_eq!(runs(&scrape, "rate", "healthy"), 0.0, "{scrape}");
 }

@@ -9,6 +9,7 @@
 
 mod ahead;
 mod completeness;
+mod doubts;
 mod held;
 mod identity;
 mod limits;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::StreamSide;
+use super::doubts::{ASKED_AGAIN, Doubts};
 use super::reasons::{API_ALONE_SILENT, NO_QUORUM, NOBODY_LISTENS};
 use crate::clients::jetstream::{Account, Answered, NoQuorum, Stream, StreamError, StreamInfo};
 use crate::clients::nats::{
@@ -25,8 +26,6 @@ pub(super) type Side = Result<Answered<StreamInfo>, StreamError>;
 const PROBE_SHARE: f64 = 0.4;
 /// This share of the time that is left is for the answer about the account.
 const ACCOUNT_SHARE: f64 = 0.2;
-/// If every server was asked in vain, the next one is asked again after this time.
-const ASKED_AGAIN: Duration = Duration::from_secs(10);
 /// For how long the account is left alone if there is no answer about it.
 const ACCOUNT_RESTS: Duration = Duration::from_secs(600);
 
@@ -38,24 +37,6 @@ pub(super) struct Asked {
     probe_works: AtomicBool,
     account: Mutex<Known>,
     doubts: Mutex<Doubts>,
-}
-
-/// The servers of a connection that gave an answer which holds for themselves alone, since the last
-/// good answer.
-#[derive(Default)]
-struct Doubts {
-    since: Option<Instant>,
-    servers: BTreeSet<usize>,
-}
-
-impl Doubts {
-    /// Takes in such an answer of this server. Returns whether each server of the list gave one, or
-    /// could not be reached.
-    fn take(&mut self, serving: &Serving, asked: Instant, servers: usize) -> bool {
-        let since = *self.since.get_or_insert(asked);
-        self.servers.insert(serving.number);
-        (0..servers).all(|number| self.servers.contains(&number) || serving.is_dead(number, since))
-    }
 }
 
 /// What is known about the account of a side.
@@ -93,6 +74,8 @@ impl Asked {
     async fn any_server(&self, deadline: Instant) -> Side {
         let connection = self.stream.connection();
         let doubts = || self.doubts.lock().unwrap_or_else(PoisonError::into_inner);
+        let began = clock::instant();
+        let mut asked_in_run = BTreeSet::new();
         loop {
             let (asked, before) = (clock::instant(), connection.serving());
             let told = self.stream_or_probe(deadline).await;
@@ -109,13 +92,20 @@ impl Asked {
             let Some(serving) = serving.filter(|now| before.is_none_or(|before| before.is_same(now))) else {
                 return Err(StreamError::Unanswered(not_all_asked(&doubt)));
             };
-            if doubts().take(&serving, asked, connection.servers()) {
+            let all_asked = |serving: &Serving| doubts().take(serving, asked, began, connection.servers());
+            if all_asked(&serving) {
                 if clock::since(serving.since) >= ASKED_AGAIN {
                     connection.move_on(&serving, clock::instant()).await;
                 }
                 return told;
             }
-            if !connection.move_on(&serving, deadline).await || clock::since(deadline) > Duration::ZERO {
+            asked_in_run.insert(serving.number);
+            let moved = connection.move_on(&serving, deadline).await && clock::since(deadline) == Duration::ZERO;
+            // The others may be neither asked nor dead: they refuse this exporter. Then the tour comes
+            // back to a server that has answered, and would do so without end.
+            let again = connection.serving().filter(|now| asked_in_run.contains(&now.number));
+            let in_vain = again.is_some_and(|now| !now.is_same(&serving) || !all_asked(&now));
+            if !moved || in_vain {
                 return Err(StreamError::Unanswered(not_all_asked(&doubt)));
             }
         }
@@ -213,4 +203,49 @@ fn no_quorum(none: NoQuorum) -> Finding {
 
 pub(super) fn of_side(side: &str, finding: &Finding) -> Finding {
     Finding::new(finding.reason, format!("{side}: {}", finding.detail))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clients::nats::fake::Fake;
+    use crate::decode::values::{StreamName, Word};
+
+    const UNAVAILABLE: &str =
+        r#"{"error": {"code": 503, "err_code": 10008, "description": "JetStream system unavailable"}}"#;
+
+    fn asked_at(servers: &[&Fake]) -> Asked {
+        let stream = Stream::new(Fake::connect(servers), StreamName::parse("S").expect("a name"), None);
+        Asked {
+            stream,
+            probe_subject: None,
+            probe_works: AtomicBool::new(false),
+            account: Mutex::default(),
+            doubts: Mutex::default(),
+        }
+    }
+
+    #[tokio::test]
+    async fn no_run_asks_one_server_again_and_again() {
+        let cut_off = || Fake::start(Some(|_, _| UNAVAILABLE));
+        let (one, other, refusing) = (cut_off().await, cut_off().await, Fake::start(None).await);
+        for servers in [vec![&one, &refusing], vec![&one, &refusing, &other]] {
+            let before = (one.asked(), refusing.asked());
+            let asked = asked_at(&servers);
+            let told = asked.ask(clock::instant() + Duration::from_secs(1)).await;
+            let Err(StreamError::Unanswered(finding)) = told else { panic!("nobody told") };
+            assert_eq!(finding.reason, &CONNECTING, "not all were asked: {finding}");
+            let (told, refused) = (one.asked() - before.0, refusing.asked() - before.1);
+            assert!(told <= 2 && (1..=2).contains(&refused), "{told} questions, {refused} refused");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_server_that_all_others_agree_with_is_believed() {
+        let cut_off = || Fake::start(Some(|_, _| UNAVAILABLE));
+        let asked = asked_at(&[&cut_off().await, &cut_off().await, &cut_off().await]);
+        let told = asked.ask(clock::instant() + Duration::from_secs(5)).await;
+        let Err(StreamError::Unanswered(finding)) = told else { panic!("nobody told") };
+        assert_eq!(finding.reason, &JETSTREAM_UNAVAILABLE, "{finding}");
+    }
 }

@@ -124,7 +124,7 @@ impl Pair<'_> {
         let origin = self.origin_info;
         let Bracket { after, by } = self.memory.looks.bracket(missing.sequence);
         let stamped = missing.since(to_own_clock(missing.stored, origin, self.run));
-        let stamped = after.map_or(stamped, |after| stamped.max(after));
+        let stamped = after.map_or(stamped, |after| stamped.max(after)).min(missing.seen);
         let (mut since, mut certain) = (stamped, stamped);
         if let Some(look) = by.filter(|look| look.answered < stamped) {
             since = look.answered;

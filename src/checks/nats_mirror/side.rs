@@ -2,18 +2,18 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::StreamSide;
 use super::doubts::{ASKED_AGAIN, Doubts};
+use super::fullness::Fullness;
+use super::identity::unanswered;
 use super::reasons::{API_ALONE_SILENT, NO_QUORUM, NOBODY_LISTENS};
-use crate::clients::jetstream::{Account, Answered, NoQuorum, Stream, StreamError, StreamInfo};
-use crate::clients::nats::{
-    API_REFUSED, API_SILENT, CONNECTING, Connection, FORBIDDEN, JETSTREAM_UNAVAILABLE, Serving, TIMEOUT,
-};
+use crate::clients::jetstream::{Answered, NoQuorum, Stream, StreamError, StreamInfo};
+use crate::clients::nats::{API_REFUSED, API_SILENT, CONNECTING, Connection, JETSTREAM_UNAVAILABLE, Serving, TIMEOUT};
 use crate::clock;
 use crate::decode::values::Subject;
 use crate::domain::observation::Finding;
@@ -26,8 +26,6 @@ pub(super) type Side = Result<Answered<StreamInfo>, StreamError>;
 const PROBE_SHARE: f64 = 0.4;
 /// This share of the time that is left is for the answer about the account.
 const ACCOUNT_SHARE: f64 = 0.2;
-/// For how long the account is left alone if there is no answer about it.
-const ACCOUNT_RESTS: Duration = Duration::from_secs(600);
 
 /// A stream, and the subject for its probe.
 pub(super) struct Asked {
@@ -35,24 +33,21 @@ pub(super) struct Asked {
     probe_subject: Option<Subject>,
     /// Whether the probe was ever accepted. Otherwise the way to the stream may be what is missing.
     probe_works: AtomicBool,
-    account: Mutex<Known>,
+    account: Mutex<Fullness>,
     doubts: Mutex<Doubts>,
-}
-
-/// What is known about the account of a side.
-#[derive(Default)]
-struct Known {
-    last: Option<Account>,
-    /// Until when nobody asks, because this exporter gets no answer.
-    rests: Option<Instant>,
 }
 
 impl Asked {
     pub(super) fn new(side: &StreamSide, connection: Arc<Connection>) -> Self {
         let stream = Stream::new(connection, side.stream.clone(), side.api());
+        Self { probe_subject: side.probe_subject.clone(), ..Self::of(stream) }
+    }
+
+    /// Without a probe.
+    pub(super) fn of(stream: Stream) -> Self {
         Self {
             stream,
-            probe_subject: side.probe_subject.clone(),
+            probe_subject: None,
             probe_works: AtomicBool::new(false),
             account: Mutex::default(),
             doubts: Mutex::default(),
@@ -63,7 +58,7 @@ impl Asked {
     pub(super) async fn ask(&self, deadline: Instant) -> Side {
         let mut told = self.any_server(deadline).await?;
         if told.answer.is_writable() {
-            told.answer.account = self.account(deadline).await;
+            self.add_account(&mut told.answer, deadline).await;
         }
         Ok(told)
     }
@@ -111,24 +106,22 @@ impl Asked {
         }
     }
 
-    /// The account, if this exporter may ask about it. Else it is not asked again for a while: each
-    /// question leaves a line in the server's log. One that once answered and is late is as it was:
-    /// a full account does not recover by that.
-    async fn account(&self, deadline: Instant) -> Option<Account> {
+    /// Adds what is known about the account, and asks about it if this exporter may do so.
+    async fn add_account(&self, info: &mut StreamInfo, deadline: Instant) {
         let now = clock::instant();
-        let known = || self.account.lock().unwrap_or_else(PoisonError::into_inner);
-        if known().rests.is_some_and(|until| now < until) {
-            return None;
+        let is_due = self.account().is_due(now);
+        if is_due {
+            let left = deadline.saturating_duration_since(now);
+            let told = self.stream.account(now + left.mul_f64(ACCOUNT_SHARE)).await;
+            let told = told.map_err(|error| unanswered("account", error));
+            self.account().take(told, clock::instant());
         }
-        let left = deadline.saturating_duration_since(now);
-        let told = self.stream.account(now + left.mul_f64(ACCOUNT_SHARE)).await;
-        let mut known = known();
-        match told {
-            Ok(account) => *known = Known { last: Some(account), rests: None },
-            Err(StreamError::Unanswered(late)) if known.last.is_some() && late.reason != &FORBIDDEN => {}
-            Err(_) => *known = Known { last: None, rests: Some(now + ACCOUNT_RESTS) },
-        }
-        known.last.clone()
+        self.account().add_to(info, clock::instant());
+    }
+
+    /// What is known about the account.
+    pub(super) fn account(&self) -> MutexGuard<'_, Fullness> {
+        self.account.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The state of the stream. If its API does not answer, a probe tells whether clients are
@@ -215,14 +208,7 @@ mod tests {
         r#"{"error": {"code": 503, "err_code": 10008, "description": "JetStream system unavailable"}}"#;
 
     fn asked_at(servers: &[&Fake]) -> Asked {
-        let stream = Stream::new(Fake::connect(servers), StreamName::parse("S").expect("a name"), None);
-        Asked {
-            stream,
-            probe_subject: None,
-            probe_works: AtomicBool::new(false),
-            account: Mutex::default(),
-            doubts: Mutex::default(),
-        }
+        Asked::of(Stream::new(Fake::connect(servers), StreamName::parse("S").expect("a name"), None))
     }
 
     #[tokio::test]

@@ -200,9 +200,15 @@ pub(super) fn of_side(side: &str, finding: &Finding) -> Finding {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
+    use super::super::MirrorCheck;
     use super::*;
-    use crate::clients::nats::fake::Fake;
+    use crate::checks::{Check, Run};
+    use crate::clients::nats::fake::{Answers, Fake};
+    use crate::clock::Clock;
     use crate::decode::values::{StreamName, Word};
+    use crate::domain::observation::Health;
 
     const UNAVAILABLE: &str =
         r#"{"error": {"code": 503, "err_code": 10008, "description": "JetStream system unavailable"}}"#;
@@ -224,6 +230,49 @@ mod tests {
             let (told, refused) = (one.asked() - before.0, refusing.asked() - before.1);
             assert!(told <= 2 && (1..=2).contains(&refused), "{told} questions, {refused} refused");
         }
+    }
+
+    const FULL: &str = r#"{"storage": 1000, "limits": {"max_storage": 1000}}"#;
+    const STREAM: &str = r#"{"config": {"subjects": ["a"]}, "created": "2026-01-01T00:00:00Z", "state": {"messages": 0,
+        "first_seq": 0, "first_ts": "2026-01-01T00:00:00Z", "last_seq": 0, "last_ts": "2026-01-01T00:00:00Z"}}"#;
+    const NO_STREAM: &str = r#"{"error": {"code": 404, "err_code": 10059, "description": "stream not found"}}"#;
+
+    /// The health that a new process finds, with the memory of the last one if there is one, and its own memory.
+    async fn started(answers: Answers, memory: Option<&Value>) -> (Health, Value) {
+        let server = Fake::start(answers).await;
+        let connection = Fake::connect(&[&server]);
+        let asked =
+            |name| Asked::of(Stream::new(Arc::clone(&connection), StreamName::parse(name).expect("a name"), None));
+        let check = MirrorCheck { origin: asked("O"), mirror: asked("M"), memory: Mutex::default() };
+        let clock = Clock::start();
+        if let Some(memory) = memory {
+            check.recall(memory, clock);
+        }
+        let deadline = clock::instant() + Duration::from_secs(5);
+        let observation = check.run(Run { clock, max_age: Duration::ZERO, deadline }).await;
+        (observation.health, check.memory(clock.moment()).expect("it remembers"))
+    }
+
+    #[tokio::test]
+    async fn a_new_process_does_not_forget_that_the_account_was_full() {
+        let full = |subject: &str, _: &str| match subject {
+            "$JS.API.INFO" => FULL,
+            "$JS.API.STREAM.INFO.O" => STREAM,
+            _ => NO_STREAM,
+        };
+        let silent = |subject: &str, _: &str| match subject {
+            "$JS.API.INFO" => UNAVAILABLE,
+            "$JS.API.STREAM.INFO.O" => STREAM,
+            _ => NO_STREAM,
+        };
+        let (health, memory) = started(Some(full), None).await;
+        assert!(matches!(health, Health::Unhealthy(_)), "{health:?}");
+        let (health, memory) = started(Some(silent), Some(&memory)).await;
+        assert!(matches!(health, Health::NoAnswer(_)), "{health:?}");
+        let (health, _) = started(Some(silent), Some(&memory)).await;
+        assert!(matches!(health, Health::NoAnswer(_)), "{health:?}");
+        let (health, _) = started(Some(silent), None).await;
+        assert!(matches!(health, Health::Healthy), "{health:?}");
     }
 
     #[tokio::test]

@@ -20,6 +20,8 @@ pub use session::Serving;
 pub use wire::{Headers, Message, shortened};
 
 mod config;
+#[cfg(test)]
+pub(crate) mod fake;
 mod handshake;
 mod login;
 mod nkey;

@@ -10,9 +10,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::identity::{Pair, unanswered};
+use super::looks::to_own_clock;
 use super::reasons::COPY_INCOMPLETE;
 use super::side::{Side, of_majority};
-use super::to_own_clock;
 use crate::clients::jetstream::{StoredMessage, StreamConfig, StreamError, StreamState};
 use crate::domain::observation::Finding;
 

@@ -56,6 +56,11 @@ fn of_account(info: &StreamInfo) -> Option<Filled> {
     Some(Filled { most, held, next: average(info), unit: "bytes", why: " of its account" })
 }
 
+/// Whether the account of a stream takes no further message.
+pub(super) fn is_account_full(info: &StreamInfo) -> bool {
+    of_account(info).is_some_and(|filled| filled.is_full())
+}
+
 /// The size of an average message of the stream.
 fn average(info: &StreamInfo) -> u64 {
     info.state.bytes.checked_div(info.state.messages).unwrap_or(1)

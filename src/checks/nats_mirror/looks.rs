@@ -5,7 +5,8 @@
 //! stored after the last look at which the origin's last sequence was lower began, and before the
 //! first one at which it was not had ended.
 
-use crate::clients::jetstream::{StoredMessage, StreamInfo};
+use crate::checks::Run;
+use crate::clients::jetstream::{Answered, StoredMessage, StreamInfo};
 use crate::domain::time::Timestamp;
 
 use super::ahead::CAUGHT_UP;
@@ -91,6 +92,18 @@ impl Looks {
             after: self.looks.iter().rev().find(|look| !had(look)).map(|look| look.asked),
             by: self.looks.iter().find(had).copied(),
         }
+    }
+}
+
+/// The instant of this process at which the origin's clock showed `time`.
+///
+/// The origin's clock is taken from the answer, as if it was read when the request was sent. That
+/// is the earliest possible time, so the result is never too recent. Before NATS 2.10, answers have
+/// no clock. Then the wall clocks of both machines are assumed to agree.
+pub(super) fn to_own_clock(time: jiff::Timestamp, origin: &Answered<StreamInfo>, run: Run) -> Timestamp {
+    match origin.answer.ts {
+        Some(ts) => run.clock.at(origin.sent).minus(Timestamp::from(ts).since(time.into())),
+        None => run.clock.from_wall(time.into()),
     }
 }
 

@@ -72,6 +72,9 @@ pub(super) struct Memory {
     pub(super) proven: Option<Timestamp>,
     /// Whether the mirror accepted the origin's messages at its last answer.
     pub(super) mirror_is_rival: bool,
+    /// Whether the account of the origin, and that of the mirror, was full at its last answer. Filled in when it is
+    /// written.
+    pub(super) full_accounts: [bool; 2],
 }
 
 impl Memory {

@@ -9,6 +9,8 @@
 
 mod ahead;
 mod completeness;
+mod doubts;
+mod fullness;
 mod held;
 mod identity;
 mod limits;
@@ -39,7 +41,6 @@ use crate::decode::values::{DomainName, StreamName, Subject};
 use crate::decode::{Decoder, Fields};
 use crate::domain::check::Feeds;
 use crate::domain::observation::{CopyState, Finding, Health, Observation};
-use crate::domain::time::Timestamp;
 use completeness::Inside;
 use identity::{Identity, Pair, Witness};
 use memory::Memory;
@@ -199,11 +200,16 @@ impl Check for MirrorCheck {
     }
 
     fn memory(&self, moment: Moment) -> Option<serde_json::Value> {
-        serde_json::to_value(self.remembered().clone().carried(|at| moment.wall(at))).ok()
+        let mut memory = self.remembered().clone();
+        memory.full_accounts = [&self.origin, &self.mirror].map(|side| side.account().was_full());
+        serde_json::to_value(memory.carried(|at| moment.wall(at))).ok()
     }
 
     fn recall(&self, memory: &serde_json::Value, clock: Clock) {
         if let Ok(memory) = Memory::deserialize(memory) {
+            for (side, was_full) in [&self.origin, &self.mirror].into_iter().zip(memory.full_accounts) {
+                side.account().recall(was_full);
+            }
             *self.remembered() = memory.carried(|wall| clock.recalled(wall));
         }
     }
@@ -382,17 +388,5 @@ impl MirrorCheck {
             Some(damaged) => damaged,
             None => self.tail(pair, is_whole).await,
         }
-    }
-}
-
-/// The instant of this process at which the origin's clock showed `time`.
-///
-/// The origin's clock is taken from the answer, as if it was read when the request was sent. That
-/// is the earliest possible time, so the result is never too recent. Before NATS 2.10, answers have
-/// no clock. Then the wall clocks of both machines are assumed to agree.
-fn to_own_clock(time: jiff::Timestamp, origin: &Answered<StreamInfo>, run: Run) -> Timestamp {
-    match origin.answer.ts {
-        Some(ts) => run.clock.at(origin.sent).minus(Timestamp::from(ts).since(time.into())),
-        None => run.clock.from_wall(time.into()),
     }
 }

@@ -16,18 +16,40 @@ use crate::domain::observation::Finding;
 /// How many are remembered.
 const MOST: usize = 100;
 
+/// What replaced a value that the copy still holds, and has ended.
+pub(super) struct Outlived {
+    /// To be remembered, the oldest first. Only the first one needs to be asked about: until the copy
+    /// lets go of its value, the others say nothing more.
+    pub(super) all: Vec<Missing>,
+    /// Why it is not known whether the first one still counts. None if it does, or if there is none.
+    pub(super) doubt: Option<Finding>,
+}
+
 impl Pair<'_> {
     /// The messages that replaced a value on the origin and have ended since, while the copy still
     /// holds that value. `next` is the first message that the copy lacks and the origin holds.
-    pub(super) async fn outlived(&self, next: Option<&FoundMessage>) -> Result<Vec<Missing>, Finding> {
-        let mut outlived: Vec<Missing> = Vec::new();
-        for missing in self.memory.outlived.iter().chain(self.just_ended(next)) {
-            let is_known = outlived.iter().any(|known| known.sequence == missing.sequence);
-            if outlived.len() < MOST && !is_known && self.keeps_what_it_replaced(missing).await? {
-                outlived.push(missing.clone());
+    pub(super) async fn outlived(&self, next: Option<&FoundMessage>) -> Outlived {
+        let mut all = self.memory.outlived.clone();
+        if let Some(ended) = self.just_ended(next)
+            && all.len() < MOST
+            && !all.iter().any(|known| known.sequence == ended.sequence)
+            && self.keeps_what_it_replaced(ended).await.unwrap_or(true)
+        {
+            all.push(ended.clone());
+        }
+        all.sort_by_key(|missing| missing.sequence);
+        let (mut gone, mut doubt) = (0, None);
+        for missing in &all {
+            match self.keeps_what_it_replaced(missing).await {
+                Ok(true) => break,
+                Ok(false) => gone += 1,
+                Err(finding) => {
+                    doubt = Some(finding);
+                    break;
+                }
             }
         }
-        Ok(outlived)
+        Outlived { all: all.split_off(gone), doubt }
     }
 
     /// What the copy lacked at the last look, if it replaced a value, and its time has passed.
@@ -74,4 +96,111 @@ impl Pair<'_> {
 /// Whether a message replaces all earlier ones of its subject in such a stream.
 fn replaces(missing: &Missing, config: &StreamConfig) -> bool {
     config.max_msgs_per_subject() == Some(1) || (missing.rolls_up && config.allow_rollup_hdrs)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use serde_json::{Value, json};
+
+    use super::super::memory::Memory;
+    use super::super::side::Asked;
+    use super::super::{Mutex, Run};
+    use super::*;
+    use crate::checks::nats_mirror::MirrorCheck;
+    use crate::clients::jetstream::{Answered, StoredMessage, Stream, StreamInfo};
+    use crate::clients::nats::fake::{Answers, Fake};
+    use crate::clock::{self, Clock};
+    use crate::decode::values::{StreamName, Word};
+    use crate::domain::observation::CopyState;
+
+    const TIME: &str = "2026-01-01T00:00:00Z";
+    const OLD_VALUE: &str = r#"{"message": {"subject": "k", "seq": 1, "time": "2026-01-01T00:00:00Z"}}"#;
+    const NEXT: &str = r#"{"message": {"subject": "k", "seq": 20, "time": "2026-01-01T00:00:00Z"}}"#;
+    const NOTHING: &str = r#"{"error": {"code": 404, "err_code": 10037, "description": "no message found"}}"#;
+    const UNAVAILABLE: &str =
+        r#"{"error": {"code": 503, "err_code": 10008, "description": "JetStream system unavailable"}}"#;
+
+    fn info(last_seq: u64, config: &Value) -> Answered<StreamInfo> {
+        let state = json!({"messages": 1, "first_seq": 1, "first_ts": TIME, "last_seq": last_seq, "last_ts": TIME});
+        let answer = json!({"config": config, "created": TIME, "state": state, "ts": TIME});
+        let answer = serde_json::from_value(answer).expect("an answer");
+        Answered { answer, sent: clock::instant(), received: clock::instant() }
+    }
+
+    /// A look at an origin up to sequence 20 and a mirror up to 9, which kept three old values. Returns what is known
+    /// of the copy, which are remembered, and how often something was asked.
+    async fn look(answers: Answers) -> (CopyState, Vec<u64>, usize) {
+        let server = Fake::start(answers).await;
+        let connection = Fake::connect(&[&server]);
+        let stream = |name| Stream::new(Arc::clone(&connection), StreamName::parse(name).expect("a name"), None);
+        let clock = Clock::start();
+        let run = Run { clock, max_age: Duration::ZERO, deadline: clock::instant() + Duration::from_secs(5) };
+        let (origin_info, mirror_told) = (info(20, &json!({})), info(9, &json!({"mirror": {"name": "O"}})));
+        let created = origin_info.answer.created;
+        let marker = |sequence: u64| {
+            let message = StoredMessage { sequence, time: created };
+            Missing::seen_now(message, Some(format!("k{sequence}")), created, clock.now())
+        };
+        let memory = Memory { outlived: [10, 11, 12].map(marker).into(), ..Memory::default() };
+        let check = MirrorCheck {
+            origin: Asked::of(stream("O")),
+            mirror: Asked::of(stream("M")),
+            memory: Mutex::new(memory.clone()),
+        };
+        let pair = Pair {
+            origin: &check.origin.stream,
+            mirror: &check.mirror.stream,
+            origin_info: &origin_info,
+            mirror_told: &mirror_told,
+            filters: &[">".to_owned()],
+            memory: &memory,
+            run,
+        };
+        let copy = check.tail(&pair, true).await;
+        let kept = check.remembered().outlived.iter().map(|missing| missing.sequence).collect();
+        (copy, kept, server.asked())
+    }
+
+    fn is_next(payload: &str) -> bool {
+        payload.contains("next_by_subj")
+    }
+
+    #[tokio::test]
+    async fn the_oldest_is_asked_about_until_one_still_counts() {
+        let keeps_all = |subject: &str, payload: &str| match subject.ends_with(".M") {
+            true => OLD_VALUE,
+            false if is_next(payload) => NEXT,
+            false => NOTHING,
+        };
+        let (copy, kept, asked) = look(Some(keeps_all)).await;
+        assert!(matches!(copy, CopyState::Behind { finding: Some(_), .. }), "{copy:?}");
+        assert_eq!((kept, asked), (vec![10, 11, 12], 3), "the next message, and both sides once");
+        let let_go_of_one = |subject: &str, payload: &str| match subject.ends_with(".M") {
+            true if payload.contains("k10") => NOTHING,
+            true => OLD_VALUE,
+            false if is_next(payload) => NEXT,
+            false => NOTHING,
+        };
+        let (_, kept, asked) = look(Some(let_go_of_one)).await;
+        assert_eq!((kept, asked), (vec![11, 12], 4));
+    }
+
+    #[tokio::test]
+    async fn what_could_not_be_asked_is_kept_and_hides_no_difference() {
+        let silent_mirror = |subject: &str, payload: &str| match subject.ends_with(".M") {
+            true => UNAVAILABLE,
+            false if is_next(payload) => NEXT,
+            false => NOTHING,
+        };
+        let (copy, kept, _) = look(Some(silent_mirror)).await;
+        assert!(matches!(copy, CopyState::Behind { finding: None, certain_since: Some(_), .. }), "{copy:?}");
+        assert_eq!(kept, [10, 11, 12]);
+        let nothing_next = |subject: &str, _: &str| if subject.ends_with(".M") { UNAVAILABLE } else { NOTHING };
+        let (copy, kept, _) = look(Some(nothing_next)).await;
+        assert!(matches!(copy, CopyState::Unknown(_)), "{copy:?}");
+        assert_eq!(kept, [10, 11, 12]);
+    }
 }

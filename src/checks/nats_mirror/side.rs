@@ -2,17 +2,18 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::StreamSide;
+use super::doubts::{ASKED_AGAIN, Doubts};
+use super::fullness::Fullness;
+use super::identity::unanswered;
 use super::reasons::{API_ALONE_SILENT, NO_QUORUM, NOBODY_LISTENS};
-use crate::clients::jetstream::{Account, Answered, NoQuorum, Stream, StreamError, StreamInfo};
-use crate::clients::nats::{
-    API_REFUSED, API_SILENT, CONNECTING, Connection, FORBIDDEN, JETSTREAM_UNAVAILABLE, Serving, TIMEOUT,
-};
+use crate::clients::jetstream::{Answered, NoQuorum, Stream, StreamError, StreamInfo};
+use crate::clients::nats::{API_REFUSED, API_SILENT, CONNECTING, Connection, JETSTREAM_UNAVAILABLE, Serving, TIMEOUT};
 use crate::clock;
 use crate::decode::values::Subject;
 use crate::domain::observation::Finding;
@@ -25,10 +26,6 @@ pub(super) type Side = Result<Answered<StreamInfo>, StreamError>;
 const PROBE_SHARE: f64 = 0.4;
 /// This share of the time that is left is for the answer about the account.
 const ACCOUNT_SHARE: f64 = 0.2;
-/// If every server was asked in vain, the next one is asked again after this time.
-const ASKED_AGAIN: Duration = Duration::from_secs(10);
-/// For how long the account is left alone if there is no answer about it.
-const ACCOUNT_RESTS: Duration = Duration::from_secs(600);
 
 /// A stream, and the subject for its probe.
 pub(super) struct Asked {
@@ -36,42 +33,21 @@ pub(super) struct Asked {
     probe_subject: Option<Subject>,
     /// Whether the probe was ever accepted. Otherwise the way to the stream may be what is missing.
     probe_works: AtomicBool,
-    account: Mutex<Known>,
+    account: Mutex<Fullness>,
     doubts: Mutex<Doubts>,
-}
-
-/// The servers of a connection that gave an answer which holds for themselves alone, since the last
-/// good answer.
-#[derive(Default)]
-struct Doubts {
-    since: Option<Instant>,
-    servers: BTreeSet<usize>,
-}
-
-impl Doubts {
-    /// Takes in such an answer of this server. Returns whether each server of the list gave one, or
-    /// could not be reached.
-    fn take(&mut self, serving: &Serving, asked: Instant, servers: usize) -> bool {
-        let since = *self.since.get_or_insert(asked);
-        self.servers.insert(serving.number);
-        (0..servers).all(|number| self.servers.contains(&number) || serving.is_dead(number, since))
-    }
-}
-
-/// What is known about the account of a side.
-#[derive(Default)]
-struct Known {
-    last: Option<Account>,
-    /// Until when nobody asks, because this exporter gets no answer.
-    rests: Option<Instant>,
 }
 
 impl Asked {
     pub(super) fn new(side: &StreamSide, connection: Arc<Connection>) -> Self {
         let stream = Stream::new(connection, side.stream.clone(), side.api());
+        Self { probe_subject: side.probe_subject.clone(), ..Self::of(stream) }
+    }
+
+    /// Without a probe.
+    pub(super) fn of(stream: Stream) -> Self {
         Self {
             stream,
-            probe_subject: side.probe_subject.clone(),
+            probe_subject: None,
             probe_works: AtomicBool::new(false),
             account: Mutex::default(),
             doubts: Mutex::default(),
@@ -82,7 +58,7 @@ impl Asked {
     pub(super) async fn ask(&self, deadline: Instant) -> Side {
         let mut told = self.any_server(deadline).await?;
         if told.answer.is_writable() {
-            told.answer.account = self.account(deadline).await;
+            self.add_account(&mut told.answer, deadline).await;
         }
         Ok(told)
     }
@@ -93,6 +69,8 @@ impl Asked {
     async fn any_server(&self, deadline: Instant) -> Side {
         let connection = self.stream.connection();
         let doubts = || self.doubts.lock().unwrap_or_else(PoisonError::into_inner);
+        let began = clock::instant();
+        let mut asked_in_run = BTreeSet::new();
         loop {
             let (asked, before) = (clock::instant(), connection.serving());
             let told = self.stream_or_probe(deadline).await;
@@ -109,36 +87,41 @@ impl Asked {
             let Some(serving) = serving.filter(|now| before.is_none_or(|before| before.is_same(now))) else {
                 return Err(StreamError::Unanswered(not_all_asked(&doubt)));
             };
-            if doubts().take(&serving, asked, connection.servers()) {
+            let all_asked = |serving: &Serving| doubts().take(serving, asked, began, connection.servers());
+            if all_asked(&serving) {
                 if clock::since(serving.since) >= ASKED_AGAIN {
                     connection.move_on(&serving, clock::instant()).await;
                 }
                 return told;
             }
-            if !connection.move_on(&serving, deadline).await || clock::since(deadline) > Duration::ZERO {
+            asked_in_run.insert(serving.number);
+            let moved = connection.move_on(&serving, deadline).await && clock::since(deadline) == Duration::ZERO;
+            // The others may be neither asked nor dead: they refuse this exporter. Then the tour comes
+            // back to a server that has answered, and would do so without end.
+            let again = connection.serving().filter(|now| asked_in_run.contains(&now.number));
+            let in_vain = again.is_some_and(|now| !now.is_same(&serving) || !all_asked(&now));
+            if !moved || in_vain {
                 return Err(StreamError::Unanswered(not_all_asked(&doubt)));
             }
         }
     }
 
-    /// The account, if this exporter may ask about it. Else it is not asked again for a while: each
-    /// question leaves a line in the server's log. One that once answered and is late is as it was:
-    /// a full account does not recover by that.
-    async fn account(&self, deadline: Instant) -> Option<Account> {
+    /// Adds what is known about the account, and asks about it if this exporter may do so.
+    async fn add_account(&self, info: &mut StreamInfo, deadline: Instant) {
         let now = clock::instant();
-        let known = || self.account.lock().unwrap_or_else(PoisonError::into_inner);
-        if known().rests.is_some_and(|until| now < until) {
-            return None;
+        let is_due = self.account().is_due(now);
+        if is_due {
+            let left = deadline.saturating_duration_since(now);
+            let told = self.stream.account(now + left.mul_f64(ACCOUNT_SHARE)).await;
+            let told = told.map_err(|error| unanswered("account", error));
+            self.account().take(told, clock::instant());
         }
-        let left = deadline.saturating_duration_since(now);
-        let told = self.stream.account(now + left.mul_f64(ACCOUNT_SHARE)).await;
-        let mut known = known();
-        match told {
-            Ok(account) => *known = Known { last: Some(account), rests: None },
-            Err(StreamError::Unanswered(late)) if known.last.is_some() && late.reason != &FORBIDDEN => {}
-            Err(_) => *known = Known { last: None, rests: Some(now + ACCOUNT_RESTS) },
-        }
-        known.last.clone()
+        self.account().add_to(info, clock::instant());
+    }
+
+    /// What is known about the account.
+    pub(super) fn account(&self) -> MutexGuard<'_, Fullness> {
+        self.account.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The state of the stream. If its API does not answer, a probe tells whether clients are
@@ -213,4 +196,91 @@ fn no_quorum(none: NoQuorum) -> Finding {
 
 pub(super) fn of_side(side: &str, finding: &Finding) -> Finding {
     Finding::new(finding.reason, format!("{side}: {}", finding.detail))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::super::MirrorCheck;
+    use super::*;
+    use crate::checks::{Check, Run};
+    use crate::clients::nats::fake::{Answers, Fake};
+    use crate::clock::Clock;
+    use crate::decode::values::{StreamName, Word};
+    use crate::domain::observation::Health;
+
+    const UNAVAILABLE: &str =
+        r#"{"error": {"code": 503, "err_code": 10008, "description": "JetStream system unavailable"}}"#;
+
+    fn asked_at(servers: &[&Fake]) -> Asked {
+        Asked::of(Stream::new(Fake::connect(servers), StreamName::parse("S").expect("a name"), None))
+    }
+
+    #[tokio::test]
+    async fn no_run_asks_one_server_again_and_again() {
+        let cut_off = || Fake::start(Some(|_, _| UNAVAILABLE));
+        let (one, other, refusing) = (cut_off().await, cut_off().await, Fake::start(None).await);
+        for servers in [vec![&one, &refusing], vec![&one, &refusing, &other]] {
+            let before = (one.asked(), refusing.asked());
+            let asked = asked_at(&servers);
+            let told = asked.ask(clock::instant() + Duration::from_secs(1)).await;
+            let Err(StreamError::Unanswered(finding)) = told else { panic!("nobody told") };
+            assert_eq!(finding.reason, &CONNECTING, "not all were asked: {finding}");
+            let (told, refused) = (one.asked() - before.0, refusing.asked() - before.1);
+            assert!(told <= 2 && (1..=2).contains(&refused), "{told} questions, {refused} refused");
+        }
+    }
+
+    const FULL: &str = r#"{"storage": 1000, "limits": {"max_storage": 1000}}"#;
+    const STREAM: &str = r#"{"config": {"subjects": ["a"]}, "created": "2026-01-01T00:00:00Z", "state": {"messages": 0,
+        "first_seq": 0, "first_ts": "2026-01-01T00:00:00Z", "last_seq": 0, "last_ts": "2026-01-01T00:00:00Z"}}"#;
+    const NO_STREAM: &str = r#"{"error": {"code": 404, "err_code": 10059, "description": "stream not found"}}"#;
+
+    /// The health that a new process finds, with the memory of the last one if there is one, and its own memory.
+    async fn started(answers: Answers, memory: Option<&Value>) -> (Health, Value) {
+        let server = Fake::start(answers).await;
+        let connection = Fake::connect(&[&server]);
+        let asked =
+            |name| Asked::of(Stream::new(Arc::clone(&connection), StreamName::parse(name).expect("a name"), None));
+        let check = MirrorCheck { origin: asked("O"), mirror: asked("M"), memory: Mutex::default() };
+        let clock = Clock::start();
+        if let Some(memory) = memory {
+            check.recall(memory, clock);
+        }
+        let deadline = clock::instant() + Duration::from_secs(5);
+        let observation = check.run(Run { clock, max_age: Duration::ZERO, deadline }).await;
+        (observation.health, check.memory(clock.moment()).expect("it remembers"))
+    }
+
+    #[tokio::test]
+    async fn a_new_process_does_not_forget_that_the_account_was_full() {
+        let full = |subject: &str, _: &str| match subject {
+            "$JS.API.INFO" => FULL,
+            "$JS.API.STREAM.INFO.O" => STREAM,
+            _ => NO_STREAM,
+        };
+        let silent = |subject: &str, _: &str| match subject {
+            "$JS.API.INFO" => UNAVAILABLE,
+            "$JS.API.STREAM.INFO.O" => STREAM,
+            _ => NO_STREAM,
+        };
+        let (health, memory) = started(Some(full), None).await;
+        assert!(matches!(health, Health::Unhealthy(_)), "{health:?}");
+        let (health, memory) = started(Some(silent), Some(&memory)).await;
+        assert!(matches!(health, Health::NoAnswer(_)), "{health:?}");
+        let (health, _) = started(Some(silent), Some(&memory)).await;
+        assert!(matches!(health, Health::NoAnswer(_)), "{health:?}");
+        let (health, _) = started(Some(silent), None).await;
+        assert!(matches!(health, Health::Healthy), "{health:?}");
+    }
+
+    #[tokio::test]
+    async fn a_server_that_all_others_agree_with_is_believed() {
+        let cut_off = || Fake::start(Some(|_, _| UNAVAILABLE));
+        let asked = asked_at(&[&cut_off().await, &cut_off().await, &cut_off().await]);
+        let told = asked.ask(clock::instant() + Duration::from_secs(5)).await;
+        let Err(StreamError::Unanswered(finding)) = told else { panic!("nobody told") };
+        assert_eq!(finding.reason, &JETSTREAM_UNAVAILABLE, "{finding}");
+    }
 }

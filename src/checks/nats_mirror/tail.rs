@@ -6,9 +6,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::identity::{Pair, Witness, unanswered};
-use super::looks::Bracket;
+use super::looks::{Bracket, to_own_clock};
 use super::missing::Missing;
-use super::{MirrorCheck, limits, to_own_clock};
+use super::outlived::Outlived;
+use super::{MirrorCheck, limits};
 use crate::clients::jetstream::{Answered, FoundMessage, StoredMessage};
 use crate::domain::observation::{CopyState, Finding};
 use crate::domain::time::Timestamp;
@@ -21,25 +22,23 @@ impl MirrorCheck {
             Ok(first_after) => first_after,
             Err(finding) => return CopyState::Unknown(finding),
         };
-        let outlived = match pair.outlived(next.as_ref()).await {
-            Ok(outlived) => outlived,
-            Err(finding) => return CopyState::Unknown(finding),
-        };
-        let oldest = outlived.iter().min_by_key(|missing| missing.sequence).cloned();
-        self.remembered().outlived = outlived;
-        let copy = match next {
-            Some(next) => self.behind(pair, next).await,
-            None => {
+        let Outlived { all, doubt } = pair.outlived(next.as_ref()).await;
+        self.remembered().outlived.clone_from(&all);
+        let is_confirmed = doubt.is_none();
+        let copy = match (next, doubt) {
+            (Some(next), _) => self.behind(pair, next).await,
+            (None, Some(doubt)) => return CopyState::Unknown(doubt),
+            (None, None) => {
                 let mut memory = self.remembered();
                 memory.lacking = None;
-                if oldest.is_none() {
+                if all.is_empty() {
                     memory.prove(up_to);
                 }
                 if is_whole { CopyState::Complete { up_to } } else { CopyState::Vouched { up_to, doubt: None } }
             }
         };
-        match oldest {
-            Some(missing) => lacks_too(copy, &missing, pair).await,
+        match all.first() {
+            Some(missing) => lacks_too(copy, missing, is_confirmed, pair).await,
             None => copy,
         }
     }
@@ -87,8 +86,9 @@ impl MirrorCheck {
     }
 }
 
-/// The copy also keeps a value that this message replaced.
-async fn lacks_too(copy: CopyState, missing: &Missing, pair: &Pair<'_>) -> CopyState {
+/// The copy also keeps a value that this message replaced. If that is not confirmed, only what is
+/// missing anyway is certain.
+async fn lacks_too(copy: CopyState, missing: &Missing, is_confirmed: bool, pair: &Pair<'_>) -> CopyState {
     let (since, certain) = match copy {
         CopyState::Unknown(_) => return copy,
         CopyState::Behind { since, certain_since, .. } => (Some(since), certain_since),
@@ -96,6 +96,10 @@ async fn lacks_too(copy: CopyState, missing: &Missing, pair: &Pair<'_>) -> CopyS
     };
     let lacked = pair.lacked(missing).await;
     let proven = pair.last_complete().min(lacked.since);
+    if let Some(since) = since.filter(|_| !is_confirmed) {
+        let (since, precision) = (since.min(proven), pair.precision());
+        return CopyState::Behind { since, precision, certain_since: certain, finding: None };
+    }
     CopyState::Behind {
         since: since.map_or(proven, |since| since.min(proven)),
         precision: pair.precision(),
@@ -124,7 +128,7 @@ impl Pair<'_> {
         let origin = self.origin_info;
         let Bracket { after, by } = self.memory.looks.bracket(missing.sequence);
         let stamped = missing.since(to_own_clock(missing.stored, origin, self.run));
-        let stamped = after.map_or(stamped, |after| stamped.max(after));
+        let stamped = after.map_or(stamped, |after| stamped.max(after)).min(missing.seen);
         let (mut since, mut certain) = (stamped, stamped);
         if let Some(look) = by.filter(|look| look.answered < stamped) {
             since = look.answered;
@@ -248,6 +252,11 @@ mod tests {
     /// ahead by so many seconds. The origin was looked at this many seconds ago, each time at that
     /// sequence. Now its clock is right.
     async fn missing_for(sequence: u64, stored: u64, ahead: i64, looks: &[(u64, u64)]) -> (f64, f64) {
+        missing_since(sequence, stored, ahead, looks, 0).await
+    }
+
+    /// The same for a message that was first seen missing this many seconds ago.
+    async fn missing_since(sequence: u64, stored: u64, ahead: i64, looks: &[(u64, u64)], seen: u64) -> (f64, f64) {
         let clock = Clock::start();
         let now = clock.now();
         let ago = |seconds| now.minus(Duration::from_secs(seconds));
@@ -272,6 +281,7 @@ mod tests {
         };
         let message = StoredMessage { sequence, time: stamp(ago(stored), ahead) };
         let missing = Missing::seen_now(message, None, info.answer.created, clock.at(info.sent));
+        let missing = Missing { seen: missing.seen.minus(Duration::from_secs(seen)), ..missing };
         let Lacked { since, certain } = pair.lacked(&missing).await;
         let age = |since: Timestamp| clock.at(info.sent).since(since).as_secs_f64().round();
         (age(since), age(certain))
@@ -287,5 +297,9 @@ mod tests {
         let (most, _) = missing_for(40, 350, 600, &all).await;
         assert!((most - 300.0).abs() < f64::EPSILON, "it was there {most} s ago");
         assert_eq!(missing_for(40, 350, -600, &[]).await, (950.0, 950.0), "nobody looked");
+        // The last look that did not have it is a later one than the one that had it: the origin lost its tail, and
+        // is there again.
+        let (most, certain) = missing_since(100, 2, 600, &all, 30).await;
+        assert_eq!((most, certain), (30.0, 30.0), "it was seen missing before");
     }
 }

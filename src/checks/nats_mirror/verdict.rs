@@ -56,6 +56,8 @@ pub(super) fn writer(origin: &Side, mirror: &Side, was_rival: bool, subjects: Op
         (Some(false), Some(true)) if takes_others(mirror, subjects) => Some(Writer::None),
         (Some(true), Some(true)) if shares_subjects(origin, mirror) => Some(Writer::Both),
         (Some(true), _) if silent && was_rival => None,
+        // It answered, and may take messages beside the origin.
+        (Some(true), None) if mirror.is_ok() && shares_subjects(origin, mirror) => None,
         (Some(true), _) => Some(Writer::Origin),
         (Some(false), Some(true)) => Some(Writer::Mirror),
         (Some(false), Some(false)) => Some(Writer::None),
@@ -102,10 +104,12 @@ pub(super) fn health(origin: &Side, mirror: &Side, writer: Option<Writer>, ident
     }
 }
 
-/// Whether a side accepts messages. None if this is not known because of the exporter itself.
+/// Whether a side accepts messages. None if this is not known because of the exporter itself, or
+/// because nobody confirms that its account is still full.
 fn takes_messages(side: &Side) -> Option<bool> {
     match side {
-        Ok(info) => Some(Obstacle::in_stream(&info.answer).is_none()),
+        Ok(info) if Obstacle::in_stream(&info.answer).is_some() => Some(false),
+        Ok(info) => info.answer.account_doubt.is_none().then_some(true),
         Err(StreamError::NotFound) => Some(false),
         Err(StreamError::Unanswered(finding)) if finding.reason == &API_ALONE_SILENT => Some(true),
         Err(StreamError::Unanswered(finding)) => is_the_component_s(finding).then_some(false),
@@ -198,6 +202,7 @@ impl Obstacle {
 
 fn unmeasured(origin: &Side, mirror: &Side) -> Finding {
     let ours = |name, side: &Side| match side {
+        Ok(info) => info.answer.account_doubt.as_ref().map(|finding| of_side(name, finding)),
         Err(StreamError::Unanswered(finding)) if !is_the_component_s(finding) => Some(of_side(name, finding)),
         _ => None,
     };
@@ -269,6 +274,22 @@ mod tests {
         assert_eq!(writer(&takes(), &left_behind(), true, None), None);
         assert_eq!(writer(&takes(), &left_behind(), false, None), Some(Writer::Origin));
         assert_eq!(is_rival(&takes(), &copies(&json!({"name": "C", "leader": "a"}))), Some(false));
+    }
+
+    #[test]
+    fn an_account_that_was_full_is_neither_healthy_nor_full_until_it_is_confirmed() {
+        let in_doubt = || {
+            let mut told = stream(&json!({"subjects": ["a"]}), &json!(null));
+            told.answer.account_doubt = Some(Finding::new(&TIMEOUT, "its account was full"));
+            Ok(told)
+        };
+        for (origin, mirror) in [(in_doubt(), copies(&json!(null))), (copies(&json!(null)), in_doubt())] {
+            let writer = writer(&origin, &mirror, false, None);
+            assert_eq!(writer, None);
+            let Health::NoAnswer(finding) = health(&origin, &mirror, writer, None) else { panic!("it is not known") };
+            assert!(finding.detail.contains("its account was full"), "{finding}");
+        }
+        assert_eq!(writer(&takes(), &in_doubt(), false, None), None, "both may take messages");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::account::Account;
+use crate::domain::observation::Finding;
 use crate::domain::time::Timestamp;
 
 /// The answer of `STREAM.INFO`.
@@ -29,6 +30,9 @@ pub struct StreamInfo {
     /// The account of the stream. It is no part of this answer, but of another one.
     #[serde(skip)]
     pub account: Option<Account>,
+    /// Why it is not known whether the account is full, if it was at its last answer.
+    #[serde(skip)]
+    pub account_doubt: Option<Finding>,
 }
 
 /// The servers that hold a stream.

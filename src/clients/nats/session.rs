@@ -84,6 +84,12 @@ impl Serving {
         self.connection == other.connection
     }
 
+    /// A server for tests.
+    #[cfg(test)]
+    pub(crate) fn test(number: usize, since: Instant, dead: Vec<Option<Instant>>) -> Self {
+        Self { number, connection: 1, since, dead: dead.into() }
+    }
+
     /// Whether a server of the list was found dead since this instant.
     #[must_use]
     pub fn is_dead(&self, number: usize, since: Instant) -> bool {

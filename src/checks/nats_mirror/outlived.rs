@@ -137,7 +137,12 @@ mod tests {
         let connection = Fake::connect(&[&server]);
         let stream = |name| Stream::new(Arc::clone(&connection), StreamName::parse(name).expect("a name"), None);
         let clock = Clock::start();
-        let run = Run { clock, max_age: Duration::ZERO, deadline: clock::instant() + Duration::from_secs(5) };
+        let run = Run {
+            clock,
+            max_age: Duration::ZERO,
+            freshness: Duration::ZERO,
+            deadline: clock::instant() + Duration::from_secs(5),
+        };
         let (origin_info, mirror_told) = (info(20, &json!({})), info(9, &json!({"mirror": {"name": "O"}})));
         let created = origin_info.answer.created;
         let marker = |sequence: u64| {

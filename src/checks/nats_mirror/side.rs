@@ -249,7 +249,7 @@ mod tests {
             check.recall(memory, clock);
         }
         let deadline = clock::instant() + Duration::from_secs(5);
-        let observation = check.run(Run { clock, max_age: Duration::ZERO, deadline }).await;
+        let observation = check.run(Run { clock, max_age: Duration::ZERO, freshness: Duration::ZERO, deadline }).await;
         (observation.health, check.memory(clock.moment()).expect("it remembers"))
     }
 

@@ -183,7 +183,7 @@ fn probe() {
     let clock = Clock::start();
     let run = || {
         let deadline = clock::instant() + Duration::from_secs(60);
-        let run = Run { clock, max_age: Duration::ZERO, deadline };
+        let run = Run { clock, max_age: Duration::ZERO, freshness: Duration::ZERO, deadline };
         let observation = runtime.block_on(check.run(run));
         assert!(matches!(observation.health, Health::Healthy), "{observation:?}");
     };

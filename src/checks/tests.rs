@@ -91,6 +91,7 @@ fn of_a_mirror(at: crate::domain::time::Timestamp) -> Value {
         "condemned": null,
         "lacking": missing,
         "outlived": [missing],
+        "full_accounts": [false, false],
         "gap": null,
         "subjects": null,
         "damage": null,

@@ -169,13 +169,17 @@ mod tests {
         (copy, kept, server.asked())
     }
 
+    fn is_mirror(subject: &str) -> bool {
+        subject == "$JS.API.STREAM.MSG.GET.M"
+    }
+
     fn is_next(payload: &str) -> bool {
         payload.contains("next_by_subj")
     }
 
     #[tokio::test]
     async fn the_oldest_is_asked_about_until_one_still_counts() {
-        let keeps_all = |subject: &str, payload: &str| match subject.strip_suffix(".M").is_some() {
+        let keeps_all = |subject: &str, payload: &str| match is_mirror(subject) {
             true => OLD_VALUE,
             false if is_next(payload) => NEXT,
             false => NOTHING,
@@ -183,7 +187,7 @@ mod tests {
         let (copy, kept, asked) = look(Some(keeps_all)).await;
         assert!(matches!(copy, CopyState::Behind { finding: Some(_), .. }), "{copy:?}");
         assert_eq!((kept, asked), (vec![10, 11, 12], 3), "the next message, and both sides once");
-        let let_go_of_one = |subject: &str, payload: &str| match subject.strip_suffix(".M").is_some() {
+        let let_go_of_one = |subject: &str, payload: &str| match is_mirror(subject) {
             true if payload.contains("k10") => NOTHING,
             true => OLD_VALUE,
             false if is_next(payload) => NEXT,
@@ -195,7 +199,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_could_not_be_asked_is_kept_and_hides_no_difference() {
-        let silent_mirror = |subject: &str, payload: &str| match subject.strip_suffix(".M").is_some() {
+        let silent_mirror = |subject: &str, payload: &str| match is_mirror(subject) {
             true => UNAVAILABLE,
             false if is_next(payload) => NEXT,
             false => NOTHING,
@@ -203,8 +207,7 @@ mod tests {
         let (copy, kept, _) = look(Some(silent_mirror)).await;
         assert!(matches!(copy, CopyState::Behind { finding: None, certain_since: Some(_), .. }), "{copy:?}");
         assert_eq!(kept, [10, 11, 12]);
-        let nothing_next =
-            |subject: &str, _: &str| if subject.strip_suffix(".M").is_some() { UNAVAILABLE } else { NOTHING };
+        let nothing_next = |subject: &str, _: &str| if is_mirror(subject) { UNAVAILABLE } else { NOTHING };
         let (copy, kept, _) = look(Some(nothing_next)).await;
         assert!(matches!(copy, CopyState::Unknown(_)), "{copy:?}");
         assert_eq!(kept, [10, 11, 12]);

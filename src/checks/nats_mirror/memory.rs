@@ -11,9 +11,11 @@ use super::held::{Held, Shrunk};
 use super::identity::Witness;
 use super::looks::Looks;
 use super::missing::Missing;
+use super::reasons::NO_QUORUM;
 use super::side::{Side, of_majority};
 use super::verdict;
 use crate::clients::jetstream::{MirrorConfig, StreamInfo};
+use crate::domain::observation::{Finding, Health};
 use crate::domain::time::Timestamp;
 
 /// If the origin had more subjects than this, they are not remembered.
@@ -70,6 +72,9 @@ pub(super) struct Memory {
     /// The newest instant up to which the copy was proven, in this process.
     #[serde(skip)]
     pub(super) proven: Option<Timestamp>,
+    /// When nobody could write at the last look that found that, in this process.
+    #[serde(skip)]
+    pub(super) failed: Option<Instant>,
     /// Whether the mirror accepted the origin's messages at its last answer.
     pub(super) mirror_is_rival: bool,
     /// Whether the account of the origin, and that of the mirror, was full at its last answer. Filled in when it is
@@ -86,6 +91,23 @@ impl Memory {
         let outlived = self.outlived.into_iter().map(|missing| missing.carried(&carry)).collect();
         // Looks are for one process: they are many, and would be written at each run.
         Self { ahead, lacking, outlived, behind_since, ..self }
+    }
+
+    /// The health, unless it is older than the last failure. For seconds after a leader has lost its
+    /// majority, it answers as if nothing had happened.
+    pub(super) fn since_failure(&mut self, health: Health, writer: Option<&Side>, now: Instant) -> Health {
+        if matches!(health, Health::Unhealthy(_)) {
+            self.failed = Some(now);
+        }
+        let told = writer.and_then(|side| side.as_ref().ok()).filter(|_| health == Health::Healthy);
+        let confirmed = told.and_then(|told| told.received.checked_sub(told.answer.quorum().ok()?));
+        match self.failed.zip(confirmed) {
+            Some((failed, confirmed)) if confirmed < failed => {
+                let detail = "the leader has heard from no majority of the replicas since the last failure";
+                Health::NoAnswer(Finding::new(&NO_QUORUM, detail))
+            }
+            _ => health,
+        }
     }
 
     /// Takes in the answers of both sides. An answer that no majority confirms is ignored.
@@ -233,6 +255,24 @@ mod tests {
 
     const FIRST: &str = "2026-01-01T00:00:00Z";
     const SECOND: &str = "2026-01-02T00:00:00Z";
+
+    #[test]
+    fn a_leader_that_heard_nobody_since_the_last_failure_is_no_recovery() {
+        let silent = |seconds: u64| {
+            let active = seconds * 1_000_000_000;
+            Ok(mirror(FIRST, 1, &json!([{"current": true, "active": active}, {"current": true, "active": active}])))
+        };
+        let mut memory = Memory::default();
+        let mut look = |health, side: &Side, ago| {
+            memory.since_failure(health, Some(side), clock::instant() - Duration::from_secs(ago))
+        };
+        assert_eq!(look(Health::Healthy, &silent(3), 0), Health::Healthy, "it never failed");
+        look(Health::Unhealthy(Finding::new(&NO_QUORUM, "")), &silent(0), 2);
+        assert!(matches!(look(Health::Healthy, &silent(3), 0), Health::NoAnswer(_)), "it was heard before that");
+        assert_eq!(look(Health::Healthy, &silent(1), 0), Health::Healthy);
+        let alone = Ok(mirror(FIRST, 1, &json!([])));
+        assert_eq!(look(Health::Healthy, &alone, 0), Health::Healthy, "it needs nobody");
+    }
 
     #[test]
     fn a_mirror_that_went_back_is_another_copy() {

@@ -134,6 +134,9 @@ impl fmt::Debug for Hands {
 /// scrape to scrape.
 const FOLLOWED: u64 = 50_000_000;
 
+/// By how much, in nanoseconds, the clock of another machine may differ before that is told.
+const DIFFERS: u64 = 5_000_000_000;
+
 /// By how much the wall clock must be set before stored times are told anew. More than two readings
 /// of two calendars can differ by.
 pub const SET: Duration = Duration::from_millis(150);
@@ -148,6 +151,10 @@ impl Clock {
     /// The same, whose wall clock is that of another machine. Before that was read, it is this machine's.
     #[must_use]
     pub fn following(reference: Reference) -> Self {
+        let ahead = reference.now().map_or(0, |shown| shown.saturating_sub(wall_now()));
+        if ahead.unsigned_abs() > DIFFERS {
+            warn!(seconds = seconds(ahead), "the clock of the storage's server differs, and all times are told by it");
+        }
         Self::new(move || reference.now().unwrap_or_else(wall_now), slept, None)
     }
 

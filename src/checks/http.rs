@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use serde::{Deserialize, Serialize};
 use tokio::time::timeout_at;
 
 use crate::checks::rights::Right;
@@ -14,7 +13,7 @@ use crate::checks::sides::Sides;
 use crate::checks::{Check, Kind, KindInfo, Run};
 use crate::clients::http::{BasicAuth, HeaderConfig, HeaderSources, Headers};
 use crate::clients::{Clients, blocking, reasons};
-use crate::clock::{self, Clock, Moment};
+use crate::clock;
 use crate::decode::config;
 use crate::decode::values::{
     BodyText, FilePath, HeaderName, HttpMethod, HttpPlace, HttpUrl, Pattern, SecretFile, ServerName, StatusSet,
@@ -232,13 +231,6 @@ impl Kind for HttpConfig {
     }
 }
 
-/// What survives a restart.
-#[derive(Serialize, Deserialize)]
-struct Memory {
-    /// When the endpoint was last seen to fail.
-    failed: Timestamp,
-}
-
 /// The check of one endpoint.
 #[derive(Debug)]
 pub struct HttpCheck {
@@ -246,7 +238,8 @@ pub struct HttpCheck {
     route: Route,
     progress: Arc<Progress>,
     connections: Connections,
-    /// When the endpoint was last seen to fail.
+    /// When this process last saw the endpoint fail: for the reason of what is older. The rules ignore it also
+    /// after a restart.
     failed: Mutex<Option<Timestamp>>,
 }
 
@@ -334,15 +327,5 @@ impl Check for HttpCheck {
                 Observation::of_health(Health::Unhealthy(finding))
             }
         }
-    }
-
-    fn memory(&self, moment: Moment) -> Option<serde_json::Value> {
-        let failed = *self.failed.lock().unwrap_or_else(PoisonError::into_inner);
-        serde_json::to_value(Memory { failed: moment.wall(failed?) }).ok()
-    }
-
-    fn recall(&self, memory: &serde_json::Value, clock: Clock) {
-        let failed = Memory::deserialize(memory).ok().map(|memory| clock.recalled(memory.failed));
-        *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = failed;
     }
 }

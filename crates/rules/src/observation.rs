@@ -202,7 +202,8 @@ pub struct Observation {
     /// of `seen`, and health as of this instant: a recovery is never dated before it happened.
     pub answered: Option<Timestamp>,
     /// When the health was stated, if this run read an older statement of somebody else. The
-    /// component is known to fail only until then. It is fresh evidence all the same.
+    /// component is known to fail only until then, and health that was stated before a failure ends
+    /// nothing. It is fresh evidence all the same.
     pub stated: Option<Timestamp>,
     /// What a person should look at although nothing fails. None if the check does not look for
     /// warnings, or could not.

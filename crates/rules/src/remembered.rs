@@ -138,34 +138,21 @@ pub struct Remembered {
 
 impl RememberedCheck {
     fn instants(&mut self) -> [&mut Option<Timestamp>; 14] {
-        let Self { latched, copy_seen, missing_since, health_seen, warning_seen, .. } = self;
-        let Self {
-            first_failure,
-            last_failure,
-            failed_until,
-            last_streak,
-            first_success,
-            unseen_since,
-            last_success,
-            success_asked,
-            pending,
-            ..
-        } = self;
         [
-            latched,
-            copy_seen,
-            missing_since,
-            warning_seen,
-            health_seen,
-            first_failure,
-            last_failure,
-            failed_until,
-            last_streak,
-            first_success,
-            unseen_since,
-            last_success,
-            success_asked,
-            pending,
+            &mut self.latched,
+            &mut self.copy_seen,
+            &mut self.missing_since,
+            &mut self.warning_seen,
+            &mut self.health_seen,
+            &mut self.first_failure,
+            &mut self.last_failure,
+            &mut self.failed_until,
+            &mut self.last_streak,
+            &mut self.first_success,
+            &mut self.unseen_since,
+            &mut self.last_success,
+            &mut self.success_asked,
+            &mut self.pending,
         ]
     }
 

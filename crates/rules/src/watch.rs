@@ -100,9 +100,10 @@ impl Runs {
         looked && (self.failures > 0 || failed && recovers)
     }
 
-    /// Whether health as of this instant is older than what is known of a failure. An answer of a cache, or
-    /// one that checks share, can be: it ends no outage and no streak of failures.
-    fn is_known_better(&self, at: Timestamp, running: Option<Outage>) -> bool {
+    /// Whether health as of this instant is older than what is known of a failure. What a cache tells, what
+    /// checks share or what a leader without a majority says can be: it ends no outage and no streak of
+    /// failures.
+    fn is_outdated(&self, at: Timestamp, running: Option<Outage>) -> bool {
         self.last_failure.is_some_and(|failure| at < failure) || running.is_some_and(|outage| at < outage.trigger)
     }
 
@@ -192,7 +193,7 @@ impl Watch {
         match health {
             Health::NoAnswer(_) => {}
             Health::Pending(_) => runs.pending = Some(at),
-            Health::Healthy if runs.is_known_better(at, running) => {}
+            Health::Healthy if runs.is_outdated(stated.map_or(at, |stated| stated.min(at)), running) => {}
             Health::Healthy => {
                 (runs.last_success, runs.success_asked) =
                     (runs.last_success.max(Some(at)), runs.success_asked.max(Some(asked)));

@@ -95,12 +95,10 @@ impl Memory {
 
     /// The health, unless it is older than the last failure. For seconds after a leader has lost its
     /// majority, it answers as if nothing had happened.
-    pub(super) fn since_failure(&mut self, health: Health, writer: Option<&Side>, now: Instant) -> Health {
+    pub(super) fn since_failure(&mut self, health: Health, confirmed: Option<Instant>, now: Instant) -> Health {
         if matches!(health, Health::Unhealthy(_)) {
             self.failed = Some(now);
         }
-        let told = writer.and_then(|side| side.as_ref().ok()).filter(|_| health == Health::Healthy);
-        let confirmed = told.and_then(|told| told.received.checked_sub(told.answer.quorum().ok()?));
         match self.failed.zip(confirmed) {
             Some((failed, confirmed)) if confirmed < failed => {
                 let detail = "the leader has heard from no majority of the replicas since the last failure";
@@ -260,18 +258,18 @@ mod tests {
     fn a_leader_that_heard_nobody_since_the_last_failure_is_no_recovery() {
         let silent = |seconds: u64| {
             let active = seconds * 1_000_000_000;
-            Ok(mirror(FIRST, 1, &json!([{"current": true, "active": active}, {"current": true, "active": active}])))
+            mirror(FIRST, 1, &json!([{"current": true, "active": active}, {"current": true, "active": active}]))
         };
         let mut memory = Memory::default();
-        let mut look = |health, side: &Side, ago| {
-            memory.since_failure(health, Some(side), clock::instant() - Duration::from_secs(ago))
+        let mut look = |health, told: Answered<StreamInfo>, ago| {
+            let confirmed = verdict::confirmed(&Ok(told), &Err(StreamError::NotFound), Some(verdict::Writer::Origin));
+            memory.since_failure(health, confirmed, clock::instant() - Duration::from_secs(ago))
         };
-        assert_eq!(look(Health::Healthy, &silent(3), 0), Health::Healthy, "it never failed");
-        look(Health::Unhealthy(Finding::new(&NO_QUORUM, "")), &silent(0), 2);
-        assert!(matches!(look(Health::Healthy, &silent(3), 0), Health::NoAnswer(_)), "it was heard before that");
-        assert_eq!(look(Health::Healthy, &silent(1), 0), Health::Healthy);
-        let alone = Ok(mirror(FIRST, 1, &json!([])));
-        assert_eq!(look(Health::Healthy, &alone, 0), Health::Healthy, "it needs nobody");
+        assert_eq!(look(Health::Healthy, silent(3), 0), Health::Healthy, "it never failed");
+        look(Health::Unhealthy(Finding::new(&NO_QUORUM, "")), silent(0), 2);
+        assert!(matches!(look(Health::Healthy, silent(3), 0), Health::NoAnswer(_)), "it was heard before that");
+        assert_eq!(look(Health::Healthy, silent(1), 0), Health::Healthy);
+        assert_eq!(look(Health::Healthy, mirror(FIRST, 1, &json!([])), 0), Health::Healthy, "it needs nobody");
     }
 
     #[test]

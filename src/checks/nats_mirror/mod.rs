@@ -182,12 +182,8 @@ impl Check for MirrorCheck {
         let (copy, identity) = self.copy(&mirror, &origin, &memory, run).await;
         let writer = verdict::writer(&origin, &mirror, before.mirror_is_rival, memory.subjects.as_deref());
         let health = verdict::health(&origin, &mirror, writer, identity.as_ref());
-        let taking = match writer {
-            Some(verdict::Writer::Origin) => Some(&origin),
-            Some(verdict::Writer::Mirror) => Some(&mirror),
-            _ => None,
-        };
-        let health = self.remembered().since_failure(health, taking, clock::instant());
+        let confirmed = verdict::confirmed(&origin, &mirror, writer);
+        let health = self.remembered().since_failure(health, confirmed, clock::instant());
         let writer = writer.filter(|_| !matches!(health, Health::NoAnswer(_)));
         let readings = readings::of(&origin, &mirror, &before, writer, identity.as_ref(), &copy, run);
         let both = origin.as_ref().ok().zip(mirror.as_ref().ok());
@@ -197,6 +193,7 @@ impl Check for MirrorCheck {
             copy: Some(copy),
             copy_identity: memory.copy_identity(&mirror),
             warnings: both.map(|(origin, mirror)| limits::warnings(&origin.answer, &mirror.answer)),
+            stated: confirmed.map(|at| run.clock.at(at)),
             ..Observation::of_health(health)
         }
     }

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use tokio::time::Instant;
+
 use super::readings::WRITER;
 use super::reasons::{API_ALONE_SILENT, BOTH_WRITABLE, DIVERGED, NO_QUORUM, NO_WRITER, NOBODY_LISTENS, STREAM_FULL};
 use super::side::{Side, of_majority, of_side};
@@ -63,6 +65,17 @@ pub(super) fn writer(origin: &Side, mirror: &Side, was_rival: bool, subjects: Op
         (Some(false), Some(false)) => Some(Writer::None),
         (None, _) | (Some(false), None) => None,
     }
+}
+
+/// When a majority last confirmed that clients can write, if only one stream accepts messages. None if
+/// nothing but a probe shows that.
+pub(super) fn confirmed(origin: &Side, mirror: &Side, writer: Option<Writer>) -> Option<Instant> {
+    let told = match writer? {
+        Writer::Origin => origin.as_ref().ok()?,
+        Writer::Mirror => mirror.as_ref().ok()?,
+        Writer::Both | Writer::None => return None,
+    };
+    told.received.checked_sub(told.answer.quorum().ok()?)
 }
 
 /// Whether a stream is known to accept none of these subjects, but others.

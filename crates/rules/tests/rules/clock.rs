@@ -461,6 +461,10 @@ fn health_of_before_a_failure_ends_no_outage_and_no_streak() {
     for check in [0, 1] {
         assert_eq!(observe(&mut contract, check, 29, healthy()), None);
     }
+    let older = Observation { stated: Some(t(29)), ..of_health(healthy()) };
+    for check in [0, 1] {
+        assert_eq!(contract.observe(check, t(36), &older), None, "who says so has not looked since");
+    }
     assert_eq!(observe(&mut contract, 0, 40, healthy()), None, "the other one was not seen since");
     assert!(matches!(observe(&mut contract, 1, 45, healthy()), Some(ClockEvent::Stopped(_))));
 }
